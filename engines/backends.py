@@ -1,0 +1,64 @@
+"""The Engine protocol, and `load`, which picks the backend for this machine. Each backend is one file, imported when chosen."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from engines.bundle import DEFAULT, Bundle, load_bundle
+from engines.errors import EngineError
+
+DEVICES = ("auto", "cpu", "cpu-fp32", "reference")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What a generator says about one crop. Pixels are BGR."""
+
+    colour: np.ndarray  # (S, S, 3) uint8
+    attention: np.ndarray  # (S, S) float32, 1 keeps the photo (moved by the flow)
+    flow: np.ndarray | None  # (s, s, 2) float32, crop pixels, out(p) = photo(p + flow(p)); None when the generator has none
+
+
+class Engine(Protocol):
+    """A generator that runs. Not thread-safe: one thread calls `run`, and may keep an Edit only until the next call."""
+
+    bundle: Bundle
+    name: str  # for people: backend, precision, library version
+
+    def run(self, crop: np.ndarray, aus: np.ndarray) -> Edit:
+        """(S, S, 3) uint8 BGR crop and (N,) float32 in the bundle's order and conditioning -> an Edit. Raises EngineError on another shape."""
+        ...
+
+
+def check_inputs(bundle: Bundle, crop: np.ndarray, aus: np.ndarray) -> None:
+    """Raises EngineError with both values when an input is not what the bundle wants."""
+    wanted = (bundle.size_px, bundle.size_px, 3)
+    if crop.shape != wanted or crop.dtype != np.uint8:
+        raise EngineError(f"The engine {bundle.name} wants a {wanted} uint8 crop and was given {crop.shape} {crop.dtype}.")
+    if aus.shape != (len(bundle.aus),):
+        raise EngineError(f"The engine {bundle.name} wants {len(bundle.aus)} AUs and was given {aus.shape}.")
+
+
+def check_signature(bundle: Bundle, inputs: dict[str, tuple[int, ...]]) -> None:
+    """Raises EngineError when an ONNX file's inputs are not those that its bundle.json describes."""
+    wanted = {"image": (1, bundle.size_px, bundle.size_px, 3), "aus": (1, len(bundle.aus))}
+    if inputs != wanted:
+        raise EngineError(f"{bundle.onnx} takes {inputs} where its bundle.json describes {wanted}: the two files do not belong together.")
+
+
+def load(bundle: Bundle | str | Path = DEFAULT, device: str = "auto", threads: int | None = None) -> Engine:
+    """Opens a bundle on a device: "auto" and "cpu" are OpenVINO (BF16 where the CPU has it), "cpu-fp32" OpenVINO in FP32,
+    "reference" ONNX Runtime in FP32. `threads`: CPU threads, all by default. Raises EngineError.
+    """
+    if device not in DEVICES:
+        raise EngineError(f"There is no device {device!r}; known are {', '.join(DEVICES)}.")
+    bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    if device == "reference":
+        from engines.reference import ReferenceEngine
+
+        return ReferenceEngine(bundle, threads)
+    from engines.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(bundle, threads, full_precision=device == "cpu-fp32")

@@ -1,0 +1,100 @@
+"""A generator on disk: a folder with generator.onnx, bundle.json and MODEL_CARD.md. What does not fit together is refused.
+
+bundle.json says which AUs the generator speaks and in which order, on which crops and by which estimator it was
+trained, whether it wants AU changes ("relative") or intensities ("absolute"), and the SHA-256 of the ONNX. Knows no backend.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engines import crop, expression
+from engines.aus import MEANING, VOCABULARIES
+from engines.errors import EngineError
+
+FORMAT = 1
+ENGINES = Path(__file__).parent
+DEFAULT = "default"
+CONDITIONINGS = ("relative", "absolute")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a generator's file does not say about itself."""
+
+    aus: tuple[str, ...]  # order of the engine's AU input
+    conditioning: str  # "relative": wanted minus the photo's own; "absolute": wanted
+    size_px: int  # S of the crop
+    flow_px: int  # s of the flow field; 0 when the generator has none
+    crop_rule: str  # engines.crop.RULE at training
+    estimator: str  # engines.expression.VERSION at training
+    sha256: str  # of generator.onnx
+    training: dict[str, Any] = field(default_factory=dict)  # provenance: data, counts, images seen
+    folder: Path = Path()
+
+    @property
+    def onnx(self) -> Path:
+        return self.folder / "generator.onnx"
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def find_bundle(name_or_folder: str | Path = DEFAULT) -> Path:
+    """The folder of a bundle: a path, or the name of one that ships in engines/. Raises EngineError."""
+    shipped = ENGINES / str(name_or_folder)
+    for folder in (Path(name_or_folder), shipped):
+        if (folder / "bundle.json").is_file():
+            return folder
+    names = sorted(path.parent.name for path in ENGINES.glob("*/bundle.json"))
+    raise EngineError(f"There is no engine bundle at {name_or_folder}: name a folder with a bundle.json, or one that ships here ({', '.join(names) or 'none'}).")
+
+
+def load_bundle(name_or_folder: str | Path = DEFAULT) -> Bundle:
+    """Reads and checks a bundle. Raises EngineError with one sentence when anything does not fit this program."""
+    folder = find_bundle(name_or_folder)
+    try:
+        stored = json.loads((folder / "bundle.json").read_text())
+        bundle = Bundle(folder=folder, **{**{key: stored[key] for key in _FIELDS}, "aus": tuple(stored["aus"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EngineError(f"{folder}/bundle.json is not a bundle description ({error}): export the engine again.") from error
+    if stored.get("format") != FORMAT:
+        raise EngineError(f"{folder} has bundle format {stored.get('format')}, this program reads {FORMAT}: export the engine again.")
+    _check_aus(bundle)
+    if bundle.conditioning not in CONDITIONINGS:
+        raise EngineError(f"{folder} has conditioning {bundle.conditioning!r}; known are {', '.join(CONDITIONINGS)}.")
+    if bundle.crop_rule != crop.RULE:
+        raise EngineError(f"{folder} was trained on {bundle.crop_rule} crops, this program cuts {crop.RULE}: train or export it again.")
+    if bundle.estimator != expression.VERSION:
+        raise EngineError(f"{folder} was trained on AUs by {bundle.estimator}, this program measures by {expression.VERSION}: its expressions would not match.")
+    if not bundle.onnx.is_file():
+        raise EngineError(f"{bundle.onnx} is missing: copy the whole bundle folder, or check it out again.")
+    if sha256_of(bundle.onnx) != bundle.sha256:
+        raise EngineError(f"{bundle.onnx} is not the file that bundle.json pins (SHA-256 differs): it was changed or cut short; get the bundle again.")
+    return bundle
+
+
+def write_description(bundle: Bundle) -> None:
+    """Writes bundle.json into the bundle's folder."""
+    stored = {"format": FORMAT, **{key: value for key, value in asdict(bundle).items() if key != "folder"}}
+    (bundle.folder / "bundle.json").write_text(json.dumps(stored, indent=1) + "\n")
+
+
+def _check_aus(bundle: Bundle) -> None:
+    unknown = [au for au in bundle.aus if au not in MEANING]
+    if unknown or len(set(bundle.aus)) != len(bundle.aus) or not bundle.aus:
+        sets = "; ".join(f"{name}: {' '.join(aus)}" for name, aus in VOCABULARIES.items())
+        raise EngineError(f"{bundle.folder} speaks another AU set ({' '.join(unknown) or 'repeated or empty'}), which this program cannot drive; it knows {sets}.")
+    if not re.fullmatch(r"[0-9a-f]{64}", str(bundle.sha256)):
+        raise EngineError(f"{bundle.folder}/bundle.json pins no SHA-256: export the engine again.")
+
+
+_FIELDS = ("aus", "conditioning", "size_px", "flow_px", "crop_rule", "estimator", "sha256", "training")

@@ -1,0 +1,129 @@
+"""A face -> AU intensities. The one estimator: it labels the training set and it reads the driver.
+
+Eight AUs are read from MediaPipe's blendshapes, nine from the pose-free mesh, because MediaPipe's own scores for them are
+dead (AU06, AU09: cheekSquint and noseSneer are ~0 on every photo) or nearly so (AU10, AU14, AU15, AU17, AU20, AU23). A
+mesh measure is a few distances, freed from what head pose, smile and jaw do to it, on a straight scale from a resting
+face to the strongest that a corpus shows. The scales stand in expression.json, fitted by `python -m train estimator`.
+
+Intensities are 0..1, but rest is not 0 for everybody: a face with low mouth corners rests at AU15 0.3. So the live loop
+subtracts the driver's neutral, and a relative generator is told changes. `measure` is the same without the clip at 0
+and 1, for differences. Raise VERSION whenever a number that comes out of here can change: bundles record it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from engines.aus import PAPER_17
+from engines.face import BLENDSHAPES, Face
+from engines.mesh import align
+
+VERSION = "mediapipe-mesh-1"
+ESTIMATED: tuple[str, ...] = PAPER_17
+
+# AU -> blendshapes whose mean is taken, and the score that counts as full intensity.
+FROM_BLENDSHAPES: dict[str, tuple[tuple[str, ...], float]] = {
+    "AU01": (("browInnerUp",), 0.95),
+    "AU02": (("browOuterUpLeft", "browOuterUpRight"), 0.95),
+    "AU04": (("browDownLeft", "browDownRight"), 0.90),
+    "AU07": (("eyeSquintLeft", "eyeSquintRight"), 0.85),
+    "AU12": (("mouthSmileLeft", "mouthSmileRight"), 1.00),
+    "AU26": (("jawOpen",), 0.80),
+    "AU45": (("eyeBlinkLeft", "eyeBlinkRight"), 0.80),
+}
+FROM_MESH: tuple[str, ...] = tuple(au for au in ESTIMATED if au not in FROM_BLENDSHAPES)
+
+
+def _height(mesh: np.ndarray, *points: int) -> np.ndarray:
+    """Mean y of points of aligned meshes (..., 478, 3), upwards, in outer eye distances."""
+    return -mesh[..., list(points), 1].mean(axis=-1)
+
+
+def _gap(mesh: np.ndarray, *pairs: tuple[int, int]) -> np.ndarray:
+    """Mean distance between pairs of points."""
+    a, b = np.array(pairs).T
+    return np.linalg.norm(mesh[..., a, :] - mesh[..., b, :], axis=-1).mean(axis=-1)
+
+
+def mesh_features(aligned: np.ndarray) -> dict[str, np.ndarray]:
+    """Aligned meshes (..., 478, 3) -> one length for each AU of FROM_MESH, growing with the AU; outer eye distances.
+
+    The numbers are landmarks of MediaPipe's mesh; the distances follow FACS's description of each AU.
+    """
+    eye_corners = _height(aligned, 33, 133, 362, 263)
+    width = _gap(aligned, (61, 291))
+    return {
+        "AU05": _height(aligned, 159, 386, 158, 385) - eye_corners,  # upper lid above the corners
+        "AU06": _height(aligned, 50, 280, 117, 346, 118, 347, 101, 330) - eye_corners,  # cheek towards the eye
+        "AU09": _height(aligned, 129, 358, 48, 278, 98, 327) - _height(aligned, 133, 362, 168),  # nose wings up
+        "AU10": _height(aligned, 37, 0, 267) - _height(aligned, 2, 97, 326),  # red of the upper lip towards the nose
+        "AU14": 0.3 * width - _gap(aligned, (40, 91), (270, 321)),  # lips pressed thin beside the corners
+        "AU15": _height(aligned, 13, 14, 0, 17) - _height(aligned, 61, 291),  # corners below the lips' middle
+        "AU17": _height(aligned, 17, 84, 314) - _height(aligned, 152, 148, 377),  # lower lip away from the chin's edge
+        "AU20": width,
+        "AU23": -_gap(aligned, (0, 13), (14, 17)) - 0.5 * _gap(aligned, (37, 82), (267, 312), (84, 87), (314, 317)),
+        "AU25": _gap(aligned, (13, 14), (82, 87), (312, 317)),
+    }
+
+
+@dataclass(frozen=True)
+class MeshScale:
+    """How a mesh feature becomes an intensity: (feature - what pose, smile and jaw explain - rest) / (full - rest)."""
+
+    pitch: float  # per degree
+    pitch2: float  # per degree²
+    yaw2: float  # per degree²
+    smile: float  # per unit of AU12
+    jaw: float  # per unit of AU26
+    rest: float
+    full: float
+
+
+@lru_cache(maxsize=1)
+def mesh_scales() -> dict[str, MeshScale]:
+    stored = json.loads(Path(__file__).with_name("expression.json").read_text())
+    return {au: MeshScale(**scale) for au, scale in stored["scales"].items()}
+
+
+def blendshape_intensities(blendshapes: np.ndarray) -> dict[str, np.ndarray]:
+    """Blendshapes (..., 52) -> intensity (...,) for each AU of FROM_BLENDSHAPES, not clipped above."""
+    return {
+        au: blendshapes[..., [BLENDSHAPES.index(name) for name in names]].mean(axis=-1) / full
+        for au, (names, full) in FROM_BLENDSHAPES.items()
+    }
+
+
+def explained(scale: MeshScale, angles_deg: np.ndarray, smile: np.ndarray, jaw: np.ndarray) -> np.ndarray:
+    """What head pose (..., 3), smile and jaw (...,) do to a mesh feature on average."""
+    pitch, yaw = angles_deg[..., 0], angles_deg[..., 1]
+    return scale.pitch * pitch + scale.pitch2 * pitch**2 + scale.yaw2 * yaw**2 + scale.smile * smile + scale.jaw * jaw
+
+
+def measure_meshes(mesh: np.ndarray, blendshapes: np.ndarray) -> np.ndarray:
+    """Meshes (..., 478, 3) in pixels and blendshapes (..., 52) -> (..., 17) float32 in the order of ESTIMATED, not clipped."""
+    aligned, pose = align(mesh)
+    values = blendshape_intensities(blendshapes)
+    features, angles = mesh_features(aligned), np.clip(pose.angles_deg, -45, 45)
+    for au, scale in mesh_scales().items():
+        freed = features[au] - explained(scale, angles, np.clip(values["AU12"], 0, 1), np.clip(values["AU26"], 0, 1))
+        values[au] = (freed - scale.rest) / (scale.full - scale.rest)
+    return np.stack([values[au] for au in ESTIMATED], axis=-1).astype(np.float32)
+
+
+def measure(face: Face) -> np.ndarray:
+    """(17,) float32 in the order of ESTIMATED; may leave 0..1 where a face rests below or exceeds the corpus."""
+    return measure_meshes(face.mesh_px, face.blendshapes)
+
+
+def estimate(face: Face) -> np.ndarray:
+    """(17,) float32 AU intensities 0..1 in the order of ESTIMATED."""
+    return np.clip(measure(face), 0, 1)
+
+
+def index(names: Sequence[str]) -> list[int]:
+    """Places of AU names in what `estimate` returns."""
+    return [ESTIMATED.index(name) for name in names]

@@ -1,0 +1,106 @@
+"""A checkpoint -> a bundle: the averaged generator as ONNX with normalisation inside, checked against PyTorch before it counts.
+
+Weights are stored as FP16 and cast in the graph (half the file; every backend folds the cast), so the parity check compares
+with a PyTorch network whose weights were rounded the same way: what is compared is the graph, not the rounding.
+"""
+
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from engines import crop as crops
+from engines import expression
+from engines.backends import load
+from engines.bundle import Bundle, load_bundle, sha256_of, write_description
+from engines.errors import DataError
+from train import checkpoint
+from train.generator import CompactGenerator, Shape
+
+OPSET = 18
+# Differences from PyTorch that are refused: half a grey level of colour, a thousandth of attention, a hundredth of a pixel.
+MAX_COLOUR, MAX_ATTENTION, MAX_FLOW_PX = 1.01, 2e-3, 1e-2
+
+
+class Exported(nn.Module):
+    """The engine's contract around a generator: uint8 BGR picture in, uint8 colour out, channels last."""
+
+    def __init__(self, generator: CompactGenerator):
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, image: Tensor, aus: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        colour, attention, flow = self.generator(image.permute(0, 3, 1, 2).float() / 255, aus)
+        grey_levels = (colour.clamp(0, 1) * 255 + 0.5).floor().to(torch.uint8)
+        return grey_levels.permute(0, 2, 3, 1), attention[:, 0], flow.permute(0, 2, 3, 1)
+
+
+def load_average(folder: Path) -> CompactGenerator:
+    """The averaged generator of a checkpoint. Raises DataError."""
+    state = checkpoint.read_state(folder)
+    shape = Shape(**{**state["shape"], "blocks": tuple(state["shape"]["blocks"])})
+    network, average = CompactGenerator(shape), CompactGenerator(shape)
+    checkpoint.load(folder, network, average, None)
+    return average.eval()
+
+
+def export(generator: CompactGenerator, folder: Path, training: dict) -> tuple[Bundle, dict[str, float]]:
+    """Writes a bundle into `folder`; returns it and the worst differences found. Raises DataError when they are too large."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size, aus = generator.shape.size_px, expression.ESTIMATED
+    rounded = CompactGenerator(generator.shape).eval()
+    rounded.load_state_dict({name: value.half().float() for name, value in generator.state_dict().items()})
+    wrapped = Exported(rounded).eval()
+    example = (torch.zeros(1, size, size, 3, dtype=torch.uint8), torch.zeros(1, len(aus)))
+    path = folder / "generator.onnx"
+    torch.onnx.export(wrapped, example, str(path), input_names=["image", "aus"], output_names=["colour", "attention", "flow"], opset_version=OPSET, dynamo=False)
+    model = onnx.load(str(path))
+    _store_half(model.graph)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+    bundle = Bundle(aus, "relative", size, size // 2, crops.RULE, expression.VERSION, sha256_of(path), training, folder)
+    write_description(bundle)
+    differences = compare(wrapped, load_bundle(folder))
+    if differences["colour"] > MAX_COLOUR or differences["attention"] > MAX_ATTENTION or differences["flow_px"] > MAX_FLOW_PX:
+        raise DataError(f"The exported graph does not do what the network does ({differences}): do not ship it; the checkpoint is unharmed.")
+    return bundle, differences
+
+
+def compare(wrapped: Exported, bundle: Bundle, trials: int = 6) -> dict[str, float]:
+    """Worst differences between PyTorch and the reference backend on random pictures and changes, among them no change."""
+    engine, rng = load(bundle, "reference"), np.random.default_rng(1)
+    worst = {"colour": 0.0, "attention": 0.0, "flow_px": 0.0}
+    for trial in range(trials):
+        image = rng.integers(0, 256, (bundle.size_px, bundle.size_px, 3), dtype=np.uint8)
+        change = (rng.uniform(-1, 1, len(bundle.aus)) * (trial > 0)).astype(np.float32)
+        with torch.no_grad():
+            colour, attention, flow = wrapped(torch.from_numpy(image)[None], torch.from_numpy(change)[None])
+        edit = engine.run(image, change)
+        worst["colour"] = max(worst["colour"], float(np.abs(colour[0].numpy().astype(int) - edit.colour).max()))
+        worst["attention"] = max(worst["attention"], float(np.abs(attention[0].numpy() - edit.attention).max()))
+        worst["flow_px"] = max(worst["flow_px"], float(np.abs(flow[0].numpy() - edit.flow).max()))
+    return worst
+
+
+def _store_half(graph: onnx.GraphProto) -> None:
+    """Replaces every large FP32 weight by its FP16 and a Cast."""
+    casts = []
+    for weight in graph.initializer:
+        if weight.data_type == TensorProto.FLOAT and np.prod(weight.dims) > 256:
+            name, values = weight.name, numpy_helper.to_array(weight)
+            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + "_half"))
+            casts.append(helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        graph.node.insert(0, cast)
+
+
+def training_record(state: dict, manifests: list[dict], **more: object) -> dict:
+    """Provenance for bundle.json, from a checkpoint's state and the corpora's manifests."""
+    corpora = [{"faces": m["faces"], "people": m["people"], "sources": m["sources"]} for m in manifests]
+    return {"images_seen": state["seen"], "seed": state["seed"], "shape": state["shape"], "corpora": corpora, **more}
+
+

@@ -1,0 +1,137 @@
+"""The compact generator: a photo's crop and a change of AUs -> colour, attention, flow.
+
+A U-net of dense 3x3 convolutions at 1/4, 1/8 and 1/16 of the crop, reached by pixel-unshuffle (dense at low resolution is
+what CPUs are fast at), modulated by the AUs (FiLM: Perez et al., AAAI 2018). No normalisation: residual branches start at
+zero instead, so there are no statistics to fold or to go wrong in half precision.
+
+    out = A * warp(photo, flow) + (1 - A) * C        (GANimation eq. 1, with the photo moved by the flow)
+
+Two facts are built in, not learnt. A zero change is exactly the identity: flow and 1 - A are multiplied by a gate that is
+0 there. And the crop's edge is exactly the photo: both are multiplied by a window that is 0 at the border.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FLOW_UNIT_PX = 16.0  # the flow head's unit in pixels of a 256 px crop, so that its weights are of the others' size
+GATE_HALF = 0.08  # sum of |change| at which half of an edit is let through: far below any visible expression
+WINDOW_SHARE = 0.06  # of the crop's side, over which edits fade out at its border
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What fixes a compact generator's weights."""
+
+    aus: int = 17
+    size_px: int = 256
+    quarter: int = 48  # channels at 1/4
+    eighth: int = 128  # channels at 1/8
+    sixteenth: int = 192  # channels at 1/16
+    blocks: tuple[int, int, int, int] = (2, 3, 2, 1)  # residual blocks: 1/8 down, 1/16, 1/8 up, 1/4 up
+    head: int = 24  # channels at 1/2
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+class Block(nn.Module):
+    """x + conv(relu(film(conv(relu(x))))), channels kept."""
+
+    def __init__(self, channels: int, condition: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.film = nn.Linear(condition, 2 * channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
+        h = self.first(F.relu(x)) * (1 + scale) + shift
+        return x + self.second(F.relu(h))
+
+
+class CompactGenerator(nn.Module):
+    """forward(photo (B, 3, S, S) in 0..1, change (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S), flow (B, 2, S/2, S/2) px."""
+
+    def __init__(self, shape: Shape = Shape()):
+        super().__init__()
+        self.shape = shape
+        q, e, s, condition = shape.quarter, shape.eighth, shape.sixteenth, 128
+        self.condition = nn.Sequential(nn.Linear(shape.aus, condition), nn.ReLU(), nn.Linear(condition, condition), nn.ReLU())
+        self.stem = nn.Conv2d(3 * 16, q, 3, padding=1)
+        self.down_eighth = nn.Conv2d(4 * q, e, 3, padding=1)
+        self.eighth_down = nn.ModuleList(Block(e, condition) for _ in range(shape.blocks[0]))
+        self.down_sixteenth = nn.Conv2d(4 * e, s, 3, padding=1)
+        self.bottom = nn.ModuleList(Block(s, condition) for _ in range(shape.blocks[1]))
+        self.up_eighth = nn.Conv2d(s, 4 * e, 3, padding=1)
+        self.eighth_up = nn.ModuleList(Block(e, condition) for _ in range(shape.blocks[2]))
+        self.up_quarter = nn.Conv2d(e, 4 * q, 3, padding=1)
+        self.quarter_up = nn.ModuleList(Block(q, condition) for _ in range(shape.blocks[3]))
+        self.to_half = nn.Conv2d(q, 4 * shape.head, 3, padding=1)
+        self.mix_half = nn.Conv2d(shape.head, shape.head, 3, padding=1)
+        self.out = nn.Conv2d(shape.head, 4 * 4 + 2, 3, padding=1)  # colour and attention shuffled to full size, flow at half
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        with torch.no_grad():
+            self.out.bias[12:16] = 2.0  # attention starts at 0.88: mostly the photo, yet not saturated
+        self.register_buffer("window", _window(shape.size_px), persistent=False)
+        self.register_buffer("half_window", _window(shape.size_px // 2), persistent=False)
+
+    def forward(self, photo: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        c = self.condition(change)
+        x4 = self.stem(F.pixel_unshuffle(photo * 2 - 1, 4))  # (B, q, S/4, S/4)
+        x8 = self.down_eighth(F.pixel_unshuffle(F.relu(x4), 2))
+        for block in self.eighth_down:
+            x8 = block(x8, c)
+        x16 = self.down_sixteenth(F.pixel_unshuffle(F.relu(x8), 2))
+        for block in self.bottom:
+            x16 = block(x16, c)
+        y8 = F.pixel_shuffle(self.up_eighth(F.relu(x16)), 2) + x8
+        for block in self.eighth_up:
+            y8 = block(y8, c)
+        y4 = F.pixel_shuffle(self.up_quarter(F.relu(y8)), 2) + x4
+        for block in self.quarter_up:
+            y4 = block(y4, c)
+        # Shuffle by 2, mix, shuffle by 2: a direct shuffle by 4 leaves a comb of period 4.
+        y2 = F.relu(F.pixel_shuffle(self.to_half(F.relu(y4)), 2))
+        heads = self.out(F.relu(self.mix_half(y2)) + y2).float()
+        fine = F.pixel_shuffle(heads[:, :16], 2)  # (B, 4, S, S)
+        gate = self.gate(change)
+        colour = torch.sigmoid(fine[:, :3])
+        changed = F.avg_pool2d(F.pad(1 - torch.sigmoid(fine[:, 3:]), (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        flow = heads[:, 16:] * (FLOW_UNIT_PX * self.shape.size_px / 256)
+        return colour, 1 - gate * self.window * changed, gate * self.half_window * flow
+
+    @staticmethod
+    def gate(change: Tensor) -> Tensor:
+        """(B, N) -> (B, 1, 1, 1): 0 for no change, 1/2 at GATE_HALF, towards 1."""
+        amount = change.abs().sum(dim=1)[:, None, None, None]
+        return amount / (amount + GATE_HALF)
+
+
+def _window(size_px: int) -> Tensor:
+    """(1, 1, S, S): 0 on the border, 1 inside, a smooth step of WINDOW_SHARE between."""
+    edge = torch.minimum(torch.arange(size_px), torch.arange(size_px).flip(0)) / (WINDOW_SHARE * size_px)
+    ramp = edge.clamp(0, 1)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return (ramp[:, None] * ramp[None, :])[None, None]
+
+
+def warp(photo: Tensor, flow: Tensor) -> Tensor:
+    """(B, C, S, S) moved by a flow (B, 2, s, s) in pixels of S: out(p) = photo(p + flow(p)), edges repeated."""
+    size = photo.shape[-1]
+    if flow.shape[-1] != size:
+        flow = F.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False)
+    steps = torch.arange(size, device=photo.device, dtype=torch.float32)
+    x = (steps[None, None, :] + flow[:, 0]) * (2 / (size - 1)) - 1
+    y = (steps[None, :, None] + flow[:, 1]) * (2 / (size - 1)) - 1
+    return F.grid_sample(photo, torch.stack([x, y], dim=-1), mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def compose(photo: Tensor, colour: Tensor, attention: Tensor, flow: Tensor) -> Tensor:
+    """GANimation eq. 1: A = 1 keeps the photo, here moved by the flow. All in 0..1, (B, 3, S, S)."""
+    return attention * warp(photo, flow) + (1 - attention) * colour
