@@ -56,8 +56,10 @@ def load(bundle: Bundle | str | Path = DEFAULT, device: str = "auto", threads: i
         raise EngineError(f"There is no device {device!r}; known are {', '.join(DEVICES)}.")
     bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     if device == "reference":
-        from engines.reference import ReferenceEngine
-
+        try:
+            from engines.reference import ReferenceEngine
+        except ImportError as error:
+            raise EngineError("The reference backend needs ONNX Runtime: pip install -e '.[reference]'.") from error
         return ReferenceEngine(bundle, threads)
     from engines.openvino import OpenVinoEngine
 

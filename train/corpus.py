@@ -63,7 +63,9 @@ def load_corpus(folders: list[Path]) -> Corpus:
             raise DataError(f"{folder} is not a prepared corpus: run `python -m train prepare --out {folder} YOUR_FACES` first.")
         manifest = json.loads((folder / "manifest.json").read_text())
         if (manifest["estimator"], manifest["crop_rule"]) != (expression.VERSION, crops.RULE):
-            raise DataError(f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is {expression.VERSION} on {crops.RULE}: prepare it again.")
+            raise DataError(
+                f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is {expression.VERSION} on {crops.RULE}: prepare it again."
+            )
         size, count = manifest["size_px"], manifest["faces"]
         if (folder / "crops.u8").stat().st_size != count * size * size * 3:
             raise DataError(f"{folder}/crops.u8 does not hold the {count} crops that the manifest counts: prepare it again.")

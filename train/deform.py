@@ -12,7 +12,18 @@ import numpy as np
 
 from engines import expression
 from engines.expression import ESTIMATED
-from engines.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_BOTTOM, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP, RIGID, align, mirror_index, unalign
+from engines.mesh import (
+    LEFT_LID_BOTTOM,
+    LEFT_LID_TOP,
+    LIPS_INNER_BOTTOM,
+    LIPS_INNER_TOP,
+    RIGHT_LID_BOTTOM,
+    RIGHT_LID_TOP,
+    RIGID,
+    align,
+    mirror_index,
+    unalign,
+)
 from train.estimator import within_groups
 from train.shapes import BlendshapeNet
 
@@ -74,7 +85,9 @@ def _part(aligned: np.ndarray, top, bottom) -> None:
     aligned[bottom, 1] += crossed / 2
 
 
-def fit_basis(mesh: np.ndarray, blendshapes: np.ndarray, person: np.ndarray, is_clip: np.ndarray, resting: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fit_basis(
+    mesh: np.ndarray, blendshapes: np.ndarray, person: np.ndarray, is_clip: np.ndarray, resting: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Meshes (N, 478, 3) of people seen more than once -> basis (17, 478, 3), and the response (17, 17) of the estimator.
 
     `resting` (M, 478, 3) are neutral faces of many people: the ground on which gains are measured.

@@ -4,7 +4,6 @@ Weights are stored as FP16 and cast in the graph (half the file; every backend f
 with a PyTorch network whose weights were rounded the same way: what is compared is the graph, not the rounding.
 """
 
-
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,15 @@ def export(generator: CompactGenerator, folder: Path, training: dict) -> tuple[B
     wrapped = Exported(rounded).eval()
     example = (torch.zeros(1, size, size, 3, dtype=torch.uint8), torch.zeros(1, len(aus)))
     path = folder / "generator.onnx"
-    torch.onnx.export(wrapped, example, str(path), input_names=["image", "aus"], output_names=["colour", "attention", "flow"], opset_version=OPSET, dynamo=False)
+    torch.onnx.export(
+        wrapped,
+        example,
+        str(path),
+        input_names=["image", "aus"],
+        output_names=["colour", "attention", "flow"],
+        opset_version=OPSET,
+        dynamo=False,
+    )
     model = onnx.load(str(path))
     _store_half(model.graph)
     onnx.checker.check_model(model)
@@ -66,7 +73,9 @@ def export(generator: CompactGenerator, folder: Path, training: dict) -> tuple[B
     write_description(bundle)
     differences = compare(wrapped, load_bundle(folder))
     if differences["colour"] > MAX_COLOUR or differences["attention"] > MAX_ATTENTION or differences["flow_px"] > MAX_FLOW_PX:
-        raise DataError(f"The exported graph does not do what the network does ({differences}): do not ship it; the checkpoint is unharmed.")
+        raise DataError(
+            f"The exported graph does not do what the network does ({differences}): do not ship it; the checkpoint is unharmed."
+        )
     return bundle, differences
 
 
@@ -102,5 +111,3 @@ def training_record(state: dict, manifests: list[dict], **more: object) -> dict:
     """Provenance for bundle.json, from a checkpoint's state and the corpora's manifests."""
     corpora = [{"faces": m["faces"], "people": m["people"], "sources": m["sources"]} for m in manifests]
     return {"images_seen": state["seen"], "seed": state["seed"], "shape": state["shape"], "corpora": corpora, **more}
-
-

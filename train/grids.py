@@ -56,7 +56,9 @@ def write_grid(network: CompactGenerator, corpus: Corpus, path: Path, rows: int 
     lines = []
     for face in grid_faces(corpus, rows):
         picture, own = corpus.picture(int(face)), corpus.own[face]
-        line = [titled(edit(network, picture, wanted_at(own, names, 1.0))[0], "+".join(n[2:] for n in names) or "zero") for names in COLUMNS]
+        line = [
+            titled(edit(network, picture, wanted_at(own, names, 1.0))[0], "+".join(n[2:] for n in names) or "zero") for names in COLUMNS
+        ]
         line.append(titled(edit(network, picture, -own)[0], "rest"))
         _, colour, attention, _ = edit(network, picture, wanted_at(own, ("AU12", "AU25", "AU26"), 1.0))
         line += [titled(cv2.cvtColor((attention * 255).astype(np.uint8), cv2.COLOR_GRAY2BGR), "A 12+25+26"), titled(colour, "C")]

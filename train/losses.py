@@ -7,19 +7,25 @@ from torch import Tensor
 
 from train.generator import compose
 
+COLOUR_EVERYWHERE, COLOUR_PAINTED = 0.1, 4.0
+
 
 @dataclass(frozen=True)
 class Weights:
     picture: float = 4.0  # L1 of the result in 0..1, weighted by region
     edges: float = 3.0  # L1 of its horizontal and vertical differences: L1 alone is content with a blur
     flow: float = 0.06  # L1 of the flow per pixel of a 256 px crop
+    colour: float = 2.0  # L1 of C by itself: seen only through 1 - A, C stays poor and A closes over it (LOG, run 1)
+    open: float = 0.5  # -log(1 - A) where the target shows what no warp can draw
     changed: float = 0.02  # mean(1 - A): what the flow can do, colour must not; colour is only as sharp as the crop
 
 
-def supervised_loss(colour: Tensor, attention: Tensor, flow: Tensor, batch: dict[str, Tensor], weights: Weights = Weights()) -> tuple[Tensor, dict[str, Tensor]]:
+def supervised_loss(
+    colour: Tensor, attention: Tensor, flow: Tensor, batch: dict[str, Tensor], weights: Weights = Weights()
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Outputs of a generator for batch["picture"] -> the total and its terms (unweighted, detached).
 
-    batch: picture, target (B, 3, S, S) in 0..1; flow (B, 2, S/2, S/2) px; flow_weight (B, 1, S/2, S/2); weight (B, 1, S, S).
+    batch: picture, target (B, 3, S, S) in 0..1; flow (B, 2, S/2, S/2) px; flow_weight (B, 1, S/2, S/2); weight, painted (B, 1, S, S).
     """
     size = colour.shape[-1]
     result = compose(batch["picture"], colour, attention, flow)
@@ -27,6 +33,8 @@ def supervised_loss(colour: Tensor, attention: Tensor, flow: Tensor, batch: dict
         "picture": weighted_mean((result - batch["target"]).abs(), batch["weight"]),
         "edges": edge_difference(result, batch["target"], batch["weight"]),
         "flow": weighted_mean((flow - batch["flow"]).abs(), batch["flow_weight"]) * (256 / size),
+        "colour": weighted_mean((colour - batch["target"]).abs(), COLOUR_EVERYWHERE * batch["weight"] + COLOUR_PAINTED * batch["painted"]),
+        "open": weighted_mean(-torch.log(1 - attention + 1e-3), batch["painted"]),
         "changed": (1 - attention).mean(),
     }
     total = sum(getattr(weights, name) * value for name, value in terms.items())
@@ -59,4 +67,5 @@ def to_batch(samples: dict[str, Tensor]) -> dict[str, Tensor]:
         "flow": samples["flow"].permute(0, 3, 1, 2),
         "flow_weight": samples["flow_weight"][:, None],
         "weight": samples["weight"][:, None],
+        "painted": samples["painted"][:, None],
     }

@@ -60,7 +60,9 @@ class MouthBank:
         size = target.shape[0]
         face = self.faces[donor]
         picture, mesh = self._corpus.picture(face), self._corpus.meshes[face]
-        rims = [np.concatenate([m[list(LIPS_INNER_TOP), :2], m[list(LIPS_INNER_BOTTOM), :2]]).astype(np.float32) for m in (target_mesh, mesh)]
+        rims = [
+            np.concatenate([m[list(LIPS_INNER_TOP), :2], m[list(LIPS_INNER_BOTTOM), :2]]).astype(np.float32) for m in (target_mesh, mesh)
+        ]
         flow = np.zeros((size, size, 2), np.float32)
         _rasterise(rims[0], rims[1], _STRIPS, flow)
         inside = draw(picture, flow).astype(np.float32) * _brightness(target, target_mesh, picture, mesh)

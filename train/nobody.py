@@ -66,7 +66,7 @@ def write_faces(folder: Path, seeds: Iterable[int], size_px: int = 512) -> int:
     faces = NobodyFaces() if missing else None
     for seed in tqdm(missing, desc="drawing faces", unit="face"):
         image = faces.draw(seed, size_px)
-        ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
         temporary = folder / f"nobody-{seed:06d}.part"
         temporary.write_bytes(data.tobytes())
         temporary.rename(folder / f"nobody-{seed:06d}.jpg")

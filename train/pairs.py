@@ -12,7 +12,17 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from engines.expression import ESTIMATED
-from engines.mesh import FACE_OVAL, LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_BOTTOM, LIPS_INNER_TOP, LIPS_OUTER, RIGHT_LID_BOTTOM, RIGHT_LID_TOP, mirror_index
+from engines.mesh import (
+    FACE_OVAL,
+    LEFT_LID_BOTTOM,
+    LEFT_LID_TOP,
+    LIPS_INNER_BOTTOM,
+    LIPS_INNER_TOP,
+    LIPS_OUTER,
+    RIGHT_LID_BOTTOM,
+    RIGHT_LID_TOP,
+    mirror_index,
+)
 from train.corpus import Corpus
 from train.deform import moved
 from train.mouths import MouthBank, opening
@@ -24,7 +34,11 @@ SOURCE_SHARES = {"nobody_adults": 0.22, "drivers": 0.13}  # sharp pictures, draw
 TOGETHER = (("AU06", "AU12"), ("AU01", "AU02"), ("AU25", "AU26"), ("AU15", "AU17"), ("AU06", "AU12", "AU25"), ("AU12", "AU25"),
             ("AU01", "AU02", "AU05", "AU25", "AU26"), ("AU04", "AU07"), ("AU04", "AU09", "AU10"), ("AU17", "AU23"), ("AU01", "AU04", "AU15"),
             ("AU20", "AU25"), ("AU09", "AU10"), ("AU06", "AU12", "AU25", "AU26"), ("AU07", "AU45"))  # fmt: skip
-EVERY_GROUP = (("AU01", "AU02", "AU04"), ("AU05", "AU06", "AU07", "AU45"), ("AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26"))
+EVERY_GROUP = (
+    ("AU01", "AU02", "AU04"),
+    ("AU05", "AU06", "AU07", "AU45"),
+    ("AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26"),
+)
 JITTER_DEG, JITTER_SCALE, JITTER_PX = 7.0, 0.05, 5.0
 CLIP_POSE_DEG = 5.0  # frames of a clip that are paired look the same way within this
 SHUT_LIPS = 0.014  # outer eye distances by which shut lips overlap their detected inner rim, so that no teeth are left between
@@ -41,6 +55,7 @@ class Pair:
     flow: np.ndarray  # (S/2, S/2, 2) float32, crop pixels
     flow_weight: np.ndarray  # (S/2, S/2) float32
     weight: np.ndarray  # (S, S) float32, how much each target pixel counts
+    painted: np.ndarray  # (S, S) float32, 1 where the target shows what no warp of the picture can: the inside of a mouth
 
 
 class Pairs(Dataset):
@@ -111,7 +126,15 @@ class Pairs(Dataset):
         pair = _finished(pictures[0], pictures[1], corpus.own[second] - corpus.own[first], flow, meshes[1], hidden)
         face = polygon_mask(meshes[1][list(FACE_OVAL), :2], size, blur_px=9)  # behind the face, frames differ for other reasons
         half_face = face[::2, ::2]
-        return Pair(pair.picture, pair.target, pair.change, pair.flow * half_face[..., None], pair.flow_weight * half_face * 0.5, pair.weight * (0.05 + 0.95 * face) * 0.7)
+        return Pair(
+            pair.picture,
+            pair.target,
+            pair.change,
+            pair.flow * half_face[..., None],
+            pair.flow_weight * half_face * 0.5,
+            pair.weight * (0.05 + 0.95 * face) * 0.7,
+            pair.painted,
+        )
 
     def _draw_face(self, rng: np.random.Generator) -> int:
         if rng.random() < 0.4:  # an AU first, then a face that shows it: smiles are frequent, frowns are not
@@ -183,7 +206,10 @@ def shut(mesh: np.ndarray, target_mesh: np.ndarray) -> np.ndarray:
         return mesh
     mesh = mesh.copy()
     unit = np.linalg.norm(mesh[33, :2] - mesh[263, :2])
-    for inner, outer in ((LIPS_INNER_TOP, (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)), (LIPS_INNER_BOTTOM, (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291))):
+    for inner, outer in (
+        (LIPS_INNER_TOP, (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)),
+        (LIPS_INNER_BOTTOM, (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)),
+    ):
         inner, outer = list(inner)[1:-1], list(outer)[1:-1]
         way = mesh[outer, :2] - mesh[inner, :2]
         length = np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-3)
@@ -191,7 +217,9 @@ def shut(mesh: np.ndarray, target_mesh: np.ndarray) -> np.ndarray:
     return mesh
 
 
-def _finished(picture: np.ndarray, target: np.ndarray, change: np.ndarray, flow: np.ndarray, target_mesh: np.ndarray, painted: np.ndarray) -> Pair:
+def _finished(
+    picture: np.ndarray, target: np.ndarray, change: np.ndarray, flow: np.ndarray, target_mesh: np.ndarray, painted: np.ndarray
+) -> Pair:
     size = len(picture)
     face = polygon_mask(target_mesh[list(FACE_OVAL), :2], size, blur_px=9)
     eyes = sum(polygon_mask(_grown(target_mesh[lids, :2], 1.7), size, blur_px=5) for lids in _LIDS)
@@ -199,7 +227,7 @@ def _finished(picture: np.ndarray, target: np.ndarray, change: np.ndarray, flow:
     weight = 0.4 + 0.6 * face + 2.0 * eyes + 1.5 * lips + 3.0 * painted
     flow_weight = (0.3 + 0.7 * face + 2.0 * eyes + 1.0 * lips) * (1 - painted)
     half = lambda a: cv2.resize(a, (size // 2, size // 2), interpolation=cv2.INTER_AREA)  # noqa: E731
-    return Pair(picture, target, change.astype(np.float32), half(flow), half(flow_weight), weight)
+    return Pair(picture, target, change.astype(np.float32), half(flow), half(flow_weight), weight, painted)
 
 
 def _grown(points: np.ndarray, factor: float) -> np.ndarray:

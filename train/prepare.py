@@ -141,7 +141,9 @@ def prepare(inputs: list[Path], out: Path, size_px: int = 256, workers: int = 2)
             sources[job.source] += len(found)
             bar.update(len(found))
     if not items:
-        raise DataError(f"No usable face in {', '.join(map(str, inputs))} ({dict(rejects) or 'no pictures at all'}): give folders, tars or clips that show faces.")
+        raise DataError(
+            f"No usable face in {', '.join(map(str, inputs))} ({dict(rejects) or 'no pictures at all'}): give folders, tars or clips that show faces."
+        )
     np.save(out / "meshes.npy", np.array(meshes, np.float32))
     np.save(out / "aus.npy", np.array(labels, np.float32))
     (out / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))

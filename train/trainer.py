@@ -74,14 +74,26 @@ def fit(corpus: Corpus, out: Path, plan: Plan, shape: Shape = Shape(), quiet: bo
         seen = state["seen"]
     pairs, held_out = Pairs(corpus, plan.seed), _held_out_batch(corpus)
     loader = iter(
-        DataLoader(Subset(pairs, range(seen, plan.images)), plan.batch, num_workers=plan.workers, drop_last=True, prefetch_factor=4 if plan.workers else None)
+        DataLoader(
+            Subset(pairs, range(seen, plan.images)),
+            plan.batch,
+            num_workers=plan.workers,
+            drop_last=True,
+            prefetch_factor=4 if plan.workers else None,
+        )
     )
     losses: list[float] = []
     started = last_save = last_grid = time.monotonic()
     stop = _StopOnSignal()
 
     def keep() -> None:
-        checkpoint.save(folder, network, average, optimiser, {"seen": seen, "shape": _plain(shape), "aus": list(ESTIMATED), "estimator": VERSION, "seed": plan.seed})
+        checkpoint.save(
+            folder,
+            network,
+            average,
+            optimiser,
+            {"seen": seen, "shape": _plain(shape), "aus": list(ESTIMATED), "estimator": VERSION, "seed": plan.seed},
+        )
 
     with open(out / "stats.jsonl", "a") as stats, tqdm(total=plan.images, initial=seen, unit="img", disable=quiet) as bar, stop:
         for samples in loader:
@@ -94,7 +106,9 @@ def fit(corpus: Corpus, out: Path, plan: Plan, shape: Shape = Shape(), quiet: bo
             if not torch.isfinite(loss):
                 np.savez(out / "bad_batch.npz", **{k: v.numpy() for k, v in samples.items()})
                 keep()
-                raise DataError(f"The loss is no longer a number after {seen} images; the batch is in {out}/bad_batch.npz. Lower --rate and start from the last checkpoint.")
+                raise DataError(
+                    f"The loss is no longer a number after {seen} images; the batch is in {out}/bad_batch.npz. Lower --rate and start from the last checkpoint."
+                )
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -109,7 +123,13 @@ def fit(corpus: Corpus, out: Path, plan: Plan, shape: Shape = Shape(), quiet: bo
             now = time.monotonic()
             over = stop.asked or now - started > plan.max_s
             if now - last_save > plan.save_every_s or over:
-                line = {"seen": seen, "loss": float(np.mean(losses[-100:])), "rate": rate_at(plan, seen), **{k: float(v) for k, v in terms.items()}, **held_out_figures(average, held_out)}
+                line = {
+                    "seen": seen,
+                    "loss": float(np.mean(losses[-100:])),
+                    "rate": rate_at(plan, seen),
+                    **{k: float(v) for k, v in terms.items()},
+                    **held_out_figures(average, held_out),
+                }
                 stats.write(json.dumps(line) + "\n")
                 stats.flush()
                 bar.set_postfix(loss=f"{line['loss']:.3f}", held_out=f"{line['held_out']:.3f}")
@@ -157,7 +177,9 @@ def held_out_figures(network: CompactGenerator, batch: dict[str, torch.Tensor] |
 def _guard(attention: float, bar: tqdm) -> None:
     low, high = ATTENTION_BAND
     if attention > high:
-        bar.write(f"WARNING: mean(A) is {attention:.4f}, above {high}: the generator is learning to copy. Lower the weight `changed` or check the AU labels.")
+        bar.write(
+            f"WARNING: mean(A) is {attention:.4f}, above {high}: the generator is learning to copy. Lower the weight `changed` or check the AU labels."
+        )
     elif attention < low:
         bar.write(f"WARNING: mean(A) is {attention:.4f}, below {low}: colour repaints the face. Raise the weight `changed`.")
 

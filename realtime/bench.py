@@ -1,0 +1,117 @@
+"""How fast the whole pipeline is on this machine: the live loop itself, headless, with nothing stubbed.
+
+Two passes over the same driver. Throughput: frames are there as soon as they are wanted and pictures leave as soon as they
+are drawn. Delay: frames come at 30 a second and the output keeps its own clock of 60, as in a call.
+"""
+
+import os
+import platform
+import resource
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from engines.errors import DriverError
+from realtime.capture import Memory, open_frames
+from realtime.loop import LiveLoop, Stage
+from realtime.output import Nothing
+from realtime.puppet import Puppet
+from realtime.retarget import Retarget
+from realtime.timing import Timings
+from realtime.track import Performer
+
+FRAMES = 150  # of the driver, decoded beforehand: a camera hands over pictures, it does not decode H.264
+WARM_S = 2.0
+CAMERA_FPS, OUTPUT_FPS = 30.0, 60.0
+PACKAGES = ("mediapipe", "openvino", "onnxruntime", "opencv-python", "numpy", "av", "pyvirtualcam")
+
+
+def measure(puppet: Puppet, engine_name: str, driver: str, seconds: float = 10.0, strength: float = 1.0) -> dict:
+    """Runs both passes of `seconds` each; returns what was measured, ready for JSON. Raises DriverError."""
+    frames = _decode(driver)
+    result = {
+        "engine": engine_name, "canvas": "x".join(map(str, puppet.size)), "driver": Path(driver).name,
+        "driver_size": f"{frames[0].shape[1]}x{frames[0].shape[0]}", "machine": machine(), "versions": versions(),
+    }  # fmt: skip
+    for name, paced in (("throughput", False), ("delay", True)):
+        timings = Timings()
+        stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, strength), timings)
+        camera = Memory(frames, CAMERA_FPS, paced)
+        with Performer(timings) as performer:
+            loop = LiveLoop(camera, performer, stage, [Nothing()], timings, fps=OUTPUT_FPS, clocked=paced)
+            with loop.running():
+                time.sleep(WARM_S)
+                timings.clear()
+                before, dropped, started_s, cpu_s = loop.fresh, loop.dropped, time.perf_counter(), time.process_time()
+                loop.wait(seconds)
+                elapsed_s = time.perf_counter() - started_s
+            result[name] = {
+                "fps": round((loop.fresh - before) / elapsed_s, 1),
+                "cpu_ms_per_picture": round((time.process_time() - cpu_s) / max(1, loop.fresh - before) * 1000, 1),
+                "stages": timings.summary(),
+                "dropped": {slot: count - dropped[slot] for slot, count in loop.dropped.items()},
+            }
+    result["peak_memory_mb"] = round(peak_memory_mb())
+    return result
+
+
+def _decode(driver: str) -> list:
+    source, frames = open_frames(driver), []
+    if source.live:
+        source.close()
+        raise DriverError("--benchmark needs a driver that repeats exactly: give a clip or a picture.")
+    while len(frames) < FRAMES and (frame := source.read()) is not None:
+        frames.append(frame.image)
+    source.close()
+    return frames + frames[-2:0:-1]  # there and back: no jump where it starts again
+
+
+def peak_memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
+
+
+def machine() -> dict[str, str | int]:
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        name = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), name)
+    return {"cpu": name, "cores": len(_cores()), "system": f"{platform.system()} {platform.release()}", "python": platform.python_version()}
+
+
+def _cores() -> range | set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+
+
+def versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def table(result: dict) -> str:
+    """The result as text for people."""
+    lines = [
+        f"{result['engine']}, canvas {result['canvas']}, driver {result['driver']} at {result['driver_size']}",
+        f"{result['machine']['cpu']}, {result['machine']['cores']} cores, {result['machine']['system']}; "
+        + ", ".join(f"{name} {number}" for name, number in result["versions"].items()),
+    ]
+    titles = {
+        "throughput": "Throughput: as fast as it goes",
+        "delay": f"Delay: camera at {CAMERA_FPS:.0f} fps, output clock {OUTPUT_FPS:.0f} fps",
+    }
+    for name, title in titles.items():
+        part = result[name]
+        drops = ", ".join(f"{count} {slot}" for slot, count in part["dropped"].items())
+        lines += ["", f"{title}: {part['fps']} pictures a second, {part['cpu_ms_per_picture']} core-ms a picture, dropped: {drops}"]
+        lines.append(f"  {'stage, ms':<20}{'p50':>8}{'p95':>8}{'p99':>8}{'count':>8}")
+        for stage, row in part["stages"].items():
+            lines.append(f"  {stage:<20}{row['p50_ms']:>8.1f}{row['p95_ms']:>8.1f}{row['p99_ms']:>8.1f}{row['count']:>8}")
+    delay = result["delay"]["stages"].get("capture to output", {})
+    lines += ["", f"Peak memory {result['peak_memory_mb']} MB. Set the call's audio delay to about {delay.get('p50_ms', 0):.0f} ms."]
+    return "\n".join(lines)

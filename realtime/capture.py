@@ -1,0 +1,226 @@
+"""Where the driver's pictures come from: a camera, a clip, a single picture. Frames in, nothing else.
+
+A driver of frames keeps one promise: `read` returns the next frame, stamped with the time at which it was handed over, or
+None when there will be no more. The driver's pictures go to the tracker and nowhere else.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from engines.errors import DriverError, SourceError
+from engines.face import quiet_stderr
+from realtime.frame import Frame
+from realtime.photo import load_photo
+
+CAMERA_SIZE = (640, 480)  # enough for landmarks, and every camera has it at 30 fps; the driver is never shown
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+PICTURE_S = 3.0  # how long a single picture drives when nobody says otherwise
+
+
+class FrameDriver(Protocol):
+    """A source of driver frames. `live` is true when frames come at their own time and cannot be asked for again."""
+
+    live: bool
+    fps: float  # nominal
+    has_rest: bool  # whether it starts from a resting face from which a neutral can be learnt
+
+    def read(self) -> Frame | None: ...
+
+    def close(self) -> None: ...
+
+
+def cameras() -> dict[int, str]:
+    """Cameras of this machine by index, with their names where the system tells them (Linux)."""
+    found = {}
+    for node in sorted(Path("/sys/class/video4linux").glob("video*")):
+        name = (node / "name").read_text().strip() if (node / "name").is_file() else node.name
+        found[int(node.name.removeprefix("video"))] = name
+    return found
+
+
+def camera_index(text: str) -> int | str:
+    """What --driver says of a camera -> an index or device path: webcam, webcam:1, webcam:NAME, /dev/video2. Raises DriverError."""
+    if text.startswith("/dev/"):
+        return text
+    name = text.partition(":")[2]
+    if not name:
+        return 0
+    if name.isdecimal():
+        return int(name)
+    matches = [index for index, known in cameras().items() if name.lower() in known.lower()]
+    if not matches:
+        known = ", ".join(f"webcam:{index} ({label})" for index, label in cameras().items()) or "none"
+        raise DriverError(f"There is no camera named {name!r}; this machine has: {known}.")
+    return matches[0]
+
+
+class Camera:
+    """A camera by OpenCV. Raises DriverError when it cannot be opened or gives no picture."""
+
+    live, has_rest = True, True
+
+    def __init__(self, text: str = "webcam"):
+        which = camera_index(text)
+        cv2.setLogLevel(0)  # OpenCV reports a missing camera in a dozen lines of its own
+        with quiet_stderr():
+            self._capture = cv2.VideoCapture(which)
+            if self._capture.isOpened():
+                self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+                self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, CAMERA_SIZE[0])
+                self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, CAMERA_SIZE[1])
+                self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+            ok = self._capture.isOpened() and self._capture.read()[0]
+        if not ok:
+            self._capture.release()
+            known = ", ".join(f"webcam:{index} ({label})" for index, label in cameras().items())
+            raise DriverError(
+                f"The camera {text} gives no picture: {'this machine has ' + known if known else 'no camera is connected'}; "
+                "close programs that use it, or drive with a clip, a picture or an AU curve (--driver clip.mp4 | picture.jpg | curve.csv)."
+            )
+        self.fps = self._capture.get(cv2.CAP_PROP_FPS) or 30.0
+        self._text = text
+
+    def read(self) -> Frame | None:
+        ok, image = self._capture.read()
+        if not ok:
+            raise DriverError(f"The camera {self._text} stopped giving pictures: plug it in again and restart.")
+        return Frame(image, time.perf_counter())
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+class Clip:
+    """A video file by PyAV. Frames carry their own time in the file: captured_s = start + that."""
+
+    live, has_rest = False, True
+
+    def __init__(self, path: str | Path):
+        import av
+
+        self._av = av
+        if not Path(path).is_file():
+            raise DriverError(
+                f"There is no driver at {path}: give a clip, a picture, an AU curve (.csv) or a camera (webcam, webcam:1, /dev/video0)."
+            )
+        try:
+            self._container = av.open(str(path))
+            stream = self._container.streams.video[0]
+        except (av.FFmpegError, IndexError, OSError) as error:
+            raise DriverError(f"{path} is not a video that can be played: give an MP4, MOV, MKV or WebM clip with a face in it.") from error
+        stream.thread_type = "AUTO"
+        self.fps = float(stream.average_rate or 30)
+        self.length: int | None = stream.frames or None  # frames, where the file says so
+        self._frames = self._container.decode(stream)
+        self._path, self._number, self._start_s = path, 0, None
+
+    def read(self) -> Frame | None:
+        try:
+            frame = next(self._frames, None)
+        except self._av.FFmpegError as error:
+            if self._number == 0:
+                raise DriverError(f"{self._path} cannot be decoded ({error}): convert it to MP4 (H.264) first.") from error
+            return None  # a clip that was cut short ends where it was cut
+        if frame is None:
+            if self._number == 0:
+                raise DriverError(f"{self._path} has no pictures in it: give another clip.")
+            return None
+        moment_s = frame.time if frame.time is not None else self._number / self.fps
+        self._start_s = moment_s if self._start_s is None else self._start_s
+        self._number += 1
+        return Frame(frame.to_ndarray(format="bgr24"), moment_s - self._start_s)
+
+    def close(self) -> None:
+        self._container.close()
+
+
+class Still:
+    """A single picture as a driver: its expression, held for duration_s. It has no rest to compare with."""
+
+    live, has_rest = False, False
+
+    def __init__(self, path: str | Path, duration_s: float = PICTURE_S, fps: float = 30.0):
+        try:
+            self._image = load_photo(path)
+        except SourceError as error:
+            raise DriverError(str(error).replace("--source", "--driver")) from error
+        self.fps, self._number, self._count = fps, 0, max(1, round(duration_s * fps))
+        self.length: int | None = self._count
+
+    def read(self) -> Frame | None:
+        if self._number >= self._count:
+            return None
+        self._number += 1
+        return Frame(self._image, (self._number - 1) / self.fps)
+
+    def close(self) -> None:
+        pass
+
+
+class Paced:
+    """A file driver played like a camera: frames come at their time, late ones are skipped, the file starts again at its end."""
+
+    live = True
+
+    def __init__(self, driver: FrameDriver, reopen: Callable[[], FrameDriver], loop: bool = True):
+        self._driver, self._reopen, self._loop = driver, reopen, loop
+        self.fps, self.has_rest = driver.fps, driver.has_rest
+        self._start_s = time.perf_counter()
+
+    def read(self) -> Frame | None:
+        while True:
+            frame = self._driver.read()
+            if frame is None:
+                if not self._loop:
+                    return None
+                self._driver.close()
+                self._driver, self._start_s = self._reopen(), time.perf_counter()
+                continue
+            wait_s = self._start_s + frame.captured_s - time.perf_counter()
+            if wait_s < -1.5 / self.fps:
+                continue
+            if wait_s > 0:
+                time.sleep(wait_s)
+            return Frame(frame.image, time.perf_counter())
+
+    def close(self) -> None:
+        self._driver.close()
+
+
+def is_camera(text: str) -> bool:
+    return text == "webcam" or text.startswith(("webcam:", "/dev/video"))
+
+
+def open_frames(text: str, duration_s: float | None = None) -> FrameDriver:
+    """The frame driver that --driver names. Raises DriverError."""
+    if is_camera(text):
+        return Camera(text)
+    if Path(text).suffix.lower() in PICTURE_SUFFIXES:
+        return Still(text, duration_s or PICTURE_S)
+    return Clip(text)
+
+
+class Memory:
+    """Pictures in memory, over and over, as fast as they are asked for: a camera that is never the bottleneck."""
+
+    live, has_rest = True, True
+
+    def __init__(self, frames: list[np.ndarray], fps: float = 30.0, paced: bool = False):
+        self._frames, self.fps, self._paced, self._number = frames, fps, paced, 0
+        self._next_s = time.perf_counter()
+
+    def read(self) -> Frame | None:
+        if self._paced:
+            self._next_s = max(self._next_s + 1 / self.fps, time.perf_counter() - 1 / self.fps)
+            time.sleep(max(0.0, self._next_s - time.perf_counter()))
+        image = self._frames[self._number % len(self._frames)]
+        self._number += 1
+        return Frame(image, time.perf_counter())
+
+    def close(self) -> None:
+        pass

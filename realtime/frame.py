@@ -1,0 +1,30 @@
+"""The values that pass between the stages of the live loop. Pictures are BGR uint8; times are `time.perf_counter()` seconds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture of the driver."""
+
+    image: np.ndarray  # (H, W, 3) uint8 BGR
+    captured_s: float  # when the device handed it over; age is measured from here
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the puppet is told: the change of AUs that the driver asks for at one moment."""
+
+    expression: np.ndarray  # (N,) float32, -1..1 from the driver's neutral, in the order of expression.ESTIMATED
+    captured_s: float  # of the driver's frame that it comes from
+    seen: bool  # whether the driver's face was in view
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished picture of the puppet, on its way out."""
+
+    image: np.ndarray  # (H, W, 3) uint8 BGR; read-only by convention, it may be sent twice
+    captured_s: float  # of the driver's frame behind it

@@ -1,0 +1,183 @@
+"""Where the puppet's pictures go: virtual camera, window, video file. Pictures in, nothing back.
+
+An output is opened before the first frame, so that a missing device is told at once, takes pictures of one size, and is
+closed whatever happens. `main_thread` marks those that a system lets only the main thread touch.
+"""
+
+import platform
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from engines.errors import OutputError
+
+VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv"}
+HOW_TO_GET_A_CAMERA = {
+    "Linux": "sudo apt install v4l2loopback-dkms && sudo modprobe v4l2loopback exclusive_caps=1 card_label=Puppet",
+    "Darwin": "install OBS 30 or newer, start its virtual camera once, then stop it",
+    "Windows": "install OBS (or Unity Capture)",
+}
+
+
+class Output(Protocol):
+    """A consumer of pictures."""
+
+    name: str
+    main_thread: bool
+
+    def send(self, image: np.ndarray) -> None:
+        """One (H, W, 3) uint8 BGR picture of the size given at opening."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class VirtualCamera:
+    """A camera that call programs see, by pyvirtualcam. Raises OutputError when the system has none."""
+
+    name, main_thread = "virtual camera", False
+
+    def __init__(self, size: tuple[int, int], fps: float, device: str | None = None):
+        import pyvirtualcam
+
+        try:
+            self._camera = pyvirtualcam.Camera(*size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=device)
+        except RuntimeError as error:
+            how = HOW_TO_GET_A_CAMERA.get(platform.system(), "see pyvirtualcam's README for this system")
+            raise OutputError(
+                f"There is no virtual camera ({str(error).strip().splitlines()[0]}): {how}; or write a file now with --output out.mp4."
+            ) from error
+        self.device = self._camera.device
+
+    def send(self, image: np.ndarray) -> None:
+        self._camera.send(image)
+
+    def close(self) -> None:
+        self._camera.close()
+
+
+class Window:
+    """A preview on the screen. `closed` turns true when the user closes it or presses q or Esc."""
+
+    name, main_thread = "window", True
+    TITLE = "Expression Puppet"
+
+    def __init__(self, size: tuple[int, int]):
+        try:
+            cv2.namedWindow(self.TITLE, cv2.WINDOW_NORMAL)
+            cv2.resizeWindow(self.TITLE, *size)
+        except cv2.error as error:
+            raise OutputError("There is no screen for --output window: use --output FILE.mp4 or the virtual camera.") from error
+        self.closed = False
+
+    def send(self, image: np.ndarray) -> None:
+        cv2.imshow(self.TITLE, image)
+        key = cv2.pollKey() & 0xFF
+        if key in (27, ord("q")) or cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) < 1:
+            self.closed = True
+
+    def close(self) -> None:
+        cv2.destroyWindow(self.TITLE)
+
+
+class VideoFile:
+    """An H.264 MP4 that browsers play, by PyAV. Written beside its name and renamed at `close`: what stands there is whole."""
+
+    main_thread = False
+
+    def __init__(self, path: str | Path, size: tuple[int, int], fps: float):
+        import av
+
+        self._av, self._path = av, Path(path)
+        self.name = str(path)
+        self._partial = self._path.with_name(f".{self._path.name}.part{self._path.suffix}")
+        if not self._path.parent.is_dir():
+            raise OutputError(f"{path} cannot be written: there is no folder {self._path.parent}; create it or choose another --output.")
+        try:
+            options = {"movflags": "+faststart"} if self._path.suffix.lower() != ".mkv" else {}
+            self._container = av.open(str(self._partial), "w", options=options)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise OutputError(
+                f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): choose another --output."
+            ) from error
+        rate = Fraction(fps).limit_denominator(1001)
+        self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "veryfast"})
+        self._stream.width, self._stream.height, self._stream.pix_fmt = size[0], size[1], "yuv420p"
+        self._stream.codec_context.thread_count = 1  # the generator needs the cores more
+        self.frames = 0
+
+    def send(self, image: np.ndarray) -> None:
+        frame = self._av.VideoFrame.from_ndarray(image, format="bgr24")
+        try:
+            for packet in self._stream.encode(frame):
+                self._container.mux(packet)
+        except (self._av.FFmpegError, OSError) as error:
+            raise OutputError(
+                f"{self._path} cannot be written any further ({error}): free some space; what was written so far is kept."
+            ) from error
+        self.frames += 1
+
+    def close(self) -> None:
+        for packet in self._stream.encode(None):
+            self._container.mux(packet)
+        self._container.close()
+        if self.frames:
+            self._partial.replace(self._path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+
+class Nothing:
+    """Takes pictures and forgets them: for benchmarks."""
+
+    name, main_thread = "none", False
+
+    def send(self, image: np.ndarray) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def open_output(text: str, size: tuple[int, int], fps: float) -> Output:
+    """vcam, vcam:DEVICE, window, none or a video file. Raises OutputError."""
+    kind, _, rest = text.partition(":")
+    if kind == "vcam":
+        return VirtualCamera(size, fps, rest or None)
+    if text == "window":
+        return Window(size)
+    if text == "none":
+        return Nothing()
+    if Path(text).suffix.lower() in VIDEO_SUFFIXES:
+        return VideoFile(text, size, fps)
+    raise OutputError(f"--output {text} is none of vcam, window, none and FILE.mp4 (or .mov, .mkv).")
+
+
+class ContactSheet:
+    """An output that keeps a few pictures at even distances, for a look at a whole clip at once."""
+
+    main_thread = False
+
+    def __init__(self, path: str | Path, expected: int, columns: int = 6, rows: int = 4, width_px: int = 240):
+        self.name, self._path = str(path), Path(path)
+        self._every = max(1, expected // (columns * rows))
+        self._columns, self._count, self._width = columns, columns * rows, width_px
+        self._number, self._kept = 0, []
+
+    def send(self, image: np.ndarray) -> None:
+        if self._number % self._every == 0 and len(self._kept) < self._count:
+            height = round(image.shape[0] * self._width / image.shape[1])
+            self._kept.append(cv2.resize(image, (self._width, height), interpolation=cv2.INTER_AREA))
+        self._number += 1
+
+    def close(self) -> None:
+        if not self._kept:
+            return
+        blank = np.zeros_like(self._kept[0])
+        cells = self._kept + [blank] * (-len(self._kept) % self._columns)
+        sheet = np.vstack([np.hstack(cells[i : i + self._columns]) for i in range(0, len(cells), self._columns)])
+        if not cv2.imwrite(str(self._path), sheet):
+            raise OutputError(f"The contact sheet {self._path} cannot be written: choose another place.")

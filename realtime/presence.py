@@ -1,0 +1,43 @@
+"""What the puppet does while the driver's face is out of view: hold, ease to neutral, show the still photo. Nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from realtime.frame import Told
+
+HOLD_S = 0.5  # a hand that passes, a missed detection: nobody notices
+EASE_S = 0.7  # slow enough not to look like an expression, quick enough not to linger
+RETURN_S = 0.25  # back from the still photo to the driver, without a jump
+
+
+class Presence:
+    """Follows what the driver asks through losses of the face. Zero change means the still photo."""
+
+    def __init__(self) -> None:
+        self._last: Told | None = None  # the last with a face
+        self._shown = 0.0  # share of the driver's expression that is shown, 0..1
+        self._shown_s: float | None = None
+
+    def at(self, told: Told | None, now_s: float) -> Told | None:
+        """The newest word from the driver (or None when there was none) -> what to show now; None before anybody was seen."""
+        if told is not None and told.seen:
+            self._last = told
+        if self._last is None:
+            return None
+        share = self._share(now_s - self._last.captured_s, now_s)
+        return replace(self._last, expression=(self._last.expression * share).astype(np.float32), seen=share > 0)
+
+    def _share(self, missing_s: float, now_s: float) -> float:
+        elapsed_s = 0.0 if self._shown_s is None else max(0.0, now_s - self._shown_s)
+        self._shown_s = now_s
+        if missing_s <= HOLD_S:
+            self._shown = min(1.0, self._shown + elapsed_s / RETURN_S) if self._shown < 1 and elapsed_s < HOLD_S else 1.0
+        else:
+            self._shown = min(self._shown, _smooth_step(1 - (missing_s - HOLD_S) / EASE_S))
+        return self._shown
+
+
+def _smooth_step(x: float) -> float:
+    x = min(1.0, max(0.0, x))
+    return x * x * (3 - 2 * x)

@@ -1,0 +1,43 @@
+"""How long things take: percentiles over the last few thousand, never over a growing list."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+KEPT = 4096  # samples a series: two minutes at 30 a second, and its memory stays fixed
+
+
+class Timings:
+    """Named series of durations in seconds, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._series: dict[str, deque[float]] = {}
+
+    def add(self, name: str, duration_s: float) -> None:
+        with self._lock:
+            self._series.setdefault(name, deque(maxlen=KEPT)).append(duration_s)
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.add(name, time.perf_counter() - started)
+
+    def clear(self) -> None:
+        """Forgets what was measured so far."""
+        with self._lock:
+            self._series.clear()
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """{name: {"count", "p50_ms", "p95_ms", "p99_ms"}} in the order of first use."""
+        with self._lock:
+            series = {name: np.array(values) * 1000 for name, values in self._series.items()}
+        return {
+            name: {"count": len(ms), **{f"p{p}_ms": round(float(np.percentile(ms, p)), 2) for p in (50, 95, 99)}}
+            for name, ms in series.items()
+        }

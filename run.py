@@ -1,0 +1,255 @@
+"""The command line. `python run.py --help` is its manual; the work is done in realtime/ and engines/."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from engines.errors import OutputError, PuppetError
+
+SAMPLES = Path(__file__).parent / "realtime" / "samples"
+DEMO_PHOTO, DEMO_CURVE, BENCHMARK_DRIVER = SAMPLES / "woman.jpg", SAMPLES / "everything.csv", SAMPLES / "driver.mp4"
+
+MANUAL = """\
+One photo of a face comes alive: it wears the expression of whoever drives it.
+
+  python run.py --demo                                            a shipped photo, a shipped performance -> out.mp4, out.png
+  python run.py --source face.jpg --driver webcam                 you, into the virtual camera (with a preview where there is a screen)
+  python run.py --source face.jpg --driver clip.mp4 --output puppet.mp4
+  python run.py --source face.jpg --driver smile.csv --output window --output puppet.mp4
+  python run.py --benchmark                                       how fast this machine does all of it
+
+drivers   webcam | webcam:1 | webcam:NAME | /dev/video2           look straight and at rest for the first second: that is your neutral
+          clip.mp4 | picture.jpg                                  one face in it; a clip's first second is its neutral
+          curve.csv                                               columns time_s and AUs (AU12, AU25, ...), values 0 to 1
+outputs   vcam | vcam:/dev/video10 | window | FILE.mp4 | none     repeat --output for several
+          A file driver into files is drawn frame by frame; anything else runs live. Ctrl-C ends it and finishes the files.
+"""
+
+STATUSES = """\
+When your face leaves the picture the puppet holds for half a second, eases to neutral and shows the still photo. Your own picture
+never reaches an output, and nothing leaves this machine.
+
+exit status  0 done   2 wrong command line   3 photo   4 driver   5 AU curve   6 engine   7 output   130 stopped by Ctrl-C before the end
+"""
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("run.py", description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    main = parser.add_argument_group("what to do")
+    main.add_argument("--source", metavar="PHOTO", help="the photo that is animated; with several faces the largest is taken")
+    main.add_argument("--driver", metavar="WHO", help="who drives it (see above)")
+    main.add_argument(
+        "--output", metavar="WHERE", action="append", help="where pictures go; default: vcam, and window where there is a screen"
+    )
+    main.add_argument("--demo", action="store_true", help="animate a shipped photo, write out.mp4 and a contact sheet out.png")
+    main.add_argument("--benchmark", action="store_true", help="measure FPS and delay, headless; takes --source, --driver, --size too")
+    main.add_argument("--record", metavar="FILE.csv", help="write what the puppet is told as an AU curve, to be edited and replayed")
+    look = parser.add_argument_group("how it looks")
+    look.add_argument("--size", metavar="WxH", help="output size; default 1280x720 live, the photo's own for files")
+    look.add_argument("--fps", type=float, default=None, help="pictures a second; default 30, for files the driver's own")
+    look.add_argument(
+        "--fit",
+        choices=("auto", "crop", "letterbox"),
+        default="auto",
+        help="how the photo fills the picture; auto crops only what spares the face",
+    )
+    look.add_argument(
+        "--strength", type=float, default=1.0, metavar="X", help="how strongly the driver moves the puppet; 1 is as it is, 0 to 2"
+    )
+    look.add_argument("--sheet", metavar="FILE.png", help="also write a contact sheet")
+    engine = parser.add_argument_group("what it runs on")
+    engine.add_argument("--engine", default="default", metavar="BUNDLE", help="an engine bundle: a name in engines/ or a folder")
+    engine.add_argument("--device", default="auto", help="auto, cpu, cpu-fp32 or reference")
+    engine.add_argument("--seconds", type=float, default=None, help="stop after this long")
+    engine.add_argument("--json", metavar="FILE", help="with --benchmark: write the figures here as well")
+    options = parser.parse_args(arguments)
+    _check(parser, options)
+    return options
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.demo or options.benchmark:
+        options.source = options.source or str(DEMO_PHOTO)
+        options.driver = options.driver or str(DEMO_CURVE if options.demo else BENCHMARK_DRIVER)
+    if options.demo:
+        options.output = options.output or ["out.mp4"]
+        options.sheet = options.sheet or "out.png"
+    if not options.source or not options.driver:
+        parser.error("name a photo with --source and a driver with --driver, or try --demo")
+    if not 0 <= options.strength <= 2:
+        parser.error(f"--strength {options.strength:g} is outside 0 to 2")
+    if options.fps is not None and not 1 <= options.fps <= 120:
+        parser.error(f"--fps {options.fps:g} is outside 1 to 120")
+    if options.seconds is not None and options.seconds <= 0:
+        parser.error("--seconds must be more than 0")
+    if options.json and not options.benchmark:
+        parser.error("--json belongs to --benchmark")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit status. Faults that the user can mend become one sentence."""
+    options = parse(arguments)
+    try:
+        return benchmark(options) if options.benchmark else play(options)
+    except PuppetError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def has_screen() -> bool:
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None):
+    from engines.backends import load
+    from realtime.puppet import Puppet
+
+    engine = load(options.engine, options.device)
+    return Puppet.from_file(options.source, engine, size, options.fit, say), engine
+
+
+def play(options: argparse.Namespace) -> int:
+    """Animates the photo, live or frame by frame."""
+    from realtime.canvas import parse_size
+    from realtime.capture import Paced, is_camera, open_frames
+    from realtime.output import VIDEO_SUFFIXES
+    from realtime.script import load_curve
+
+    started_s = time.perf_counter()
+    names = options.output or ["vcam"] + (["window"] if has_screen() else [])
+    into_files = all(name == "none" or Path(name).suffix.lower() in VIDEO_SUFFIXES for name in names)
+    live = is_camera(options.driver) or not into_files
+    size = parse_size(options.size) if options.size else ((1280, 720) if live else None)
+    with ExitStack() as stack:
+        if Path(options.driver).suffix.lower() == ".csv":
+            driver = load_curve(options.driver)
+        else:
+            driver = open_frames(options.driver, options.seconds)
+            stack.callback(lambda: driver.close())
+        fps = options.fps or (30.0 if live else getattr(driver, "fps", 30.0))
+        puppet, engine = make_puppet(options, size)
+        if live and not is_camera(options.driver) and hasattr(driver, "read"):
+            driver = Paced(driver, lambda: open_frames(options.driver), loop=True)
+        outputs = _open_outputs(options, names, puppet.size, fps, stack)
+        say(
+            f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {options.driver}, {engine.name}, into {', '.join(o.name for o in outputs)}"
+        )
+        status, count = (_play_live if live else _play_offline)(options, driver, puppet, outputs, fps, stack)
+    for output in outputs:
+        if getattr(output, "frames", 0):
+            say(f"wrote {output.name}: {output.frames} pictures at {fps:g} a second")
+    if options.sheet:
+        say(f"wrote {options.sheet}: a contact sheet")
+    if not live:
+        say(f"{count} pictures in {time.perf_counter() - started_s:.1f} s")
+    return status
+
+
+def _open_outputs(options, names, size, fps, stack):
+    from realtime.output import open_output
+
+    outputs = []
+    for name in names:
+        try:
+            outputs.append(open_output(name, size, fps))
+        except OutputError as error:
+            if options.output or name == names[-1]:  # asked for, or nothing else is left
+                raise
+            say(f"run.py: {error} Going on with the window alone.")
+            continue
+        stack.callback(outputs[-1].close)
+    return outputs
+
+
+def _play_offline(options, driver, puppet, outputs, fps, stack) -> tuple[int, int]:
+    from itertools import islice
+
+    from tqdm import tqdm
+
+    from realtime.loop import perform_curve, perform_frames, play_offline
+    from realtime.output import ContactSheet
+    from realtime.script import Curve
+    from realtime.timing import Timings
+
+    timings = Timings()
+    stage = _stage(options, puppet, timings, stack)
+    total = int(driver.duration_s * fps) + 1 if isinstance(driver, Curve) else driver.length
+    performance = perform_curve(driver, fps) if isinstance(driver, Curve) else perform_frames(driver, timings)
+    if options.seconds:
+        total = min(total or 10**9, max(1, int(options.seconds * fps)))
+        performance = islice(performance, total)
+    if options.sheet:
+        outputs = [*outputs, ContactSheet(options.sheet, total or 300)]
+        stack.callback(outputs[-1].close)
+    with tqdm(total=total, unit="picture", desc="drawing", disable=None) as bar:
+        try:
+            count = play_offline(performance, stage, outputs, bar.update)
+        except KeyboardInterrupt:
+            say("stopped: finishing what was drawn so far")
+            return 130, bar.n
+    return 0, count
+
+
+def _play_live(options, driver, puppet, outputs, fps, stack) -> tuple[int, int]:
+    from engines.expression import ESTIMATED
+    from realtime.calibrate import Neutral
+    from realtime.loop import LiveLoop
+    from realtime.output import ContactSheet
+    from realtime.script import Curve
+    from realtime.timing import Timings
+    from realtime.track import Performer
+
+    timings = Timings()
+    stage = _stage(options, puppet, timings, stack)
+    performer = None
+    if not isinstance(driver, Curve):
+        performer = stack.enter_context(Performer(timings, None if driver.has_rest else Neutral.absent(len(ESTIMATED))))
+    if options.sheet:
+        outputs = [*outputs, ContactSheet(options.sheet, int((options.seconds or 20) * fps))]
+        stack.callback(outputs[-1].close)
+    loop = LiveLoop(driver, performer, stage, outputs, timings, fps)
+    say("live; Ctrl-C ends it")
+    signal.signal(signal.SIGTERM, lambda *_: loop.stop())
+    try:
+        loop.run(options.seconds or float("inf"))
+    except KeyboardInterrupt:
+        say("ended")
+    return 0, loop.sent
+
+
+def _stage(options, puppet, timings, stack):
+    from realtime.loop import Stage
+    from realtime.retarget import Retarget
+    from realtime.script import CurveWriter
+
+    record = stack.enter_context(CurveWriter(options.record)) if options.record else None
+    return Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, options.strength), timings, record)
+
+
+def benchmark(options: argparse.Namespace) -> int:
+    """Prints what realtime.bench measures; --json keeps it."""
+    from realtime import bench
+    from realtime.canvas import parse_size
+
+    if options.json and not Path(options.json).resolve().parent.is_dir():
+        raise OutputError(f"{options.json} cannot be written: there is no such folder.")
+    puppet, engine = make_puppet(options, parse_size(options.size or "1280x720"))
+    result = bench.measure(puppet, engine.name, options.driver, options.seconds or 10.0, options.strength)
+    print(bench.table(result))
+    if options.json:
+        Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
+        say(f"wrote {options.json}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
