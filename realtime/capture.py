@@ -66,8 +66,8 @@ class Camera:
 
     def __init__(self, text: str = "webcam"):
         which = camera_index(text)
-        cv2.setLogLevel(0)  # OpenCV reports a missing camera in a dozen lines of its own
-        with quiet_stderr():
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        with quiet_stderr():  # OpenCV and V4L report a missing camera in a dozen lines of their own
             self._capture = cv2.VideoCapture(which)
             if self._capture.isOpened():
                 self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))

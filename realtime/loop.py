@@ -192,7 +192,7 @@ class LiveLoop:
             number += 1
 
     def _render(self) -> None:
-        last = None
+        last = self._stage.show(None, time.perf_counter())  # the still photo, which the output has already
         while not self._stopping.is_set():
             picture = self._stage.show(self.words.take(IDLE_S), time.perf_counter())
             if picture is not last:

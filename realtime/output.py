@@ -5,6 +5,7 @@ closed whatever happens. `main_thread` marks those that a system lets only the m
 """
 
 import platform
+from contextlib import nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -47,9 +48,8 @@ class VirtualCamera:
             self._camera = pyvirtualcam.Camera(*size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=device)
         except RuntimeError as error:
             how = HOW_TO_GET_A_CAMERA.get(platform.system(), "see pyvirtualcam's README for this system")
-            raise OutputError(
-                f"There is no virtual camera ({str(error).strip().splitlines()[0]}): {how}; or write a file now with --output out.mp4."
-            ) from error
+            what = str(error).strip().splitlines()[0].rstrip(".")
+            raise OutputError(f"There is no virtual camera ({what}): {how}; or write a file now with --output out.mp4.") from error
         self.device = self._camera.device
 
     def send(self, image: np.ndarray) -> None:
@@ -97,6 +97,7 @@ class VideoFile:
         if not self._path.parent.is_dir():
             raise OutputError(f"{path} cannot be written: there is no folder {self._path.parent}; create it or choose another --output.")
         try:
+            self._partial.open("wb").close()  # the muxer opens late; a folder that forbids writing is told now
             options = {"movflags": "+faststart"} if self._path.suffix.lower() != ".mkv" else {}
             self._container = av.open(str(self._partial), "w", options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -108,6 +109,7 @@ class VideoFile:
         self._stream.width, self._stream.height, self._stream.pix_fmt = size[0], size[1], "yuv420p"
         self._stream.codec_context.thread_count = 1  # the generator needs the cores more
         self.frames = 0
+        self._broken = False
 
     def send(self, image: np.ndarray) -> None:
         frame = self._av.VideoFrame.from_ndarray(image, format="bgr24")
@@ -115,15 +117,17 @@ class VideoFile:
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
         except (self._av.FFmpegError, OSError) as error:
+            self._broken = True
             raise OutputError(
                 f"{self._path} cannot be written any further ({error}): free some space; what was written so far is kept."
             ) from error
         self.frames += 1
 
     def close(self) -> None:
-        for packet in self._stream.encode(None):
-            self._container.mux(packet)
-        self._container.close()
+        with suppress(self._av.FFmpegError, OSError) if self._broken else nullcontext():  # the fault was told already
+            for packet in self._stream.encode(None):
+                self._container.mux(packet)
+            self._container.close()
         if self.frames:
             self._partial.replace(self._path)
         else:

@@ -26,7 +26,8 @@ def load_photo(path: str | Path) -> np.ndarray:
             image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.LANCZOS)
             if image.mode.startswith("I;16") or image.mode in ("I", "F"):
                 wide = np.asarray(image, np.float32)
-                image = Image.fromarray(np.clip(wide / max(float(wide.max()), 255.0) * 255 + 0.5, 0, 255).astype(np.uint8))
+                white = 255.0 if wide.max() <= 255 else max(65535.0, float(wide.max()))
+                image = Image.fromarray(np.clip(wide / white * 255 + 0.5, 0, 255).astype(np.uint8))
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, (*BACKDROP, 255)), image)

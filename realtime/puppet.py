@@ -1,20 +1,18 @@
 """A photo and an engine: render(AUs) -> picture. Everything that depends on the photo alone is done once, at start.
 
-The engine edits a small crop; the result is blended back at the canvas' own resolution: flow, attention and colour are
-scaled up, and wherever attention says "photo" the photo's own pixels are shown, moved by the flow. Pixels outside the crop
-are the photo's, byte for byte. The only place where attention meets pixels.
+The engine edits a small crop; engines.blend draws the edit at the canvas' own resolution.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from engines import expression
 from engines.backends import Edit, Engine
+from engines.blend import Blender
 from engines.bundle import Bundle
-from engines.crop import Crop, cut, find_crop
+from engines.crop import cut, find_crop
 from engines.errors import SourceError
 from engines.face import FaceReader
 from realtime.canvas import lay_out, own_size
@@ -47,7 +45,7 @@ class Puppet:
         self.crop = photo_crop.moved(canvas.canvas_from_photo)
         self._engine = engine
         self._crop_picture = cut(photo, photo_crop)
-        self._region = _Region(self.crop, self.still, engine.bundle.flow_px)
+        self._blender = Blender(self.crop, self.still, engine.bundle.flow_px)
 
     @classmethod
     def from_file(
@@ -83,43 +81,5 @@ class Puppet:
         picture = self.still.copy()
         if self._engine.bundle.conditioning == "relative" and not aus.any():
             return picture
-        self._region.blend(picture, self.edit(aus))
+        self._blender.blend(picture, self.edit(aus))
         return picture
-
-
-class _Region:
-    """The upright box of a canvas that covers the crop, and how the engine's outputs map onto it."""
-
-    def __init__(self, crop: Crop, still: np.ndarray, flow_px: int):
-        height, width = still.shape[:2]
-        corners = crop.to_frame(np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (crop.size_px - 1.0))
-        left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
-        right, bottom = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 1, [width, height])
-        self._box = slice(top, bottom), slice(left, right)
-        self._size = (max(1, int(right - left)), max(1, int(bottom - top)))
-        self._still = still
-        self._region_from_crop = crop.frame_from_crop.copy()
-        self._region_from_crop[:, 2] -= left, top
-        # A flow cell is `step` crop pixels wide; its value belongs to the cell's centre.
-        step = crop.size_px / flow_px if flow_px else 1.0
-        cell = np.array([[step, 0, (step - 1) / 2], [0, step, (step - 1) / 2]])
-        self._region_from_flow = self._region_from_crop[:, :2] @ cell
-        self._region_from_flow[:, 2] += self._region_from_crop[:, 2]
-        self._turn = crop.frame_from_crop[:, :2].T.astype(np.float32)  # flow vectors, crop -> canvas pixels
-        xs, ys = np.meshgrid(np.arange(self._size[0]), np.arange(self._size[1]))
-        self._places = np.stack([xs + left, ys + top], axis=-1).astype(np.float32)  # canvas pixels of the box
-
-    def blend(self, picture: np.ndarray, edit: Edit) -> None:
-        """Draws an edit into (H, W, 3) uint8, in place; nothing outside the crop changes."""
-        attention = self._scaled(edit.attention, self._region_from_crop, outside=1)
-        photo = self._still[self._box]
-        if edit.flow is not None:
-            flow = self._scaled(edit.flow @ self._turn, self._region_from_flow, outside=0)
-            photo = cv2.remap(self._still, self._places + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        colour = self._scaled(edit.colour, self._region_from_crop, outside=0)
-        picture[self._box] = cv2.blendLinear(photo, colour, attention, 1 - attention)
-
-    def _scaled(self, field: np.ndarray, region_from_field: np.ndarray, outside: float) -> np.ndarray:
-        return cv2.warpAffine(
-            field, region_from_field, self._size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=[outside] * 3
-        )

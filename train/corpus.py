@@ -27,6 +27,7 @@ class Corpus:
     aus: np.ndarray  # (N, 17) float32 unclipped measures
     angles_deg: np.ndarray  # (N, 3) pitch, yaw, roll
     person: np.ndarray  # (N,) int
+    name: np.ndarray  # (N,) str, of the file
     source: np.ndarray  # (N,) str
     is_clip: np.ndarray  # (N,) bool
     held_out: np.ndarray  # (N,) bool: people that training must not see
@@ -86,6 +87,7 @@ def load_corpus(folders: list[Path]) -> Corpus:
         aus=np.concatenate(aus),
         angles_deg=align(mesh)[1].angles_deg.astype(np.float32),
         person=person,
+        name=np.array([item["name"] for item in items]),
         source=np.array([item["source"] for item in items]),
         is_clip=np.array([item["clip"] for item in items]),
         held_out=np.array([is_held_out(p) for p in people]),

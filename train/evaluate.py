@@ -15,6 +15,8 @@ from tqdm import tqdm
 
 from engines import expression
 from engines.backends import Edit, Engine
+from engines.blend import Blender
+from engines.crop import Crop
 from engines.errors import DataError
 from engines.expression import ESTIMATED
 from engines.face import Face, FaceReader
@@ -27,14 +29,11 @@ MAIN_AUS = ("AU01", "AU02", "AU04", "AU12", "AU25", "AU26", "AU45")
 
 
 def compose(crop: np.ndarray, edit: Edit) -> np.ndarray:
-    """An edit drawn on its own crop: (S, S, 3) uint8. GANimation eq. 1, with the photo moved by the flow."""
-    size = len(crop)
-    attention, photo = edit.attention[..., None], crop
-    if edit.flow is not None:
-        flow = cv2.resize(edit.flow, (size, size), interpolation=cv2.INTER_LINEAR)
-        grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1).astype(np.float32)
-        photo = cv2.remap(crop, grid + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.clip(attention * photo + (1 - attention) * edit.colour + 0.5, 0, 255).astype(np.uint8)
+    """An edit drawn on its own crop, by the code that draws it live: (S, S, 3) uint8."""
+    picture = crop.copy()
+    flow_px = 0 if edit.flow is None else len(edit.flow)
+    Blender(Crop(np.eye(2, 3), len(crop)), crop, flow_px).blend(picture, edit)
+    return picture
 
 
 def change_to(engine: Engine, own: np.ndarray, names: tuple[str, ...], level: float) -> np.ndarray:

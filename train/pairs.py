@@ -39,10 +39,14 @@ EVERY_GROUP = (
     ("AU05", "AU06", "AU07", "AU45"),
     ("AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26"),
 )
+# How often a single AU is drawn: those that speech and looking around use most, and the blink, whose flow is small and hard to find.
+OFTEN = {"AU45": 3.0, "AU01": 1.5, "AU02": 1.5, "AU04": 1.5, "AU12": 1.5, "AU25": 1.5, "AU26": 1.5}
+BLINK_SHARE = {"warp": 0.2, "reversed": 0.04}  # of pairs that blink besides: people blink in any expression; opening shut eyes is a guess
 JITTER_DEG, JITTER_SCALE, JITTER_PX = 7.0, 0.05, 5.0
 CLIP_POSE_DEG = 5.0  # frames of a clip that are paired look the same way within this
 SHUT_LIPS = 0.014  # outer eye distances by which shut lips overlap their detected inner rim, so that no teeth are left between
 INDEX = {au: i for i, au in enumerate(ESTIMATED)}
+_SINGLE = np.array([OFTEN.get(au, 1.0) for au in ESTIMATED]) / sum(OFTEN.get(au, 1.0) for au in ESTIMATED)
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,15 @@ class Pairs(Dataset):
     def pair(self, number: int) -> Pair:
         rng = np.random.default_rng((self.seed, number))
         kind = rng.choice(list(KINDS), p=list(KINDS.values()))
-        if kind == "clip" and len(self._clips):
-            return self._clip_pair(rng)
+        if kind == "clip":
+            if len(self._clips):
+                return self._clip_pair(rng)
+            kind = "warp"
         face = self._draw_face(rng)
         picture, mesh, own = self._jittered(face, rng)
         change = self._draw_change(rng, own, towards_rest=kind == "reversed")
+        if rng.random() < BLINK_SHARE[kind]:
+            change[INDEX["AU45"]] = np.clip(rng.uniform(0.3, 1.0) - own[INDEX["AU45"]], -1, 1)
         return self._reversed_pair(picture, mesh, own, change) if kind == "reversed" else self._warp_pair(picture, mesh, own, change, rng)
 
     def _warp_pair(self, picture: np.ndarray, mesh: np.ndarray, own: np.ndarray, change: np.ndarray, rng: np.random.Generator) -> Pair:
@@ -183,7 +191,7 @@ class Pairs(Dataset):
     def _set_some(rng: np.random.Generator, wanted: np.ndarray) -> None:
         """Sets one AU, or some that act together, to a level."""
         level = rng.uniform(0.3, 1.0) if rng.random() < 0.85 else 0.0
-        names = TOGETHER[rng.integers(len(TOGETHER))] if rng.random() < 0.5 else (ESTIMATED[rng.integers(len(ESTIMATED))],)
+        names = TOGETHER[rng.integers(len(TOGETHER))] if rng.random() < 0.5 else (str(rng.choice(ESTIMATED, p=_SINGLE)),)
         for name in names:
             wanted[INDEX[name]] = np.clip(level * rng.uniform(0.8, 1.2), 0, 1) if len(names) > 1 else level
 
@@ -224,8 +232,8 @@ def _finished(
     face = polygon_mask(target_mesh[list(FACE_OVAL), :2], size, blur_px=9)
     eyes = sum(polygon_mask(_grown(target_mesh[lids, :2], 1.7), size, blur_px=5) for lids in _LIDS)
     lips = polygon_mask(_grown(target_mesh[list(LIPS_OUTER), :2], 1.2), size, blur_px=5)
-    weight = 0.4 + 0.6 * face + 2.0 * eyes + 1.5 * lips + 3.0 * painted
-    flow_weight = (0.3 + 0.7 * face + 2.0 * eyes + 1.0 * lips) * (1 - painted)
+    weight = 0.4 + 0.6 * face + 4.0 * eyes + 1.5 * lips + 3.0 * painted
+    flow_weight = (0.3 + 0.7 * face + 7.0 * eyes + 1.0 * lips) * (1 - painted)
     half = lambda a: cv2.resize(a, (size // 2, size // 2), interpolation=cv2.INTER_AREA)  # noqa: E731
     return Pair(picture, target, change.astype(np.float32), half(flow), half(flow_weight), weight, painted)
 

@@ -55,8 +55,10 @@ def rate_at(plan: Plan, seen: int) -> float:
     return plan.rate * max(0.01, left)
 
 
-def fit(corpus: Corpus, out: Path, plan: Plan, shape: Shape = Shape(), quiet: bool = False) -> list[float]:
-    """Trains until plan.images are seen or plan.max_s is over; goes on from out/checkpoint. Returns this call's losses.
+def fit(corpus: Corpus, out: Path, plan: Plan, shape: Shape = Shape(), quiet: bool = False, until: int | None = None) -> list[float]:
+    """Trains until plan.images (or, in this call, `until`) are seen or plan.max_s is over; goes on from out/checkpoint.
+
+    Returns this call's losses.
 
     Raises DataError when the checkpoint is of another network or AU set, or when the loss is no longer a number.
     """
@@ -75,7 +77,7 @@ def fit(corpus: Corpus, out: Path, plan: Plan, shape: Shape = Shape(), quiet: bo
     pairs, held_out = Pairs(corpus, plan.seed), _held_out_batch(corpus)
     loader = iter(
         DataLoader(
-            Subset(pairs, range(seen, plan.images)),
+            Subset(pairs, range(seen, min(plan.images, until or plan.images))),
             plan.batch,
             num_workers=plan.workers,
             drop_last=True,
@@ -118,7 +120,7 @@ def fit(corpus: Corpus, out: Path, plan: Plan, shape: Shape = Shape(), quiet: bo
                 keep_share = min(plan.average, (seen / plan.batch) / (seen / plan.batch + 10))
                 for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
                     slow.lerp_(fast, 1 - keep_share)
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
             bar.update(plan.batch)
             now = time.monotonic()
             over = stop.asked or now - started > plan.max_s

@@ -1,0 +1,118 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from engines.backends import load
+from engines.bundle import ENGINES, load_bundle, sha256_of
+from engines.errors import EngineError
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the shipped bundle, to be spoilt."""
+    folder = tmp_path / "mine"
+    shutil.copytree(ENGINES / "default", folder)
+    return folder
+
+
+def rewrite(folder, **changes):
+    path = folder / "bundle.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_the_shipped_bundle_is_whole_small_and_described():
+    bundle = load_bundle("default")
+    assert len(bundle.aus) == 17 and bundle.conditioning == "relative" and bundle.size_px == 256
+    assert sum(file.stat().st_size for file in bundle.folder.iterdir()) <= 16e6
+    card = (bundle.folder / "MODEL_CARD.md").read_text()
+    assert "UTKFace" in card and "licence" in card.lower()
+    assert bundle.training["images_seen"] > 0 and bundle.training["corpora"]
+
+
+def test_a_missing_bundle_names_those_that_ship():
+    with pytest.raises(EngineError, match="default"):
+        load_bundle("no-such-engine")
+
+
+def test_a_changed_onnx_is_refused(copy):
+    data = bytearray((copy / "generator.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "generator.onnx").write_bytes(bytes(data))
+    with pytest.raises(EngineError, match="SHA-256"):
+        load_bundle(copy)
+
+
+def test_a_missing_onnx_is_refused(copy):
+    (copy / "generator.onnx").unlink()
+    with pytest.raises(EngineError, match="missing"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"aus": ["AU01", "AU99"]}, "another AU set"),
+        ({"aus": ["AU01", "AU01"]}, "another AU set"),
+        ({"crop_rule": "similarity-9"}, "crops"),
+        ({"estimator": "openface-2"}, "openface-2"),
+        ({"conditioning": "sideways"}, "conditioning"),
+        ({"format": 99}, "format 99"),
+        ({"sha256": "short"}, "SHA-256"),
+    ],
+)
+def test_a_bundle_of_another_kind_is_refused(copy, changes, word):
+    rewrite(copy, **changes)
+    with pytest.raises(EngineError, match=word):
+        load_bundle(copy)
+
+
+def test_a_description_that_is_not_json_is_refused(copy):
+    (copy / "bundle.json").write_text("{")
+    with pytest.raises(EngineError, match=r"bundle\.json"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("device", ["cpu", "reference"])
+def test_a_description_of_another_onnx_is_refused(copy, device):
+    rewrite(copy, aus=["AU01", "AU12"])
+    with pytest.raises(EngineError, match="do not belong together"):
+        load(copy, device)
+
+
+@pytest.mark.parametrize("device", ["cpu", "reference"])
+def test_a_file_that_is_no_onnx_is_refused(copy, device):
+    (copy / "generator.onnx").write_bytes(b"not a model" * 100)
+    rewrite(copy, sha256=sha256_of(copy / "generator.onnx"))
+    with pytest.raises(EngineError, match="cannot load"):
+        load(copy, device)
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(EngineError, match="tpu"):
+        load("default", "tpu")
+
+
+def test_inputs_of_another_shape_are_refused_with_both_shapes(engine):
+    with pytest.raises(EngineError, match=r"\(256, 256, 3\).*\(128, 128, 3\)"):
+        engine.run(np.zeros((128, 128, 3), np.uint8), np.zeros(17, np.float32))
+    with pytest.raises(EngineError, match="17"):
+        engine.run(np.zeros((256, 256, 3), np.uint8), np.zeros(5, np.float32))
+
+
+def test_backends_agree_on_a_face(photo):
+    """OpenVINO in FP32 must equal the reference; BF16 may differ by what the eye cannot see."""
+    from realtime.puppet import Puppet
+
+    rng = np.random.default_rng(3)
+    changes = [rng.uniform(-0.3, 0.9, 17).astype(np.float32) for _ in range(3)]
+    reference = Puppet(photo, load("default", "reference"))
+    for device, worst_mean in (("cpu-fp32", 0.05), ("cpu", 0.8)):
+        other = Puppet(photo, load("default", device))
+        for change in changes:
+            a, b = reference.edit(change), other.edit(change)
+            assert np.abs(a.flow - b.flow).mean() < (0.02 if device == "cpu-fp32" else 0.25)
+            assert np.abs(a.attention - b.attention).mean() < 0.01
+            box = np.abs(reference.render(change).astype(int) - other.render(change))
+            assert box[box > 0].size == 0 or box.mean() < worst_mean

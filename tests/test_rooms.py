@@ -1,0 +1,73 @@
+"""The house: which room may import which, and what the live path does without."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level packages that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_train_and_realtime_never_meet_and_engines_knows_neither():
+    for room, forbidden in (("train", {"realtime"}), ("realtime", {"train"}), ("engines", {"train", "realtime"})):
+        for path in (ROOT / room).glob("*.py"):
+            assert not imports(path) & forbidden, path
+
+
+def test_each_heavy_library_has_one_door():
+    doors = {
+        "mediapipe": {"engines/face.py"},
+        "onnxruntime": {"engines/reference.py"},
+        "pyvirtualcam": {"realtime/output.py"},
+        "torch": {"train"},
+        "openvino": {"engines/openvino.py", "train"},
+    }
+    for path in [*(ROOT / "engines").glob("*.py"), *(ROOT / "realtime").glob("*.py"), *(ROOT / "train").glob("*.py"), ROOT / "run.py"]:
+        place = str(path.relative_to(ROOT))
+        for library in imports(path) & set(doors):
+            assert place in doors[library] or place.split("/")[0] in doors[library], f"{place} imports {library}"
+
+
+def test_the_live_path_needs_no_pytorch():
+    code = "import sys; sys.modules['torch'] = None; import run; sys.exit(run.main(sys.argv[1:]))"
+    sample = ROOT / "realtime" / "samples"
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "--source",
+        str(sample / "man.jpg"),
+        "--driver",
+        str(sample / "smile.csv"),
+        "--output",
+        "none",
+        "--seconds",
+        "0.2",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_file_holds_more_than_one_idea():
+    for room in ("engines", "realtime", "train"):
+        for path in (ROOT / room).glob("*.py"):
+            assert len(path.read_text().splitlines()) <= 300, path
+            assert path.stem not in {"utils", "helpers", "common", "core", "manager", "base"}
+
+
+def test_nothing_is_pickled():
+    for path in ROOT.glob("*/*.py"):
+        if path.parent.name != "tests":
+            assert not imports(path) & {"pickle", "dill", "joblib"}, path
+            assert "torch.load(" not in path.read_text(), path

@@ -1,0 +1,120 @@
+"""What depends on time: smoothing, the newest-wins slot, the driver's neutral, the lost face."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from realtime.calibrate import Neutral
+from realtime.frame import Told
+from realtime.latest import Latest
+from realtime.presence import EASE_S, HOLD_S, Presence
+from realtime.smooth import OneEuro
+from realtime.timing import KEPT, Timings
+
+
+def test_smoothing_goes_by_seconds_not_by_frames():
+    def after(fps: float) -> float:
+        smooth = OneEuro(speed_gain=0.0)
+        smooth(np.zeros(1), 0.0)
+        for i in range(1, int(0.2 * fps) + 1):
+            value = smooth(np.ones(1), i / fps)
+        return float(value[0])
+
+    assert after(30) == pytest.approx(after(120), abs=0.05)
+    assert 0.75 < after(60) < 0.95
+
+
+def test_a_fast_change_passes_and_a_tremble_does_not():
+    smooth, rng = OneEuro(), np.random.default_rng(0)
+    trembling = np.array([smooth(0.3 + rng.normal(0, 0.02, 1), i / 30) for i in range(300)])[60:]
+    assert trembling.std() < 0.012
+    blink = [float(smooth(np.array([0.3 + 0.7 * (i >= 3)]), 10 + i / 30)[0]) for i in range(8)]
+    assert blink[4] > 0.8
+
+
+def test_after_a_gap_smoothing_starts_afresh():
+    smooth = OneEuro()
+    smooth(np.zeros(2), 0.0)
+    assert smooth(np.ones(2), 2.0) == pytest.approx([1, 1])
+
+
+def test_the_slot_keeps_the_newest_and_counts_what_it_dropped():
+    slot: Latest[int] = Latest()
+    for i in range(5):
+        slot.put(i)
+    assert slot.take(0) == 4 and slot.dropped == 4
+    assert slot.take(0.01) is None
+
+
+def test_a_waiting_taker_is_woken_by_put_and_by_close():
+    slot: Latest[int] = Latest()
+    threading.Timer(0.05, slot.put, [7]).start()
+    assert slot.take(5) == 7
+    threading.Timer(0.05, slot.close).start()
+    started = time.perf_counter()
+    assert slot.take(5) is None and time.perf_counter() - started < 2
+
+
+def told(value: float, time_s: float, seen: bool = True) -> Told:
+    return Told(np.full(3, value, np.float32), time_s, seen)
+
+
+def test_nobody_seen_yet_shows_nothing_of_the_driver():
+    presence = Presence()
+    assert presence.at(None, 0.0) is None
+    assert presence.at(told(1, 0.1, seen=False), 0.1) is None
+
+
+def test_a_lost_face_is_held_then_eases_to_the_still_photo_and_comes_back():
+    presence, strength = Presence(), []
+    times = np.arange(0, 4, 1 / 30)
+    for now in times:
+        seen = now < 1 or now > 3
+        strength.append(float(presence.at(told(0.8, now) if seen else told(0.5, now, seen=False), now).expression[0]))
+    strength = np.array(strength)
+
+    def at(second: float) -> float:
+        return strength[np.searchsorted(times, second)]
+
+    assert at(0.9) == pytest.approx(0.8)
+    assert at(0.97 + HOLD_S * 0.9) == pytest.approx(0.8), "held"
+    assert 0 < at(1 + HOLD_S + EASE_S / 2) < 0.8, "easing"
+    assert at(1 + HOLD_S + EASE_S + 0.1) == 0, "the still photo, exactly"
+    assert at(3.06) < 0.5 and at(3.6) == pytest.approx(0.8), "back without a jump"
+    assert np.abs(np.diff(strength[31:])).max() < 0.2
+
+
+def test_a_driver_that_falls_silent_is_a_lost_face():
+    presence = Presence()
+    for i in range(30):
+        presence.at(told(1, i / 30), i / 30)
+    assert presence.at(None, 1.2).expression[0] == pytest.approx(1)
+    assert presence.at(None, 5.0).expression[0] == 0
+
+
+def test_neutral_is_learnt_in_a_second_and_subtracted():
+    neutral, rest = Neutral(), np.array([0.3, 0.0, 0.1], np.float32)
+    for i in range(31):
+        assert not neutral.change(rest + 0.2).any(), "nothing is asked for while it is being learnt"
+        neutral.learn(rest, i / 30)
+    assert neutral.neutral == pytest.approx(rest)
+    assert neutral.change(rest) == pytest.approx([0, 0, 0], abs=1e-6)
+    assert neutral.change(np.array([1, 1, 1])) == pytest.approx([1, 1, 1])
+    assert neutral.change(np.array([0.0, 0, 0]))[0] == pytest.approx(-0.3)
+
+
+def test_a_blink_or_a_word_in_the_first_second_is_not_the_neutral():
+    neutral = Neutral()
+    for i in range(31):
+        neutral.learn(np.array([0.9 if 10 <= i < 16 else 0.05, 0.5 * (i % 2)]), i / 30)
+    assert neutral.neutral == pytest.approx([0.05, 0.0], abs=0.02)
+
+
+def test_timings_stay_bounded_and_give_percentiles():
+    timings = Timings()
+    for i in range(3 * KEPT):
+        timings.add("x", i % 100 / 1000)
+    row = timings.summary()["x"]
+    assert row["count"] == KEPT and row["p50_ms"] == pytest.approx(49.5, abs=1.5) and row["p99_ms"] > row["p95_ms"] > row["p50_ms"]

@@ -1,0 +1,303 @@
+"""Training on a toy corpus made of the shipped photos: every step from faces to a bundle, small but real."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
+
+from engines import expression  # noqa: E402
+from engines.backends import load  # noqa: E402
+from engines.errors import DataError  # noqa: E402
+from engines.expression import ESTIMATED  # noqa: E402
+from tests.conftest import SAMPLES  # noqa: E402
+from train import __main__ as command  # noqa: E402
+from train import checkpoint  # noqa: E402
+from train.corpus import is_held_out, load_corpus  # noqa: E402
+from train.deform import basis, moved  # noqa: E402
+from train.export import Exported, compare, export, load_average  # noqa: E402
+from train.generator import CompactGenerator, Shape, compose, warp  # noqa: E402
+from train.losses import supervised_loss, weighted_mean  # noqa: E402
+from train.pairs import Pairs, needs_mouth, shut  # noqa: E402
+from train.prepare import person_of, prepare  # noqa: E402
+from train.trainer import Plan, fit, rate_at  # noqa: E402
+from train.warp import draw, flow_between  # noqa: E402
+
+TINY = Shape(size_px=64, quarter=8, eighth=16, sixteenth=16, blocks=(1, 1, 1, 1), head=8)
+
+
+@pytest.fixture(scope="module")
+def corpus_folder(tmp_path_factory):
+    """The shipped photos, prepared, with an unreadable and a faceless picture among them."""
+    faces, out = tmp_path_factory.mktemp("faces"), tmp_path_factory.mktemp("corpus")
+    for path in SAMPLES.glob("*.jpg"):
+        shutil.copy(path, faces)
+    (faces / "broken.jpg").write_bytes(b"no picture")
+    import cv2
+
+    cv2.imwrite(str(faces / "wall.png"), np.full((300, 300, 3), 120, np.uint8))
+    prepare([faces], out, size_px=64, workers=1)
+    return out
+
+
+@pytest.fixture(scope="module")
+def corpus(corpus_folder):
+    return load_corpus([corpus_folder])
+
+
+def plan(**changes) -> Plan:
+    return Plan(**{"images": 160, "batch": 4, "rate": 2e-3, "warm_up": 8, "workers": 0, "bf16": False, "grid_every_s": 1e9, **changes})
+
+
+def test_prepare_counts_faces_and_says_why_it_rejected(corpus_folder):
+    manifest = json.loads((corpus_folder / "manifest.json").read_text())
+    assert manifest["faces"] == len(list(SAMPLES.glob("*.jpg")))
+    assert manifest["rejected"] == {"no face": 1, "not a readable picture": 1}
+    assert manifest["estimator"] == expression.VERSION and manifest["aus"] == list(ESTIMATED)
+
+
+def test_the_training_label_is_what_the_live_estimator_says(corpus, photo):
+    from engines.face import FaceReader
+
+    with FaceReader() as reader:
+        live = expression.measure(reader.read(photo)[0])
+    assert corpus.aus[corpus.name.tolist().index("man.jpg")] == pytest.approx(live, abs=0.08)
+
+
+def test_people_not_photos_are_held_out():
+    assert person_of("Ada_Lovelace_0001", "lfw") == person_of("Ada_Lovelace_0007", "lfw") != person_of("Ada_Byron_0001", "lfw")
+    assert is_held_out("portraits/anybody") and is_held_out("drivers/d9") and not is_held_out("drivers/d3")
+    share = np.mean([is_held_out(f"lfw/person {i}") for i in range(5000)])
+    assert 0.03 < share < 0.05
+
+
+@pytest.mark.parametrize(("inputs", "word"), [(["nowhere"], "There is no"), ([], "No usable face")])
+def test_prepare_refuses_what_it_cannot_use(tmp_path, inputs, word):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=word):
+        prepare([tmp_path / name for name in inputs] or [tmp_path / "empty"], tmp_path / "out", workers=1)
+
+
+def test_a_corpus_of_another_estimator_is_refused(tmp_path, corpus_folder):
+    folder = tmp_path / "old"
+    shutil.copytree(corpus_folder, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "estimator": "older"}))
+    with pytest.raises(DataError, match="older"):
+        load_corpus([folder])
+
+
+def test_the_flow_between_two_meshes_draws_one_as_the_other(recorded):
+    mesh = recorded["neutral"].mesh_px
+    change = np.zeros(17, np.float32)
+    change[ESTIMATED.index("AU12")] = 0.8
+    target = moved(mesh, np.zeros(17, np.float32), change)
+    flow = flow_between(target, mesh, 512)
+    for point in (205, 425, 50, 280, 187, 411):  # cheeks: looking there finds where the landmark came from
+        x, y = np.round(target[point, :2]).astype(int)
+        assert flow[y, x] + [x, y] == pytest.approx(mesh[point, :2], abs=1.6)
+    assert not flow[:20].any() and not flow[:, :20].any(), "the background rests"
+    ramp = np.tile(np.arange(512, dtype=np.float32), (512, 1))
+    assert draw(ramp, flow)[300, 300] == pytest.approx(300 + flow[300, 300, 0], abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["AU12", "AU26", "AU04", "AU09", "AU15", "AU45"])
+def test_the_estimator_sees_in_a_moved_mesh_what_was_asked(recorded, name):
+    from train.shapes import BlendshapeNet
+
+    net, place = BlendshapeNet(), ESTIMATED.index(name)
+    mesh = recorded["neutral"].mesh_px
+    before = expression.measure_meshes(mesh, net(mesh))
+    assert before == pytest.approx(expression.measure(recorded["neutral"]), abs=1e-3), "the network alone equals the landmarker"
+    change = np.zeros(17, np.float32)
+    change[place] = 0.6
+    after_mesh = moved(mesh, np.clip(before, 0, 1), change)
+    after = expression.measure_meshes(after_mesh, net(after_mesh))
+    assert after[place] - before[place] > 0.2
+
+
+def test_a_full_blink_shuts_the_lids(recorded):
+    mesh = recorded["open"].mesh_px
+    change = np.zeros(17, np.float32)
+    change[ESTIMATED.index("AU45")] = 1.0
+    shut_mesh = moved(mesh, np.zeros(17, np.float32), change)
+
+    def gap(m: np.ndarray) -> float:
+        return float(np.linalg.norm(m[[159, 386], :2] - m[[145, 374], :2], axis=-1).mean())
+
+    assert gap(shut_mesh) < 0.12 * gap(mesh)
+    assert basis().shape == (17, 478, 3)
+
+
+def test_lips_that_part_ask_for_a_mouth_and_lips_that_shut_hide_the_teeth(recorded):
+    closed, grin = recorded["neutral"].mesh_px, recorded["open"].mesh_px
+    assert needs_mouth(closed, grin) and not needs_mouth(grin, closed)
+    drawn_in = shut(grin, closed)
+    assert drawn_in[13, 1] < grin[13, 1] and drawn_in[14, 1] > grin[14, 1]
+    assert shut(closed, grin) is closed
+
+
+def test_pair_number_i_is_always_the_same_pair(corpus):
+    a, b = Pairs(corpus, seed=3)[7], Pairs(corpus, seed=3)[7]
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert not np.array_equal(a["picture"], Pairs(corpus, seed=4)[7]["picture"])
+
+
+def test_pairs_of_no_change_would_be_no_pairs(corpus):
+    pairs = Pairs(corpus, seed=0)
+    changes = np.array([pairs[i]["change"] for i in range(60)])
+    assert np.abs(changes).max() <= 1 and (np.abs(changes).sum(axis=1) > 0.05).mean() > 0.75, (
+        "but for four people, who are drawn against themselves now and then"
+    )
+    assert (changes > 0.25).any(axis=0).sum() >= 14, "every AU is asked for, sooner or later"
+
+
+def test_the_warp_in_torch_is_the_warp_in_numpy(corpus):
+    picture, rng = corpus.picture(0), np.random.default_rng(0)
+    flow = rng.uniform(-6, 6, (64, 64, 2)).astype(np.float32)
+    ours = warp(torch.from_numpy(picture).permute(2, 0, 1)[None].float(), torch.from_numpy(flow).permute(2, 0, 1)[None])
+    assert np.abs(ours[0].permute(1, 2, 0).numpy() - draw(picture, flow).astype(float)).mean() < 1.0
+
+
+def trained_a_little() -> CompactGenerator:
+    torch.manual_seed(0)
+    network = CompactGenerator(TINY)
+    for parameter in network.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return network.eval()
+
+
+def test_no_change_is_exactly_the_identity_whatever_the_weights():
+    network, photo = trained_a_little(), torch.rand(2, 3, 64, 64)
+    colour, attention, flow = network(photo, torch.zeros(2, 17))
+    assert (attention == 1).all() and (flow == 0).all()
+    assert torch.allclose(compose(photo, colour, attention, flow), photo, atol=1e-4)
+    colour, attention, flow = network(photo, torch.full((2, 17), 0.3))
+    assert (attention < 1).any() and (flow != 0).any()
+
+
+def test_the_border_of_the_crop_is_always_the_photo():
+    _, attention, flow = trained_a_little()(torch.rand(1, 3, 64, 64), torch.ones(1, 17))
+    for edge in (attention[..., 0, :], attention[..., :, -1]):
+        assert (edge == 1).all()
+    assert (flow[..., 0, :] == 0).all() and (flow[..., -1] == 0).all()
+
+
+def test_loss_terms_are_means_worked_out_by_hand():
+    size = 4
+    batch = {
+        "picture": torch.zeros(1, 3, size, size), "target": torch.full((1, 3, size, size), 0.5), "weight": torch.ones(1, 1, size, size),
+        "painted": torch.zeros(1, 1, size, size), "flow": torch.full((1, 2, 2, 2), 3.0), "flow_weight": torch.ones(1, 1, 2, 2),
+    }  # fmt: skip
+    colour, attention, flow = torch.ones(1, 3, size, size), torch.full((1, 1, size, size), 0.75), torch.ones(1, 2, 2, 2)
+    total, terms = supervised_loss(colour, attention, flow, batch)
+    assert terms["picture"] == pytest.approx(0.25), "0.75 * 0 + 0.25 * 1 against 0.5"
+    assert terms["edges"] == pytest.approx(0, abs=1e-6)
+    assert terms["flow"] == pytest.approx(2.0 * 256 / size)
+    assert terms["changed"] == pytest.approx(0.25) and terms["open"] == 0
+    assert terms["colour"] == pytest.approx(0.1 * 0.5)
+    assert float(total) == pytest.approx(4 * 0.25 + 0.06 * 128 + 2 * 0.05 + 0.02 * 0.25, rel=1e-5)
+    assert weighted_mean(torch.ones(2, 3, 5, 5), torch.full((2, 1, 5, 5), 0.5)) == 0.5
+
+
+def test_the_rate_rises_stays_and_falls():
+    p = Plan(images=1000, batch=10, rate=1.0, warm_up=100, decay_from=0.5)
+    rates = [rate_at(p, seen) for seen in range(0, 1000, 10)]
+    assert rates[0] < 0.2 and rates[12] == rates[49] == 1.0 and rates[75] == pytest.approx(0.5) and rates[-1] == pytest.approx(0.02)
+
+
+def test_losses_fall_and_a_resumed_run_goes_on_exactly(corpus, tmp_path):
+    whole = fit(corpus, tmp_path / "whole", plan(), TINY, quiet=True)
+    first = fit(corpus, tmp_path / "parts", plan(), TINY, quiet=True, until=80)
+    second = fit(corpus, tmp_path / "parts", plan(), TINY, quiet=True)
+    assert len(whole) == 40 and len(first) == len(second) == 20
+    assert whole == first + second, "weights, moments, rate and pairs all came back"
+    assert np.mean(whole[-8:]) < 0.9 * np.mean(whole[:8])
+
+
+def test_a_checkpoint_of_another_network_is_refused_and_left_alone(corpus, tmp_path):
+    fit(corpus, tmp_path, plan(images=8), TINY, quiet=True)
+    before = (tmp_path / "checkpoint" / "network.safetensors").read_bytes()
+    with pytest.raises(DataError, match="another network"):
+        fit(corpus, tmp_path, plan(images=16), Shape(size_px=64, quarter=4, eighth=8, sixteenth=8), quiet=True)
+    assert (tmp_path / "checkpoint" / "network.safetensors").read_bytes() == before
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(corpus, tmp_path, monkeypatch):
+    whole = Pairs.__getitem__
+
+    def spoilt(self, number):
+        sample = whole(self, number)
+        return {**sample, "change": np.full(17, np.nan, np.float32)} if number == 9 else sample
+
+    monkeypatch.setattr(Pairs, "__getitem__", spoilt)
+    with pytest.raises(DataError, match="no longer a number after 8 images"):
+        fit(corpus, tmp_path, plan(), TINY, quiet=True)
+    assert np.isnan(np.load(tmp_path / "bad_batch.npz")["change"][1]).all()
+    assert checkpoint.read_state(tmp_path / "checkpoint")["seen"] == 8
+
+
+def test_the_exported_graph_is_the_network_on_every_backend(tmp_path):
+    network = trained_a_little()
+    bundle, differences = export(network, tmp_path, {"images_seen": 0})
+    assert differences["colour"] <= 1 and differences["attention"] < 1e-4 and differences["flow_px"] < 1e-3
+    rng = np.random.default_rng(0)
+    reference, fp32 = load(bundle, "reference"), load(bundle, "cpu-fp32")
+    for _ in range(3):
+        crop, change = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), rng.uniform(-1, 1, 17).astype(np.float32)
+        a, b = reference.run(crop, change), fp32.run(crop, change)
+        assert np.abs(a.colour.astype(int) - b.colour).max() <= 1
+        assert np.abs(a.attention - b.attention).max() < 1e-3 and np.abs(a.flow - b.flow).max() < 1e-2
+
+
+def test_an_export_that_differs_is_noticed(tmp_path):
+    network = trained_a_little()
+    bundle, _ = export(network, tmp_path, {})
+    network.out.bias.data += 0.5
+    assert compare(Exported(network), bundle)["flow_px"] > 0.1
+
+
+def test_from_checkpoint_to_bundle_by_the_command_line(corpus, corpus_folder, tmp_path, capsys):
+    run = [
+        "fit",
+        "--corpus",
+        str(corpus_folder),
+        "--out",
+        str(tmp_path / "run"),
+        "--images",
+        "8",
+        "--batch",
+        "4",
+        "--channels",
+        "8",
+        "16",
+        "16",
+        "--fp32",
+    ]
+    assert command.main(run) == 0
+    assert command.main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "mine"), "--corpus", str(corpus_folder)]) == 0
+    assert "worst differences" in capsys.readouterr().out
+    assert load(tmp_path / "mine").bundle.training["corpora"][0]["faces"] == len(corpus)
+    assert load_average(tmp_path / "run" / "checkpoint").shape.size_px == 64
+    assert command.main(["export", str(tmp_path / "nothing"), "--out", str(tmp_path / "x")]) == 8
+    assert "not a checkpoint" in capsys.readouterr().err
+
+
+def test_evaluation_writes_a_report(corpus, tmp_path, engine):
+    from train.evaluate import figures, psnr, report, sweep
+
+    big = prepare_large(tmp_path)
+    rows, zero = sweep(engine, big, np.array([0]), None)
+    result = {**figures(rows, zero), "engine_ms": 1.0}
+    assert result["zero_edit_psnr_db"] >= 45 and result["edits"] == 17 * 4 and 0 < result["landmarks_found"] <= 1
+    assert "| AU12 |" in report(result, "stub", tmp_path)
+    assert psnr(np.zeros((4, 4), np.uint8), np.full((4, 4), 255, np.uint8)) == pytest.approx(0)
+
+
+def prepare_large(tmp_path):
+    (tmp_path / "one").mkdir()
+    shutil.copy(SAMPLES / "man.jpg", tmp_path / "one")
+    prepare([tmp_path / "one"], tmp_path / "large", size_px=256, workers=1)
+    return load_corpus([tmp_path / "large"])
