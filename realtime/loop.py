@@ -80,6 +80,18 @@ def perform_frames(driver: FrameDriver, timings: Timings) -> Iterator[Told]:
             yield performer(frame)
 
 
+def at_rate(performance: Iterator[Told], fps: float) -> Iterator[Told]:
+    """A performance with times of its own -> one word for every 1/fps: the newest at that moment."""
+    newest, number = None, 0
+    for told in performance:
+        while newest is not None and number / fps < told.captured_s - 1e-4:
+            yield replace(newest, captured_s=number / fps)
+            number += 1
+        newest = told
+    if newest is not None:
+        yield replace(newest, captured_s=number / fps)
+
+
 def perform_curve(curve: Curve, fps: float) -> Iterator[Told]:
     """A curve, sampled evenly."""
     for number in range(max(1, int(curve.duration_s * fps) + 1)):

@@ -4,7 +4,9 @@ An output is opened before the first frame, so that a missing device is told at 
 closed whatever happens. `main_thread` marks those that a system lets only the main thread touch.
 """
 
+import os
 import platform
+import sys
 from contextlib import nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +16,7 @@ import cv2
 import numpy as np
 
 from engines.errors import OutputError
+from engines.face import quiet_stderr
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv"}
 HOW_TO_GET_A_CAMERA = {
@@ -21,6 +24,11 @@ HOW_TO_GET_A_CAMERA = {
     "Darwin": "install OBS 30 or newer, start its virtual camera once, then stop it",
     "Windows": "install OBS (or Unity Capture)",
 }
+
+
+def has_screen() -> bool:
+    """Whether a window can be opened here."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 class Output(Protocol):
@@ -66,11 +74,14 @@ class Window:
     TITLE = "Expression Puppet"
 
     def __init__(self, size: tuple[int, int]):
+        if not has_screen():  # asked first: the window library ends the whole process when it finds no display
+            raise OutputError("There is no screen for --output window: use --output FILE.mp4 or the virtual camera.")
         try:
-            cv2.namedWindow(self.TITLE, cv2.WINDOW_NORMAL)
+            with quiet_stderr():  # Qt tells about its fonts
+                cv2.namedWindow(self.TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             cv2.resizeWindow(self.TITLE, *size)
         except cv2.error as error:
-            raise OutputError("There is no screen for --output window: use --output FILE.mp4 or the virtual camera.") from error
+            raise OutputError(f"The window cannot be opened ({error.err}): use --output FILE.mp4 or the virtual camera.") from error
         self.closed = False
 
     def send(self, image: np.ndarray) -> None:

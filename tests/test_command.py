@@ -232,6 +232,19 @@ def test_no_virtual_camera_says_how_to_get_one_and_what_works_now(capsys):
     assert "--output out.mp4" in said and any(word in said for word in ("v4l2loopback", "OBS"))
 
 
+def test_no_screen_for_a_window_is_refused(capsys, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert "no screen" in refused(capsys, 7, "--source", PHOTO, "--driver", CURVE, "--output", "window")
+
+
+def test_another_face_model_than_the_pinned_one_is_refused(tmp_path, capsys):
+    (tmp_path / "face_landmarker.task").write_bytes(b"not the one")
+    assert "not the pinned one" in refused(capsys, 6, "--demo", "--face-model", tmp_path / "face_landmarker.task")
+    assert "--face-model" in refused(capsys, 6, "--demo", "--face-model", tmp_path / "missing.task")
+
+
 def test_a_wrong_size_is_refused(capsys):
     assert "--size" in refused(capsys, 2, "--source", PHOTO, "--driver", CURVE, "--output", "none", "--size", "huge")
 

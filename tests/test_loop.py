@@ -11,7 +11,7 @@ from engines.errors import DriverError
 from engines.expression import ESTIMATED
 from engines.face import FaceReader
 from realtime.frame import Told
-from realtime.loop import LiveLoop, Stage, perform_curve, play_offline
+from realtime.loop import LiveLoop, Stage, at_rate, perform_curve, play_offline
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.script import Curve, load_curve
@@ -98,6 +98,15 @@ def test_a_curve_is_drawn_frame_by_frame_offline(puppet):
     assert play_offline(perform_curve(curve, 10), stage, [output]) == 11
     change = [int(np.abs(image.astype(int) - puppet.still).sum()) for image in output.images]
     assert change[0] == 0 and change[-1] > change[5] > 0
+
+
+def test_a_clip_is_told_at_the_outputs_rate_without_changing_its_speed():
+    words = [Told(np.full(17, i, np.float32), i / 30, True) for i in range(31)]
+    same = list(at_rate(iter(words), 30))
+    assert [t.expression[0] for t in same] == list(range(31))
+    half, double = list(at_rate(iter(words), 15)), list(at_rate(iter(words), 60))
+    assert [t.expression[0] for t in half] == list(range(0, 31, 2)) and half[-1].captured_s == pytest.approx(1.0)
+    assert len(double) == 61 and double[30].expression[0] == 15
 
 
 def test_closed_loop_the_puppet_does_what_it_is_told(photo, engine):
