@@ -108,7 +108,7 @@ class Pairs(Dataset):
             donor = self.bank.pick(target_mesh, yaw, rng)
             if donor is not None:
                 target, painted = self.bank.paint(target, target_mesh, donor)
-        return _finished(picture, target, change, flow, target_mesh, painted)
+        return _finished(picture, target, change, flow, (mesh, target_mesh), painted)
 
     def _reversed_pair(self, picture: np.ndarray, mesh: np.ndarray, own: np.ndarray, change: np.ndarray) -> Pair:
         size = len(picture)
@@ -116,7 +116,7 @@ class Pairs(Dataset):
         source = draw(picture, flow_between(source_mesh, shut(mesh, source_mesh), size))
         flow = flow_between(mesh, source_mesh, size)
         hidden = polygon_mask(mesh[_RIM, :2], size) if needs_mouth(source_mesh, mesh) else np.zeros((size, size), np.float32)
-        return _finished(source, picture, -change, flow, mesh, hidden)
+        return _finished(source, picture, -change, flow, (source_mesh, mesh), hidden)
 
     def _clip_pair(self, rng: np.random.Generator) -> Pair:
         corpus = self.corpus
@@ -131,7 +131,7 @@ class Pairs(Dataset):
         size = corpus.size_px
         flow = flow_between(meshes[1], meshes[0], size)
         hidden = polygon_mask(meshes[1][_RIM, :2], size) if needs_mouth(meshes[0], meshes[1]) else np.zeros((size, size), np.float32)
-        pair = _finished(pictures[0], pictures[1], corpus.own[second] - corpus.own[first], flow, meshes[1], hidden)
+        pair = _finished(pictures[0], pictures[1], corpus.own[second] - corpus.own[first], flow, (meshes[0], meshes[1]), hidden)
         face = polygon_mask(meshes[1][list(FACE_OVAL), :2], size, blur_px=9)  # behind the face, frames differ for other reasons
         half_face = face[::2, ::2]
         return Pair(
@@ -226,16 +226,28 @@ def shut(mesh: np.ndarray, target_mesh: np.ndarray) -> np.ndarray:
 
 
 def _finished(
-    picture: np.ndarray, target: np.ndarray, change: np.ndarray, flow: np.ndarray, target_mesh: np.ndarray, painted: np.ndarray
+    picture: np.ndarray,
+    target: np.ndarray,
+    change: np.ndarray,
+    flow: np.ndarray,
+    meshes: tuple[np.ndarray, np.ndarray],
+    painted: np.ndarray,
 ) -> Pair:
-    size = len(picture)
-    face = polygon_mask(target_mesh[list(FACE_OVAL), :2], size, blur_px=9)
-    eyes = sum(polygon_mask(_grown(target_mesh[lids, :2], 1.7), size, blur_px=5) for lids in _LIDS)
-    lips = polygon_mask(_grown(target_mesh[list(LIPS_OUTER), :2], 1.2), size, blur_px=5)
+    """`meshes`: of the picture and of the target; eyes and lips count where they are in either, or a shut eye would count for nothing."""
+    size, (before, after) = len(picture), meshes
+    face = polygon_mask(after[list(FACE_OVAL), :2], size, blur_px=9)
+    eyes = sum(polygon_mask(_around(before, after, lids, 1.5), size, blur_px=5) for lids in _LIDS)
+    lips = polygon_mask(_around(before, after, list(LIPS_OUTER), 1.15), size, blur_px=5)
     weight = 0.4 + 0.6 * face + 4.0 * eyes + 1.5 * lips + 3.0 * painted
     flow_weight = (0.3 + 0.7 * face + 7.0 * eyes + 1.0 * lips) * (1 - painted)
     half = lambda a: cv2.resize(a, (size // 2, size // 2), interpolation=cv2.INTER_AREA)  # noqa: E731
     return Pair(picture, target, change.astype(np.float32), half(flow), half(flow_weight), weight, painted)
+
+
+def _around(before: np.ndarray, after: np.ndarray, points: list[int], factor: float) -> np.ndarray:
+    """The hull of some landmarks of both meshes, grown."""
+    both = np.concatenate([before[points, :2], after[points, :2]]).astype(np.float32)
+    return _grown(cv2.convexHull(both)[:, 0], factor)
 
 
 def _grown(points: np.ndarray, factor: float) -> np.ndarray:
