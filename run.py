@@ -5,14 +5,17 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from engines.errors import OutputError, PuppetError
+from engines.errors import DriverError, OutputError, PuppetError
 
 SAMPLES = Path(__file__).parent / "realtime" / "samples"
 DEMO_PHOTO, DEMO_CURVE, BENCHMARK_DRIVER = SAMPLES / "woman.jpg", SAMPLES / "everything.csv", SAMPLES / "driver.mp4"
+
+STOPPED = 130  # exit status after Ctrl-C, as shells expect
 
 MANUAL = """\
 One photo of a face comes alive: it wears the expression of whoever drives it.
@@ -34,7 +37,7 @@ STATUSES = """\
 When your face leaves the picture the puppet holds for half a second, eases to neutral and shows the still photo. Your own picture
 never reaches an output, and nothing leaves this machine.
 
-exit status  0 done   2 wrong command line   3 photo   4 driver   5 AU curve   6 engine   7 output   130 stopped by Ctrl-C before the end
+exit status  0 done   2 wrong command line   3 photo   4 driver   5 AU curve   6 engine   7 output   130 a file stopped by Ctrl-C before its end
 """
 
 
@@ -76,6 +79,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.demo and options.benchmark:
+        parser.error("--demo and --benchmark are two things: choose one")
     if options.demo or options.benchmark:
         options.source = options.source or str(DEMO_PHOTO)
         options.driver = options.driver or str(DEMO_CURVE if options.demo else BENCHMARK_DRIVER)
@@ -88,8 +93,10 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error(f"--strength {options.strength:g} is outside 0 to 2")
     if options.fps is not None and not 1 <= options.fps <= 120:
         parser.error(f"--fps {options.fps:g} is outside 1 to 120")
-    if options.seconds is not None and options.seconds <= 0:
-        parser.error("--seconds must be more than 0")
+    if options.seconds is not None and not 0 < options.seconds < 1e6:
+        parser.error(f"--seconds {options.seconds:g} is no usable duration")
+    if options.benchmark and (options.output or options.record or options.sheet):
+        parser.error("--benchmark writes no pictures: leave out --output, --record and --sheet")
     if options.json and not options.benchmark:
         parser.error("--json belongs to --benchmark")
 
@@ -97,12 +104,17 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status. Faults that the user can mend become one sentence."""
     options = parse(arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end by the system: like Ctrl-C, files are finished
     try:
         choose_face_model(options.face_model)
         return benchmark(options) if options.benchmark else play(options)
     except PuppetError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        say("stopped")
+        return STOPPED
 
 
 def say(text: str) -> None:
@@ -125,14 +137,26 @@ def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None):
     return Puppet.from_file(options.source, engine, size, options.fit, say), engine
 
 
+def check_paths(options: argparse.Namespace) -> None:
+    """Raises OutputError when a file would be written twice, or over what is read."""
+    written = [name for name in (*(options.output or []), options.record, options.sheet) if name]
+    places = [Path(name).resolve() for name in written]
+    for number, (name, place) in enumerate(zip(written, places, strict=True)):
+        if place in (Path(options.source).resolve(), Path(options.driver).resolve()):
+            raise OutputError(f"{name} would be written over what is read: choose another name.")
+        if place in places[:number]:
+            raise OutputError(f"{name} is named twice: give every output a name of its own.")
+
+
 def play(options: argparse.Namespace) -> int:
     """Animates the photo, live or frame by frame."""
     from realtime.canvas import parse_size
     from realtime.capture import Paced, is_camera, open_frames
-    from realtime.output import VIDEO_SUFFIXES, has_screen
-    from realtime.script import load_curve
+    from realtime.output import VIDEO_SUFFIXES, VideoFile, has_screen
+    from realtime.script import Curve, load_curve
 
     started_s = time.perf_counter()
+    check_paths(options)
     names = options.output or ["vcam"] + (["window"] if has_screen() else [])
     into_files = all(name == "none" or Path(name).suffix.lower() in VIDEO_SUFFIXES for name in names)
     live = is_camera(options.driver) or not into_files
@@ -143,9 +167,10 @@ def play(options: argparse.Namespace) -> int:
         else:
             driver = open_frames(options.driver, options.seconds)
             stack.callback(lambda: driver.close())
-        fps = options.fps or (30.0 if live else getattr(driver, "fps", 30.0))
+        curve = isinstance(driver, Curve)
+        fps = options.fps or (30.0 if live or curve else driver.fps)
         puppet, engine = make_puppet(options, size)
-        if live and not is_camera(options.driver) and hasattr(driver, "read"):
+        if live and not curve and not driver.live:
             driver = Paced(driver, lambda: open_frames(options.driver), loop=True)
         outputs = _open_outputs(options, names, puppet.size, fps, stack)
         say(
@@ -153,7 +178,7 @@ def play(options: argparse.Namespace) -> int:
         )
         status, count = (_play_live if live else _play_offline)(options, driver, puppet, outputs, fps, stack)
     for output in outputs:
-        if getattr(output, "frames", 0):
+        if isinstance(output, VideoFile):
             say(f"wrote {output.name}: {output.frames} pictures at {fps:g} a second")
     if options.sheet:
         say(f"wrote {options.sheet}: a contact sheet")
@@ -170,9 +195,9 @@ def _open_outputs(options, names, size, fps, stack):
         try:
             outputs.append(open_output(name, size, fps))
         except OutputError as error:
-            if options.output or name == names[-1]:  # asked for, or nothing else is left
+            if options.output or (name == names[-1] and not outputs):  # asked for, or nothing else is left
                 raise
-            say(f"run.py: {error} Going on with the window alone.")
+            say(f"run.py: {error} Going on without it.")
             continue
         stack.callback(outputs[-1].close)
     return outputs
@@ -184,7 +209,7 @@ def _play_offline(options, driver, puppet, outputs, fps, stack) -> tuple[int, in
     from tqdm import tqdm
 
     from realtime.loop import at_rate, perform_curve, perform_frames, play_offline
-    from realtime.output import ContactSheet
+    from realtime.output import ContactSheet, VideoFile
     from realtime.script import Curve
     from realtime.timing import Timings
 
@@ -206,7 +231,12 @@ def _play_offline(options, driver, puppet, outputs, fps, stack) -> tuple[int, in
             count = play_offline(performance, stage, outputs, bar.update)
         except KeyboardInterrupt:
             say("stopped: finishing what was drawn so far")
-            return 130, bar.n
+            return STOPPED, bar.n
+    if not stage.seen:
+        for output in outputs:
+            if isinstance(output, VideoFile):
+                output.discard()
+        raise DriverError(f"No face was found in {options.driver}: give a driver that shows one from the front; nothing was written.")
     return 0, count
 
 
@@ -229,7 +259,6 @@ def _play_live(options, driver, puppet, outputs, fps, stack) -> tuple[int, int]:
         stack.callback(outputs[-1].close)
     loop = LiveLoop(driver, performer, stage, outputs, timings, fps)
     say("live; Ctrl-C ends it")
-    signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     try:
         loop.run(options.seconds or float("inf"))
     except KeyboardInterrupt:
@@ -250,9 +279,10 @@ def benchmark(options: argparse.Namespace) -> int:
     """Prints what realtime.bench measures; --json keeps it."""
     from realtime import bench
     from realtime.canvas import parse_size
+    from realtime.output import check_writable
 
-    if options.json and not Path(options.json).resolve().parent.is_dir():
-        raise OutputError(f"{options.json} cannot be written: there is no such folder.")
+    if options.json:
+        check_writable(options.json, "--json")
     puppet, engine = make_puppet(options, parse_size(options.size or "1280x720"))
     result = bench.measure(puppet, engine.name, options.driver, options.seconds or 10.0, options.strength)
     print(bench.table(result))

@@ -8,11 +8,9 @@ Source: Ekman, Friesen, Hager, "Facial Action Coding System" (2002); order of PA
 (ECCV 2018), after OpenFace.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-
-from engines.errors import PuppetError
 
 MEANING: dict[str, str] = {
     "AU01": "inner brow raiser", "AU02": "outer brow raiser", "AU04": "brow lowerer", "AU05": "upper lid raiser",
@@ -24,24 +22,6 @@ MEANING: dict[str, str] = {
 PAPER_17: tuple[str, ...] = tuple(MEANING)
 
 VOCABULARIES: dict[str, tuple[str, ...]] = {"paper17": PAPER_17}
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "brows": ("AU01", "AU02", "AU04"),
-    "eyes": ("AU05", "AU06", "AU07", "AU45"),
-    "mouth": ("AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26"),
-}
-
-
-def check_names(names: Iterable[str]) -> tuple[str, ...]:
-    """The names as a tuple. Raises PuppetError naming the first that is not an AU or stands twice."""
-    seen: list[str] = []
-    for name in names:
-        if name not in MEANING:
-            raise PuppetError(f"{name!r} is not a known action unit; known are {' '.join(MEANING)}.")
-        if name in seen:
-            raise PuppetError(f"{name} is named twice.")
-        seen.append(name)
-    return tuple(seen)
 
 
 def translate(values: np.ndarray, spoken: Sequence[str], wanted: Sequence[str]) -> np.ndarray:

@@ -41,11 +41,13 @@ def check_inputs(bundle: Bundle, crop: np.ndarray, aus: np.ndarray) -> None:
         raise EngineError(f"The engine {bundle.name} wants {len(bundle.aus)} AUs and was given {aus.shape}.")
 
 
-def check_signature(bundle: Bundle, inputs: dict[str, tuple[int, ...]]) -> None:
-    """Raises EngineError when an ONNX file's inputs are not those that its bundle.json describes."""
-    wanted = {"image": (1, bundle.size_px, bundle.size_px, 3), "aus": (1, len(bundle.aus))}
-    if inputs != wanted:
-        raise EngineError(f"{bundle.onnx} takes {inputs} where its bundle.json describes {wanted}: the two files do not belong together.")
+def check_signature(bundle: Bundle, ports: dict[str, tuple[int, ...]]) -> None:
+    """Raises EngineError when an ONNX file's inputs and outputs are not those that its bundle.json describes."""
+    size, flow = bundle.size_px, bundle.flow_px
+    wanted = {"image": (1, size, size, 3), "aus": (1, len(bundle.aus)), "colour": (1, size, size, 3), "attention": (1, size, size)}
+    wanted |= {"flow": (1, flow, flow, 2)} if flow else {}
+    if ports != wanted:
+        raise EngineError(f"{bundle.onnx} has {ports} where its bundle.json describes {wanted}: the two files do not belong together.")
 
 
 def load(bundle: Bundle | str | Path = DEFAULT, device: str = "auto", threads: int | None = None) -> Engine:

@@ -6,6 +6,7 @@ trained, whether it wants AU changes ("relative") or intensities ("absolute"), a
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,7 +53,7 @@ def find_bundle(name_or_folder: str | Path = DEFAULT) -> Path:
     """The folder of a bundle: a path, or the name of one that ships in engines/. Raises EngineError."""
     shipped = ENGINES / str(name_or_folder)
     for folder in (Path(name_or_folder), shipped):
-        if (folder / "bundle.json").is_file():
+        if os.path.isfile(folder / "bundle.json"):
             return folder
     names = sorted(path.parent.name for path in ENGINES.glob("*/bundle.json"))
     raise EngineError(
@@ -95,7 +96,7 @@ def write_description(bundle: Bundle) -> None:
 
 
 def _check_aus(bundle: Bundle) -> None:
-    unknown = [au for au in bundle.aus if au not in MEANING]
+    unknown = [str(au) for au in bundle.aus if au not in MEANING]
     if unknown or len(set(bundle.aus)) != len(bundle.aus) or not bundle.aus:
         sets = "; ".join(f"{name}: {' '.join(aus)}" for name, aus in VOCABULARIES.items())
         raise EngineError(

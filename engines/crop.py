@@ -48,9 +48,9 @@ class Crop:
         depth = mesh_px[:, 2:] / self.frame_px_per_crop_px
         return np.concatenate([self.to_crop(mesh_px[:, :2]), depth], axis=1).astype(np.float32)
 
-    def moved(self, frame_from_old: np.ndarray) -> "Crop":
+    def moved(self, new_from_old: np.ndarray) -> "Crop":
         """The same crop of a frame that was itself moved by the (2, 3) similarity new_from_old."""
-        old_from_new = cv2.invertAffineTransform(np.asarray(frame_from_old, np.float64))
+        old_from_new = cv2.invertAffineTransform(np.asarray(new_from_old, np.float64))
         return Crop(_compose(self.crop_from_frame, old_from_new), self.size_px)
 
 

@@ -1,6 +1,6 @@
 """A face -> AU intensities. The one estimator: it labels the training set and it reads the driver.
 
-Eight AUs are read from MediaPipe's blendshapes, nine from the pose-free mesh, because MediaPipe's own scores for them are
+Seven AUs are read from MediaPipe's blendshapes, ten from the pose-free mesh, because MediaPipe's own scores for them are
 dead (AU06, AU09: cheekSquint and noseSneer are ~0 on every photo) or nearly so (AU10, AU14, AU15, AU17, AU20, AU23). A
 mesh measure is a few distances, freed from what head pose, smile and jaw do to it, on a straight scale from a resting
 face to the strongest that a corpus shows. The scales stand in expression.json, fitted by `python -m train estimator`.

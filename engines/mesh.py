@@ -11,12 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-LANDMARKS = 478
-
 # Eye corners, nose bridge, forehead, temples: what stays on the skull when the face moves.
 RIGID = (33, 133, 362, 263, 168, 6, 197, 195, 10, 109, 338, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356, 234, 454)
 EYE_OUTER = (33, 263)  # the person's right, left
-EYE_INNER = (133, 362)
 # Inner lip contour from the person's right corner to the left, above and below.
 LIPS_INNER_TOP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 LIPS_INNER_BOTTOM = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
@@ -28,7 +25,6 @@ LEFT_LID_TOP = (263, 466, 388, 387, 386, 385, 384, 398, 362)
 LEFT_LID_BOTTOM = (263, 249, 390, 373, 374, 380, 381, 382, 362)
 FACE_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
              150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
-IRISES = tuple(range(468, 478))
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class Pose:
     def angles_deg(self) -> np.ndarray:
         """(..., 3): pitch (chin down is positive), yaw (towards the picture's right), roll (clockwise), degrees."""
         r = self.rotation
-        yaw = np.arcsin(np.clip(-r[..., 2, 0], -1, 1))
+        yaw = np.arcsin(np.clip(r[..., 2, 0], -1, 1))
         pitch = np.arctan2(r[..., 2, 1], r[..., 2, 2])
         roll = np.arctan2(r[..., 1, 0], r[..., 0, 0])
         return np.degrees(np.stack([pitch, yaw, roll], axis=-1))

@@ -22,7 +22,7 @@ class OpenVinoEngine:
         }
         try:
             model = core.read_model(bundle.onnx)
-            check_signature(bundle, {port.any_name: tuple(port.shape) for port in model.inputs})
+            check_signature(bundle, {port.any_name: tuple(port.shape) for port in [*model.inputs, *model.outputs]})
             self._request = core.compile_model(model, "CPU", settings).create_infer_request()
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot load {bundle.onnx}: {str(error).strip().splitlines()[-1]}") from error

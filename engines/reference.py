@@ -19,7 +19,7 @@ class ReferenceEngine:
             self._session = onnxruntime.InferenceSession(str(bundle.onnx), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise EngineError(f"ONNX Runtime cannot load {bundle.onnx}: {str(error).splitlines()[0]}") from error
-        check_signature(bundle, {port.name: tuple(port.shape) for port in self._session.get_inputs()})
+        check_signature(bundle, {port.name: tuple(port.shape) for port in [*self._session.get_inputs(), *self._session.get_outputs()]})
         self.bundle = bundle
         self.name = f"ONNX Runtime {onnxruntime.__version__} CPU FP32"
         self._outputs = ["colour", "attention"] + (["flow"] if bundle.flow_px else [])

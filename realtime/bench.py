@@ -6,14 +6,16 @@ are drawn. Delay: frames come at 30 a second and the output keeps its own clock 
 
 import os
 import platform
-import resource
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
 from engines.errors import DriverError
-from realtime.capture import Memory, open_frames
+from realtime.capture import is_camera, open_frames
+from realtime.frame import Frame
 from realtime.loop import LiveLoop, Stage
 from realtime.output import Nothing
 from realtime.puppet import Puppet
@@ -25,6 +27,27 @@ FRAMES = 150  # of the driver, decoded beforehand: a camera hands over pictures,
 WARM_S = 2.0
 CAMERA_FPS, OUTPUT_FPS = 30.0, 60.0
 PACKAGES = ("mediapipe", "openvino", "onnxruntime", "opencv-python", "numpy", "av", "pyvirtualcam")
+
+
+class Memory:
+    """Pictures in memory, over and over, as fast as they are asked for: a camera that is never the bottleneck."""
+
+    live, has_rest = True, True
+
+    def __init__(self, frames: list[np.ndarray], fps: float = 30.0, paced: bool = False):
+        self._frames, self.fps, self._paced, self._number = frames, fps, paced, 0
+        self._next_s = time.perf_counter()
+
+    def read(self) -> Frame | None:
+        if self._paced:
+            self._next_s = max(self._next_s + 1 / self.fps, time.perf_counter() - 1 / self.fps)
+            time.sleep(max(0.0, self._next_s - time.perf_counter()))
+        image = self._frames[self._number % len(self._frames)]
+        self._number += 1
+        return Frame(image, time.perf_counter())
+
+    def close(self) -> None:
+        pass
 
 
 def measure(puppet: Puppet, engine_name: str, driver: str, seconds: float = 10.0, strength: float = 1.0) -> dict:
@@ -57,10 +80,9 @@ def measure(puppet: Puppet, engine_name: str, driver: str, seconds: float = 10.0
 
 
 def _decode(driver: str) -> list:
-    source, frames = open_frames(driver), []
-    if source.live:
-        source.close()
+    if is_camera(driver) or Path(driver).suffix.lower() == ".csv":
         raise DriverError("--benchmark needs a driver that repeats exactly: give a clip or a picture.")
+    source, frames = open_frames(driver), []
     while len(frames) < FRAMES and (frame := source.read()) is not None:
         frames.append(frame.image)
     source.close()
@@ -68,6 +90,10 @@ def _decode(driver: str) -> list:
 
 
 def peak_memory_mb() -> float:
+    try:
+        import resource
+    except ImportError:  # Windows has no such count
+        return float("nan")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
 

@@ -25,10 +25,6 @@ class Neutral:
         known.neutral = np.zeros(count, np.float32)
         return known
 
-    def restart(self) -> None:
-        """Forgets the neutral and learns it again."""
-        self.__init__()
-
     def learn(self, aus: np.ndarray, time_s: float) -> None:
         """Takes one reading (N,) into account while the neutral is not known."""
         if self.neutral is not None:
@@ -39,7 +35,7 @@ class Neutral:
             self.finish()
 
     def finish(self) -> None:
-        """Ends learning with what there is: a low percentile of the readings, or zero where there was none."""
+        """Ends learning with what there is: a low percentile of the readings; nothing was learnt where there was none."""
         if self._readings:
             self.neutral = np.minimum(np.percentile(self._readings, REST_PERCENTILE, axis=0), HIGHEST_NEUTRAL).astype(np.float32)
             self._readings = []

@@ -41,6 +41,8 @@ def lay_out(photo: np.ndarray, face: Crop, size: tuple[int, int], fit: str = "au
     """The (H, W, 3) photo on a canvas of (width, height). `face`: its aligned crop, which cropping must not cut."""
     height, width = photo.shape[:2]
     cover = max(size[0] / width, size[1] / height)
+    if abs(cover - 1) * max(width, height) <= 1:  # an odd side: leave a row out rather than soften the whole picture
+        cover = 1.0
     corners = face.to_frame(np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (face.size_px - 1.0))
     margin = FACE_MARGIN * face.size_px * face.frame_px_per_crop_px
     low, high = np.maximum(corners.min(axis=0) - margin, 0), np.minimum(corners.max(axis=0) + margin, [width, height])

@@ -4,6 +4,7 @@ A driver of frames keeps one promise: `read` returns the next frame, stamped wit
 None when there will be no more. The driver's pictures go to the tracker and nowhere else.
 """
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,10 @@ from realtime.photo import load_photo
 
 CAMERA_SIZE = (640, 480)  # enough for landmarks, and every camera has it at 30 fps; the driver is never shown
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+CLIP_SIDE_PX = 1280  # larger clips are shrunk at reading: landmarks gain nothing from more, memory does
+MOST_SKIPPED = 8  # late frames in a row, before one is handed over all the same
+LONGEST_WAIT_S = 1.0
+HIGHEST_CAMERA = 99
 PICTURE_S = 3.0  # how long a single picture drives when nobody says otherwise
 
 
@@ -27,6 +32,7 @@ class FrameDriver(Protocol):
 
     live: bool
     fps: float  # nominal
+    length: int | None  # frames, where that is known
     has_rest: bool  # whether it starts from a resting face from which a neutral can be learnt
 
     def read(self) -> Frame | None: ...
@@ -50,19 +56,19 @@ def camera_index(text: str) -> int | str:
     name = text.partition(":")[2]
     if not name:
         return 0
-    if name.isdecimal():
+    if name.isdecimal() and int(name) <= HIGHEST_CAMERA:
         return int(name)
     matches = [index for index, known in cameras().items() if name.lower() in known.lower()]
     if not matches:
         known = ", ".join(f"webcam:{index} ({label})" for index, label in cameras().items()) or "none"
-        raise DriverError(f"There is no camera named {name!r}; this machine has: {known}.")
+        raise DriverError(f"There is no camera named {name!r} (names are known on Linux only); this machine has: {known}.")
     return matches[0]
 
 
 class Camera:
     """A camera by OpenCV. Raises DriverError when it cannot be opened or gives no picture."""
 
-    live, has_rest = True, True
+    live, has_rest, length = True, True, None
 
     def __init__(self, text: str = "webcam"):
         which = camera_index(text)
@@ -104,18 +110,18 @@ class Clip:
         import av
 
         self._av = av
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             raise DriverError(
                 f"There is no driver at {path}: give a clip, a picture, an AU curve (.csv) or a camera (webcam, webcam:1, /dev/video0)."
             )
         try:
-            self._container = av.open(str(path))
+            self._container = av.open(str(path), metadata_errors="ignore")
             stream = self._container.streams.video[0]
         except (av.FFmpegError, IndexError, OSError) as error:
             raise DriverError(f"{path} is not a video that can be played: give an MP4, MOV, MKV or WebM clip with a face in it.") from error
         stream.thread_type = "AUTO"
-        self.fps = float(stream.average_rate or 30)
-        self.length: int | None = stream.frames or None  # frames, where the file says so
+        self.fps = min(120.0, max(1.0, float(stream.average_rate or 30)))
+        self.length: int | None = stream.frames or None
         self._frames = self._container.decode(stream)
         self._path, self._number, self._start_s = path, 0, None
 
@@ -133,7 +139,11 @@ class Clip:
         moment_s = frame.time if frame.time is not None else self._number / self.fps
         self._start_s = moment_s if self._start_s is None else self._start_s
         self._number += 1
-        return Frame(frame.to_ndarray(format="bgr24"), moment_s - self._start_s)
+        image = np.rot90(frame.to_ndarray(format="bgr24"), round(frame.rotation / 90))  # as the phone was held
+        shrink = CLIP_SIDE_PX / max(image.shape[:2])
+        if shrink < 1:
+            image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        return Frame(np.ascontiguousarray(image), moment_s - self._start_s)
 
     def close(self) -> None:
         self._container.close()
@@ -165,26 +175,32 @@ class Still:
 class Paced:
     """A file driver played like a camera: frames come at their time, late ones are skipped, the file starts again at its end."""
 
-    live = True
+    live, length = True, None
 
     def __init__(self, driver: FrameDriver, reopen: Callable[[], FrameDriver], loop: bool = True):
         self._driver, self._reopen, self._loop = driver, reopen, loop
         self.fps, self.has_rest = driver.fps, driver.has_rest
-        self._start_s = time.perf_counter()
+        self._start_s: float | None = None  # of the file, at its first frame
 
     def read(self) -> Frame | None:
+        skipped = 0
         while True:
             frame = self._driver.read()
             if frame is None:
                 if not self._loop:
                     return None
                 self._driver.close()
-                self._driver, self._start_s = self._reopen(), time.perf_counter()
+                self._driver, self._start_s = self._reopen(), None
                 continue
+            if self._start_s is None:
+                self._start_s = time.perf_counter() - frame.captured_s
             wait_s = self._start_s + frame.captured_s - time.perf_counter()
-            if wait_s < -1.5 / self.fps:
+            if wait_s < -1.5 / self.fps and skipped < MOST_SKIPPED:
+                skipped += 1
                 continue
-            if wait_s > 0:
+            if skipped == MOST_SKIPPED or wait_s > LONGEST_WAIT_S:  # too slow to decode, or a broken time stamp: go on from here
+                self._start_s -= wait_s
+            elif wait_s > 0:
                 time.sleep(wait_s)
             return Frame(frame.image, time.perf_counter())
 
@@ -203,24 +219,3 @@ def open_frames(text: str, duration_s: float | None = None) -> FrameDriver:
     if Path(text).suffix.lower() in PICTURE_SUFFIXES:
         return Still(text, duration_s or PICTURE_S)
     return Clip(text)
-
-
-class Memory:
-    """Pictures in memory, over and over, as fast as they are asked for: a camera that is never the bottleneck."""
-
-    live, has_rest = True, True
-
-    def __init__(self, frames: list[np.ndarray], fps: float = 30.0, paced: bool = False):
-        self._frames, self.fps, self._paced, self._number = frames, fps, paced, 0
-        self._next_s = time.perf_counter()
-
-    def read(self) -> Frame | None:
-        if self._paced:
-            self._next_s = max(self._next_s + 1 / self.fps, time.perf_counter() - 1 / self.fps)
-            time.sleep(max(0.0, self._next_s - time.perf_counter()))
-        image = self._frames[self._number % len(self._frames)]
-        self._number += 1
-        return Frame(image, time.perf_counter())
-
-    def close(self) -> None:
-        pass

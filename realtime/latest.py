@@ -39,7 +39,3 @@ class Latest(Generic[T]):
         with self._condition:
             self._closed = True
             self._condition.notify_all()
-
-    @property
-    def closed(self) -> bool:
-        return self._closed

@@ -29,7 +29,8 @@ from realtime.track import Performer
 
 LONGEST_LESSON = 90  # frames kept while the neutral is learnt offline: 250 MB of 720p pictures at most
 IDLE_S = 1 / 30  # how often the puppet is drawn anew while the driver says nothing: easing to neutral goes on
-LEAVE_S = 2.0  # for a thread to end
+LEAVE_S = 5.0  # for a thread to end; a picture in the encoder takes a tenth of that on a slow machine
+LONGEST_GAP_S = 5.0  # between two words of a file; a longer one is a broken time stamp and is cut short
 
 
 class Stage:
@@ -39,16 +40,18 @@ class Stage:
         self.puppet = puppet
         self._retarget, self._timings, self._record = retarget, timings, record
         self._presence = Presence()
+        self.seen = False  # whether the driver's face was ever in view
         self._aus: np.ndarray | None = None  # of the picture that was drawn last
         self._picture = Picture(puppet.still, 0.0)
 
     def show(self, told: Told | None, now_s: float) -> Picture:
         """The newest word of the driver, or None when there is none -> the picture for now_s; the same one while nothing changes."""
         shown = self._presence.at(told, now_s)
+        if self._record:
+            self._record.add(np.zeros(len(ESTIMATED)) if shown is None else shown.expression, now_s)
         if shown is None:  # nobody was seen yet
             return self._picture
-        if self._record:
-            self._record.add(shown.expression, now_s)
+        self.seen = True
         aus = self._retarget(shown.expression)
         if self._aus is None or not np.array_equal(aus, self._aus):
             with self._timings.measure("render"):
@@ -82,8 +85,12 @@ def perform_frames(driver: FrameDriver, timings: Timings) -> Iterator[Told]:
 
 def at_rate(performance: Iterator[Told], fps: float) -> Iterator[Told]:
     """A performance with times of its own -> one word for every 1/fps: the newest at that moment."""
-    newest, number = None, 0
+    newest, number, late_s = None, 0, 0.0
     for told in performance:
+        told = replace(told, captured_s=told.captured_s - late_s)
+        if newest is not None and told.captured_s - newest.captured_s > LONGEST_GAP_S:
+            late_s += told.captured_s - newest.captured_s - 1 / fps
+            told = replace(told, captured_s=newest.captured_s + 1 / fps)
         while newest is not None and number / fps < told.captured_s - 1e-4:
             yield replace(newest, captured_s=number / fps)
             number += 1
@@ -104,7 +111,7 @@ def play_offline(performance: Iterator[Told], stage: Stage, outputs: list[Output
     for told in performance:
         picture = stage.show(told, told.captured_s)
         for output in outputs:
-            output.send(picture.image)
+            output.send(picture.image, count)
         count += 1
         on_frame()
     return count
@@ -129,6 +136,7 @@ class LiveLoop:
         self.words: Latest[Told] = Latest()
         self.pictures: Latest[Picture] = Latest()
         self._preview: Latest[Picture] = Latest()
+        self._shown = Picture(stage.puppet.still, 0.0)  # on the main thread's outputs
         self._stopping = threading.Event()
         self._error: BaseException | None = None
         self.sent = 0
@@ -221,13 +229,14 @@ class LiveLoop:
                     return
                 new = self.pictures.take(0)
             else:
+                tick += 1
                 new = self.pictures.take(IDLE_S)
                 if new is None:
                     continue
             picture = new or picture
             with self._timings.measure("send"):
                 for output in self._threaded:
-                    output.send(picture.image)
+                    output.send(picture.image, tick)
             self.sent += 1
             if new is not None:
                 self.fresh += 1
@@ -235,9 +244,8 @@ class LiveLoop:
                 self._preview.put(picture)
 
     def _show_on_main(self, timeout_s: float) -> None:
-        picture = self._preview.take(timeout_s)
-        for output in self._on_main:
-            if picture is not None:
-                output.send(picture.image)
-            if getattr(output, "closed", False):
+        self._shown = self._preview.take(timeout_s) or self._shown
+        for output in self._on_main:  # also without a new picture: a window that is never served counts as hung
+            output.send(self._shown.image, self.sent)
+            if output.closed:
                 self.stop()

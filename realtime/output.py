@@ -7,7 +7,6 @@ closed whatever happens. `main_thread` marks those that a system lets only the m
 import os
 import platform
 import sys
-from contextlib import nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +18,7 @@ from engines.errors import OutputError
 from engines.face import quiet_stderr
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv"}
+SHEET_SUFFIXES = {".png", ".jpg"}
 HOW_TO_GET_A_CAMERA = {
     "Linux": "sudo apt install v4l2loopback-dkms && sudo modprobe v4l2loopback exclusive_caps=1 card_label=Puppet",
     "Darwin": "install OBS 30 or newer, start its virtual camera once, then stop it",
@@ -31,14 +31,25 @@ def has_screen() -> bool:
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
+def check_writable(path: str | Path, option: str) -> None:
+    """Raises OutputError now for a file that could not be written later. Leaves what stands there as it is."""
+    path = Path(path)
+    if os.path.isdir(path) or not os.path.isdir(path.absolute().parent):
+        why = "it is a folder" if os.path.isdir(path) else f"there is no folder {path.parent}"
+        raise OutputError(f"{path} cannot be written, as {why}: choose another {option}.")
+    if not os.access(path if os.path.exists(path) else path.absolute().parent, os.W_OK):
+        raise OutputError(f"{path} cannot be written (permission denied): choose another {option}.")
+
+
 class Output(Protocol):
     """A consumer of pictures."""
 
     name: str
     main_thread: bool
+    closed: bool  # by the user
 
-    def send(self, image: np.ndarray) -> None:
-        """One (H, W, 3) uint8 BGR picture of the size given at opening."""
+    def send(self, image: np.ndarray, number: int) -> None:
+        """One (H, W, 3) uint8 BGR picture of the size given at opening; `number` of the tick of 1/fps that it belongs to."""
         ...
 
     def close(self) -> None: ...
@@ -47,7 +58,7 @@ class Output(Protocol):
 class VirtualCamera:
     """A camera that call programs see, by pyvirtualcam. Raises OutputError when the system has none."""
 
-    name, main_thread = "virtual camera", False
+    main_thread, closed = False, False
 
     def __init__(self, size: tuple[int, int], fps: float, device: str | None = None):
         import pyvirtualcam
@@ -58,9 +69,9 @@ class VirtualCamera:
             how = HOW_TO_GET_A_CAMERA.get(platform.system(), "see pyvirtualcam's README for this system")
             what = str(error).strip().splitlines()[0].rstrip(".")
             raise OutputError(f"There is no virtual camera ({what}): {how}; or write a file now with --output out.mp4.") from error
-        self.device = self._camera.device
+        self.name = f"virtual camera {self._camera.device}"
 
-    def send(self, image: np.ndarray) -> None:
+    def send(self, image: np.ndarray, number: int) -> None:
         self._camera.send(image)
 
     def close(self) -> None:
@@ -84,7 +95,7 @@ class Window:
             raise OutputError(f"The window cannot be opened ({error.err}): use --output FILE.mp4 or the virtual camera.") from error
         self.closed = False
 
-    def send(self, image: np.ndarray) -> None:
+    def send(self, image: np.ndarray, number: int) -> None:
         cv2.imshow(self.TITLE, image)
         key = cv2.pollKey() & 0xFF
         if key in (27, ord("q")) or cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) < 1:
@@ -97,7 +108,7 @@ class Window:
 class VideoFile:
     """An H.264 MP4 that browsers play, by PyAV. Written beside its name and renamed at `close`: what stands there is whole."""
 
-    main_thread = False
+    main_thread, closed = False, False
 
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float):
         import av
@@ -105,8 +116,7 @@ class VideoFile:
         self._av, self._path = av, Path(path)
         self.name = str(path)
         self._partial = self._path.with_name(f".{self._path.name}.part{self._path.suffix}")
-        if not self._path.parent.is_dir():
-            raise OutputError(f"{path} cannot be written: there is no folder {self._path.parent}; create it or choose another --output.")
+        check_writable(path, "--output")
         try:
             self._partial.open("wb").close()  # the muxer opens late; a folder that forbids writing is told now
             options = {"movflags": "+faststart"} if self._path.suffix.lower() != ".mkv" else {}
@@ -116,41 +126,53 @@ class VideoFile:
                 f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): choose another --output."
             ) from error
         rate = Fraction(fps).limit_denominator(1001)
+        self._tick = 1 / rate
         self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "veryfast"})
         self._stream.width, self._stream.height, self._stream.pix_fmt = size[0], size[1], "yuv420p"
         self._stream.codec_context.thread_count = 1  # the generator needs the cores more
         self.frames = 0
         self._broken = False
 
-    def send(self, image: np.ndarray) -> None:
+    def send(self, image: np.ndarray, number: int) -> None:
         frame = self._av.VideoFrame.from_ndarray(image, format="bgr24")
+        frame.pts, frame.time_base = number, self._tick  # live, late ticks are left out; the clock goes on
         try:
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
         except (self._av.FFmpegError, OSError) as error:
             self._broken = True
-            raise OutputError(
-                f"{self._path} cannot be written any further ({error}): free some space; what was written so far is kept."
-            ) from error
+            raise OutputError(f"{self._path} cannot be written any further ({error}): free some space and try again.") from error
         self.frames += 1
 
+    def discard(self) -> None:
+        """Makes `close` throw away what was written, and leave what stood there before."""
+        self._broken = True
+
     def close(self) -> None:
-        with suppress(self._av.FFmpegError, OSError) if self._broken else nullcontext():  # the fault was told already
-            for packet in self._stream.encode(None):
-                self._container.mux(packet)
-            self._container.close()
-        if self.frames:
+        fault = None
+        for finish in (self._flush, self._container.close):
+            try:
+                finish()
+            except (self._av.FFmpegError, OSError) as error:
+                fault = error
+        if self.frames and not fault and not self._broken:
             self._partial.replace(self._path)
-        else:
-            self._partial.unlink(missing_ok=True)
+            return
+        self._partial.unlink(missing_ok=True)
+        if fault and not self._broken:  # else it was told already
+            raise OutputError(f"{self._path} could not be finished ({fault}): free some space and try again.") from fault
+
+    def _flush(self) -> None:
+        for packet in self._stream.encode(None):
+            self._container.mux(packet)
 
 
 class Nothing:
     """Takes pictures and forgets them: for benchmarks."""
 
-    name, main_thread = "none", False
+    name, main_thread, closed = "none", False, False
 
-    def send(self, image: np.ndarray) -> None:
+    def send(self, image: np.ndarray, number: int) -> None:
         pass
 
     def close(self) -> None:
@@ -174,15 +196,18 @@ def open_output(text: str, size: tuple[int, int], fps: float) -> Output:
 class ContactSheet:
     """An output that keeps a few pictures at even distances, for a look at a whole clip at once."""
 
-    main_thread = False
+    main_thread, closed = False, False
 
     def __init__(self, path: str | Path, expected: int, columns: int = 6, rows: int = 4, width_px: int = 240):
+        if Path(path).suffix.lower() not in SHEET_SUFFIXES:
+            raise OutputError(f"--sheet {path} is not a picture's name: end it with {' or '.join(sorted(SHEET_SUFFIXES))}.")
+        check_writable(path, "--sheet")
         self.name, self._path = str(path), Path(path)
         self._every = max(1, expected // (columns * rows))
         self._columns, self._count, self._width = columns, columns * rows, width_px
         self._number, self._kept = 0, []
 
-    def send(self, image: np.ndarray) -> None:
+    def send(self, image: np.ndarray, number: int) -> None:
         if self._number % self._every == 0 and len(self._kept) < self._count:
             height = round(image.shape[0] * self._width / image.shape[1])
             self._kept.append(cv2.resize(image, (self._width, height), interpolation=cv2.INTER_AREA))

@@ -1,5 +1,6 @@
 """A photo file -> BGR pixels, upright, whatever was saved: EXIF turns, transparency, grey, 16 bits, palettes, 50 megapixels."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ MAX_SIDE_PX = 4096  # larger photos are halved at loading: no output shows more,
 def load_photo(path: str | Path) -> np.ndarray:
     """(H, W, 3) uint8 BGR. Raises SourceError when the file is missing, empty, cut short or not a picture."""
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SourceError(f"There is no photo at {path}: check the path given to --source.")
     if path.stat().st_size == 0:
         raise SourceError(f"The photo {path} is empty (0 bytes): copy it again.")

@@ -16,7 +16,7 @@ class Presence:
 
     def __init__(self) -> None:
         self._last: Told | None = None  # the last with a face
-        self._shown = 0.0  # share of the driver's expression that is shown, 0..1
+        self._shown = 1.0  # share of the driver's expression that is shown, 0..1
         self._shown_s: float | None = None
 
     def at(self, told: Told | None, now_s: float) -> Told | None:

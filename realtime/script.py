@@ -10,6 +10,7 @@ go from the photo's own expression: 0 leaves it, 1 is full. Between rows values 
 
 import csv
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,10 @@ import numpy as np
 from engines.aus import MEANING, translate
 from engines.errors import CurveError, OutputError
 from engines.expression import ESTIMATED
+from realtime.output import check_writable
 
 TIME = "time_s"
+LONGEST_S = 6 * 3600.0  # longer ones are milliseconds by mistake
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,13 @@ class Curve:
 def load_curve(path: str | Path) -> Curve:
     """Reads a CSV. Raises CurveError naming file, line and column for anything that is not a number from 0 to 1 in its place."""
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CurveError(f"There is no AU curve at {path}: check the path given to --driver.")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(cell.strip() for cell in row)]
+    except OSError as error:
+        raise CurveError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise CurveError(f"{path} is not a text file with comma-separated values ({error}): save it as CSV in UTF-8.") from error
     if not rows:
@@ -62,6 +67,10 @@ def load_curve(path: str | Path) -> Curve:
     if len(late):
         raise CurveError(
             f"{path}, line {rows[late[0] + 2][0]}, column {TIME}: {table[late[0] + 1, 0]:g} does not come after the {table[late[0], 0]:g} above it; sort the rows by time."
+        )
+    if table[-1, 0] - table[0, 0] > LONGEST_S:
+        raise CurveError(
+            f"{path}, column {TIME}: the curve lasts {(table[-1, 0] - table[0, 0]) / 3600:.0f} hours; are its times in seconds?"
         )
     return Curve(tuple(header[1:]), table[:, 0] - table[0, 0], table[:, 1:].astype(np.float32))
 
@@ -99,13 +108,19 @@ def _numbers(path: Path, line: int, header: Sequence[str], row: Sequence[str]) -
 
 
 class CurveWriter:
-    """Records what the puppet is told, row by row, as a CSV that `load_curve` reads. Use as a context manager."""
+    """Records what the puppet is told, row by row, as a CSV that `load_curve` reads. Use as a context manager.
+
+    Written beside its name and renamed at `close`, so that an older take is replaced by a whole one only. Raises OutputError.
+    """
 
     def __init__(self, path: str | Path):
+        check_writable(path, "--record")
+        self._path = Path(path)
+        self._partial = self._path.with_name(f".{self._path.name}.part")
         try:
-            self._file = open(path, "w", newline="", encoding="utf-8")
+            self._file = open(self._partial, "w", newline="", encoding="utf-8")
         except OSError as error:
-            raise OutputError(f"The recording {path} cannot be written ({error.strerror}): choose another --record.") from error
+            raise self._fault(error) from error
         self._writer = csv.writer(self._file)
         self._writer.writerow([TIME, *ESTIMATED])
         self._first_s: float | None = None
@@ -116,11 +131,24 @@ class CurveWriter:
         self._first_s = time_s if self._first_s is None else self._first_s
         moment_s = round(time_s - self._first_s, 3)
         if moment_s > self._last_s:
-            self._writer.writerow([f"{moment_s:g}", *(f"{v:.3f}".rstrip("0").rstrip(".") for v in np.clip(expression, 0, 1))])
+            try:
+                self._writer.writerow([f"{moment_s:g}", *(f"{v + 0.0:.3g}" for v in np.clip(expression, 0, 1).round(3))])
+            except OSError as error:
+                raise self._fault(error) from error
             self._last_s = moment_s
 
     def close(self) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+            if self._first_s is None:
+                self._partial.unlink()
+            else:
+                self._partial.replace(self._path)
+        except OSError as error:
+            raise self._fault(error) from error
+
+    def _fault(self, error: OSError) -> OutputError:
+        return OutputError(f"The recording {self._path} cannot be written ({error.strerror}): free some space or choose another --record.")
 
     def __enter__(self) -> "CurveWriter":
         return self

@@ -61,19 +61,20 @@ class ScriptedDriver:
 class KeepingOutput:
     """Keeps what it is sent (up to a limit), and the times."""
 
-    name, main_thread = "kept", False
+    name, main_thread, closed = "kept", False, False
 
     def __init__(self, limit: int = 500):
         self.images: list[np.ndarray] = []
         self.times_s: list[float] = []
-        self.closed = False
+        self.numbers: list[int] = []
         self._limit, self._lock = limit, threading.Lock()
 
-    def send(self, image: np.ndarray) -> None:
+    def send(self, image: np.ndarray, number: int) -> None:
         with self._lock:
             if len(self.images) < self._limit:
                 self.images.append(image)
                 self.times_s.append(time.perf_counter())
+                self.numbers.append(number)
 
     def close(self) -> None:
-        self.closed = True
+        pass

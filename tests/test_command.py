@@ -116,7 +116,9 @@ def test_live_into_a_file_keeps_the_clock(tmp_path, capsys):
         pyvirtualcam.camera.BACKENDS.pop("double", None)
     assert status == 0, said
     assert len(sent) >= 30 and set(sent) == {1280 * 720 * 3}
-    assert len(read_video(tmp_path / "live.mp4")[0]) >= 30
+    with av.open(str(tmp_path / "live.mp4")) as container:
+        times_s = [frame.time for frame in container.decode(video=0)]
+    assert len(times_s) >= 30 and times_s[-1] == pytest.approx(2.0, abs=0.4), "ticks left out do not speed it up"
 
 
 def test_the_benchmark_measures_every_stage(tmp_path, capsys):
@@ -230,6 +232,56 @@ def test_an_output_that_cannot_be_written_is_refused(capsys, output):
 def test_no_virtual_camera_says_how_to_get_one_and_what_works_now(capsys):
     said = refused(capsys, 7, "--source", PHOTO, "--driver", CURVE, "--output", "vcam")
     assert "--output out.mp4" in said and any(word in said for word in ("v4l2loopback", "OBS"))
+
+
+@pytest.mark.parametrize(
+    "option", [("--sheet", "no/folder/x.png"), ("--sheet", "x.xyz"), ("--record", "no/folder/x.csv"), ("--record", ".")]
+)
+def test_other_files_that_cannot_be_written_are_refused(tmp_path, capsys, option):
+    refused(capsys, 7, "--source", PHOTO, "--driver", CURVE, "--output", "none", *option)
+
+
+def test_what_is_read_is_never_overwritten(tmp_path, capsys):
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"precious")
+    assert "over what is read" in refused(capsys, 7, "--source", PHOTO, "--driver", clip, "--output", clip)
+    assert "over what is read" in refused(
+        capsys, 7, "--source", PHOTO, "--driver", SAMPLES / "woman.jpg", "--output", SAMPLES / "woman.jpg"
+    )
+    assert clip.read_bytes() == b"precious"
+
+
+def test_one_file_is_not_written_twice(tmp_path, capsys):
+    out = tmp_path / "a.mp4"
+    assert "twice" in refused(capsys, 7, "--source", PHOTO, "--driver", CURVE, "--output", out, "--output", out)
+    take = tmp_path / "take.csv"
+    take.write_text(Path(CURVE).read_text())
+    assert "over what is read" in refused(capsys, 7, "--source", PHOTO, "--driver", take, "--output", "none", "--record", take)
+    assert take.read_text() == Path(CURVE).read_text()
+
+
+def test_a_clip_without_a_face_is_told_and_spoils_nothing(tmp_path, capsys):
+    clip, out = tmp_path / "wall.mp4", tmp_path / "out.mp4"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((240, 320, 3), 90, np.uint8), format="bgr24")))
+        container.mux(stream.encode(None))
+    out.write_bytes(b"precious")
+    assert "No face" in refused(capsys, 4, "--source", PHOTO, "--driver", clip, "--output", out)
+    assert out.read_bytes() == b"precious"
+
+
+def test_the_landmarker_is_cut_off_from_the_network():
+    """Its wheel carries a usage logger; what it would say goes to a port where nothing listens."""
+    import os
+
+    from engines.face import NOWHERE, FaceReader
+
+    with FaceReader():
+        assert {os.environ[name] for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY")} == {NOWHERE}
+        assert os.environ["no_proxy"] == ""
 
 
 def test_no_screen_for_a_window_is_refused(capsys, monkeypatch):

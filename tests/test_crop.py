@@ -4,7 +4,7 @@ import pytest
 
 from engines.crop import cut, find_crop, find_mesh_crop
 from engines.face import Face
-from engines.mesh import align, unalign
+from engines.mesh import align, mean_face, unalign
 
 
 def turned(face: Face, degrees: float, scale: float, shift: tuple[float, float]) -> tuple[Face, np.ndarray]:
@@ -75,6 +75,16 @@ def test_roll_is_measured_in_degrees_clockwise(recorded):
     before = align(face.mesh_px)[1].angles_deg[2]
     moved, _ = turned(face, -25, 1, (0, 0))  # OpenCV's angles run against the clock
     assert align(moved.mesh_px)[1].angles_deg[2] - before == pytest.approx(25, abs=0.5)
+
+
+@pytest.mark.parametrize(("axis", "degrees"), [(0, 20), (0, -10), (1, 25), (1, -15)])
+def test_pitch_and_yaw_have_the_signs_that_they_promise(axis, degrees):
+    turn = cv2.Rodrigues(np.radians(degrees) * np.eye(3)[axis])[0]
+    face = mean_face() @ turn.T * 100
+    nose = (face - mean_face() * 100)[1]
+    angles = align(face)[1].angles_deg
+    assert angles[axis] * (nose[1] if axis == 0 else nose[0]) > 0, "chin down and nose to the picture's right are positive"
+    assert abs(angles[axis]) == pytest.approx(abs(degrees), abs=0.1) and abs(angles[1 - axis]) < 0.1
 
 
 def test_a_crop_follows_its_frame_when_that_is_scaled(recorded):

@@ -46,7 +46,6 @@ def test_what_the_driver_does_reaches_the_output_and_threads_leave(puppet):
     loop, output, timings = make(puppet, ScriptedDriver(120, fps=100), smiling, fps=50)
     loop.run(10)
     assert threading.active_count() == before
-    assert np.array_equal(output.images[0], puppet.still)
     assert (output.images[-1] != puppet.still).any()
     assert timings.summary()["capture to output"]["p95_ms"] < 500
 

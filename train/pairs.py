@@ -21,6 +21,7 @@ from engines.mesh import (
     LIPS_OUTER,
     RIGHT_LID_BOTTOM,
     RIGHT_LID_TOP,
+    align,
     mirror_index,
 )
 from train.corpus import Corpus
@@ -104,8 +105,7 @@ class Pairs(Dataset):
         target = draw(picture, flow)
         painted = np.zeros((size, size), np.float32)
         if needs_mouth(mesh, target_mesh):
-            yaw = float(np.degrees(np.arctan2(mesh[454, 2] - mesh[234, 2], mesh[454, 0] - mesh[234, 0])))
-            donor = self.bank.pick(target_mesh, yaw, rng)
+            donor = self.bank.pick(target_mesh, float(align(mesh)[1].angles_deg[1]), rng)
             if donor is not None:
                 target, painted = self.bank.paint(target, target_mesh, donor)
         return _finished(picture, target, change, flow, (mesh, target_mesh), painted)
