@@ -188,6 +188,7 @@ def play(options: argparse.Namespace) -> int:
 
 
 def _open_outputs(options, names, size, fps, stack):
+    """The outputs, open; a default one that is missing (no virtual camera, but a screen) is told and left out."""
     from realtime.output import open_output
 
     outputs = []
@@ -204,6 +205,7 @@ def _open_outputs(options, names, size, fps, stack):
 
 
 def _play_offline(options, driver, puppet, outputs, fps, stack) -> tuple[int, int]:
+    """Every frame of a file, with a progress bar; returns the exit status and the pictures drawn. Raises DriverError when nobody was seen."""
     from itertools import islice
 
     from tqdm import tqdm
@@ -241,6 +243,7 @@ def _play_offline(options, driver, puppet, outputs, fps, stack) -> tuple[int, in
 
 
 def _play_live(options, driver, puppet, outputs, fps, stack) -> tuple[int, int]:
+    """Threads, until Ctrl-C, --seconds or a closed window; returns the exit status and the pictures sent."""
     from engines.expression import ESTIMATED
     from realtime.calibrate import Neutral
     from realtime.loop import LiveLoop
@@ -263,10 +266,14 @@ def _play_live(options, driver, puppet, outputs, fps, stack) -> tuple[int, int]:
         loop.run(options.seconds or float("inf"))
     except KeyboardInterrupt:
         say("ended")
+    delay = timings.summary().get("capture to output")
+    if delay:
+        say(f"{loop.fresh} new pictures, {delay['p50_ms']:.0f} ms from camera to output (95 %: {delay['p95_ms']:.0f} ms)")
     return 0, loop.sent
 
 
 def _stage(options, puppet, timings, stack):
+    """The puppet's side of the loop, with a recording where one was asked for."""
     from realtime.loop import Stage
     from realtime.retarget import Retarget
     from realtime.script import CurveWriter

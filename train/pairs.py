@@ -46,6 +46,8 @@ BLINK_SHARE = {"warp": 0.2, "reversed": 0.04}  # of pairs that blink besides: pe
 JITTER_DEG, JITTER_SCALE, JITTER_PX = 7.0, 0.05, 5.0
 CLIP_POSE_DEG = 5.0  # frames of a clip that are paired look the same way within this
 SHUT_LIPS = 0.014  # outer eye distances by which shut lips overlap their detected inner rim, so that no teeth are left between
+RIGHT_BROW = [70, 63, 105, 66, 107, 55, 65, 52, 53, 46]
+LEFT_BROW = [300, 293, 334, 296, 336, 285, 295, 282, 283, 276]
 INDEX = {au: i for i, au in enumerate(ESTIMATED)}
 _SINGLE = np.array([OFTEN.get(au, 1.0) for au in ESTIMATED]) / sum(OFTEN.get(au, 1.0) for au in ESTIMATED)
 
@@ -238,8 +240,9 @@ def _finished(
     face = polygon_mask(after[list(FACE_OVAL), :2], size, blur_px=9)
     eyes = sum(polygon_mask(_around(before, after, lids, 1.5), size, blur_px=5) for lids in _LIDS)
     lips = polygon_mask(_around(before, after, list(LIPS_OUTER), 1.15), size, blur_px=5)
-    weight = 0.4 + 0.6 * face + 4.0 * eyes + 1.5 * lips + 3.0 * painted
-    flow_weight = (0.3 + 0.7 * face + 7.0 * eyes + 1.0 * lips) * (1 - painted)
+    brows = sum(polygon_mask(_around(before, after, brow, 1.3), size, blur_px=5) for brow in (RIGHT_BROW, LEFT_BROW))
+    weight = 0.4 + 0.6 * face + 4.0 * eyes + 2.5 * brows + 1.5 * lips + 3.0 * painted
+    flow_weight = (0.3 + 0.7 * face + 5.0 * eyes + 4.0 * brows + 2.0 * lips) * (1 - painted)
     half = lambda a: cv2.resize(a, (size // 2, size // 2), interpolation=cv2.INTER_AREA)  # noqa: E731
     return Pair(picture, target, change.astype(np.float32), half(flow), half(flow_weight), weight, painted)
 
