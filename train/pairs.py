@@ -41,7 +41,7 @@ EVERY_GROUP = (
     ("AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26"),
 )
 # How often a single AU is drawn: those that speech and looking around use most, and the blink, whose flow is small and hard to find.
-OFTEN = {"AU45": 3.0, "AU01": 1.5, "AU02": 1.5, "AU04": 1.5, "AU12": 1.5, "AU25": 1.5, "AU26": 1.5}
+OFTEN = {"AU45": 3.0, "AU01": 4.0, "AU02": 4.0, "AU04": 1.5, "AU12": 1.5, "AU15": 2.0, "AU23": 2.0, "AU25": 1.5, "AU26": 1.5}
 BLINK_SHARE = {"warp": 0.2, "reversed": 0.04}  # of pairs that blink besides: people blink in any expression; opening shut eyes is a guess
 JITTER_DEG, JITTER_SCALE, JITTER_PX = 7.0, 0.05, 5.0
 CLIP_POSE_DEG = 5.0  # frames of a clip that are paired look the same way within this
