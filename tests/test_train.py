@@ -217,6 +217,16 @@ def test_losses_fall_and_a_resumed_run_goes_on_exactly(corpus, tmp_path):
     assert np.mean(whole[-8:]) < 0.9 * np.mean(whole[:8])
 
 
+def test_a_grid_shows_every_person_and_every_level(corpus, tmp_path):
+    import cv2
+
+    from train.grids import COLUMNS, LEVELS, write_grid
+
+    write_grid(trained_a_little(), corpus, tmp_path / "grid.png", rows=2)
+    height, width = cv2.imread(str(tmp_path / "grid.png")).shape[:2]
+    assert height == pytest.approx((2 + len(LEVELS)) * 64 * 0.7, abs=1) and width == pytest.approx((len(COLUMNS) + 3) * 64 * 0.7, abs=1)
+
+
 def test_a_checkpoint_of_another_network_is_refused_and_left_alone(corpus, tmp_path):
     fit(corpus, tmp_path, plan(images=8), TINY, quiet=True)
     before = (tmp_path / "checkpoint" / "network.safetensors").read_bytes()

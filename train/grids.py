@@ -52,9 +52,10 @@ def grid_faces(corpus: Corpus, count: int) -> np.ndarray:
 
 
 def write_grid(network: CompactGenerator, corpus: Corpus, path: Path, rows: int = 8) -> None:
-    """Single AUs and common combinations at full strength, all AUs at rest, and for one row A and C."""
+    """Rows of people: common expressions at full strength, all AUs at rest, A and C; then the first person, every AU at every level."""
+    faces = grid_faces(corpus, rows)
     lines = []
-    for face in grid_faces(corpus, rows):
+    for face in faces:
         picture, own = corpus.picture(int(face)), corpus.own[face]
         line = [
             titled(edit(network, picture, wanted_at(own, names, 1.0))[0], "+".join(n[2:] for n in names) or "zero") for names in COLUMNS
@@ -62,5 +63,10 @@ def write_grid(network: CompactGenerator, corpus: Corpus, path: Path, rows: int 
         line.append(titled(edit(network, picture, -own)[0], "rest"))
         _, colour, attention, _ = edit(network, picture, wanted_at(own, ("AU12", "AU25", "AU26"), 1.0))
         line += [titled(cv2.cvtColor((attention * 255).astype(np.uint8), cv2.COLOR_GRAY2BGR), "A 12+25+26"), titled(colour, "C")]
+        lines.append(np.hstack(line))
+    picture, own = corpus.picture(int(faces[0])), corpus.own[faces[0]]
+    for level in LEVELS:
+        line = [titled(edit(network, picture, wanted_at(own, (au,), level))[0], f"{au[2:]} {level:g}") for au in ESTIMATED]
+        line += [np.zeros_like(picture)] * (len(COLUMNS) + 3 - len(line))
         lines.append(np.hstack(line))
     cv2.imwrite(str(path), cv2.resize(np.vstack(lines), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA))
