@@ -171,7 +171,7 @@ def play(options: argparse.Namespace) -> int:
         fps = options.fps or (30.0 if live or curve else driver.fps)
         puppet, engine = make_puppet(options, size)
         if live and not curve and not driver.live:
-            driver = Paced(driver, lambda: open_frames(options.driver), loop=True)
+            driver = Paced(driver, lambda: open_frames(options.driver))
         outputs = _open_outputs(options, names, puppet.size, fps, stack)
         say(
             f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {options.driver}, {engine.name}, into {', '.join(o.name for o in outputs)}"

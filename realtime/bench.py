@@ -32,7 +32,7 @@ PACKAGES = ("mediapipe", "openvino", "onnxruntime", "opencv-python", "numpy", "a
 class Memory:
     """Pictures in memory, over and over, as fast as they are asked for: a camera that is never the bottleneck."""
 
-    live, has_rest = True, True
+    live, has_rest, length = True, True, None
 
     def __init__(self, frames: list[np.ndarray], fps: float = 30.0, paced: bool = False):
         self._frames, self.fps, self._paced, self._number = frames, fps, paced, 0

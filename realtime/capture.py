@@ -49,6 +49,11 @@ def cameras() -> dict[int, str]:
     return found
 
 
+def camera_list() -> str:
+    """The same for people, in the words that --driver takes; empty where none is known."""
+    return ", ".join(f"webcam:{index} ({label})" for index, label in cameras().items())
+
+
 def camera_index(text: str) -> int | str:
     """What --driver says of a camera -> an index or device path: webcam, webcam:1, webcam:NAME, /dev/video2. Raises DriverError."""
     if text.startswith("/dev/"):
@@ -60,8 +65,9 @@ def camera_index(text: str) -> int | str:
         return int(name)
     matches = [index for index, known in cameras().items() if name.lower() in known.lower()]
     if not matches:
-        known = ", ".join(f"webcam:{index} ({label})" for index, label in cameras().items()) or "none"
-        raise DriverError(f"There is no camera named {name!r} (names are known on Linux only); this machine has: {known}.")
+        raise DriverError(
+            f"There is no camera named {name!r} (names are known on Linux only); this machine has: {camera_list() or 'none'}."
+        )
     return matches[0]
 
 
@@ -83,7 +89,7 @@ class Camera:
             ok = self._capture.isOpened() and self._capture.read()[0]
         if not ok:
             self._capture.release()
-            known = ", ".join(f"webcam:{index} ({label})" for index, label in cameras().items())
+            known = camera_list()
             raise DriverError(
                 f"The camera {text} gives no picture: {'this machine has ' + known if known else 'no camera is connected'}; "
                 "close programs that use it, or drive with a clip, a picture or an AU curve (--driver clip.mp4 | picture.jpg | curve.csv)."
@@ -177,8 +183,8 @@ class Paced:
 
     live, length = True, None
 
-    def __init__(self, driver: FrameDriver, reopen: Callable[[], FrameDriver], loop: bool = True):
-        self._driver, self._reopen, self._loop = driver, reopen, loop
+    def __init__(self, driver: FrameDriver, reopen: Callable[[], FrameDriver]):
+        self._driver, self._reopen = driver, reopen
         self.fps, self.has_rest = driver.fps, driver.has_rest
         self._start_s: float | None = None  # of the file, at its first frame
 
@@ -187,8 +193,6 @@ class Paced:
         while True:
             frame = self._driver.read()
             if frame is None:
-                if not self._loop:
-                    return None
                 self._driver.close()
                 self._driver, self._start_s = self._reopen(), None
                 continue

@@ -21,9 +21,9 @@ from engines.errors import DataError
 from engines.expression import ESTIMATED
 from engines.face import Face, FaceReader
 from train.corpus import Corpus
+from train.grids import LEVELS, titled
 from train.identity import Identity
 
-LEVELS = (0.0, 0.33, 0.66, 1.0)
 MAX_YAW_DEG = 25.0
 MAIN_AUS = ("AU01", "AU02", "AU04", "AU12", "AU25", "AU26", "AU45")
 
@@ -162,8 +162,6 @@ def report(result: dict, engine_name: str, folder: Path) -> str:
 
 def write_grids(engine: Engine, corpus: Corpus, faces: np.ndarray, folder: Path) -> None:
     """grid-aus.png: two faces, every AU at every level. grid-masks.png: A, C and result of common expressions."""
-    from train.grids import titled
-
     rows = []
     for face in (faces[0], faces[len(faces) // 2 + 1]):
         crop, own = corpus.picture(int(face)), corpus.own[face]

@@ -26,7 +26,7 @@ from engines.mesh import (
 )
 from train.corpus import Corpus
 from train.deform import moved
-from train.mouths import MouthBank, opening
+from train.mouths import RIM, MouthBank, opening
 from train.warp import draw, flow_between, polygon_mask
 
 KINDS = {"warp": 0.42, "reversed": 0.43, "clip": 0.15}
@@ -117,8 +117,7 @@ class Pairs(Dataset):
         source_mesh = moved(mesh, own, change)
         source = draw(picture, flow_between(source_mesh, shut(mesh, source_mesh), size))
         flow = flow_between(mesh, source_mesh, size)
-        hidden = polygon_mask(mesh[_RIM, :2], size) if needs_mouth(source_mesh, mesh) else np.zeros((size, size), np.float32)
-        return _finished(source, picture, -change, flow, (source_mesh, mesh), hidden)
+        return _finished(source, picture, -change, flow, (source_mesh, mesh), hidden_mouth(source_mesh, mesh, size))
 
     def _clip_pair(self, rng: np.random.Generator) -> Pair:
         corpus = self.corpus
@@ -132,8 +131,14 @@ class Pairs(Dataset):
             pictures, meshes = [p[:, ::-1] for p in pictures], [_mirrored(m, corpus.size_px) for m in meshes]
         size = corpus.size_px
         flow = flow_between(meshes[1], meshes[0], size)
-        hidden = polygon_mask(meshes[1][_RIM, :2], size) if needs_mouth(meshes[0], meshes[1]) else np.zeros((size, size), np.float32)
-        pair = _finished(pictures[0], pictures[1], corpus.own[second] - corpus.own[first], flow, (meshes[0], meshes[1]), hidden)
+        pair = _finished(
+            pictures[0],
+            pictures[1],
+            corpus.own[second] - corpus.own[first],
+            flow,
+            (meshes[0], meshes[1]),
+            hidden_mouth(meshes[0], meshes[1], size),
+        )
         face = polygon_mask(meshes[1][list(FACE_OVAL), :2], size, blur_px=9)  # behind the face, frames differ for other reasons
         half_face = face[::2, ::2]
         return Pair(
@@ -198,7 +203,6 @@ class Pairs(Dataset):
             wanted[INDEX[name]] = np.clip(level * rng.uniform(0.8, 1.2), 0, 1) if len(names) > 1 else level
 
 
-_RIM = list(LIPS_INNER_TOP) + list(LIPS_INNER_BOTTOM[-2:0:-1])
 _LIDS = [list(top) + list(bottom[-2:0:-1]) for top, bottom in ((RIGHT_LID_TOP, RIGHT_LID_BOTTOM), (LEFT_LID_TOP, LEFT_LID_BOTTOM))]
 
 
@@ -206,6 +210,13 @@ def needs_mouth(source_mesh: np.ndarray, target_mesh: np.ndarray) -> bool:
     """Whether the target's lips part so much more than the source's that the warp alone would stretch lips or teeth."""
     before, after = float(opening(source_mesh)[0]), float(opening(target_mesh)[0])
     return after > 0.05 and after > 1.7 * before + 0.02
+
+
+def hidden_mouth(source_mesh: np.ndarray, target_mesh: np.ndarray, size_px: int) -> np.ndarray:
+    """(S, S) float32, 1 inside a target's mouth that the source does not show."""
+    if needs_mouth(source_mesh, target_mesh):
+        return polygon_mask(target_mesh[RIM, :2], size_px)
+    return np.zeros((size_px, size_px), np.float32)
 
 
 def shut(mesh: np.ndarray, target_mesh: np.ndarray) -> np.ndarray:
