@@ -15,15 +15,15 @@ from engines.expression import ESTIMATED  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train import checkpoint  # noqa: E402
-from train.corpus import is_held_out, load_corpus  # noqa: E402
-from train.deform import basis, moved  # noqa: E402
+from train.data.corpus import is_held_out, load_corpus  # noqa: E402
+from train.data.deform import basis, moved  # noqa: E402
 from train.export import Exported, compare, export, load_average  # noqa: E402
-from train.generator import CompactGenerator, Shape, compose, warp  # noqa: E402
-from train.losses import supervised_loss, weighted_mean  # noqa: E402
-from train.pairs import Pairs, needs_mouth, shut  # noqa: E402
-from train.prepare import person_of, prepare  # noqa: E402
+from train.networks.compact import CompactGenerator, Shape, compose, warp  # noqa: E402
+from train.recipes.supervised import supervised_loss, weighted_mean  # noqa: E402
+from train.data.pairs import Pairs, needs_mouth, shut  # noqa: E402
+from train.data.prepare import person_of, prepare  # noqa: E402
 from train.trainer import Plan, fit, rate_at  # noqa: E402
-from train.warp import draw, flow_between  # noqa: E402
+from train.data.warp import draw, flow_between  # noqa: E402
 
 TINY = Shape(size_px=64, quarter=8, eighth=16, sixteenth=16, blocks=(1, 1, 1, 1), head=8)
 
@@ -105,7 +105,7 @@ def test_the_flow_between_two_meshes_draws_one_as_the_other(recorded):
 
 @pytest.mark.parametrize("name", ["AU12", "AU26", "AU04", "AU09", "AU15", "AU45"])
 def test_the_estimator_sees_in_a_moved_mesh_what_was_asked(recorded, name):
-    from train.shapes import BlendshapeNet
+    from train.data.shapes import BlendshapeNet
 
     net, place = BlendshapeNet(), ESTIMATED.index(name)
     mesh = recorded["neutral"].mesh_px
@@ -220,7 +220,7 @@ def test_losses_fall_and_a_resumed_run_goes_on_exactly(corpus, tmp_path):
 def test_a_grid_shows_every_person_and_every_level(corpus, tmp_path):
     import cv2
 
-    from train.grids import COLUMNS, LEVELS, write_grid
+    from train.report.grids import COLUMNS, LEVELS, write_grid
 
     write_grid(trained_a_little(), corpus, tmp_path / "grid.png", rows=2)
     height, width = cv2.imread(str(tmp_path / "grid.png")).shape[:2]
@@ -296,7 +296,7 @@ def test_from_checkpoint_to_bundle_by_the_command_line(corpus, corpus_folder, tm
 
 
 def test_evaluation_writes_a_report(corpus, tmp_path, engine):
-    from train.evaluate import figures, psnr, report, sweep
+    from train.report.evaluate import figures, psnr, report, sweep
 
     big = prepare_large(tmp_path)
     rows, zero = sweep(engine, big, np.array([0]), None)

@@ -75,21 +75,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def nobody(options: argparse.Namespace) -> None:
-    from train.nobody import ADULTS, write_faces
+    from train.data.nobody import ADULTS, write_faces
 
     drawn = write_faces(options.out, range(options.count) if options.count else ADULTS, options.size)
     print(f"drew {drawn} faces into {options.out}")
 
 
 def prepare(options: argparse.Namespace) -> None:
-    from train.prepare import prepare as run
+    from train.data.prepare import prepare as run
 
     print(json.dumps(run(options.inputs, options.out, options.size, options.workers), indent=1))
 
 
 def fit(options: argparse.Namespace) -> None:
-    from train.corpus import load_corpus
-    from train.generator import Shape
+    from train.data.corpus import load_corpus
+    from train.networks.compact import Shape
     from train.trainer import Plan
     from train.trainer import fit as run
 
@@ -118,9 +118,9 @@ def export(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     from engines.backends import load
-    from train.corpus import load_corpus
-    from train.evaluate import evaluate as run
-    from train.identity import Identity
+    from train.data.corpus import load_corpus
+    from train.report.evaluate import evaluate as run
+    from train.report.identity import Identity
 
     identity = Identity(options.identity) if options.identity else None
     run(load(options.engine, options.device), load_corpus(options.corpus), options.out, options.faces, identity)
@@ -128,7 +128,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def estimator(options: argparse.Namespace) -> None:
-    from train.estimator import refit
+    from train.data.estimator import refit
 
     print(refit(options.corpus))
 

@@ -18,7 +18,7 @@ from engines.backends import load
 from engines.bundle import Bundle, load_bundle, sha256_of, write_description
 from engines.errors import DataError
 from train import checkpoint
-from train.generator import CompactGenerator, Shape
+from train.networks.compact import CompactGenerator, Shape
 
 OPSET = 18
 # Differences from PyTorch that are refused: half a grey level of colour, a thousandth of attention, a hundredth of a pixel.

@@ -19,11 +19,11 @@ from tqdm import tqdm
 from engines.errors import DataError
 from engines.expression import ESTIMATED, VERSION
 from train import checkpoint
-from train.corpus import Corpus
-from train.generator import CompactGenerator, Shape
-from train.grids import write_grid
-from train.losses import supervised_loss, to_batch
-from train.pairs import Pairs
+from train.data.corpus import Corpus
+from train.networks.compact import CompactGenerator, Shape
+from train.report.grids import write_grid
+from train.recipes.supervised import supervised_loss, to_batch
+from train.data.pairs import Pairs
 
 ATTENTION_BAND = (0.70, 0.997)  # of mean(A) over a batch of edits: below, colour repaints the face; above, edits are copies
 HELD_OUT_PAIRS = 48

@@ -99,9 +99,9 @@ def _turn_onto_x(direction: np.ndarray) -> np.ndarray:
 
 def refit(folders: list[Path]) -> str:
     """Fits scales and basis to prepared corpora and writes them; returns the estimator's answer to each AU as text."""
-    from train.corpus import load_corpus
-    from train.deform import BASIS, fit_basis
-    from train.shapes import BlendshapeNet
+    from train.data.corpus import load_corpus
+    from train.data.deform import BASIS, fit_basis
+    from train.data.shapes import BlendshapeNet
 
     corpus = load_corpus(folders)
     shapes = BlendshapeNet()(corpus.meshes)

@@ -24,10 +24,10 @@ from engines.mesh import (
     align,
     mirror_index,
 )
-from train.corpus import Corpus
-from train.deform import moved
-from train.mouths import RIM, MouthBank, opening
-from train.warp import draw, flow_between, polygon_mask
+from train.data.corpus import Corpus
+from train.data.deform import moved
+from train.data.mouths import RIM, MouthBank, opening
+from train.data.warp import draw, flow_between, polygon_mask
 
 KINDS = {"warp": 0.42, "reversed": 0.43, "clip": 0.15}
 SOURCE_SHARES = {"nobody_adults": 0.22, "drivers": 0.13}  # sharp pictures, drawn more often than their number; the rest shares what is left

@@ -20,9 +20,9 @@ from engines.crop import Crop
 from engines.errors import DataError
 from engines.expression import ESTIMATED
 from engines.face import Face, FaceReader
-from train.corpus import Corpus
-from train.grids import LEVELS, titled
-from train.identity import Identity
+from train.data.corpus import Corpus
+from train.report.grids import LEVELS, titled
+from train.report.identity import Identity
 
 MAX_YAW_DEG = 25.0
 MAIN_AUS = ("AU01", "AU02", "AU04", "AU12", "AU25", "AU26", "AU45")

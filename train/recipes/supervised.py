@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from train.generator import compose
+from train.networks.compact import compose
 
 COLOUR_EVERYWHERE, COLOUR_PAINTED = 0.1, 4.0
 

@@ -24,8 +24,8 @@ from engines.mesh import (
     mirror_index,
     unalign,
 )
-from train.estimator import within_groups
-from train.shapes import BlendshapeNet
+from train.data.estimator import within_groups
+from train.data.shapes import BlendshapeNet
 
 BASIS = Path(__file__).with_name("basis.npy")
 BLINK = ESTIMATED.index("AU45")

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from engines.expression import ESTIMATED
-from train.corpus import Corpus
-from train.generator import CompactGenerator, compose
+from train.data.corpus import Corpus
+from train.networks.compact import CompactGenerator, compose
 
 COLUMNS: tuple[tuple[str, ...], ...] = (
     (), ("AU12",), ("AU06", "AU12", "AU25"), ("AU25",), ("AU25", "AU26"), ("AU04",), ("AU01", "AU02"), ("AU05",), ("AU45",), ("AU09",), ("AU10",),

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from engines.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, align
-from train.corpus import Corpus
-from train.warp import _rasterise, draw, polygon_mask
+from train.data.corpus import Corpus
+from train.data.warp import _rasterise, draw, polygon_mask
 
 MIN_GAP = 0.10  # outer eye distances between a donor's lips: less shows only teeth
 MAX_YAW_DEG = 22.0

@@ -1,0 +1,72 @@
+"""The seam between the training loop and what is trained: a Recipe has networks, data and losses; the loop has everything else.
+
+The loop (train/trainer.py) knows optimisers, devices, precision, averages, checkpoints and clocks, and no loss. A recipe knows
+its losses and none of those. So GANimation, the supervised stage, distillation and the baselines are a file each.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from train.data.corpus import Corpus
+
+Batch = dict[str, Tensor]
+Networks = Mapping[str, nn.Module]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One optimiser step: the networks that it moves, and what it lowers.
+
+    loss: batch -> the total, a mean over the batch, and its unweighted terms (detached scalars) for the record. It is called
+    once a micro-batch; it may use any network of the recipe, and only those in `networks` get gradients.
+    """
+
+    networks: tuple[str, ...]
+    loss: Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
+
+
+class Recipe(Protocol):
+    """What is trained. One that weighs an attention mask has a `guard` (train/guard.py), too."""
+
+    name: str
+    networks: dict[str, nn.Module]  # every network with weights to learn, by the name of its file in a checkpoint
+    averaged: tuple[str, ...]  # those whose moving average is kept; it is what is looked at, exported and compared
+    betas: tuple[float, float]  # of Adam
+    shape: dict[str, Any]  # JSON: all that fixes weights and their meaning; a checkpoint with another shape is refused
+
+    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Dataset:
+        """number -> dict of arrays. A pure function of (seed, number): whatever is drawn at random is drawn here, so that a
+        resumed run, or one on more machines, sees exactly the same samples."""
+        ...
+
+    def batch(self, samples: Batch) -> Batch:
+        """What the loader stacked (uint8, channels last), already on the device -> float tensors, channels first."""
+        ...
+
+    def turns(self, step: int) -> list[Turn]:
+        """What is done with batch number `step`, in order."""
+        ...
+
+    def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
+        """Figures of (averaged) networks on a held-out batch; "attention" among them is the batch's mean(A)."""
+        ...
+
+    def picture(self, networks: Networks, corpus: Corpus) -> np.ndarray | None:
+        """A grid to look at, (H, W, 3) uint8 BGR."""
+        ...
+
+
+def signed(picture: Tensor) -> Tensor:
+    """0..1 -> -1..1, the range in which the papers state their losses."""
+    return picture * 2 - 1
+
+
+def pictures(samples: Tensor) -> Tensor:
+    """(B, S, S, 3) uint8 BGR -> (B, 3, S, S) float32 in 0..1, channels-last in memory."""
+    return samples.permute(0, 3, 1, 2).to(torch.float32).div_(255).contiguous(memory_format=torch.channels_last)
