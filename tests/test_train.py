@@ -17,13 +17,13 @@ from train import __main__ as command  # noqa: E402
 from train import checkpoint  # noqa: E402
 from train.data.corpus import is_held_out, load_corpus  # noqa: E402
 from train.data.deform import basis, moved  # noqa: E402
+from train.data.pairs import Pairs, needs_mouth, shut  # noqa: E402
+from train.data.prepare import person_of, prepare  # noqa: E402
+from train.data.warp import draw, flow_between  # noqa: E402
 from train.export import Exported, compare, export, load_average  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape, compose, warp  # noqa: E402
 from train.recipes.supervised import supervised_loss, weighted_mean  # noqa: E402
-from train.data.pairs import Pairs, needs_mouth, shut  # noqa: E402
-from train.data.prepare import person_of, prepare  # noqa: E402
 from train.trainer import Plan, fit, rate_at  # noqa: E402
-from train.data.warp import draw, flow_between  # noqa: E402
 
 TINY = Shape(size_px=64, quarter=8, eighth=16, sixteenth=16, blocks=(1, 1, 1, 1), head=8)
 

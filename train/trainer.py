@@ -20,10 +20,10 @@ from engines.errors import DataError
 from engines.expression import ESTIMATED, VERSION
 from train import checkpoint
 from train.data.corpus import Corpus
-from train.networks.compact import CompactGenerator, Shape
-from train.report.grids import write_grid
-from train.recipes.supervised import supervised_loss, to_batch
 from train.data.pairs import Pairs
+from train.networks.compact import CompactGenerator, Shape
+from train.recipes.supervised import supervised_loss, to_batch
+from train.report.grids import write_grid
 
 ATTENTION_BAND = (0.70, 0.997)  # of mean(A) over a batch of edits: below, colour repaints the face; above, edits are copies
 HELD_OUT_PAIRS = 48
