@@ -1,44 +1,48 @@
-"""Pictures to look at while a run goes on: rows of held-out people, columns of edits."""
+"""Pictures to look at while a run goes on: rows of held-out people, columns of edits. For any generator: with flow or without,
+told changes of AUs or intensities."""
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
+from torch import nn
 
 from engines.expression import ESTIMATED
 from train.data.corpus import Corpus
-from train.networks.compact import CompactGenerator, compose
+from train.networks.compact import compose
+from train.report.edits import LEVELS, wanted_at
+from train.report.sheets import mask_picture, shrunk, titled, write_png
 
 COLUMNS: tuple[tuple[str, ...], ...] = (
     (), ("AU12",), ("AU06", "AU12", "AU25"), ("AU25",), ("AU25", "AU26"), ("AU04",), ("AU01", "AU02"), ("AU05",), ("AU45",), ("AU09",), ("AU10",),
     ("AU14",), ("AU15",), ("AU17",), ("AU20",), ("AU23",),
 )  # fmt: skip
-LEVELS = (0.0, 0.33, 0.66, 1.0)
+SCALE = 0.7  # of the crop's size in a grid
+MAX_CELL_PX = 128  # nineteen columns of more are wider than a screen, and TensorBoard keeps every grid
+AT_ONCE = 16  # edits a forward pass: bounds memory at 256 px
+Edited = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def edit(network: CompactGenerator, picture: np.ndarray, change: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(S, S, 3) uint8 BGR and a change (17,) -> result, colour (S, S, 3) uint8, attention (S, S), flow (S/2, S/2, 2)."""
-    photo = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
-    with torch.no_grad():
-        colour, attention, flow = network(photo, torch.from_numpy(change)[None])
-        result = compose(photo, colour, attention, flow)
-    as_picture = lambda x: (x[0].permute(1, 2, 0).clamp(0, 1) * 255 + 0.5).byte().numpy()  # noqa: E731
-    return as_picture(result), as_picture(colour), attention[0, 0].numpy(), flow[0].permute(1, 2, 0).numpy()
+def given(network: nn.Module, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """What a generator is told, float32: wanted minus own, or wanted where it is conditioned on intensities."""
+    relative = getattr(network.shape, "conditioning", "relative") == "relative"
+    return np.asarray(wanted - own if relative else wanted, np.float32)
 
 
-def titled(picture: np.ndarray, text: str) -> np.ndarray:
-    out = np.ascontiguousarray(picture.copy())
-    cv2.putText(out, text, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(out, text, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
-    return out
-
-
-def wanted_at(own: np.ndarray, names: tuple[str, ...], level: float) -> np.ndarray:
-    """The change (17,) float32 that brings the named AUs from a photo's own to `level`."""
-    wanted = own.copy()
-    wanted[[ESTIMATED.index(name) for name in names]] = level
-    return (wanted - own).astype(np.float32)
+@torch.no_grad()
+def edits(network: nn.Module, picture: np.ndarray, aus: np.ndarray) -> list[Edited]:
+    """(S, S, 3) uint8 BGR and the generator's AU inputs (n, 17) -> n times result, colour (S, S, 3) uint8, attention (S, S)."""
+    device = next(network.parameters()).device
+    photo = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255
+    found: list[Edited] = []
+    for start in range(0, len(aus), AT_ONCE):
+        told = torch.from_numpy(np.asarray(aus[start : start + AT_ONCE], np.float32)).to(device)
+        photos = photo.expand(len(told), -1, -1, -1)
+        colour, attention, flow = network(photos, told)
+        result = compose(photos, colour.float(), attention.float(), None if flow is None else flow.float())
+        results, colours = ((x.permute(0, 2, 3, 1).clamp(0, 1) * 255 + 0.5).byte().cpu().numpy() for x in (result, colour.float()))
+        found += zip(results, colours, attention[:, 0].float().cpu().numpy(), strict=True)
+    return found
 
 
 def grid_faces(corpus: Corpus, count: int) -> np.ndarray:
@@ -47,26 +51,35 @@ def grid_faces(corpus: Corpus, count: int) -> np.ndarray:
     if len(held) == 0:
         held = np.arange(len(corpus))
     held = np.random.default_rng(5).permutation(held)
-    rest = corpus.own[held][:, [ESTIMATED.index("AU12"), ESTIMATED.index("AU25")]].max(axis=1) < 0.2
+    rest = corpus.aus[held][:, [ESTIMATED.index("AU12"), ESTIMATED.index("AU25")]].max(axis=1) < 0.2
     return np.concatenate([held[rest][: count * 2 // 3], held[~rest]])[:count]
 
 
-def write_grid(network: CompactGenerator, corpus: Corpus, path: Path, rows: int = 8) -> None:
-    """Rows of people: common expressions at full strength, all AUs at rest, A and C; then the first person, every AU at every level."""
-    faces = grid_faces(corpus, rows)
-    lines = []
+def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
+    """(H, W, 3) uint8 BGR. Rows of people: common expressions at full strength, all AUs at rest, A and C; then the first person, every
+    AU at every level."""
+    faces, lines = grid_faces(corpus, rows), []
     for face in faces:
-        picture, own = corpus.picture(int(face)), corpus.own[face]
-        line = [
-            titled(edit(network, picture, wanted_at(own, names, 1.0))[0], "+".join(n[2:] for n in names) or "zero") for names in COLUMNS
-        ]
-        line.append(titled(edit(network, picture, -own)[0], "rest"))
-        _, colour, attention, _ = edit(network, picture, wanted_at(own, ("AU12", "AU25", "AU26"), 1.0))
-        line += [titled(cv2.cvtColor((attention * 255).astype(np.uint8), cv2.COLOR_GRAY2BGR), "A 12+25+26"), titled(colour, "C")]
-        lines.append(np.hstack(line))
-    picture, own = corpus.picture(int(faces[0])), corpus.own[faces[0]]
+        picture, own = corpus.picture(int(face)), np.clip(corpus.aus[face], 0, 1)
+        wanted = [*(wanted_at(own, names, 1.0) for names in COLUMNS), np.zeros_like(own), wanted_at(own, ("AU12", "AU25", "AU26"), 1.0)]
+        *shown, (_, colour, attention) = edits(network, picture, np.array([given(network, own, w) for w in wanted]))
+        titles = [*("+".join(n[2:] for n in names) or "zero" for names in COLUMNS), "rest"]
+        line = [(result, title) for (result, _, _), title in zip(shown, titles, strict=True)]
+        lines.append(_line([*line, (mask_picture(attention), "A 12+25+26"), (colour, "C")]))
+    picture, own = corpus.picture(int(faces[0])), np.clip(corpus.aus[faces[0]], 0, 1)
+    blank = [(np.zeros_like(picture), "")] * (len(COLUMNS) + 3 - len(ESTIMATED))
     for level in LEVELS:
-        line = [titled(edit(network, picture, wanted_at(own, (au,), level))[0], f"{au[2:]} {level:g}") for au in ESTIMATED]
-        line += [np.zeros_like(picture)] * (len(COLUMNS) + 3 - len(line))
-        lines.append(np.hstack(line))
-    cv2.imwrite(str(path), cv2.resize(np.vstack(lines), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA))
+        shown = edits(network, picture, np.array([given(network, own, wanted_at(own, (au,), level)) for au in ESTIMATED]))
+        line = [(result, f"{au[2:]} {level:g}") for (result, _, _), au in zip(shown, ESTIMATED, strict=True)]
+        lines.append(_line(line + blank))
+    return np.vstack(lines)
+
+
+def _line(cells: list[tuple[np.ndarray, str]]) -> np.ndarray:
+    side = min(round(SCALE * cells[0][0].shape[0]), MAX_CELL_PX)
+    return np.hstack([titled(shrunk(picture, side), text) for picture, text in cells])
+
+
+def write_grid(network: nn.Module, corpus: Corpus, path: Path, rows: int = 8) -> None:
+    """`grid` as a PNG."""
+    write_png(path, grid(network, corpus, rows), max_bytes=None)

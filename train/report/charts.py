@@ -1,0 +1,54 @@
+"""The evaluation's two charts, by matplotlib: how every AU answers every command, and commanded against measured. Knows numbers only."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure  # not pyplot: no window system, no global state
+
+from engines.expression import ESTIMATED
+
+matplotlib.rcParams["font.size"] = 8
+
+
+def heat_map(answers: Sequence[Sequence[float]], path: Path) -> None:
+    """17 x 17 answers a unit of command: rows commanded, columns answered; a perfect engine has ones on the diagonal, else zeros."""
+    values, names = np.array(answers), [au[2:] for au in ESTIMATED]
+    figure = Figure(figsize=(8.2, 7.2), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel("AU answered")
+    axes.set_ylabel("AU commanded")
+    for (row, column), value in np.ndenumerate(values):
+        if abs(value) >= 0.05:  # smaller ones are white, and their numbers noise
+            colour = "white" if abs(value) > 0.6 else "black"
+            text = f"{value:.2f}".replace("0.", ".")
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour, weight="bold" if row == column else None)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("measured change a unit of commanded change")
+    figure.savefig(path, dpi=110)
+
+
+def scatter(au: np.ndarray, commanded: np.ndarray, measured: np.ndarray, table: dict, path: Path) -> None:
+    """A panel an AU: commanded change (n,) against measured change (n,) of the swept AU (its place in `au`); table: r and slope by name."""
+    figure = Figure(figsize=(11, 6.0), layout="constrained")
+    panels = figure.subplots(3, 6, sharex=True, sharey=True).ravel()
+    for place, (name, panel) in enumerate(zip(ESTIMATED, panels, strict=False)):
+        mine = (au == place) & np.isfinite(measured)
+        panel.plot([-1, 1], [-1, 1], color="0.75", linewidth=0.8, zorder=0)
+        panel.axhline(0, color="0.9", linewidth=0.6, zorder=0)
+        panel.plot(commanded[mine], measured[mine], ".", markersize=3, alpha=0.5, color="tab:blue", markeredgewidth=0)
+        panel.set_title(f"{name}   r {table[name]['r']:.2f}, slope {table[name]['slope']:.2f}", fontsize=8)
+        panel.set_xlim(-1.05, 1.05)
+        panel.set_ylim(-1.05, 1.05)
+    for panel in panels[len(ESTIMATED) :]:
+        panel.axis("off")
+        panel.text(0.5, 0.5, "grey line:\nmeasured =\ncommanded", ha="center", va="center", color="0.5", transform=panel.transAxes)
+    figure.supxlabel("commanded change")
+    figure.supylabel("measured change")
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,53 @@
+"""Edits by name: which numbers an engine must be given to bring AUs to a level, and what its answer looks like drawn on the crop."""
+
+import numpy as np
+
+from engines import expression
+from engines.aus import translate
+from engines.backends import Edit, Engine
+from engines.blend import Blender
+from engines.crop import Crop
+from engines.expression import ESTIMATED
+
+LEVELS = (0.0, 0.33, 0.66, 1.0)  # at which single AUs are shown and swept; the paper's figure 4
+SMILE = ("AU06", "AU12", "AU25", "AU26")  # a full smile with an open mouth: the strongest common edit
+# Expressions that reports and figures show: name, AUs, level.
+EXPRESSIONS: tuple[tuple[str, tuple[str, ...], float], ...] = (
+    ("smile", ("AU06", "AU12", "AU25"), 1.0),
+    ("open mouth", ("AU25", "AU26"), 1.0),
+    ("surprise", ("AU01", "AU02", "AU05", "AU25", "AU26"), 0.9),
+    ("frown", ("AU04", "AU07", "AU15", "AU17"), 1.0),
+    ("disgust", ("AU04", "AU09", "AU10"), 1.0),
+    ("eyes shut", ("AU45",), 1.0),
+)
+
+
+def compose(crop: np.ndarray, edit: Edit) -> np.ndarray:
+    """An edit drawn on its own crop, by the code that draws it live: (S, S, 3) uint8."""
+    picture = crop.copy()
+    flow_px = 0 if edit.flow is None else len(edit.flow)
+    Blender(Crop(np.eye(2, 3), len(crop)), crop, flow_px).blend(picture, edit)
+    return picture
+
+
+def wanted_at(own: np.ndarray, names: tuple[str, ...], level: float) -> np.ndarray:
+    """A photo's own intensities (17,) with the named AUs at `level`, float32."""
+    wanted = np.array(own, np.float32)
+    wanted[expression.index(names)] = level
+    return wanted
+
+
+def towards(engine: Engine, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The engine's AU input (N,) float32 that brings a photo from its own intensities (17,) to the wanted ones (17,)."""
+    given = wanted - own if engine.bundle.conditioning == "relative" else wanted
+    return translate(given, ESTIMATED, engine.bundle.aus)
+
+
+def change_to(engine: Engine, own: np.ndarray, names: tuple[str, ...], level: float) -> np.ndarray:
+    """The engine's AU input (N,) float32 that brings the named AUs from a photo's own (17,) to `level`; no names give the photo again."""
+    return towards(engine, own, wanted_at(own, names, level))
+
+
+def edited(engine: Engine, crop: np.ndarray, own: np.ndarray, names: tuple[str, ...], level: float = 1.0) -> np.ndarray:
+    """The crop (S, S, 3) uint8 with the named AUs at `level`."""
+    return compose(crop, engine.run(crop, change_to(engine, own, names, level)))

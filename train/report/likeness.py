@@ -1,0 +1,79 @@
+"""Do edited faces look like real ones? The Frechet distance on identity features, beside what two groups of real people are apart.
+
+The held-out people are split into two halves. One half stays as it is. The other is edited: each face is given the expression
+of somebody else, as in GANimation's training, so that both halves show the same expressions. Both distances, edited and real,
+are of the same counts, so they have the same bias, and their difference is the edit's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from engines import expression
+from engines.face import FaceReader
+from train.data.corpus import Corpus
+from train.report import measures
+from train.report.sweep import Embed, held_out_faces
+
+# A crop, its own intensities (17,), and the number of the face in the corpus -> the edited crop, or None.
+EditFace = Callable[[np.ndarray, np.ndarray, int], np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Numbers of held-out faces in a corpus, no person in both, equally many."""
+
+    real: np.ndarray
+    edited: np.ndarray
+
+
+def split(corpus: Corpus, count: int) -> Halves:
+    """`count` held-out faces or as many as there are, in two halves by person, the same ones every time. Raises DataError."""
+    faces = held_out_faces(corpus)[:count]
+    people = np.random.default_rng(11).permutation(np.unique(corpus.person[faces]))
+    first = np.isin(corpus.person[faces], people[: (len(people) + 1) // 2])
+    size = min(int(first.sum()), int((~first).sum()))
+    return Halves(faces[first][:size], faces[~first][:size])
+
+
+def features(corpus: Corpus, faces: np.ndarray, identity: Embed, reader: FaceReader, edit: EditFace | None, title: str) -> np.ndarray:
+    """(n, D) of the faces that are found, edited by `edit` or as they are."""
+    rows = []
+    for number in tqdm(faces, desc=title, unit="face", disable=None, leave=False):
+        crop = corpus.picture(int(number))
+        if edit is not None:
+            crop = edit(crop, np.clip(corpus.aus[number], 0, 1), int(number))
+        found = reader.read(crop) if crop is not None else []
+        if found:
+            rows.append(identity(crop, found[0].landmarks_px))
+    return np.array(rows)
+
+
+def distances(corpus: Corpus, halves: Halves, identity: Embed, edit: EditFace) -> dict:
+    """Frechet distance of edited and of real faces to the other half, with counts; None where too few faces are left."""
+    with FaceReader() as reader:
+        here = features(corpus, halves.real, identity, reader, None, "real faces")
+        there = features(corpus, halves.edited, identity, reader, None, "other real faces")
+        drawn = features(corpus, halves.edited, identity, reader, edit, "edited faces")
+    size = min(len(here), len(there), len(drawn))
+    known = size >= 2
+    return {
+        "frechet_edited": measures.frechet(here[:size], drawn[:size]) if known else None,
+        "frechet_real": measures.frechet(here[:size], there[:size]) if known else None,
+        "frechet_samples": size, "frechet_features": int(here.shape[1]) if known else None,
+        "identity_cosine_strangers": float(np.mean(np.sum(here[:size] * there[:size], axis=1))) if known else None,
+    }  # fmt: skip
+
+
+def somebody_elses_expression(corpus: Corpus, halves: Halves) -> Callable[[int], np.ndarray]:
+    """Number of a face in the edited half -> the intensities (17,) that another face of that half really shows."""
+    lender = dict(zip(halves.edited.tolist(), np.roll(halves.edited, 1).tolist(), strict=True))
+    return lambda number: np.clip(corpus.aus[lender[number]], 0, 1)
+
+
+def estimated(reader: FaceReader, picture: np.ndarray) -> np.ndarray | None:
+    """(17,) intensities of the largest face in a picture, or None."""
+    found = reader.read(picture)
+    return expression.estimate(found[0]) if found else None

@@ -1,0 +1,107 @@
+"""The evaluation's figures as a page of Markdown. Knows figures.json and the names of the PNGs beside it, and measures nothing."""
+
+import numpy as np
+
+MAIN_AUS = ("AU01", "AU02", "AU04", "AU12", "AU25", "AU26", "AU45")
+
+
+def number(value: float | None, form: str = ".3f", unit: str = "") -> str:
+    """A figure as text; a dash where there is none."""
+    return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def page(result: dict) -> str:
+    """report.md of what `evaluate` measured."""
+    r = result
+    lines = [
+        f"# Evaluation of {r['bundle']} ({r['engine']})", "",
+        f"{r['faces']} photos of people that training never saw, {r['edits']} edits of single AUs at four levels; AUs measured again by "
+        f"{r['estimator']}, which also made the training's labels: part of the agreement is the estimator's with itself.", "",
+    ]  # fmt: skip
+    if r["unread_faces"]:
+        lines += [f"In {r['unread_faces']} more crops the landmarker found no face; they are left out.", ""]
+    lines += [*_summary(r), "", *_aus(r), "", *_same_person(r), "", *_elsewhere(r), "", *_cases(r), "", *_pictures()]
+    return "\n".join(lines) + "\n"
+
+
+def _summary(r: dict) -> list[str]:
+    main = np.mean([r["aus"][au]["r"] for au in MAIN_AUS])
+    rows = [
+        ("commanded against measured, mean r", f"{number(r['mean_r'])} over {len(r['aus'])} AUs; {main:.3f} over {' '.join(MAIN_AUS)}"),
+        ("mean slope, RMSE", f"{number(r['mean_slope'])}, {number(r['mean_rmse'])}"),
+        ("off-target leakage a unit", number(r["mean_leak"])),
+        ("landmarks found", f"{number(r['landmarks_found'], '.1%')}; after full smiles {number(r['smile_landmarks_found'], '.1%')}"),
+        ("identity cosine, full single AUs", f"{number(r['identity_cosine'])}, 5th percentile {number(r['identity_cosine_p5'])}"),
+        (
+            "identity cosine, full smile, open mouth",
+            f"{number(r['smile_identity_cosine'])}, 5th percentile {number(r['smile_identity_cosine_p5'])}",
+        ),
+        ("Frechet distance, edited / real", f"{number(r.get('frechet_edited'), '.4f')} / {number(r.get('frechet_real'), '.4f')}"),
+        ("zero edit, PSNR", f"{number(r['zero_edit_psnr_db'], '.1f')} dB, worst {number(r['zero_edit_psnr_worst_db'], '.1f')} (100 is equal)"),
+        ("zero edit, SSIM", f"{number(r['zero_edit_ssim'], '.4f')}, worst {number(r['zero_edit_ssim_worst'], '.4f')}"),
+        ("background error where A keeps, nothing moves", f"{number(r['background_error_grey'], '.3f')} grey levels"),
+        ("greatest error outside the crop", f"{number(r['outside_crop_error_grey'], '.0f')} grey levels"),
+        ("flicker on a still driver", f"{number(r['flicker_grey'], '.2f')} grey levels RMS"),
+        ("sharpness of the face, of the photo's", f"{number(r['sharpness'], '.2f')}; full smile {number(r['smile_sharpness'], '.2f')}"),
+        ("mean(1 - A)", f"{number(r['mean_changed'], '.4f')}; at full level {number(r['mean_changed_at_full'], '.4f')}"),
+        ("speed", f"{number(r['engine_ms'], '.1f')} ms a crop, 95th percentile {number(r['engine_p95_ms'], '.1f')} ms"),
+    ]  # fmt: skip
+    return ["| | |", "|---|---|", *[f"| {name} | {value} |" for name, value in rows]]
+
+
+def _aus(r: dict) -> list[str]:
+    lines = ["## Commanded and measured AUs", "", "| AU | r | slope | RMSE | leak |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {au} | {row['r']:.2f} | {row['slope']:.2f} | {row['rmse']:.2f} | {number(row['leak'], '.2f')} |" for au, row in r["aus"].items()
+    ]
+    return [
+        *lines, "", "![commanded against measured](commanded.png)", "",
+        "Off-target: what every AU (columns) does a unit of a commanded one (rows).", "", "![answers](answers.png)",
+    ]  # fmt: skip
+
+
+def _same_person(r: dict) -> list[str]:
+    lines = ["## The same person", ""]
+    if "frechet_samples" not in r:
+        return [*lines, "Not measured: give an identity network (--identity MobileFaceNet.tflite)."]
+    return [
+        *lines,
+        f"Cosine of identity features to the photo; two strangers have {number(r['identity_cosine_strangers'])} on average. The squared "
+        f"Frechet distance is between {r['frechet_samples']} real held-out faces and {r['frechet_samples']} other people's, edited to somebody "
+        f"else's expression ({number(r['frechet_edited'], '.4f')}), and between the same two groups unedited ({number(r['frechet_real'], '.4f')}, "
+        f"the floor). With {r['frechet_features']} features and so few samples it is biased upwards: compare only runs of equal counts.",
+    ]  # fmt: skip
+
+
+def _elsewhere(r: dict) -> list[str]:
+    return [
+        "## Everything else stays", "",
+        f"Where A > .99 and the flow is under 0.05 px ({number(r['kept_share'], '.0%')} of the crop on average), edits differ from the photo by "
+        f"{number(r['background_error_grey'], '.3f')} grey levels on average, {number(r['background_error_worst_grey'], '.3f')} in the worst edit; outside the "
+        f"crop by {number(r['outside_crop_error_grey'], '.0f')}.", "",
+        f"Flicker: {r['flicker_pairs']} puppets, driver: {r['flicker_driver']}, read by the live tracker and not smoothed. Its AUs tremble by "
+        f"{number(r['driver_tremble'], '.4f')} RMS from frame to frame, and the face by {number(r['flicker_grey'], '.2f')} grey levels "
+        f"(worst puppet {number(r['flicker_worst_grey'], '.2f')}).", "",
+        "Sharpness is the median over edits of the variance of the Laplacian inside the face's outline, divided by the photo's.",
+    ]  # fmt: skip
+
+
+def _cases(r: dict) -> list[str]:
+    lines = [
+        "## Best and worst", "",
+        "Single AUs brought to 1. Miss is |measured - commanded| over all AUs, divided by the command: 0 is perfect, 1 is what doing nothing gives.", "",
+        "| | AU | face | commanded | measured | miss |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for kind in ("best", "worst"):
+        lines += [
+            f"| {kind} | {case['au']} | {case['face']} | {case['commanded']:+.2f} | {number(case['measured'], '+.2f')} | {number(case['miss'], '.2f')} |"
+            for case in r["cases"][kind]
+        ]
+    return [*lines, "", "![best and worst cases](cases.png)"]
+
+
+def _pictures() -> list[str]:
+    return [
+        "## Pictures", "", "Attention (white keeps the photo), colour, flow (hue: where to; strength: how far) and result.", "",
+        "![attention, colour, flow, result](masks.png)", "", "Every AU at every level, two people.", "", "![single AUs](aus.png)",
+    ]  # fmt: skip

@@ -1,0 +1,94 @@
+"""How still does a picture stay when its driver does? A still face with a sensor's noise, through the live estimator, unsmoothed.
+
+The live loop smooths (One-Euro) and ignores the smallest changes; both are left out here, so this is the worst that a viewer
+could see, and what an engine makes of it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from engines import expression
+from engines.backends import Engine
+from engines.errors import DataError
+from engines.face import FaceReader
+from engines.mesh import FACE_OVAL
+from train.data.corpus import Corpus
+from train.report import measures
+from train.report.edits import compose, towards
+
+FRAMES = 60  # two seconds at 30 fps
+NOISE_GREY = 2.0  # standard deviation a colour: a webcam indoors, after its own denoising
+FPS = 30.0
+SETTLE = 5  # frames that the tracker takes to come to rest after it found a face
+
+
+def noisy(picture: np.ndarray, frames: int = FRAMES, seed: int = 3) -> Iterator[np.ndarray]:
+    """A still picture as a camera would give it, `frames` times."""
+    rng = np.random.default_rng(seed)
+    for _ in range(frames):
+        yield np.clip(picture + rng.normal(0, NOISE_GREY, picture.shape) + 0.5, 0, 255).astype(np.uint8)
+
+
+def clip_frames(path: Path, frames: int = FRAMES) -> Iterator[np.ndarray]:
+    """The first frames of a clip. Raises DataError when it cannot be read."""
+    capture, number = cv2.VideoCapture(str(path)), 0
+    while number < frames:
+        ok, frame = capture.read()
+        if not ok:
+            break
+        number += 1
+        yield frame
+    capture.release()
+    if not number:
+        raise DataError(f"{path} is not a clip that can be read: give --still an MP4 of a face that rests.")
+
+
+def readings(frames: Iterator[np.ndarray]) -> np.ndarray:
+    """AU intensities (n, 17) of the frames that show a face, by the live tracker."""
+    rows = []
+    with FaceReader(video=True) as reader:
+        for number, frame in enumerate(frames):
+            face = reader.follow(frame, number / FPS)
+            if face is not None:
+                rows.append(expression.estimate(face))
+    return np.array(rows[SETTLE:])
+
+
+def puppet_flicker(engine: Engine, crop: np.ndarray, own: np.ndarray, region: np.ndarray, driver: np.ndarray) -> float:
+    """RMS of the differences between neighbouring pictures of a crop driven by readings (n, 17), in region (S, S), grey levels."""
+    squares, before = [], None
+    for wanted in driver:
+        picture = compose(crop, engine.run(crop, towards(engine, own, wanted)))
+        if before is not None:
+            squares.append(measures.flicker([before, picture], region) ** 2)
+        before = picture
+    return float(np.sqrt(np.mean(squares)))
+
+
+def steadiness(engine: Engine, corpus: Corpus, faces: np.ndarray, still: Path | None = None, pairs: int = 4) -> dict:
+    """Flicker of up to `pairs` puppets, each driven by the next face, or all by the clip `still`. Raises DataError."""
+    found, tremble, chosen = [], [], faces[:pairs]
+    driver = readings(clip_frames(still)) if still else None
+    if still and len(driver) < 2:
+        raise DataError(
+            f"{still} shows no face that the tracker can follow: give --still a clip of a face that rests, seen from the front."
+        )
+    with FaceReader() as reader:
+        for place, number in enumerate(tqdm(chosen, desc="still drivers", unit="pair", disable=None)):
+            crop = corpus.picture(int(number))
+            seen = reader.read(crop)
+            read = driver if still else readings(noisy(corpus.picture(int(chosen[(place + 1) % len(chosen)]))))
+            if not seen or len(read) < 2:
+                continue
+            region = measures.polygon(seen[0].landmarks_px[list(FACE_OVAL)], crop.shape[:2])
+            found.append(puppet_flicker(engine, crop, expression.estimate(seen[0]), region, read))
+            tremble.append(float(np.sqrt(np.mean(np.diff(read, axis=0) ** 2))))
+    return {
+        "flicker_grey": float(np.mean(found)) if found else None, "flicker_worst_grey": float(np.max(found)) if found else None,
+        "driver_tremble": float(np.mean(tremble)) if tremble else None, "flicker_pairs": len(found),
+        "flicker_driver": still.name if still else f"still photos, {FRAMES} frames, noise of {NOISE_GREY:g} grey levels",
+    }  # fmt: skip

@@ -1,0 +1,181 @@
+"""Every AU at every level on photos of people that training never saw: what was commanded, and what the estimator reads afterwards.
+
+Only numbers are kept, a few hundred bytes an edit, so that memory does not grow with pictures. Knows no report.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from tqdm import tqdm
+
+from engines import expression
+from engines.backends import Engine
+from engines.errors import DataError
+from engines.expression import ESTIMATED
+from engines.face import FaceReader
+from engines.mesh import FACE_OVAL
+from train.data.corpus import Corpus
+from train.report import measures
+from train.report.edits import LEVELS, SMILE, change_to, compose
+
+MAX_YAW_DEG = 25.0  # beyond, the estimator's own error grows, and would be blamed on the engine
+Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]  # a picture and its landmarks -> unit vector; train/report/identity.py
+
+
+@dataclass
+class Sweep:
+    """One entry an edit in the first group, one a face in the second. NaN where nothing could be measured."""
+
+    face: list[int] = field(default_factory=list)  # number in the corpus
+    au: list[int] = field(default_factory=list)  # place in ESTIMATED
+    level: list[float] = field(default_factory=list)
+    commanded: list[float] = field(default_factory=list)  # change of the swept AU
+    measured: list[np.ndarray] = field(default_factory=list)  # (17,) changes
+    found: list[bool] = field(default_factory=list)  # a face, by the landmarker
+    changed: list[float] = field(default_factory=list)  # mean(1 - A)
+    background: list[float] = field(default_factory=list)  # grey levels where the edit says that it keeps the photo
+    kept_share: list[float] = field(default_factory=list)  # of the crop, where that is
+    identity: list[float] = field(default_factory=list)  # cosine to the photo; of full edits only
+    sharpness: list[float] = field(default_factory=list)  # of the photo's, in the face; of full edits only
+
+    zero_psnr: list[float] = field(default_factory=list)  # dB
+    zero_ssim: list[float] = field(default_factory=list)
+    smile_identity: list[float] = field(default_factory=list)
+    smile_found: list[bool] = field(default_factory=list)
+    smile_sharpness: list[float] = field(default_factory=list)
+    unread: list[int] = field(default_factory=list)  # faces that the landmarker does not find in their own crop: left out
+
+    def of(self, name: str) -> np.ndarray:
+        return np.array(getattr(self, name))
+
+
+def held_out_faces(corpus: Corpus) -> np.ndarray:
+    """Numbers of held-out photos that look at the camera, shuffled, the same way every time. Raises DataError when there is none."""
+    held = np.flatnonzero(corpus.held_out & ~corpus.is_clip & (np.abs(corpus.angles_deg[:, 1]) < MAX_YAW_DEG))
+    if not len(held):
+        raise DataError("The corpus holds nobody out: prepare more people (about 4 % of them are kept from training by name).")
+    return np.random.default_rng(7).permutation(held)
+
+
+def choose_faces(corpus: Corpus, count: int) -> np.ndarray:
+    """`count` held-out photos, half of them from the sharp source where there is one, the same ones every time. Raises DataError."""
+    held = held_out_faces(corpus)
+    sharp = corpus.source[held] == "portraits"
+    half = held[sharp][: max(count // 2, count - int((~sharp).sum()))]
+    return np.concatenate([half, held[~sharp][: count - len(half)]])[:count]
+
+
+def sweep(engine: Engine, corpus: Corpus, faces: Sequence[int], identity: Embed | None = None) -> Sweep:
+    """All single AUs at all levels, the zero edit and a full smile of each face. Raises DataError when no face can be read."""
+    rows = Sweep()
+    with FaceReader() as reader:
+        for number in tqdm(faces, desc="sweeping AUs", unit="face", disable=None):
+            _sweep_face(rows, engine, corpus.picture(int(number)), int(number), reader, identity)
+    if not rows.face:
+        raise DataError("The landmarker finds no face in any of the held-out crops: prepare the corpus again from sharper photos.")
+    return rows
+
+
+def _sweep_face(rows: Sweep, engine: Engine, crop: np.ndarray, number: int, reader: FaceReader, identity: Embed | None) -> None:
+    found = reader.read(crop)
+    if not found:
+        rows.unread.append(number)
+        return
+    own = expression.estimate(found[0])
+    me = identity(crop, found[0].landmarks_px) if identity else None
+    region = measures.polygon(found[0].landmarks_px[list(FACE_OVAL)], crop.shape[:2])
+    sharp = max(measures.sharpness(crop, region), 1e-6)
+    zero = compose(crop, engine.run(crop, change_to(engine, own, (), 0.0)))
+    rows.zero_psnr.append(measures.psnr(zero, crop))
+    rows.zero_ssim.append(measures.ssim(zero, crop))
+
+    def likeness(picture: np.ndarray, again: list) -> float:
+        return measures.cosine(me, identity(picture, again[0].landmarks_px)) if identity and again else np.nan
+
+    smile = compose(crop, engine.run(crop, change_to(engine, own, SMILE, 1.0)))
+    again = reader.read(smile)
+    rows.smile_found.append(bool(again))
+    rows.smile_identity.append(likeness(smile, again))
+    rows.smile_sharpness.append(measures.sharpness(smile, region) / sharp)
+    for place, au in enumerate(ESTIMATED):
+        for level in LEVELS:
+            edit = engine.run(crop, change_to(engine, own, (au,), level))
+            picture, keeps = compose(crop, edit), measures.kept(edit.attention, edit.flow)
+            again = reader.read(picture)
+            rows.face.append(number)
+            rows.au.append(place)
+            rows.level.append(level)
+            rows.commanded.append(float(level - own[place]))
+            rows.measured.append(expression.estimate(again[0]) - own if again else np.full(len(own), np.nan, np.float32))
+            rows.found.append(bool(again))
+            rows.changed.append(float(1 - edit.attention.mean()))
+            rows.background.append(measures.masked_error(picture, crop, keeps))
+            rows.kept_share.append(float(keeps.mean()))
+            rows.identity.append(likeness(picture, again) if level == 1.0 else np.nan)
+            rows.sharpness.append(measures.sharpness(picture, region) / sharp if level == 1.0 else np.nan)
+
+
+def table(rows: Sweep) -> dict:
+    """The sweep in figures, ready for JSON: of each AU r, slope, RMSE and leakage; the answers; the means."""
+    au, commanded, good = rows.of("au"), rows.of("commanded"), rows.of("found")
+    measured, full = rows.of("measured"), rows.of("level") == 1.0
+    aus, answers = {}, []
+    for place, name in enumerate(ESTIMATED):
+        mine = good & (au == place)
+        x, y = commanded[mine], measured[mine]
+        if not len(x):
+            raise DataError(f"No edit of {name} leaves a face that the landmarker finds: this engine is not trained yet.")
+        follows = measures.follows(x, y[:, place])
+        leak = measures.leakage(x, np.delete(y, place, axis=1))
+        aus[name] = {"r": follows.r, "slope": follows.slope, "rmse": follows.rmse, "leak": leak}
+        answers.append([measures.slope(x, y[:, other]) for other in range(len(ESTIMATED))])
+    return {
+        "faces": len(rows.zero_psnr), "unread_faces": len(rows.unread), "edits": len(au), "aus": aus, "answers": answers,
+        "mean_r": _mean([row["r"] for row in aus.values()]), "mean_slope": _mean([row["slope"] for row in aus.values()]),
+        "mean_rmse": _mean([row["rmse"] for row in aus.values()]), "mean_leak": _mean([row["leak"] for row in aus.values()]),
+        "landmarks_found": float(good.mean()), "smile_landmarks_found": _mean(rows.smile_found),
+        "zero_edit_psnr_db": _mean(rows.zero_psnr), "zero_edit_psnr_worst_db": float(np.min(rows.zero_psnr)),
+        "zero_edit_ssim": _mean(rows.zero_ssim), "zero_edit_ssim_worst": float(np.min(rows.zero_ssim)),
+        "identity_cosine": _mean(rows.identity), "identity_cosine_p5": _percentile(rows.identity, 5),
+        "smile_identity_cosine": _mean(rows.smile_identity), "smile_identity_cosine_p5": _percentile(rows.smile_identity, 5),
+        "background_error_grey": _mean(rows.background), "background_error_worst_grey": _percentile(rows.background, 100),
+        "kept_share": _mean(rows.kept_share), "mean_changed": _mean(rows.changed), "mean_changed_at_full": float(rows.of("changed")[full].mean()),
+        "sharpness": _percentile(rows.sharpness, 50), "smile_sharpness": _percentile(rows.smile_sharpness, 50),
+    }  # fmt: skip
+
+
+def cases(rows: Sweep, count: int = 6) -> dict[str, list[dict]]:
+    """The best and the worst full edits by `measures.miss`, each of another AU and another face, the most telling first.
+
+    An edit after which no face is found has missed by infinity, written as null.
+    """
+    found = []
+    for face, au, level, commanded, measured in zip(rows.face, rows.au, rows.level, rows.commanded, rows.measured, strict=True):
+        if level == 1.0 and commanded > measures.STRONG:
+            missed = measures.miss(au, commanded, measured) if np.isfinite(measured).all() else np.inf
+            got = None if np.isinf(missed) else float(measured[au])
+            found.append({"face": face, "au": ESTIMATED[au], "commanded": commanded, "measured": got, "miss": missed})
+    found.sort(key=lambda case: case["miss"])
+    chosen = {"best": _apart(found, count), "worst": _apart(found[::-1], count)}
+    return {kind: [{**case, "miss": case["miss"] if np.isfinite(case["miss"]) else None} for case in some] for kind, some in chosen.items()}
+
+
+def _apart(ordered: list[dict], count: int) -> list[dict]:
+    chosen: list[dict] = []
+    for case in ordered:
+        if all(case["face"] != other["face"] and case["au"] != other["au"] for other in chosen):
+            chosen.append(case)
+    return chosen[:count]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    known = np.array(values, np.float64)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if len(known) else None
+
+
+def _percentile(values: Sequence[float], q: float) -> float | None:
+    known = np.array(values, np.float64)
+    known = known[np.isfinite(known)]
+    return float(np.percentile(known, q)) if len(known) else None
