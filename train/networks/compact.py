@@ -10,11 +10,13 @@ Two facts are built in, not learnt. A zero change is exactly the identity: flow 
 0 there. And the crop's edge is exactly the photo: both are multiplied by a window that is 0 at the border.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from engines.errors import DataError
 
 FLOW_UNIT_PX = 16.0  # the flow head's unit in pixels of a 256 px crop, so that its weights are of the others' size
 GATE_HALF = 0.08  # sum of |change| at which half of an edit is let through: far below any visible expression
@@ -32,9 +34,23 @@ class Shape:
     sixteenth: int = 192  # channels at 1/16
     blocks: tuple[int, int, int, int] = (2, 3, 2, 1)  # residual blocks: 1/8 down, 1/16, 1/8 up, 1/4 up
     head: int = 24  # channels at 1/2
+    flow: bool = True  # without it nothing is moved: only colour can change the photo
 
     def as_dict(self) -> dict:
-        return asdict(self)
+        return {"model": "compact", "conditioning": "relative", **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, written: dict) -> "Shape":
+        """Back from JSON. Checkpoints older than some key lack it. Raises DataError for another network, meaning or key."""
+        sizes = {**written, "blocks": tuple(written.get("blocks", cls.blocks))}
+        model, conditioning = sizes.pop("model", "compact"), sizes.pop("conditioning", "relative")
+        unknown = sizes.keys() - {field.name for field in fields(cls)}
+        if model != "compact" or conditioning != "relative" or unknown:
+            raise DataError(
+                f"These weights are of a {conditioning} {model} network{f' with {sorted(unknown)}' if unknown else ''}, "
+                "not of a relative compact one: train anew, or use the version that wrote them."
+            )
+        return cls(**sizes)
 
 
 class Block(nn.Module):
@@ -55,7 +71,7 @@ class Block(nn.Module):
 
 
 class CompactGenerator(nn.Module):
-    """forward(photo (B, 3, S, S) in 0..1, change (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S), flow (B, 2, S/2, S/2) px."""
+    """forward(photo (B, 3, S, S) in 0..1, change (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S), flow (B, 2, S/2, S/2) px or None."""
 
     def __init__(self, shape: Shape = Shape()):
         super().__init__()
@@ -73,7 +89,7 @@ class CompactGenerator(nn.Module):
         self.quarter_up = nn.ModuleList(Block(q, condition) for _ in range(shape.blocks[3]))
         self.to_half = nn.Conv2d(q, 4 * shape.head, 3, padding=1)
         self.mix_half = nn.Conv2d(shape.head, shape.head, 3, padding=1)
-        self.out = nn.Conv2d(shape.head, 4 * 4 + 2, 3, padding=1)  # colour and attention shuffled to full size, flow at half
+        self.out = nn.Conv2d(shape.head, 4 * 4 + 2 * shape.flow, 3, padding=1)  # colour and attention shuffled to full size, flow at half
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         with torch.no_grad():
@@ -81,7 +97,7 @@ class CompactGenerator(nn.Module):
         self.register_buffer("window", _window(shape.size_px), persistent=False)
         self.register_buffer("half_window", _window(shape.size_px // 2), persistent=False)
 
-    def forward(self, photo: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, photo: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         c = self.condition(change)
         x4 = self.stem(F.pixel_unshuffle(photo * 2 - 1, 4))  # (B, q, S/4, S/4)
         x8 = self.down_eighth(F.pixel_unshuffle(F.relu(x4), 2))
@@ -103,8 +119,11 @@ class CompactGenerator(nn.Module):
         gate = self.gate(change)
         colour = torch.sigmoid(fine[:, :3])
         changed = F.avg_pool2d(F.pad(1 - torch.sigmoid(fine[:, 3:]), (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        attention = 1 - gate * self.window * changed
+        if not self.shape.flow:
+            return colour, attention, None
         flow = heads[:, 16:] * (FLOW_UNIT_PX * self.shape.size_px / 256)
-        return colour, 1 - gate * self.window * changed, gate * self.half_window * flow
+        return colour, attention, gate * self.half_window * flow
 
     @staticmethod
     def gate(change: Tensor) -> Tensor:
@@ -132,6 +151,6 @@ def warp(photo: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(photo, torch.stack([x, y], dim=-1), mode="bilinear", padding_mode="border", align_corners=True)
 
 
-def compose(photo: Tensor, colour: Tensor, attention: Tensor, flow: Tensor) -> Tensor:
-    """GANimation eq. 1: A = 1 keeps the photo, here moved by the flow. All in 0..1, (B, 3, S, S)."""
-    return attention * warp(photo, flow) + (1 - attention) * colour
+def compose(photo: Tensor, colour: Tensor, attention: Tensor, flow: Tensor | None) -> Tensor:
+    """GANimation eq. 1: A = 1 keeps the photo, here moved by the flow where there is one. All in 0..1, (B, 3, S, S)."""
+    return attention * (photo if flow is None else warp(photo, flow)) + (1 - attention) * colour

@@ -1,0 +1,132 @@
+"""The networks: the paper's to the parameter, the compact one's promises, and shapes on disk."""
+
+import json
+import re
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
+
+from engines.errors import DataError  # noqa: E402
+from train.losses import gradient_penalty  # noqa: E402
+from train.networks.build import build  # noqa: E402
+from train.networks.compact import CompactGenerator, Shape, compose  # noqa: E402
+from train.networks.critic import COMPACT_CRITIC, Critic, CriticShape  # noqa: E402
+from train.networks.listing import cost, listing  # noqa: E402
+from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
+
+TINY = Shape(size_px=32, quarter=8, eighth=8, sixteenth=8, blocks=(1, 1, 1, 1), head=8)
+TINY_PAPER = PaperShape(size_px=32, width=4, blocks=1)
+TINY_CRITIC = CriticShape(size_px=32, width=4, widest=8, layers=3, unshuffle=2)
+
+
+def count(network) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_papers_networks_have_the_papers_parameters():
+    assert count(PaperGenerator()) == 8_471_296
+    assert count(Critic()) == 44_860_352
+
+
+def test_the_paper_generator_costs_what_was_measured_at_128_px():
+    it = cost(PaperGenerator(), (torch.zeros(1, 3, 128, 128), torch.zeros(1, 17)))
+    assert round(it.macs / 1e9, 2) == 10.63
+
+
+def test_the_counter_of_work_agrees_with_a_sum_by_hand():
+    # 3x3 conv, 2 -> 5 channels, on 4x4 pixels with padding: 9 x 2 x 5 x 16 multiply-accumulates, 95 numbers
+    it = cost(torch.nn.Conv2d(2, 5, 3, padding=1), (torch.zeros(1, 2, 4, 4),))
+    assert (it.macs, it.parameters) == (9 * 2 * 5 * 16, 95)
+
+
+def test_the_paper_generator_gives_two_masks_in_range_and_moves_nothing():
+    generator = PaperGenerator(TINY_PAPER)
+    photo, aus = torch.rand(2, 3, 32, 32), torch.rand(2, 17)
+    colour, attention, flow = generator(photo, aus)
+    assert colour.shape == photo.shape and attention.shape == (2, 1, 32, 32) and flow is None
+    assert 0 <= colour.min() and colour.max() <= 1 and 0 < attention.min() and attention.max() < 1
+    assert not torch.allclose(colour, generator(photo, 1 - aus)[0]), "the AUs reach the picture"
+    kept, painted = torch.ones_like(attention), torch.zeros_like(attention)
+    assert torch.equal(compose(photo, colour, kept, None), photo) and torch.equal(compose(photo, colour, painted, None), colour)
+
+
+def test_no_normalisation_leaks_from_one_picture_to_its_neighbours():
+    generator, critic = PaperGenerator(TINY_PAPER), Critic(TINY_CRITIC)
+    photo, aus = torch.rand(3, 3, 32, 32), torch.rand(3, 17)
+    for network, inputs in ((generator, (photo, aus)), (critic, (photo,))):
+        whole, alone = network(*inputs), network(*(value[1:2] for value in inputs))
+        assert torch.allclose(whole[0][1:2], alone[0], atol=1e-5) and torch.allclose(whole[1][1:2], alone[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [CriticShape(), COMPACT_CRITIC], ids=["paper", "compact"])
+def test_a_critic_judges_patches_and_reads_aus(shape):
+    patches, aus = Critic(shape)(torch.rand(2, 3, 128, 128) * 2 - 1)
+    assert patches.shape == (2, 1, 2, 2) and aus.shape == (2, 17)
+
+
+def test_a_critic_can_be_penalised_by_its_gradient():
+    critic, pictures = Critic(TINY_CRITIC), torch.rand(2, 2, 3, 32, 32)
+    gradient_penalty(lambda picture: critic(picture)[0], *pictures, torch.rand(2, 1, 1, 1)).backward()
+    assert all(conv.weight.grad.abs().sum() > 0 for conv in critic.convs) and critic.aus.weight.grad is None
+
+
+def test_spectral_norm_bounds_the_largest_stretch_of_each_conv():
+    critic = Critic(CriticShape(size_px=32, width=4, widest=8, layers=3, spectral=True))
+    with torch.no_grad():
+        for conv in critic.convs:
+            conv.parametrizations.weight.original.mul_(50)
+    for _ in range(30):  # each pass in training mode is one power iteration
+        critic(torch.rand(1, 3, 32, 32))
+    for conv in critic.convs:
+        assert torch.linalg.matrix_norm(conv.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
+
+
+def test_a_critic_too_deep_for_its_crops_is_refused():
+    with pytest.raises(DataError, match="64 px or more, not 32"):
+        Critic(CriticShape(size_px=32))
+
+
+@pytest.mark.parametrize("shape", [TINY, Shape(size_px=64, flow=False), TINY_PAPER, PaperShape(conditioning="relative")])
+def test_a_generator_comes_back_from_the_json_of_its_shape(shape):
+    generator = build(json.loads(json.dumps(shape.as_dict())))
+    assert generator.shape == shape
+    assert {"model", "conditioning"} <= shape.as_dict().keys()
+
+
+def test_shapes_written_before_there_were_two_models_are_compact():
+    old = {"aus": 17, "size_px": 32, "quarter": 8, "eighth": 8, "sixteenth": 8, "blocks": [1, 1, 1, 1], "head": 8}
+    assert Shape.from_dict(old) == TINY and isinstance(build(old), CompactGenerator)
+
+
+@pytest.mark.parametrize(
+    ("shape", "word"),
+    [
+        ({"model": "huge"}, "huge.*compact, paper"),
+        ({**TINY.as_dict(), "aus": 20}, "20 AUs"),
+        ({**TINY.as_dict(), "depth": 3}, "depth"),
+        ({**TINY.as_dict(), "conditioning": "absolute"}, "absolute compact"),
+        ({**TINY_PAPER.as_dict(), "depth": 3}, "depth"),
+        ({**TINY_PAPER.as_dict(), "conditioning": "odd"}, "odd"),
+    ],
+)
+def test_a_shape_that_means_another_network_is_refused_in_one_sentence(shape, word):
+    with pytest.raises(DataError, match=word):
+        build(shape)
+
+
+def test_a_compact_network_without_flow_paints_only_and_still_keeps_the_photo_at_no_change():
+    generator = CompactGenerator(Shape(size_px=32, quarter=8, eighth=8, sixteenth=8, blocks=(1, 1, 1, 1), head=8, flow=False))
+    photo = torch.rand(2, 3, 32, 32)
+    colour, attention, flow = generator(photo, torch.zeros(2, 17))
+    assert flow is None and torch.equal(compose(photo, colour, attention, None), photo)
+    colour, attention, flow = generator(photo, torch.ones(2, 17))
+    assert flow is None and attention.min() < 0.99
+    assert count(CompactGenerator(TINY)) - count(generator) == 2 * (8 * 9 + 1)
+
+
+def test_the_listing_names_every_network_with_its_figures():
+    table = listing()
+    assert re.search(r"paper generator \| 128 \| 8,471,296 \| 10\.63 \| 33\.9 \| 16\.9", table)
+    assert re.search(r"paper critic \| 128 \| 44,860,352", table)
+    assert "compact generator | 256" in table and "compact critic | 128" in table

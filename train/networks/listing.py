@@ -1,0 +1,73 @@
+"""A table of every network in the house: parameters, work and size. It counts; it measures no time.
+
+MAC: multiply-accumulates of convolutions and matrix products for one picture, as PyTorch's own counter sees them (its
+figure is FLOP, two for each); activations, normalisation and warps are not in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from train.networks.compact import CompactGenerator, Shape
+from train.networks.critic import COMPACT_CRITIC, Critic, CriticShape
+from train.networks.paper import PaperGenerator, PaperShape
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the table: the network and what one picture's forward pass takes."""
+
+    name: str
+    size_px: int
+    build: Callable[[], nn.Module]
+    inputs: Callable[[], tuple[Tensor, ...]]
+
+
+def _generator(name: str, build: Callable[[], nn.Module], size_px: int, aus: int = 17) -> Entry:
+    return Entry(name, size_px, build, lambda: (torch.zeros(1, 3, size_px, size_px), torch.zeros(1, aus)))
+
+
+def _critic(name: str, shape: CriticShape) -> Entry:
+    return Entry(name, shape.size_px, lambda: Critic(shape), lambda: (torch.zeros(1, 3, shape.size_px, shape.size_px),))
+
+
+def entries() -> list[Entry]:
+    """Every network that `python -m train` can train, at the sizes that matter."""
+    compact = {"quarter": 32, "eighth": 96, "sixteenth": 192}  # those of the engine that ships
+    return [
+        _generator("paper generator", lambda: PaperGenerator(PaperShape()), 128),
+        _critic("paper critic", CriticShape()),
+        _generator("compact generator", lambda: CompactGenerator(Shape(size_px=256, **compact)), 256),
+        _generator("compact generator", lambda: CompactGenerator(Shape(size_px=128, **compact)), 128),
+        _generator("compact generator without flow", lambda: CompactGenerator(Shape(size_px=128, flow=False, **compact)), 128),
+        _critic("compact critic", COMPACT_CRITIC),
+    ]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network weighs: trained numbers, and multiply-accumulates for one picture."""
+
+    parameters: int
+    macs: int
+
+
+def cost(network: nn.Module, inputs: tuple[Tensor, ...]) -> Cost:
+    """Counts parameters, and the MACs of network(*inputs) on a batch of one."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network.eval()(*inputs)
+    return Cost(sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2)
+
+
+def listing() -> str:
+    """The table, as Markdown."""
+    lines = ["| network | px | parameters | GMAC | MB fp32 | MB fp16 |", "|---|--:|--:|--:|--:|--:|"]
+    for entry in entries():
+        it = cost(entry.build(), entry.inputs())
+        sizes = f"{it.parameters * 4 / 1e6:.1f} | {it.parameters * 2 / 1e6:.1f}"
+        lines.append(f"| {entry.name} | {entry.size_px} | {it.parameters:,} | {it.macs / 1e9:.2f} | {sizes} |")
+    return "\n".join(lines)
