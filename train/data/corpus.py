@@ -1,51 +1,119 @@
-"""A prepared corpus on disk: crops mapped from disk, meshes and AUs in memory, people split into training and held out."""
+"""Prepared faces, opened for training and evaluation: pictures by number from shards on disk, measures as columns.
 
+Everything is read when it is asked for, out of files that are mapped, so that a corpus of any size takes the same memory.
+Knows which people training must not see. How the files look: shards.py; who writes them: prepare.py.
+"""
+
+import io
 import json
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from engines import crop as crops
 from engines import expression
 from engines.errors import DataError
-from engines.mesh import align
+from train.data.shards import FACE, ShardReader, records_of, sha256_of
 
+FORMAT = "webdataset-1"
 HELD_OUT_SHARE = 0.04
 HELD_OUT_SOURCES = ("portraits",)  # the sharpest photos of real people: kept for evaluation whole
 HELD_OUT_CLIPS = ("d9", "talk_a", "smile_onset")
+SPLIT = {
+    "by": "person",
+    "held_out_share": HELD_OUT_SHARE,
+    "held_out_sources": list(HELD_OUT_SOURCES),
+    "held_out_clips": list(HELD_OUT_CLIPS),
+}
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Faces of one or several prepared folders, in a fixed order."""
+    """Faces of one or several prepared folders, in a fixed order. Columns have length N and must not be written to."""
 
-    pictures: list[np.ndarray]  # one (n, S, S, 3) uint8 BGR map a folder
+    indices: list[np.ndarray]  # one (n,) map of FACE records a folder
+    readers: list[ShardReader]
     starts: np.ndarray  # (folders + 1,) first face of each folder
-    meshes: np.ndarray  # (N, 478, 3) float32, crop pixels
+    sources: list[list[str]]  # of each folder
     aus: np.ndarray  # (N, 17) float32 unclipped measures
-    angles_deg: np.ndarray  # (N, 3) pitch, yaw, roll
-    person: np.ndarray  # (N,) int
-    name: np.ndarray  # (N,) str, of the file
-    source: np.ndarray  # (N,) str
+    angles_deg: np.ndarray  # (N, 3) float32: pitch, yaw, roll in the crop
+    opening: np.ndarray  # (N, 2) float32: inner lip gap and inner mouth width, outer eye distances
+    person: np.ndarray  # (N,) int64, the same number for one person in every corpus; a hash, so not 0, 1, 2 ...
     is_clip: np.ndarray  # (N,) bool
     held_out: np.ndarray  # (N,) bool: people that training must not see
     size_px: int
     manifests: list[dict]
 
     def __len__(self) -> int:
-        return len(self.aus)
+        return int(self.starts[-1])
 
     def picture(self, i: int) -> np.ndarray:
-        """(S, S, 3) uint8 BGR, a copy."""
-        folder = int(np.searchsorted(self.starts, i, side="right")) - 1
-        return self.pictures[folder][i - self.starts[folder]].copy()
+        """(S, S, 3) uint8 BGR. Raises DataError when the shard is damaged."""
+        data = self._member(i, "jpg")
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if picture is None or picture.shape != (self.size_px, self.size_px, 3):
+            raise DataError(f"Face {i} of {self._place(i)[0].folder} is damaged: copy the shards back whole, or prepare the corpus again.")
+        return picture
 
-    @property
-    def own(self) -> np.ndarray:
-        """(N, 17) intensities 0..1."""
-        return np.clip(self.aus, 0, 1)
+    def mesh(self, i: int) -> np.ndarray:
+        """(478, 3) float32, crop pixels. Raises DataError when the shard is damaged."""
+        try:
+            return np.load(io.BytesIO(self._member(i, "mesh")), allow_pickle=False)
+        except ValueError as error:
+            raise DataError(
+                f"The mesh of face {i} of {self._place(i)[0].folder} is damaged: copy the shards back whole, or prepare the corpus again."
+            ) from error
+
+    def meshes(self, indices: np.ndarray) -> np.ndarray:
+        """(n, 478, 3) float32 of some faces, in memory."""
+        found = np.empty((len(indices), 478, 3), np.float32)
+        for place, i in enumerate(indices):
+            found[place] = self.mesh(int(i))
+        return found
+
+    def label(self, i: int) -> dict:
+        """What stands beside the picture: name of its file, person, source and measures."""
+        return json.loads(self._member(i, "json"))
+
+    def own(self, i) -> np.ndarray:
+        """Intensities 0..1 of one face (17,) or of several (n, 17)."""
+        return np.clip(self.aus[i], 0, 1)
+
+    def is_from(self, *sources: str) -> np.ndarray:
+        """(N,) bool: which faces come from these sources."""
+        return np.concatenate(
+            [
+                np.isin(index["source"], [names.index(name) for name in sources if name in names])
+                for index, names in zip(self.indices, self.sources, strict=True)
+            ]
+        )
+
+    @cached_property
+    def source(self) -> np.ndarray:
+        """(N,) str. Takes memory for every face: `is_from` does not."""
+        return np.concatenate([np.array(names)[index["source"]] for index, names in zip(self.indices, self.sources, strict=True)])
+
+    @cached_property
+    def shard(self) -> np.ndarray:
+        """(N,) int32: which shard a face lies in, counted through all folders."""
+        if len(self.indices) == 1:
+            return self.indices[0]["shard"]
+        before = np.cumsum([0] + [len(manifest["shards"]) for manifest in self.manifests])
+        return np.concatenate([index["shard"] + np.int32(first) for index, first in zip(self.indices, before, strict=False)])
+
+    def _place(self, i: int) -> tuple[ShardReader, np.ndarray]:
+        if not 0 <= i < len(self):
+            raise IndexError(f"face {i} of {len(self)}")
+        folder = int(np.searchsorted(self.starts, i, side="right")) - 1
+        return self.readers[folder], self.indices[folder][i - self.starts[folder]]
+
+    def _member(self, i: int, field: str) -> bytes:
+        reader, record = self._place(i)
+        return reader.read(int(record["shard"]), int(record[f"{field}_at"]), int(record[f"{field}_bytes"]))
 
 
 def is_held_out(person: str) -> bool:
@@ -56,41 +124,95 @@ def is_held_out(person: str) -> bool:
     return source != "drivers" and zlib.crc32(person.encode()) % 1000 < HELD_OUT_SHARE * 1000
 
 
-def load_corpus(folders: list[Path]) -> Corpus:
-    """Opens prepared folders. Raises DataError when one is missing, incomplete or of another estimator or crop."""
-    pictures, meshes, aus, items, manifests = [], [], [], [], []
-    for folder in folders:
-        if not (folder / "manifest.json").is_file():
-            raise DataError(f"{folder} is not a prepared corpus: run `python -m train prepare --out {folder} YOUR_FACES` first.")
-        manifest = json.loads((folder / "manifest.json").read_text())
-        if (manifest["estimator"], manifest["crop_rule"]) != (expression.VERSION, crops.RULE):
-            raise DataError(
-                f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is {expression.VERSION} on {crops.RULE}: prepare it again."
-            )
-        size, count = manifest["size_px"], manifest["faces"]
-        if (folder / "crops.u8").stat().st_size != count * size * size * 3:
-            raise DataError(f"{folder}/crops.u8 does not hold the {count} crops that the manifest counts: prepare it again.")
-        pictures.append(np.memmap(folder / "crops.u8", np.uint8, "r").reshape(count, size, size, 3))
-        meshes.append(np.load(folder / "meshes.npy", allow_pickle=False))
-        aus.append(np.load(folder / "aus.npy", allow_pickle=False))
-        items += [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
-        manifests.append(manifest)
+def load_corpus(folders: list[Path], verify: bool = False) -> Corpus:
+    """Opens prepared folders; `verify` reads every byte first and compares hashes.
+
+    Raises DataError when a folder is missing, unfinished, damaged, or of another estimator, crop, split or format.
+    """
+    folders = [Path(folder) for folder in folders]
+    manifests = [_checked_hashes(folder) if verify else read_manifest(folder) for folder in folders]
     if len({manifest["size_px"] for manifest in manifests}) != 1:
         raise DataError("The corpora have crops of different sizes: prepare them with one --size.")
-    mesh = np.concatenate(meshes)
-    people = [item["person"] for item in items]
-    _, person = np.unique(people, return_inverse=True)
+    indices = [_index(folder, manifest) for folder, manifest in zip(folders, manifests, strict=True)]
+    columns = ("aus", "angles_deg", "opening", "person", "is_clip", "held_out")
     return Corpus(
-        pictures=pictures,
-        starts=np.cumsum([0] + [len(p) for p in pictures]),
-        meshes=mesh,
-        aus=np.concatenate(aus),
-        angles_deg=align(mesh)[1].angles_deg.astype(np.float32),
-        person=person,
-        name=np.array([item["name"] for item in items]),
-        source=np.array([item["source"] for item in items]),
-        is_clip=np.array([item["clip"] for item in items]),
-        held_out=np.array([is_held_out(p) for p in people]),
+        indices=indices,
+        readers=[ShardReader(folder) for folder in folders],
+        starts=np.cumsum([0] + [len(index) for index in indices]),
+        sources=[list(manifest["sources"]) for manifest in manifests],
         size_px=manifests[0]["size_px"],
         manifests=manifests,
+        **{name: indices[0][name] if len(indices) == 1 else np.concatenate([index[name] for index in indices]) for name in columns},
     )
+
+
+def verify(folder: Path) -> int:
+    """Reads every byte of a corpus; returns its number of faces. Raises DataError that names the first file that is not as it was."""
+    return _checked_hashes(folder)["faces"]
+
+
+def _checked_hashes(folder: Path) -> dict:
+    manifest = read_manifest(folder)
+    for shard in manifest["shards"]:
+        if sha256_of(folder / shard["name"]) != shard["sha256"]:
+            raise DataError(
+                f"{folder / shard['name']} is not what was prepared (another SHA-256): copy it back, or prepare the corpus again."
+            )
+    _index(folder, manifest)
+    if sha256_of(folder / "index.bin") != manifest["index_sha256"]:
+        raise DataError(f"{folder / 'index.bin'} is not what was prepared (another SHA-256): delete it, it will be made from the shards.")
+    return manifest
+
+
+def read_manifest(folder: Path, finished: bool = True) -> dict:
+    """manifest.json of a corpus whose shards are all there and of the right length. Raises DataError."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise DataError(f"{folder} is not a prepared corpus: run `python -m train prepare --out {folder} YOUR_FACES` first.")
+    try:
+        manifest = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}): copy it back, or prepare the corpus again.") from error
+    if manifest.get("format") != FORMAT:
+        raise DataError(
+            f"{folder} is a corpus of another format ({manifest.get('format', 'crops.u8')}, this is {FORMAT}): prepare it again."
+        )
+    if (manifest["estimator"], manifest["crop_rule"]) != (expression.VERSION, crops.RULE):
+        raise DataError(
+            f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is {expression.VERSION} on {crops.RULE}: prepare it again."
+        )
+    if manifest["split"] != SPLIT:
+        raise DataError(f"{folder} holds out other people than this version does: prepare it again.")
+    if finished and not manifest["finished"]:
+        raise DataError(f"{folder} is unfinished, {manifest['faces']} faces so far: run the same prepare again, it goes on from there.")
+    for shard in manifest["shards"]:
+        file = folder / shard["name"]
+        size = file.stat().st_size if file.is_file() else None
+        if size != shard["bytes"]:
+            wrong = "is missing" if size is None else f"has {size} bytes instead of {shard['bytes']}"
+            raise DataError(f"{file} {wrong}: copy it back, or prepare the corpus again.")
+    return manifest
+
+
+def _index(folder: Path, manifest: dict) -> np.ndarray:
+    """(n,) FACE records, mapped; made from the shards when they are lost."""
+    path = folder / "index.bin"
+    if not path.is_file() or path.stat().st_size != manifest["faces"] * FACE.itemsize:
+        rebuild_index(folder, manifest)
+    return np.memmap(path, FACE, "r").view(np.ndarray)
+
+
+def rebuild_index(folder: Path, manifest: dict) -> None:
+    """Writes index.bin anew from the shards. Raises DataError when the folder cannot be written or the shards hold other faces."""
+    path, part, sources = folder / "index.bin", folder / "index.bin.part", list(manifest["sources"])
+    try:
+        with open(part, "wb") as file:
+            for number, shard in enumerate(manifest["shards"]):
+                for record in records_of(folder / shard["name"], number, sources, is_held_out):
+                    file.write(record.tobytes())
+    except OSError as error:
+        raise DataError(f"{path} is lost and cannot be made again ({error.strerror}): make {folder} writable, or copy it back.") from error
+    if part.stat().st_size != manifest["faces"] * FACE.itemsize:
+        part.unlink()
+        raise DataError(f"The shards of {folder} do not hold the {manifest['faces']} faces that the manifest counts: prepare it again.")
+    part.replace(path)

@@ -104,16 +104,18 @@ def refit(folders: list[Path]) -> str:
     from train.data.shapes import BlendshapeNet
 
     corpus = load_corpus(folders)
-    shapes = BlendshapeNet()(corpus.meshes)
+    meshes = corpus.meshes(np.arange(len(corpus)))  # 5.7 KB a face: the fit wants them all at once
+    shapes = BlendshapeNet()(meshes)
     photo = ~corpus.is_clip
-    scales = fit_scales(corpus.meshes[photo], shapes[photo], corpus.meshes[~photo], shapes[~photo], corpus.person[~photo])
+    scales = fit_scales(meshes[photo], shapes[photo], meshes[~photo], shapes[~photo], corpus.person[~photo])
     write_scales(scales, Path(expression.__file__).with_name("expression.json"))
     expression.mesh_scales.cache_clear()
-    several = np.isin(corpus.person, np.flatnonzero(np.bincount(corpus.person) > 1))
+    _, person, photos = np.unique(corpus.person, return_inverse=True, return_counts=True)
+    several = photos[person] > 1
     calm = [expression.ESTIMATED.index(au) for au in ("AU01", "AU02", "AU12", "AU26", "AU45")]
-    resting = np.flatnonzero(photo & (expression.measure_meshes(corpus.meshes, shapes)[:, calm].max(axis=1) < 0.3))
-    ground = corpus.meshes[resting[:: max(1, len(resting) // 80)]]
-    basis, answer = fit_basis(corpus.meshes[several], shapes[several], corpus.person[several], corpus.is_clip[several], ground)
+    resting = np.flatnonzero(photo & (expression.measure_meshes(meshes, shapes)[:, calm].max(axis=1) < 0.3))
+    ground = meshes[resting[:: max(1, len(resting) // 80)]]
+    basis, answer = fit_basis(meshes[several], shapes[several], person[several], corpus.is_clip[several], ground)
     np.save(BASIS, basis)
     head = "told     " + " ".join(f"{au[2:]:>4}" for au in expression.ESTIMATED)
     rows = [f"{au:<9}" + " ".join(f"{100 * value:4.0f}" for value in row) for au, row in zip(expression.ESTIMATED, answer, strict=True)]

@@ -7,8 +7,9 @@ the most alike, fitted rim to rim and matched in brightness.
 import cv2
 import numpy as np
 
-from engines.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, align
+from engines.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP
 from train.data.corpus import Corpus
+from train.data.labels import opening
 from train.data.warp import _rasterise, draw, polygon_mask
 
 MIN_GAP = 0.10  # outer eye distances between a donor's lips: less shows only teeth
@@ -23,22 +24,14 @@ _STRIPS = np.array(
 )
 
 
-def opening(mesh_px: np.ndarray) -> np.ndarray:
-    """(..., 478, 3) -> (..., 2): inner lip gap (mean of three columns) and inner mouth width, outer eye distances."""
-    scale = align(mesh_px)[1].scale
-    gap = np.linalg.norm(mesh_px[..., [13, 82, 312], :2] - mesh_px[..., [14, 87, 317], :2], axis=-1).mean(axis=-1)
-    width = np.linalg.norm(mesh_px[..., 78, :2] - mesh_px[..., 308, :2], axis=-1)
-    return np.stack([gap / scale, width / scale], axis=-1)
-
-
 class MouthBank:
     """Real open mouths of a corpus' training people."""
 
     def __init__(self, corpus: Corpus, seed: int = 0):
-        shapes = opening(corpus.meshes)
+        shapes = corpus.opening
         usable = (shapes[:, 0] > MIN_GAP) & (np.abs(corpus.angles_deg[:, 1]) < MAX_YAW_DEG) & ~corpus.held_out
         found = np.flatnonzero(usable)
-        sharp = np.isin(corpus.source, ["nobody_adults", "drivers"])  # 512 px originals show teeth, 180 px ones smears
+        sharp = corpus.is_from("nobody_adults", "drivers")  # 512 px originals show teeth, 180 px ones smears
         order = np.random.default_rng(seed).permutation(found)
         order = order[np.argsort(~sharp[order], kind="stable")]
         wide = order[shapes[order, 0] > 0.28][: BANK // 2]  # wide mouths are rare everywhere: take them from anywhere
@@ -58,8 +51,8 @@ class MouthBank:
     def paint(self, target: np.ndarray, target_mesh: np.ndarray, donor: int) -> tuple[np.ndarray, np.ndarray]:
         """The (S, S, 3) target with the donor's mouth between its lips, and the (S, S) float32 mask of what was painted."""
         size = target.shape[0]
-        face = self.faces[donor]
-        picture, mesh = self._corpus.picture(face), self._corpus.meshes[face]
+        face = int(self.faces[donor])
+        picture, mesh = self._corpus.picture(face), self._corpus.mesh(face)
         rims = [
             np.concatenate([m[list(LIPS_INNER_TOP), :2], m[list(LIPS_INNER_BOTTOM), :2]]).astype(np.float32) for m in (target_mesh, mesh)
         ]

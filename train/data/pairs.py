@@ -22,10 +22,10 @@ from engines.mesh import (
     RIGHT_LID_BOTTOM,
     RIGHT_LID_TOP,
     align,
-    mirror_index,
 )
 from train.data.corpus import Corpus
 from train.data.deform import moved
+from train.data.jitter import jittered, mirrored
 from train.data.mouths import RIM, MouthBank, opening
 from train.data.warp import draw, flow_between, polygon_mask
 
@@ -43,7 +43,6 @@ EVERY_GROUP = (
 # How often a single AU is drawn: those that speech and looking around use most, and the blink, whose flow is small and hard to find.
 OFTEN = {"AU45": 3.0, "AU01": 4.0, "AU02": 4.0, "AU04": 1.5, "AU12": 1.5, "AU15": 2.0, "AU23": 2.0, "AU25": 1.5, "AU26": 1.5}
 BLINK_SHARE = {"warp": 0.2, "reversed": 0.04}  # of pairs that blink besides: people blink in any expression; opening shut eyes is a guess
-JITTER_DEG, JITTER_SCALE, JITTER_PX = 7.0, 0.05, 5.0
 CLIP_POSE_DEG = 5.0  # frames of a clip that are paired look the same way within this
 SHUT_LIPS = 0.014  # outer eye distances by which shut lips overlap their detected inner rim, so that no teeth are left between
 RIGHT_BROW = [70, 63, 105, 66, 107, 55, 65, 52, 53, 46]
@@ -72,8 +71,8 @@ class Pairs(Dataset):
         self.corpus, self.seed, self.length = corpus, seed, length
         self.bank = MouthBank(corpus)
         faces = np.flatnonzero(corpus.held_out == held_out)
-        self._by_source = {name: faces[corpus.source[faces] == name] for name in SOURCE_SHARES}
-        self._other = faces[~np.isin(corpus.source[faces], list(SOURCE_SHARES))]
+        self._by_source = {name: faces[corpus.is_from(name)[faces]] for name in SOURCE_SHARES}
+        self._other = faces[~corpus.is_from(*SOURCE_SHARES)[faces]]
         self._strong = [faces[corpus.aus[faces, i] >= np.quantile(corpus.aus[faces, i], 0.94)] for i in range(len(ESTIMATED))]
         self._clips = faces[corpus.is_clip[faces]]
         self._all = faces
@@ -125,16 +124,16 @@ class Pairs(Dataset):
         same = self._clips[corpus.person[self._clips] == corpus.person[first]]
         close = same[np.abs(corpus.angles_deg[same] - corpus.angles_deg[first])[:, :2].max(axis=1) < CLIP_POSE_DEG]
         some = rng.choice(close, size=min(6, len(close)), replace=False)
-        second = int(some[np.argmax(np.abs(corpus.own[some] - corpus.own[first]).sum(axis=1))])
-        pictures, meshes = [corpus.picture(first), corpus.picture(second)], [corpus.meshes[first], corpus.meshes[second]]
+        second = int(some[np.argmax(np.abs(corpus.own(some) - corpus.own(first)).sum(axis=1))])
+        pictures, meshes = [corpus.picture(first), corpus.picture(second)], [corpus.mesh(first), corpus.mesh(second)]
         if rng.random() < 0.5:
-            pictures, meshes = [p[:, ::-1] for p in pictures], [_mirrored(m, corpus.size_px) for m in meshes]
+            pictures, meshes = [p[:, ::-1] for p in pictures], [mirrored(m, corpus.size_px) for m in meshes]
         size = corpus.size_px
         flow = flow_between(meshes[1], meshes[0], size)
         pair = _finished(
             pictures[0],
             pictures[1],
-            corpus.own[second] - corpus.own[first],
+            corpus.own(second) - corpus.own(first),
             flow,
             (meshes[0], meshes[1]),
             hidden_mouth(meshes[0], meshes[1], size),
@@ -162,17 +161,8 @@ class Pairs(Dataset):
         return int(rng.choice(self._other if len(self._other) else self._all))
 
     def _jittered(self, face: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        corpus, size = self.corpus, self.corpus.size_px
-        picture, mesh = corpus.picture(face), corpus.meshes[face]
-        if rng.random() < 0.5:
-            picture, mesh = picture[:, ::-1], _mirrored(mesh, size)
-        centre = (size - 1) / 2
-        scale = 1 + rng.uniform(-JITTER_SCALE, JITTER_SCALE)
-        matrix = cv2.getRotationMatrix2D((centre, centre), rng.uniform(-JITTER_DEG, JITTER_DEG), scale)
-        matrix[:, 2] += rng.uniform(-JITTER_PX, JITTER_PX, 2)
-        picture = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        mesh = np.column_stack([mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2], mesh[:, 2] * scale]).astype(np.float32)
-        return _relit(picture, rng), mesh, corpus.own[face]
+        picture, mesh = jittered(self.corpus.picture(face), self.corpus.mesh(face), rng)
+        return _relit(picture, rng), mesh, self.corpus.own(face)
 
     def _draw_change(self, rng: np.random.Generator, own: np.ndarray, towards_rest: bool) -> np.ndarray:
         wanted = own.copy()
@@ -184,7 +174,7 @@ class Pairs(Dataset):
         elif choice < 0.4:
             self._set_some(rng, wanted)
         elif choice < 0.8:
-            other = self.corpus.own[self._draw_face(rng)]
+            other = self.corpus.own(self._draw_face(rng))
             for group in EVERY_GROUP:
                 if rng.random() < 0.75:
                     places = [INDEX[au] for au in group]
@@ -267,12 +257,6 @@ def _around(before: np.ndarray, after: np.ndarray, points: list[int], factor: fl
 def _grown(points: np.ndarray, factor: float) -> np.ndarray:
     centre = points.mean(axis=0)
     return centre + (points - centre) * np.array([1 + (factor - 1) / 3, factor])
-
-
-def _mirrored(mesh: np.ndarray, size_px: int) -> np.ndarray:
-    flipped = mesh[mirror_index()] * np.array([-1, 1, 1], np.float32)
-    flipped[:, 0] += size_px - 1
-    return flipped
 
 
 def _relit(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,156 +1,209 @@
-"""Folders, tars and clips of faces -> aligned crops with AU labels, by the estimator that also reads the live driver.
+"""Folders, tars, clips and faces of nobody -> a corpus: aligned crops with AU labels in shards, labelled in parallel.
 
-A corpus is a folder: crops.u8 (N, S, S, 3 bytes, BGR, one after the other), meshes.npy (N, 478, 3) in crop pixels, aus.npy
-(N, 17) unclipped measures, items.jsonl (name, person, source of each) and manifest.json (options, estimator version, counts
-and why pictures were rejected). Crops stay on disk and are mapped, so memory does not grow with the corpus.
+A run that is cut off (killed, a full disk) keeps its finished shards, and the same command goes on after them: the
+manifest, written after every shard, says how far the list of jobs was worked off. Memory does not grow with the corpus.
 """
 
+import errno
+import hashlib
 import json
-import re
-import tarfile
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from engines import crop as crops
 from engines import expression
 from engines.errors import DataError
-from engines.face import FaceReader
-from engines.mesh import align
+from train.data import labels
+from train.data.corpus import FORMAT, SPLIT, is_held_out, read_manifest
+from train.data.histogram import write_histograms
+from train.data.inputs import CLIP_STRIDE, Job, find_jobs
+from train.data.shards import FACE, FACES_PER_SHARD, ShardWriter, sha256_of, write_whole
 
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-CLIPS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
-MAX_YAW_DEG = 40.0  # beyond, half of the mesh is a guess
-MIN_EYE_DISTANCE_PX = 28.0  # outer eye corners; smaller faces are mush at any crop size
-CLIP_STRIDE = 2  # neighbouring frames at 30 fps are the same picture
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture (its bytes) or one clip (its path)."""
-
-    name: str
-    person: str
-    source: str
-    data: bytes | None = None
-    clip: str | None = None
+CHUNK = 8  # pictures sent to a process at a time: ~0.1 s of work
+NAMED = 5  # rejected files that are named for each reason
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-def person_of(stem: str, source: str) -> str:
-    """Name_0001 is a photo of Name (as in LFW); anything else is a person of its own."""
-    match = re.fullmatch(r"(.+)_\d{4}", stem)
-    return f"{source}/{match.group(1) if match else stem}"
+def prepare(
+    inputs: list[Path | str],
+    out: Path,
+    size_px: int = 256,
+    workers: int = 2,
+    shard_size: int = FACES_PER_SHARD,
+    limit: int | None = None,
+) -> dict:
+    """Writes a corpus to the folder `out`, or goes on with one; returns its manifest. `limit`: jobs looked at of each input.
 
-
-def find_jobs(inputs: list[Path]) -> Iterator[Job]:
-    """Every picture and clip in folders, tars and files, in a fixed order. Raises DataError when an input is missing."""
-    for path in inputs:
-        if not path.exists():
-            raise DataError(f"There is no {path}: name folders, .tar files or clips of faces.")
-        source = path.stem
-        if path.suffix == ".tar":
-            with tarfile.open(path) as tar:
-                for member in tar:
-                    stem = Path(member.name).stem
-                    if member.isfile() and Path(member.name).suffix.lower() in PICTURES:
-                        yield Job(member.name, person_of(stem, source), source, tar.extractfile(member).read())
-            continue
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.suffix.lower() in PICTURES:
-                yield Job(file.name, person_of(file.stem, source), source, file.read_bytes())
-            elif file.suffix.lower() in CLIPS:
-                yield Job(file.name, f"{source}/{file.stem}", source, clip=str(file))
-
-
-_reader: FaceReader | None = None
-_size_px = 256
-
-
-def _start_worker(size_px: int) -> None:
-    global _reader, _size_px  # one landmarker a process: it is not picklable and takes 0.3 s to start
-    cv2.setNumThreads(1)
-    _reader, _size_px = FaceReader(max_faces=2), size_px
-
-
-def _label(job: Job) -> tuple[Job, list[tuple[np.ndarray, np.ndarray, np.ndarray]], Counter]:
-    """A job -> [(crop, mesh, AUs)] and the reasons for what was rejected."""
-    if job.clip:
-        return job, *_label_clip(job.clip)
-    picture = cv2.imdecode(np.frombuffer(job.data, np.uint8), cv2.IMREAD_COLOR) if job.data else None
-    if picture is None:
-        return job, [], Counter({"not a readable picture": 1})
-    faces = _reader.read(picture)
-    labelled, reason = _label_face(picture, faces[0] if faces else None)
-    return job, [labelled] if labelled else [], Counter({reason: 1} if reason else {})
-
-
-def _label_clip(path: str) -> tuple[list, Counter]:
-    capture, found, reasons, number = cv2.VideoCapture(path), [], Counter(), 0
-    fps = capture.get(cv2.CAP_PROP_FPS) or 30.0
-    with FaceReader(video=True) as reader:
-        while True:
-            ok, frame = capture.read()
-            if not ok:
-                break
-            face = reader.follow(frame, number / fps)
-            if number % CLIP_STRIDE == 0:
-                labelled, reason = _label_face(frame, face)
-                found += [labelled] if labelled else []
-                reasons += Counter({reason: 1} if reason else {})
-            number += 1
-    return found, reasons if number else Counter({"not a readable clip": 1})
-
-
-def _label_face(picture: np.ndarray, face) -> tuple[tuple | None, str | None]:
-    if face is None:
-        return None, "no face"
-    _, pose = align(face.mesh_px)
-    if abs(pose.angles_deg[1]) > MAX_YAW_DEG:
-        return None, f"turned by more than {MAX_YAW_DEG:.0f} degrees"
-    if pose.scale < MIN_EYE_DISTANCE_PX:
-        return None, f"eye corners less than {MIN_EYE_DISTANCE_PX:.0f} px apart"
-    crop = crops.find_crop(face, _size_px)
-    mesh = crop.mesh_to_crop(face.mesh_px)
-    return (crops.cut(picture, crop), mesh, expression.measure(face)), None
-
-
-def prepare(inputs: list[Path], out: Path, size_px: int = 256, workers: int = 2) -> dict:
-    """Writes a corpus to the folder `out`; returns its manifest. Raises DataError when nothing usable is found."""
-    out.mkdir(parents=True, exist_ok=True)
-    meshes, labels, items, rejects = [], [], [], Counter()
-    sources: Counter = Counter()
-    context = get_context("spawn")  # MediaPipe's threads do not survive a fork
-    with (
-        context.Pool(workers, _start_worker, (size_px,)) as pool,
-        open(out / "crops.u8.part", "wb") as crop_file,
-        tqdm(desc="crops", unit="face") as bar,
-    ):
-        for job, found, reasons in pool.imap(_label, find_jobs(inputs), chunksize=8):
-            rejects += reasons
-            for picture, mesh, aus in found:
-                crop_file.write(picture.tobytes())
-                meshes.append(mesh)
-                labels.append(aus)
-                items.append({"name": job.name, "person": job.person, "source": job.source, "clip": bool(job.clip)})
-            sources[job.source] += len(found)
-            bar.update(len(found))
-    if not items:
-        raise DataError(
-            f"No usable face in {', '.join(map(str, inputs))} ({dict(rejects) or 'no pictures at all'}): give folders, tars or clips that show faces."
-        )
-    np.save(out / "meshes.npy", np.array(meshes, np.float32))
-    np.save(out / "aus.npy", np.array(labels, np.float32))
-    (out / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
-    (out / "crops.u8.part").rename(out / "crops.u8")
-    manifest = {
-        "faces": len(items), "people": len({item["person"] for item in items}), "sources": dict(sources), "rejected": dict(rejects),
-        "size_px": size_px, "crop_rule": crops.RULE, "estimator": expression.VERSION, "aus": list(expression.ESTIMATED),
+    Raises DataError when nothing usable is found, `out` holds something else, the disk is full or a process dies.
+    """
+    total, listed = _count(inputs, limit)
+    options = {
+        "size_px": size_px, "shard_size": shard_size, "limit": limit, "clip_stride": CLIP_STRIDE, "jpeg_quality": labels.JPEG_QUALITY,
+        "max_yaw_deg": labels.MAX_YAW_DEG, "min_eye_distance_px": labels.MIN_EYE_DISTANCE_PX, "jobs_sha256": listed,
     }  # fmt: skip
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    manifest = _begin(out, options)
+    if manifest["finished"]:
+        return manifest
+    run = _Run(out, manifest)
+    try:
+        _label_all(run, inputs, limit, total, workers)
+        run.finish_shard()
+        return _finish(out, manifest, inputs)
+    except OSError as error:
+        run.abandon()
+        if error.errno in FULL:
+            kept = f"{manifest['faces']} faces in {len(manifest['shards'])} shards are kept"
+            raise DataError(
+                f"The disk of {out} is full; {kept}: free some space and run the same prepare again, it goes on after them."
+            ) from error
+        raise
+    except BrokenProcessPool as error:
+        run.abandon()
+        raise DataError("A labelling process died, for want of memory perhaps: run the same prepare again with fewer --workers.") from error
+    except BaseException:  # Ctrl-C too: the unfinished shard is of no use
+        run.abandon()
+        raise
+
+
+def _count(inputs: list[Path | str], limit: int | None) -> tuple[int, str]:
+    """How many pictures and frames will be looked at, and a hash of what they are."""
+    total, listed = 0, hashlib.sha256()
+    for job in find_jobs(inputs, limit):
+        total += job.pictures
+        listed.update(f"{job.source}\0{job.name}\0{job.size}\0{job.at}\0{job.frames}\0{job.seed}\n".encode(errors="replace"))
+    return total, listed.hexdigest()
+
+
+def _begin(out: Path, options: dict) -> dict:
+    """The manifest to start with, or to go on with."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "manifest.json").exists():
+        return {
+            "format": FORMAT, "finished": False, "estimator": expression.VERSION, "crop_rule": crops.RULE, "split": SPLIT,
+            "size_px": options["size_px"], "aus": list(expression.ESTIMATED), "options": options, "faces": 0, "people": 0, "held_out": 0,
+            "sources": {}, "rejected": {}, "rejected_first": {}, "histogram": "aus.png", "shards": [],
+            "progress": {"jobs": 0, "faces_of_next": 0, "pictures": 0},
+        }  # fmt: skip
+    manifest = read_manifest(out, finished=False)
+    if manifest["options"] != options:
+        raise DataError(f"{out} already holds a corpus of other faces or options: give another --out, or delete it.")
     return manifest
+
+
+class _Run:
+    """What has been written, and the shard that is being written."""
+
+    def __init__(self, out: Path, manifest: dict):
+        self.out, self.manifest, self.writer = out, manifest, None
+        self.progress = dict(manifest["progress"])
+        self.sources, self.rejected = Counter(manifest["sources"]), Counter(manifest["rejected"])
+        self.named = {reason: list(names) for reason, names in manifest["rejected_first"].items()}
+        self.faces = manifest["faces"]
+        with open(out / "index.bin", "ab") as index:  # a shard that was cut off is in no manifest
+            index.truncate(self.faces * FACE.itemsize)
+        for rest in [*out.glob("*.part"), *(path for path in out.glob("shard-*.tar") if path.name not in self._shards())]:
+            rest.unlink()
+
+    def _shards(self) -> set[str]:
+        return {shard["name"] for shard in self.manifest["shards"]}
+
+    def take(self, job: Job, found: list, reasons: Counter) -> None:
+        """Writes what was found in the next job, but for faces that were written before the run was cut off."""
+        for face in found[self.progress["faces_of_next"] :]:
+            self.writer = self.writer or ShardWriter(self.out, len(self.manifest["shards"]))
+            self.sources[face.source] += 1
+            self.writer.add(face, f"{self.faces:09d}", list(self.sources).index(face.source), is_held_out(face.person))
+            self.faces += 1
+            self.progress["faces_of_next"] += 1
+            if len(self.writer) == self.manifest["options"]["shard_size"]:
+                self.finish_shard()
+        for reason in reasons:
+            names = self.named.setdefault(reason, [])
+            if len(names) < NAMED and job.name not in names:
+                names.append(job.name)
+        self.rejected += reasons
+        self.progress = {"jobs": self.progress["jobs"] + 1, "faces_of_next": 0, "pictures": self.progress["pictures"] + job.pictures}
+
+    def finish_shard(self) -> None:
+        if self.writer:
+            entry = self.writer.close()
+            with open(self.out / "index.bin", "ab") as index:
+                index.write(np.array(self.writer.records, FACE).tobytes())
+            self.writer = None
+            self.manifest["shards"].append(entry)
+        told = {"faces": self.faces, "sources": dict(self.sources), "rejected": dict(self.rejected), "rejected_first": self.named}
+        self.manifest.update(told, progress=dict(self.progress))
+        write_manifest(self.out, self.manifest)
+
+    def abandon(self) -> None:
+        if self.writer:
+            self.writer.abandon()
+
+
+def _label_all(run: _Run, inputs: list[Path | str], limit: int | None, total: int, workers: int) -> None:
+    jobs = islice(find_jobs(inputs, limit), run.progress["jobs"], None)
+    first = next(jobs, None)
+    if first is None:
+        return
+    context = get_context("spawn")  # MediaPipe's threads do not survive a fork
+    pool = ProcessPoolExecutor(workers, context, labels.start, (run.manifest["size_px"],))
+    with tqdm(desc="faces", unit="face", total=total, initial=run.progress["pictures"]) as bar:
+        try:
+            for job, (found, reasons) in _in_order(pool, _chunks(chain([first], jobs)), in_flight=2 * workers + 1):
+                run.take(job, found, reasons)
+                bar.update(job.pictures)
+                if run.rejected:
+                    bar.set_postfix(rejected=run.rejected.total(), refresh=False)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _chunks(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    chunk: list[Job] = []
+    for job in jobs:
+        chunk.append(job)
+        if sum(job.pictures for job in chunk) >= CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _in_order(pool: ProcessPoolExecutor, chunks: Iterator[list[Job]], in_flight: int) -> Iterator[tuple[Job, labels.Found]]:
+    """Every job with what was found, in the order of the jobs. The list is read only so far ahead that no process waits:
+    the pool's own map would read it whole."""
+    waiting = deque()
+    for chunk in chunks:
+        waiting.append((chunk, pool.submit(labels.label, chunk)))
+        if len(waiting) >= in_flight:
+            done, future = waiting.popleft()
+            yield from zip(done, future.result(), strict=True)
+    for done, future in waiting:
+        yield from zip(done, future.result(), strict=True)
+
+
+def _finish(out: Path, manifest: dict, inputs: list[Path | str]) -> dict:
+    if not manifest["faces"]:
+        for name in ("manifest.json", "index.bin"):
+            (out / name).unlink(missing_ok=True)
+        why = manifest["rejected"] or "no pictures at all"
+        raise DataError(f"No usable face in {', '.join(map(str, inputs))} ({why}): give folders, tars or clips that show faces.")
+    index = np.memmap(out / "index.bin", FACE, "r").view(np.ndarray)
+    people, first = np.unique(index["person"], return_index=True)
+    manifest.update(people=len(people), held_out=int(index["held_out"].sum()), held_out_people=int(index["held_out"][first].sum()))
+    write_histograms(index["aus"], index["source"], list(manifest["sources"]), out / manifest["histogram"])
+    manifest.update(index_sha256=sha256_of(out / "index.bin"), finished=True)
+    write_manifest(out, manifest)
+    return manifest
+
+
+def write_manifest(out: Path, manifest: dict) -> None:
+    write_whole(out / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())

@@ -1,0 +1,31 @@
+"""A face turned, scaled, shifted and mirrored a little, so that a generator does not rely on perfect alignment. Knows no labels."""
+
+import cv2
+import numpy as np
+
+from engines.mesh import mirror_index
+
+JITTER_DEG, JITTER_SCALE = 7.0, 0.05
+JITTER_SHARE = 5 / 256  # of the crop's side: how far it shifts
+
+
+def jittered(picture: np.ndarray, mesh: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+    """(S, S, 3) uint8 and its mesh (478, 3) in crop pixels, or None -> both moved the same way; mirrored half the time."""
+    size = len(picture)
+    if rng.random() < 0.5:
+        picture, mesh = picture[:, ::-1], None if mesh is None else mirrored(mesh, size)
+    centre = (size - 1) / 2
+    scale = 1 + rng.uniform(-JITTER_SCALE, JITTER_SCALE)
+    matrix = cv2.getRotationMatrix2D((centre, centre), rng.uniform(-JITTER_DEG, JITTER_DEG), scale)
+    matrix[:, 2] += rng.uniform(-JITTER_SHARE * size, JITTER_SHARE * size, 2)
+    picture = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if mesh is not None:
+        mesh = np.column_stack([mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2], mesh[:, 2] * scale]).astype(np.float32)
+    return picture, mesh
+
+
+def mirrored(mesh: np.ndarray, size_px: int) -> np.ndarray:
+    """(478, 3) crop pixels -> the mesh of the mirrored picture."""
+    flipped = mesh[mirror_index()] * np.array([-1, 1, 1], np.float32)
+    flipped[:, 0] += size_px - 1
+    return flipped

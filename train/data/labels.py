@@ -1,0 +1,129 @@
+"""A picture, a stretch of a clip or a face of nobody -> what a corpus keeps of the faces in it. Runs in prepare's processes.
+
+Labels come from the estimator that also reads the live driver. Knows nothing of shards, order or progress.
+"""
+
+import os
+import signal
+from collections import Counter
+from multiprocessing import parent_process
+from threading import Thread
+
+import cv2
+import numpy as np
+
+from engines import crop as crops
+from engines import expression
+from engines.face import Face, FaceReader
+from engines.mesh import align
+from train.data.inputs import CLIP_STRIDE, Job
+from train.data.nobody import NobodyFaces
+from train.data.shards import Labelled
+
+MAX_YAW_DEG = 40.0  # beyond, half of the mesh is a guess
+MIN_EYE_DISTANCE_PX = 28.0  # outer eye corners; smaller faces are mush at any crop size
+JPEG_QUALITY = 95  # 4:4:4; 44 dB from the crop, less than the resampling into it loses
+NOBODY_PX = 512  # side of a drawn face: crops are taken at 256 and less
+
+Found = tuple[list[Labelled], Counter]  # faces, and why others were left out
+
+
+def opening(mesh_px: np.ndarray) -> np.ndarray:
+    """(..., 478, 3) -> (..., 2): inner lip gap (mean of three columns) and inner mouth width, outer eye distances."""
+    scale = align(mesh_px)[1].scale
+    gap = np.linalg.norm(mesh_px[..., [13, 82, 312], :2] - mesh_px[..., [14, 87, 317], :2], axis=-1).mean(axis=-1)
+    width = np.linalg.norm(mesh_px[..., 78, :2] - mesh_px[..., 308, :2], axis=-1)
+    return np.stack([gap / scale, width / scale], axis=-1)
+
+
+_reader: FaceReader | None = None
+_nobody: NobodyFaces | None = None
+_size_px = 256
+
+
+def start(size_px: int) -> None:
+    """Makes this process ready: one landmarker a process, as it cannot be sent to another and takes 0.3 s to start."""
+    global _reader, _size_px
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that writes; it ends this one
+    if parent_process() is not None:
+        Thread(target=_leave_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)
+    _reader, _size_px = FaceReader(max_faces=2), size_px
+
+
+def _leave_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)  # the parent was killed: nobody reads what this process would find
+
+
+def label(jobs: list[Job]) -> list[Found]:
+    """What is found in each job, in order."""
+    return [_label_clip(job) if job.frames else _label_picture(job) for job in jobs]
+
+
+def _label_picture(job: Job) -> Found:
+    picture = _drawn(job.seed) if job.seed is not None else _decoded(job)
+    if picture is None:
+        return [], Counter({"not a readable picture": 1})
+    faces = _reader.read(picture)
+    return _collected([_label_face(job, picture, faces[0] if faces else None)])
+
+
+def _drawn(seed: int) -> np.ndarray:
+    global _nobody
+    _nobody = _nobody or NobodyFaces(threads=1)
+    return _nobody.draw(seed, NOBODY_PX)
+
+
+def _decoded(job: Job) -> np.ndarray | None:
+    try:
+        with open(job.path, "rb") as file:
+            file.seek(job.at)
+            data = file.read(job.size)
+    except OSError:
+        return None
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+
+
+def _label_clip(job: Job) -> Found:
+    capture = cv2.VideoCapture(job.path)
+    fps = capture.get(cv2.CAP_PROP_FPS) or 30.0
+    if job.at and not (capture.set(cv2.CAP_PROP_POS_FRAMES, job.at) and capture.get(cv2.CAP_PROP_POS_FRAMES) == job.at):
+        capture = cv2.VideoCapture(job.path)  # a file that cannot be entered in the middle
+        for _ in range(job.at):
+            capture.grab()
+    results, number = [], 0
+    with FaceReader(video=True) as reader:
+        while number < job.frames:
+            ok, frame = capture.read()
+            if not ok:
+                break
+            face = reader.follow(frame, number / fps)
+            if number % CLIP_STRIDE == 0:
+                results.append(_label_face(job, frame, face))
+            number += 1
+    capture.release()
+    return _collected(results) if number or job.at else ([], Counter({"not a readable clip": 1}))
+
+
+def _collected(results: list[Labelled | str]) -> Found:
+    return [r for r in results if isinstance(r, Labelled)], Counter(r for r in results if isinstance(r, str))
+
+
+def _label_face(job: Job, picture: np.ndarray, face: Face | None) -> Labelled | str:
+    """The face as the corpus keeps it, or why it does not."""
+    if face is None:
+        return "no face"
+    _, pose = align(face.mesh_px)
+    if abs(pose.angles_deg[1]) > MAX_YAW_DEG:
+        return f"turned by more than {MAX_YAW_DEG:.0f} degrees"
+    if pose.scale < MIN_EYE_DISTANCE_PX:
+        return f"eye corners less than {MIN_EYE_DISTANCE_PX:.0f} px apart"
+    crop = crops.find_crop(face, _size_px)
+    mesh = crop.mesh_to_crop(face.mesh_px)
+    how = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    _, jpg = cv2.imencode(".jpg", crops.cut(picture, crop), how)
+    return Labelled(
+        jpg.tobytes(), mesh, expression.measure(face), align(mesh)[1].angles_deg.astype(np.float32), opening(mesh).astype(np.float32),
+        job.name, job.person, job.source, bool(job.frames),
+    )  # fmt: skip
