@@ -42,7 +42,7 @@ def scatter(au: np.ndarray, commanded: np.ndarray, measured: np.ndarray, table: 
         mine = (au == place) & np.isfinite(measured)
         panel.plot([-1, 1], [-1, 1], color="0.75", linewidth=0.8, zorder=0)
         panel.axhline(0, color="0.9", linewidth=0.6, zorder=0)
-        panel.plot(commanded[mine], measured[mine], ".", markersize=3, alpha=0.5, color="tab:blue", markeredgewidth=0)
+        panel.plot(commanded[mine], measured[mine], ".", markersize=5, alpha=0.5, color="tab:blue", markeredgewidth=0)
         panel.set_title(f"{name}   r {table[name]['r']:.2f}, slope {table[name]['slope']:.2f}", fontsize=8)
         panel.set_xlim(-1.05, 1.05)
         panel.set_ylim(-1.05, 1.05)

@@ -142,7 +142,7 @@ def case_sheet(engine: Engine, corpus: Corpus, chosen: dict[str, list[dict]], co
             crop, own = corpus.picture(case["face"]), np.clip(corpus.aus[case["face"]], 0, 1)
             rows.append([crop, *parts(engine, crop, own, (case["au"],), 1.0)])
             missed = "no face left" if case["miss"] is None else f"miss {case['miss']:.2f}"
-            answer = "" if case["measured"] is None else f"\n{case['commanded']:+.2f} got {case['measured']:+.2f}"
+            answer = "" if case["measured"] is None else f"\ntold {case['commanded']:+.2f}, did {case['measured']:+.2f}"
             names.append(f"{kind}: {case['au']}\n{missed}{answer}")
     columns = ["photo", "A", "C", *(["flow"] if engine.bundle.flow_px else []), "result"]
     return sheet(rows, columns, names, cell_px=192, names_px=150)

@@ -62,6 +62,7 @@ def distances(corpus: Corpus, halves: Halves, identity: Embed, edit: EditFace) -
     return {
         "frechet_edited": measures.frechet(here[:size], drawn[:size]) if known else None,
         "frechet_real": measures.frechet(here[:size], there[:size]) if known else None,
+        "frechet_same_people": measures.frechet(there[:size], drawn[:size]) if known else None,
         "frechet_samples": size, "frechet_features": int(here.shape[1]) if known else None,
         "identity_cosine_strangers": float(np.mean(np.sum(here[:size] * there[:size], axis=1))) if known else None,
     }  # fmt: skip

@@ -69,7 +69,7 @@ def _same_person(r: dict) -> list[str]:
         f"Cosine of identity features to the photo; two strangers have {number(r['identity_cosine_strangers'])} on average. The squared "
         f"Frechet distance is between {r['frechet_samples']} real held-out faces and {r['frechet_samples']} other people's, edited to somebody "
         f"else's expression ({number(r['frechet_edited'], '.4f')}), and between the same two groups unedited ({number(r['frechet_real'], '.4f')}, "
-        f"the floor). With {r['frechet_features']} features and so few samples it is biased upwards: compare only runs of equal counts.",
+        f"the floor). The same people before and after the edit are {number(r['frechet_same_people'], '.4f')} apart. With {r['frechet_features']} features and so few samples it is biased upwards: compare only runs of equal counts.",
     ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ MAX_BYTES = 3_000_000  # of a PNG: more makes a report slow to open, and no page
 GAP_PX = 3
 INK = (40, 40, 40)
 PAPER = (255, 255, 255)
+LINE = (215, 215, 215)  # between cells: a mask that is all white has an edge all the same
 FONT = cv2.FONT_HERSHEY_DUPLEX  # the plainest of OpenCV's that is readable at 12 px
 
 
@@ -56,18 +57,18 @@ def sheet(
 ) -> np.ndarray:
     """Square pictures in rows -> one (H, W, 3) picture; None leaves a cell empty. `columns` stand above, `names` to the left."""
     wide = max(len(row) for row in rows)
-    gap = np.full((cell_px, GAP_PX, 3), PAPER, np.uint8)
+    gap = np.full((cell_px, GAP_PX, 3), LINE, np.uint8)
     lines = []
     if columns:
         head = [words("", (26, names_px))] if names else []
         for text in columns:
-            head += [words(text, (26, cell_px)), gap[:26]]
+            head += [words(text, (26, cell_px)), words("", (26, GAP_PX))]
         lines.append(np.hstack(head))
     for number, row in enumerate(rows):
         line = [words(names[number], (cell_px, names_px))] if names else []
         for picture in [*row, *[None] * (wide - len(row))]:
             line += [shrunk(picture, cell_px) if picture is not None else np.full((cell_px, cell_px, 3), PAPER, np.uint8), gap]
-        lines += [np.hstack(line), np.full((GAP_PX, sum(part.shape[1] for part in line), 3), PAPER, np.uint8)]
+        lines += [np.hstack(line), np.full((GAP_PX, sum(part.shape[1] for part in line), 3), LINE, np.uint8)]
     return np.vstack(lines)
 
 

@@ -1,0 +1,67 @@
+"""The paper's figure 1: one photo goes through expressions, as a film (MP4) and as a sheet of its frames."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from engines.backends import Engine
+from engines.errors import OutputError
+from train.report.edits import EXPRESSIONS, wanted_at
+from train.report.photos import Photo
+from train.report.sheets import sheet
+
+FPS = 25
+RAMP_S, HOLD_S, REST_S = 0.5, 0.4, 0.15  # up and down, at the height, between: about the pace of acted expressions
+MAX_SIDE_PX = 720  # of the film: it plays everywhere and stays small
+SHOWN = (0.0, 0.25, 0.5, 0.75, 1.0)  # of an expression's way up, on the sheet
+
+
+def eased(share: float) -> float:
+    """0..1 -> 0..1, standing still at both ends: faces neither start nor stop with a jerk."""
+    return share * share * (3 - 2 * share)
+
+
+def story(own: np.ndarray, fps: float = FPS) -> Iterator[np.ndarray]:
+    """Intensities (17,) frame by frame: from a photo's own expression up to each of EXPRESSIONS, and back."""
+    ramp, hold, rest = (max(1, round(seconds * fps)) for seconds in (RAMP_S, HOLD_S, REST_S))
+    up = [eased((step + 1) / ramp) for step in range(ramp)]
+    for _, names, level in EXPRESSIONS:
+        height = wanted_at(own, names, level)
+        for share in [0.0] * rest + up + [1.0] * hold + up[-2::-1] + [0.0] * rest:
+            yield (own + share * (height - own)).astype(np.float32)
+
+
+def film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path:
+    """Writes the largest face's story as H.264 (yuv420p, plays in browsers). Raises OutputError when it cannot be written."""
+    import av
+
+    height, width = photo.image.shape[:2]
+    scale = min(1.0, MAX_SIDE_PX / max(height, width))
+    size = (2 * round(width * scale / 2), 2 * round(height * scale / 2))  # yuv420p halves both
+    partial = path.with_name(f".{path.name}.part.mp4")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(partial), "w", options={"movflags": "+faststart"}) as container:
+            stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "20", "preset": "veryfast"})
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            for wanted in story(photo.subjects[0].own, fps):
+                picture = cv2.resize(photo.showing(engine, [wanted]), size, interpolation=cv2.INTER_AREA)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+            container.mux(stream.encode(None))
+        partial.replace(path)
+    except (av.FFmpegError, OSError) as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out.") from error
+    return path
+
+
+def frames(engine: Engine, photo: Photo) -> np.ndarray:
+    """A row an expression: the largest face on its way there."""
+    subject, rows = photo.subjects[0], []
+    for _, names, level in EXPRESSIONS:
+        height = wanted_at(subject.own, names, level)
+        rows.append([subject.showing(engine, (subject.own + share * (height - subject.own)).astype(np.float32)) for share in SHOWN])
+    return sheet(rows, [f"{share:.0%}" for share in SHOWN], [name for name, _, _ in EXPRESSIONS], cell_px=192)

@@ -1,0 +1,173 @@
+"""The figures of the GANimation paper (ECCV 2018), drawn from given photos by any engine. Figure 6 is train/report/compare.py."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from engines.backends import Engine
+from engines.errors import DataError
+from engines.expression import ESTIMATED, index
+from train.data.corpus import Corpus
+from train.report.animation import film, frames
+from train.report.edits import EXPRESSIONS, LEVELS, wanted_at
+from train.report.evaluate import FORMAT, case_sheet, parts
+from train.report.photos import Photo, read_photos
+from train.report.sheets import GAP_PX, LINE, sheet, shrunk, words, write_png
+
+FIGURES = (1, 4, 5, 7, 8, 9)
+IN_A_CROWD = ("smile", "surprise", "frown")  # of EXPRESSIONS, in figure 8
+SAMPLED = 72  # expressions in the paper's figure 7
+CASES = 6  # best and worst, each, in figure 9
+# What goes together in faces, for figure 7 without a corpus: a combination and how strong its strongest is.
+COMBINATIONS: tuple[tuple[str, ...], ...] = (
+    ("AU06", "AU12"), ("AU06", "AU12", "AU25"), ("AU12", "AU25", "AU26"), ("AU25", "AU26"), ("AU01", "AU02"), ("AU01", "AU02", "AU05", "AU25"),
+    ("AU04", "AU07"), ("AU04", "AU15", "AU17"), ("AU01", "AU04", "AU15"), ("AU09", "AU10"), ("AU10", "AU25"), ("AU45",), ("AU12", "AU14"),
+    ("AU20", "AU25"), ("AU17", "AU23"), ("AU06", "AU07", "AU12", "AU45"), ("AU04", "AU09", "AU25"), ("AU02", "AU12"),
+)  # fmt: skip
+
+
+def draw(
+    figure: int,
+    engine: Engine,
+    photos: list[Path],
+    out: Path,
+    corpus: Corpus | None = None,
+    evaluation: Path | None = None,
+) -> list[Path]:
+    """Draws one of the paper's figures 1, 4, 5, 7, 8, 9 into the folder `out`; returns the files, PNGs under 3 MB and an MP4.
+
+    photos: files; figure 9 needs none. corpus: for figure 7 its real expressions are sampled, for figure 9 it is what was
+    evaluated. evaluation: the folder of `evaluate`, for figure 9. Raises SourceError, DataError, OutputError.
+    """
+    if figure == 9:
+        return [_write(out, 9, "cases", best_and_worst(engine, corpus, evaluation))]
+    if figure not in FIGURES:
+        raise DataError(f"There is no figure {figure} here: draw {', '.join(map(str, FIGURES))}, or figure 6 by `python -m train compare`.")
+    files = []
+    for photo in read_photos([Path(path) for path in photos], engine.bundle.size_px):
+        match figure:
+            case 1:
+                files.append(film(engine, photo, out / f"figure-1-{photo.name}.mp4"))
+                files.append(_write(out, 1, photo.name, frames(engine, photo)))
+            case 4:
+                files.append(_write(out, 4, photo.name, single_aus(engine, photo)))
+            case 5:
+                files.append(_write(out, 5, photo.name, masks(engine, photo)))
+            case 7:
+                files.append(_write(out, 7, photo.name, many(engine, photo, corpus)))
+            case 8:
+                pictures = everybody(engine, photo)
+                files.append(_write(out, 8, photo.name, side_by_side(pictures)))
+                first = list(pictures)[1]  # in full, every pixel: what the sheet can only show small
+                files.append(write_png(out / f"figure-8-{photo.name}-{first.replace(' ', '-')}.png", pictures[first], max_bytes=None))
+    return files
+
+
+def _write(out: Path, figure: int, name: str, picture: np.ndarray) -> Path:
+    return write_png(out / f"figure-{figure}-{name}.png", picture)
+
+
+def single_aus(engine: Engine, photo: Photo) -> np.ndarray:
+    """Figure 4: each AU at 0, .33, .66 and 1, from a face whose other AUs stay as they are. At 0 a face that did not show the AU is the photo."""
+    subject, half = photo.subjects[0], (len(ESTIMATED) + 1) // 2
+    rows = [[subject.edited(engine, (au,), level) for level in LEVELS] for au in ESTIMATED]
+    rows += [[subject.picture]] * (2 * half - len(rows))
+    names = [*ESTIMATED, *["photo"] * (len(rows) - len(ESTIMATED))]
+    columns = [f"{level:g}" for level in LEVELS]
+    return np.hstack([sheet(rows[part], columns, names[part], cell_px=160, names_px=64) for part in (slice(half), slice(half, None))])
+
+
+def masks(engine: Engine, photo: Photo) -> np.ndarray:
+    """Figure 5: A, C, (flow,) and the result of several expressions."""
+    subject = photo.subjects[0]
+    rows = [[subject.picture, *parts(engine, subject.picture, subject.own, names, level)] for _, names, level in EXPRESSIONS]
+    columns = ["photo", "A", "C", *(["flow"] if engine.bundle.flow_px else []), "result"]
+    return sheet(rows, columns, [name for name, _, _ in EXPRESSIONS], cell_px=224)
+
+
+def many(engine: Engine, photo: Photo, corpus: Corpus | None = None) -> np.ndarray:
+    """Figure 7: SAMPLED expressions of one face, the photo large beside them."""
+    subject = photo.subjects[0]
+    wanted = real_expressions(corpus) if corpus is not None else made_up_expressions(subject.own)
+    shown = [subject.showing(engine, aus) for aus in wanted]
+    grid = sheet([shown[start : start + 12] for start in range(0, SAMPLED, 12)], cell_px=128)
+    side = 2 * 128 + GAP_PX
+    beside = np.full((grid.shape[0], side + 4 * GAP_PX, 3), 255, np.uint8)
+    beside[:side, :side] = shrunk(subject.picture, side)
+    beside[side : side + 30, :side] = words("photo", (30, side))
+    return np.hstack([beside, grid])
+
+
+def real_expressions(corpus: Corpus, count: int = SAMPLED, pool: int = 3000) -> list[np.ndarray]:
+    """Intensities (17,) that people of a corpus really show, far apart from each other (farthest-point sampling of a random pool)."""
+    chosen = np.random.default_rng(7).permutation(len(corpus))[:pool]
+    values = np.clip(corpus.aus[chosen], 0, 1)
+    # The least unusual comes first: a corpus' extremes are its broken detections, so the outermost 2 % are left out.
+    unusual = np.linalg.norm(values - np.median(values, axis=0), axis=1)
+    values = values[np.argsort(unusual)][: max(1, int(0.98 * len(values)))]
+    taken, nearest = [0], np.linalg.norm(values - values[0], axis=1)
+    while len(taken) < min(count, len(values)):
+        taken.append(int(np.argmax(nearest)))
+        nearest = np.minimum(nearest, np.linalg.norm(values - values[taken[-1]], axis=1))
+    return [values[taken[i % len(taken)]].astype(np.float32) for i in range(count)]
+
+
+def made_up_expressions(own: np.ndarray, count: int = SAMPLED) -> list[np.ndarray]:
+    """Intensities (17,): COMBINATIONS at drawn strengths, now and then two at once, from a face that is half at rest. The same every time."""
+    rng = np.random.default_rng(7)
+    found = []
+    for number in range(count):
+        aus = 0.5 * np.array(own, np.float32)
+        for names in [
+            COMBINATIONS[number % len(COMBINATIONS)],
+            *([COMBINATIONS[rng.integers(len(COMBINATIONS))]] if rng.random() < 0.4 else []),
+        ]:
+            places = index(names)
+            aus[places] = np.maximum(aus[places], rng.uniform(0.4, 1.0) * rng.uniform(0.7, 1.0, len(places)))
+        found.append(aus.astype(np.float32))
+    return found
+
+
+def everybody(engine: Engine, photo: Photo) -> dict[str, np.ndarray]:
+    """Figure 8: an uncropped photo, and every face of it edited and put back at the photo's own resolution, by the expression's name."""
+    shown = {"photo": photo.image}
+    for name, names, level in EXPRESSIONS:
+        if name in IN_A_CROWD:
+            shown[name] = photo.showing(engine, [wanted_at(subject.own, names, level) for subject in photo.subjects])
+    return shown
+
+
+def side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
+    """Four pictures of one size (H, W, 3), named: below each other when they are wide, else two by two."""
+    height, width = next(iter(pictures.values())).shape[:2]
+    scale = min(1.0, 1600 / width, 1200 / height)
+    size = (round(width * scale), round(height * scale))
+    panels = [
+        np.vstack([words(name, (28, size[0])), cv2.resize(picture, size, interpolation=cv2.INTER_AREA)])
+        for name, picture in pictures.items()
+    ]
+    if width > 1.5 * height:
+        return np.vstack(panels)
+    gap = np.full((panels[0].shape[0], GAP_PX, 3), LINE, np.uint8)
+    return np.vstack([np.hstack([panels[i], gap, panels[i + 1]]) for i in (0, 2)])
+
+
+def best_and_worst(engine: Engine, corpus: Corpus | None, evaluation: Path | None) -> np.ndarray:
+    """Figure 9: successes and failures with A and C, as an evaluation's figures.json names them. Raises DataError."""
+    if corpus is None or evaluation is None:
+        raise DataError("Figure 9 shows the best and worst cases of an evaluation: give its folder and the corpus that was evaluated.")
+    try:
+        stored = json.loads((Path(evaluation) / "figures.json").read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{evaluation} holds no figures.json that can be read: run `python -m train evaluate --out {evaluation}` first."
+        ) from error
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+        raise DataError(f"{evaluation}/figures.json is of another version of this program: run `python -m train evaluate` again.")
+    if stored["corpus_faces"] != len(corpus):
+        raise DataError(
+            f"{evaluation} is of a corpus of {stored['corpus_faces']} faces, this one has {len(corpus)}: give the one that was evaluated."
+        )
+    return case_sheet(engine, corpus, stored["cases"], CASES)

@@ -1,0 +1,92 @@
+"""A photo file -> the people in it, each ready to be edited: crop, own AUs, the way back into the photo. Knows no figure."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from engines import expression
+from engines.backends import Engine
+from engines.blend import Blender
+from engines.crop import Crop, cut, find_crop
+from engines.errors import SourceError
+from engines.face import FaceReader
+from train.report.edits import change_to, compose, towards
+
+MAX_FACES = 8
+MAX_SIDE_PX = 4096  # larger photos are halved: no figure shows more
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One person in a photo."""
+
+    crop: Crop
+    picture: np.ndarray  # (S, S, 3) uint8 BGR, cut out by `crop`
+    own: np.ndarray  # (17,) float32 intensities 0..1
+
+    def edited(self, engine: Engine, names: tuple[str, ...], level: float = 1.0) -> np.ndarray:
+        """The crop with the named AUs at `level`."""
+        return compose(self.picture, engine.run(self.picture, change_to(engine, self.own, names, level)))
+
+    def showing(self, engine: Engine, wanted: np.ndarray) -> np.ndarray:
+        """The crop with intensities (17,)."""
+        return compose(self.picture, engine.run(self.picture, towards(engine, self.own, wanted)))
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo and everybody in it, the largest face first."""
+
+    name: str
+    image: np.ndarray  # (H, W, 3) uint8 BGR
+    subjects: list[Subject]
+
+    def showing(self, engine: Engine, wanted: list[np.ndarray]) -> np.ndarray:
+        """The whole photo, at its own resolution, with intensities (17,) for each subject in turn; the rest as they are."""
+        drawn = self.image.copy()
+        for subject, aus in zip(self.subjects, wanted, strict=False):
+            before = drawn.copy()  # boxes of neighbours overlap: each is drawn over what stands there already
+            Blender(subject.crop, before, engine.bundle.flow_px).blend(
+                drawn, engine.run(subject.picture, towards(engine, subject.own, aus))
+            )
+        return drawn
+
+
+def load_photo(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 BGR, upright. Raises SourceError when the file is missing, cut short or not a picture."""
+    if not path.is_file():
+        raise SourceError(f"There is no photo at {path}: check the path.")
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))
+            image = ImageOps.exif_transpose(image)
+            image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.LANCZOS)
+            rgb = np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise SourceError(f"{path} is not a picture that can be read: use a JPEG, PNG or WebP photo.") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise SourceError(f"The photo {path} is damaged or cut short ({error}): copy it again.") from error
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+
+
+def read_photos(paths: list[Path], size_px: int) -> list[Photo]:
+    """Photos with their people in crops of size_px. Raises SourceError, also for a photo in which no face is found."""
+    if not paths:
+        raise SourceError("No photo was named: give one or several photos of faces.")
+    photos = []
+    with FaceReader(max_faces=MAX_FACES) as reader:
+        for path in paths:
+            image = load_photo(path)
+            subjects = []
+            for face in reader.read(image):
+                crop = find_crop(face, size_px)
+                subjects.append(Subject(crop, cut(image, crop), expression.estimate(face)))
+            if not subjects:
+                raise SourceError(
+                    f"No face was found in {path}: use a photo that shows one from the front, well lit, at least 100 px high."
+                )
+            photos.append(Photo(path.stem, image, subjects))
+    return photos
