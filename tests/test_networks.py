@@ -11,7 +11,7 @@ from engines.errors import DataError  # noqa: E402
 from train.losses import gradient_penalty  # noqa: E402
 from train.networks.build import build  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape, compose  # noqa: E402
-from train.networks.critic import COMPACT_CRITIC, Critic, CriticShape  # noqa: E402
+from train.networks.critic import Critic, CriticShape, compact_critic  # noqa: E402
 from train.networks.listing import cost, listing  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 
@@ -59,7 +59,7 @@ def test_no_normalisation_leaks_from_one_picture_to_its_neighbours():
         assert torch.allclose(whole[0][1:2], alone[0], atol=1e-5) and torch.allclose(whole[1][1:2], alone[1], atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [CriticShape(), COMPACT_CRITIC], ids=["paper", "compact"])
+@pytest.mark.parametrize("shape", [CriticShape(), compact_critic()], ids=["paper", "compact"])
 def test_a_critic_judges_patches_and_reads_aus(shape):
     patches, aus = Critic(shape)(torch.rand(2, 3, 128, 128) * 2 - 1)
     assert patches.shape == (2, 1, 2, 2) and aus.shape == (2, 17)

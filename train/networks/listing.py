@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from train.networks.compact import CompactGenerator, Shape
-from train.networks.critic import COMPACT_CRITIC, Critic, CriticShape
+from train.networks.critic import Critic, CriticShape, compact_critic
 from train.networks.paper import PaperGenerator, PaperShape
 
 
@@ -43,7 +43,7 @@ def entries() -> list[Entry]:
         _generator("compact generator", lambda: CompactGenerator(Shape(size_px=256, **compact)), 256),
         _generator("compact generator", lambda: CompactGenerator(Shape(size_px=128, **compact)), 128),
         _generator("compact generator without flow", lambda: CompactGenerator(Shape(size_px=128, flow=False, **compact)), 128),
-        _critic("compact critic", COMPACT_CRITIC),
+        _critic("compact critic", compact_critic()),
     ]
 
 
