@@ -25,12 +25,14 @@ def count(network) -> int:
 
 
 def test_the_papers_networks_have_the_papers_parameters():
-    assert count(PaperGenerator()) == 8_471_296
-    assert count(Critic()) == 44_860_352
+    with torch.device("meta"):
+        assert count(PaperGenerator()) == 8_471_296
+        assert count(Critic()) == 44_860_352
 
 
 def test_the_paper_generator_costs_what_was_measured_at_128_px():
-    it = cost(PaperGenerator(), (torch.zeros(1, 3, 128, 128), torch.zeros(1, 17)))
+    with torch.device("meta"):
+        it = cost(PaperGenerator(), (torch.zeros(1, 3, 128, 128), torch.zeros(1, 17)))
     assert round(it.macs / 1e9, 2) == 10.63
 
 
@@ -61,7 +63,8 @@ def test_no_normalisation_leaks_from_one_picture_to_its_neighbours():
 
 @pytest.mark.parametrize("shape", [CriticShape(), compact_critic()], ids=["paper", "compact"])
 def test_a_critic_judges_patches_and_reads_aus(shape):
-    patches, aus = Critic(shape)(torch.rand(2, 3, 128, 128) * 2 - 1)
+    with torch.device("meta"):
+        patches, aus = Critic(shape)(torch.zeros(2, 3, 128, 128))
     assert patches.shape == (2, 1, 2, 2) and aus.shape == (2, 17)
 
 
