@@ -23,6 +23,7 @@ from train.report import charts, measures
 from train.report.edits import EXPRESSIONS, LEVELS, SMILE, change_to, compose, edited, towards
 from train.report.likeness import distances, somebody_elses_expression, split
 from train.report.page import page
+from train.report.scaled import at_size
 from train.report.sheets import flow_picture, mask_picture, sheet, write_png
 from train.report.steadiness import steadiness
 from train.report.sweep import Embed, cases, choose_faces, sweep, table
@@ -45,6 +46,7 @@ def evaluate(
     identity: a train.report.identity.Identity; without one there are neither cosines nor distances. still: a clip of a resting
     driver, instead of simulated ones. distance_faces: of the Frechet distance, both halves together. Raises DataError.
     """
+    corpus = at_size(corpus, engine.bundle.size_px)
     faces = choose_faces(corpus, count)
     folder.mkdir(parents=True, exist_ok=True)
     rows = sweep(engine, corpus, faces, identity)
@@ -143,7 +145,8 @@ def case_sheet(engine: Engine, corpus: Corpus, chosen: dict[str, list[dict]], co
             rows.append([crop, *parts(engine, crop, own, (case["au"],), 1.0)])
             missed = "no face left" if case["miss"] is None else f"miss {case['miss']:.2f}"
             answer = "" if case["measured"] is None else f"\ntold {case['commanded']:+.2f}, did {case['measured']:+.2f}"
-            names.append(f"{kind}: {case['au']}\n{missed}{answer}")
+            same = "" if case["identity"] is None else f"\nidentity {case['identity']:.2f}"
+            names.append(f"{kind}: {case['au']}\n{missed}{answer}{same}")
     columns = ["photo", "A", "C", *(["flow"] if engine.bundle.flow_px else []), "result"]
     return sheet(rows, columns, names, cell_px=192, names_px=150)
 

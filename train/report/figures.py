@@ -1,20 +1,23 @@
 """The figures of the GANimation paper (ECCV 2018), drawn from given photos by any engine. Figure 6 is train/report/compare.py."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from engines.backends import Engine
-from engines.errors import DataError
+from engines.errors import DataError, SourceError
 from engines.expression import ESTIMATED, index
 from train.data.corpus import Corpus
 from train.report.animation import film, frames
 from train.report.edits import EXPRESSIONS, LEVELS, wanted_at
 from train.report.evaluate import FORMAT, case_sheet, parts
 from train.report.photos import Photo, read_photos
+from train.report.scaled import at_size
 from train.report.sheets import GAP_PX, LINE, sheet, shrunk, words, write_png
+from train.report.sweep import Embed, cases, choose_faces, sweep
 
 FIGURES = (1, 4, 5, 7, 8, 9)
 IN_A_CROWD = ("smile", "surprise", "frown")  # of EXPRESSIONS, in figure 8
@@ -35,14 +38,21 @@ def draw(
     out: Path,
     corpus: Corpus | None = None,
     evaluation: Path | None = None,
+    faces: int = 24,
+    identity: Embed | None = None,
 ) -> list[Path]:
     """Draws one of the paper's figures 1, 4, 5, 7, 8, 9 into the folder `out`; returns the files, PNGs under 3 MB and an MP4.
 
-    photos: files; figure 9 needs none. corpus: for figure 7 its real expressions are sampled, for figure 9 it is what was
-    evaluated. evaluation: the folder of `evaluate`, for figure 9. Raises SourceError, DataError, OutputError.
+    photos: files; figure 9 needs none. corpus: for figure 7 its real expressions are sampled; figure 9 needs it. Figure 9 takes
+    its cases from the folder `evaluation` of an `evaluate` on this corpus, or sweeps `faces` held-out faces itself. Figure 8
+    writes its first edit in full besides, every pixel of it. Raises SourceError, DataError, OutputError.
     """
     if figure == 9:
-        return [_write(out, 9, "cases", best_and_worst(engine, corpus, evaluation))]
+        if corpus is None:
+            raise DataError("Figure 9 shows best and worst cases among people that training never saw: give a corpus.")
+        seen = at_size(corpus, engine.bundle.size_px)
+        chosen = stored_cases(evaluation, corpus) if evaluation else cases(sweep(engine, seen, choose_faces(seen, faces), identity), CASES)
+        return [_write(out, 9, "cases", case_sheet(engine, seen, chosen, CASES))]
     if figure not in FIGURES:
         raise DataError(f"There is no figure {figure} here: draw {', '.join(map(str, FIGURES))}, or figure 6 by `python -m train compare`.")
     files = []
@@ -63,6 +73,22 @@ def draw(
                 first = list(pictures)[1]  # in full, every pixel: what the sheet can only show small
                 files.append(write_png(out / f"figure-8-{photo.name}-{first.replace(' ', '-')}.png", pictures[first], max_bytes=None))
     return files
+
+
+def draw_all(
+    only: Sequence[int] | None,
+    engine: Engine,
+    photos: list[Path],
+    out: Path,
+    corpus: Corpus | None = None,
+    faces: int = 24,
+    identity: Embed | None = None,
+) -> list[Path]:
+    """The figures in `only`; None: all that can be drawn of what is given (9 wants a corpus, the others photos). As `draw`."""
+    possible = [figure for figure in FIGURES if (corpus is not None if figure == 9 else bool(photos))]
+    if not (only or possible):
+        raise SourceError("There is nothing to draw: give photos of faces, or a corpus for figure 9.")
+    return [path for figure in only or possible for path in draw(figure, engine, photos, out, corpus, faces=faces, identity=identity)]
 
 
 def _write(out: Path, figure: int, name: str, picture: np.ndarray) -> Path:
@@ -88,16 +114,18 @@ def masks(engine: Engine, photo: Photo) -> np.ndarray:
 
 
 def many(engine: Engine, photo: Photo, corpus: Corpus | None = None) -> np.ndarray:
-    """Figure 7: SAMPLED expressions of one face, the photo large beside them."""
+    """Figure 7: SAMPLED expressions of one face, the photo large in the corner."""
     subject = photo.subjects[0]
     wanted = real_expressions(corpus) if corpus is not None else made_up_expressions(subject.own)
-    shown = [subject.showing(engine, aus) for aus in wanted]
-    grid = sheet([shown[start : start + 12] for start in range(0, SAMPLED, 12)], cell_px=128)
-    side = 2 * 128 + GAP_PX
-    beside = np.full((grid.shape[0], side + 4 * GAP_PX, 3), 255, np.uint8)
-    beside[:side, :side] = shrunk(subject.picture, side)
-    beside[side : side + 30, :side] = words("photo", (30, side))
-    return np.hstack([beside, grid])
+    cell, side = 128 + GAP_PX, 9  # 9 x 9 cells: the photo takes 3 x 3 of them, which leaves 72
+    canvas = np.full((side * cell, side * cell, 3), LINE, np.uint8)
+    canvas[: 3 * cell - GAP_PX, : 3 * cell - GAP_PX] = shrunk(subject.picture, 3 * cell - GAP_PX)
+    free = [(row, column) for row in range(side) for column in range(side) if row >= 3 or column >= 3]
+    for (row, column), aus in zip(free, wanted, strict=True):
+        canvas[row * cell : (row + 1) * cell - GAP_PX, column * cell : (column + 1) * cell - GAP_PX] = shrunk(
+            subject.showing(engine, aus), 128
+        )
+    return canvas[:-GAP_PX, :-GAP_PX]
 
 
 def real_expressions(corpus: Corpus, count: int = SAMPLED, pool: int = 3000) -> list[np.ndarray]:
@@ -154,10 +182,8 @@ def side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
     return np.vstack([np.hstack([panels[i], gap, panels[i + 1]]) for i in (0, 2)])
 
 
-def best_and_worst(engine: Engine, corpus: Corpus | None, evaluation: Path | None) -> np.ndarray:
-    """Figure 9: successes and failures with A and C, as an evaluation's figures.json names them. Raises DataError."""
-    if corpus is None or evaluation is None:
-        raise DataError("Figure 9 shows the best and worst cases of an evaluation: give its folder and the corpus that was evaluated.")
+def stored_cases(evaluation: Path, corpus: Corpus) -> dict[str, list[dict]]:
+    """The best and worst cases as an evaluation's figures.json names them. Raises DataError when it is missing or of another corpus."""
     try:
         stored = json.loads((Path(evaluation) / "figures.json").read_text())
     except (OSError, ValueError) as error:
@@ -170,4 +196,4 @@ def best_and_worst(engine: Engine, corpus: Corpus | None, evaluation: Path | Non
         raise DataError(
             f"{evaluation} is of a corpus of {stored['corpus_faces']} faces, this one has {len(corpus)}: give the one that was evaluated."
         )
-    return case_sheet(engine, corpus, stored["cases"], CASES)
+    return stored["cases"]

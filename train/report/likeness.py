@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from engines import expression
 from engines.face import FaceReader
 from train.data.corpus import Corpus
 from train.report import measures
@@ -72,9 +71,3 @@ def somebody_elses_expression(corpus: Corpus, halves: Halves) -> Callable[[int],
     """Number of a face in the edited half -> the intensities (17,) that another face of that half really shows."""
     lender = dict(zip(halves.edited.tolist(), np.roll(halves.edited, 1).tolist(), strict=True))
     return lambda number: np.clip(corpus.aus[lender[number]], 0, 1)
-
-
-def estimated(reader: FaceReader, picture: np.ndarray) -> np.ndarray | None:
-    """(17,) intensities of the largest face in a picture, or None."""
-    found = reader.read(picture)
-    return expression.estimate(found[0]) if found else None

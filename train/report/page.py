@@ -90,11 +90,12 @@ def _cases(r: dict) -> list[str]:
     lines = [
         "## Best and worst", "",
         "Single AUs brought to 1. Miss is |measured - commanded| over all AUs, divided by the command: 0 is perfect, 1 is what doing nothing gives.", "",
-        "| | AU | face | commanded | measured | miss |", "|---|---|---|---|---|---|",
+        "| | AU | face | commanded | measured | miss | identity |", "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for kind in ("best", "worst"):
         lines += [
-            f"| {kind} | {case['au']} | {case['face']} | {case['commanded']:+.2f} | {number(case['measured'], '+.2f')} | {number(case['miss'], '.2f')} |"
+            f"| {kind} | {case['au']} | {case['face']} | {case['commanded']:+.2f} | {number(case['measured'], '+.2f')} | {number(case['miss'], '.2f')} "
+            f"| {number(case['identity'], '.2f')} |"
             for case in r["cases"][kind]
         ]
     return [*lines, "", "![best and worst cases](cases.png)"]

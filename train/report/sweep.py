@@ -61,7 +61,7 @@ def held_out_faces(corpus: Corpus) -> np.ndarray:
 def choose_faces(corpus: Corpus, count: int) -> np.ndarray:
     """`count` held-out photos, half of them from the sharp source where there is one, the same ones every time. Raises DataError."""
     held = held_out_faces(corpus)
-    sharp = corpus.source[held] == "portraits"
+    sharp = corpus.is_from("portraits")[held]
     half = held[sharp][: max(count // 2, count - int((~sharp).sum()))]
     return np.concatenate([half, held[~sharp][: count - len(half)]])[:count]
 
@@ -151,11 +151,13 @@ def cases(rows: Sweep, count: int = 6) -> dict[str, list[dict]]:
     An edit after which no face is found has missed by infinity, written as null.
     """
     found = []
-    for face, au, level, commanded, measured in zip(rows.face, rows.au, rows.level, rows.commanded, rows.measured, strict=True):
+    columns = (rows.face, rows.au, rows.level, rows.commanded, rows.measured, rows.identity)
+    for face, au, level, commanded, measured, same in zip(*columns, strict=True):
         if level == 1.0 and commanded > measures.STRONG:
             missed = measures.miss(au, commanded, measured) if np.isfinite(measured).all() else np.inf
             got = None if np.isinf(missed) else float(measured[au])
-            found.append({"face": face, "au": ESTIMATED[au], "commanded": commanded, "measured": got, "miss": missed})
+            cosine = float(same) if np.isfinite(same) else None
+            found.append({"face": face, "au": ESTIMATED[au], "commanded": commanded, "measured": got, "miss": missed, "identity": cosine})
     found.sort(key=lambda case: case["miss"])
     chosen = {"best": _apart(found, count), "worst": _apart(found[::-1], count)}
     return {kind: [{**case, "miss": case["miss"] if np.isfinite(case["miss"]) else None} for case in some] for kind, some in chosen.items()}

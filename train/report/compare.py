@@ -1,0 +1,232 @@
+"""The paper's figure 6: discrete emotions by several methods on the same held-out faces, as a figure and as a table.
+
+A method is an Editor: it is told a face and an emotion's name. GANimation engines get the emotion's AUs, baselines its label.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from engines import expression
+from engines.backends import Engine
+from engines.errors import DataError
+from engines.expression import ESTIMATED
+from engines.face import FaceReader
+from train.data.corpus import Corpus
+from train.data.emotions import EMOTIONS, PROTOTYPES, USUAL, classify, prototype
+from train.report import measures
+from train.report.edits import compose, towards
+from train.report.evaluate import without_nan
+from train.report.likeness import split
+from train.report.page import number
+from train.report.sheets import sheet, write_png
+from train.report.sweep import Embed
+
+SHOWN_EMOTIONS = EMOTIONS[1:]  # neutral is what the faces are edited from
+PEOPLE = 3  # in the figure
+AT_REST = 0.15  # of an AU that USUAL does not name
+
+
+class Editor(Protocol):
+    """A method that edits faces by the name of an emotion."""
+
+    name: str  # for the figure: at most about 16 letters
+
+    def edit(self, crop: np.ndarray, own: np.ndarray, emotion: str) -> np.ndarray | None:
+        """(S, S, 3) uint8 BGR and its own intensities (17,) -> (S, S, 3) uint8, or None for an emotion that it was not made for."""
+        ...
+
+
+class Translator(Protocol):
+    """What a baseline's recipe offers (train/recipes/)."""
+
+    name: str
+    size_px: int
+
+    def translate(self, networks: "dict[str, nn.Module]", pictures: Tensor, emotion: str) -> Tensor | None:
+        """(B, 3, S, S) in 0..1 -> the same showing the emotion, or None for an emotion that it was not made for."""
+        ...
+
+
+class EngineEditor:
+    """A GANimation engine that is told an emotion's AUs; those that the emotion does not name fall to their usual level at rest."""
+
+    def __init__(self, engine: Engine, name: str | None = None):
+        self.name = name or engine.bundle.name
+        self._engine = engine
+
+    def edit(self, crop: np.ndarray, own: np.ndarray, emotion: str) -> np.ndarray:
+        small = _sized(crop, self._engine.bundle.size_px)
+        return _sized(compose(small, self._engine.run(small, towards(self._engine, own, wanted(own, emotion)))), len(crop))
+
+
+class RecipeEditor:
+    """A baseline: its recipe and its networks."""
+
+    def __init__(self, recipe: Translator, networks: "dict[str, nn.Module]", name: str | None = None):
+        self.name = name or recipe.name
+        self._recipe, self._networks = recipe, networks
+
+    def edit(self, crop: np.ndarray, _own: np.ndarray, emotion: str) -> np.ndarray | None:
+        small = np.ascontiguousarray(_sized(crop, self._recipe.size_px))
+        picture = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
+        with torch.no_grad():
+            drawn = self._recipe.translate(self._networks, picture, emotion)
+        if drawn is None:
+            return None
+        pixels = (drawn[0].permute(1, 2, 0).float().clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
+        return _sized(pixels, len(crop))
+
+
+def _sized(picture: np.ndarray, size_px: int) -> np.ndarray:
+    if len(picture) == size_px:
+        return picture
+    smaller = size_px < len(picture)
+    return cv2.resize(picture, (size_px, size_px), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+
+
+def wanted(own: np.ndarray, emotion: str) -> np.ndarray:
+    """Intensities (17,) float32 of a face with its own (17,) that shows an emotion in full."""
+    usual = np.array([USUAL.get(au, AT_REST) for au in ESTIMATED], np.float32)
+    return np.where(_named(emotion), prototype(emotion), np.minimum(own, usual)).astype(np.float32)
+
+
+def _named(emotion: str) -> np.ndarray:
+    return np.array([au in PROTOTYPES[emotion] for au in ESTIMATED])
+
+
+@dataclass
+class Tally:
+    """What one method did, face by face."""
+
+    error: list[float] = field(default_factory=list)  # squared, to the prototype, over the AUs that it names
+    idle_error: list[float] = field(default_factory=list)  # the same of the photo
+    found: list[bool] = field(default_factory=list)
+    identity: list[float] = field(default_factory=list)
+    features: list[np.ndarray] = field(default_factory=list)  # one edit a face: for the distance every method has the same count
+    emotions: set[str] = field(default_factory=set)
+
+
+def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 40, identity: Embed | None = None) -> dict:
+    """Edits `count` held-out faces by every method to every emotion; writes figure-6.png, compare.md and compare.json into `out`.
+
+    The Frechet distance is to `count` other held-out people; without `identity` there are neither distances nor cosines. Returns
+    the figures. Raises DataError when nobody is held out or no method is given.
+    """
+    if not editors:
+        raise DataError("Nothing to compare: name engines or runs of baselines.")
+    halves = split(corpus, 2 * count)
+    if not len(halves.edited):
+        raise DataError("The corpus holds too few people out to compare on: prepare more people.")
+    faces = halves.edited[np.argsort(classify(corpus.aus[halves.edited]) != 0, kind="stable")]  # resting faces first: they are shown
+    tallies = {editor.name: Tally() for editor in editors}
+    if len(tallies) < len(editors):
+        raise DataError("Two of the methods have the same name: give their folders different names.")
+    rows, names, reference, unedited = [], [], [], []
+    with FaceReader() as reader:
+        embed = _embedder(reader, identity)
+        for place, face in enumerate(tqdm(faces, desc="comparing", unit="face", disable=None)):
+            crop = corpus.picture(int(face))
+            found = reader.read(crop)
+            if not found:
+                continue
+            own, me = expression.estimate(found[0]), identity(crop, found[0].landmarks_px) if identity else None
+            unedited.append(me)
+            for editor in editors:
+                drawn = [editor.edit(crop, own, emotion) for emotion in SHOWN_EMOTIONS]
+                _judge(tallies[editor.name], drawn, own, me, reader, identity, place)
+                if len(names) < PEOPLE * len(editors):
+                    rows.append([crop, *drawn])
+                    names.append(editor.name)
+        reference = [vector for face in halves.real if (vector := embed(corpus.picture(int(face)))) is not None] if identity else []
+    if not names:
+        raise DataError("The landmarker finds no face in any of the held-out crops: prepare the corpus again from sharper photos.")
+    result = without_nan(_figures(tallies, reference, unedited if identity else [], len(faces)))
+    out.mkdir(parents=True, exist_ok=True)
+    write_png(out / "figure-6.png", sheet(rows, ["photo", *SHOWN_EMOTIONS], names, cell_px=150, names_px=110))
+    (out / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
+    (out / "compare.md").write_text(table(result))
+    return result
+
+
+def _embedder(reader: FaceReader, identity: Embed | None) -> Callable[[np.ndarray], np.ndarray | None]:
+    def embed(picture: np.ndarray) -> np.ndarray | None:
+        found = reader.read(picture)
+        return identity(picture, found[0].landmarks_px) if found and identity else None
+
+    return embed
+
+
+def _judge(
+    tally: Tally,
+    drawn: list[np.ndarray | None],
+    own: np.ndarray,
+    me: np.ndarray | None,
+    reader: FaceReader,
+    identity: Embed | None,
+    place: int,
+) -> None:
+    """Measures one method's edits of one face, in the order of SHOWN_EMOTIONS, into its tally."""
+    vectors = []
+    for emotion, picture in zip(SHOWN_EMOTIONS, drawn, strict=True):
+        if picture is None:
+            continue
+        tally.emotions.add(emotion)
+        again = reader.read(picture)
+        tally.found.append(bool(again))
+        if not again:
+            continue
+        named, goal = _named(emotion), prototype(emotion)
+        tally.error.append(float(np.mean((expression.estimate(again[0]) - goal)[named] ** 2)))
+        tally.idle_error.append(float(np.mean((own - goal)[named] ** 2)))
+        if identity:
+            vectors.append(identity(picture, again[0].landmarks_px))
+            tally.identity.append(measures.cosine(me, vectors[-1]))
+    if vectors:
+        tally.features.append(vectors[place % len(vectors)])
+
+
+def _figures(tallies: dict[str, Tally], reference: list[np.ndarray], unedited: list[np.ndarray], faces: int) -> dict:
+    counts = [len(tally.features) for tally in tallies.values() if tally.features]
+    size = min([len(reference), len(unedited), *counts]) if counts else 0
+    methods = {}
+    for name, tally in tallies.items():
+        known, cosines = len(tally.features) >= size >= 2, np.array(tally.identity)
+        methods[name] = {
+            "frechet": measures.frechet(np.array(reference[:size]), np.array(tally.features[:size])) if known else None,
+            "identity_cosine": float(cosines.mean()) if len(cosines) else None,
+            "identity_cosine_p5": float(np.percentile(cosines, 5)) if len(cosines) else None,
+            "au_error": float(np.sqrt(np.mean(tally.error))) if tally.error else None,
+            "au_error_of_idle": float(np.sqrt(np.mean(tally.error) / np.mean(tally.idle_error))) if tally.error else None,
+            "landmarks_found": float(np.mean(tally.found)) if tally.found else None,
+            "emotions": [emotion for emotion in SHOWN_EMOTIONS if emotion in tally.emotions], "edits": len(tally.found),
+        }  # fmt: skip
+    floor = measures.frechet(np.array(reference[:size]), np.array(unedited[:size])) if size >= 2 else None
+    return {"faces": faces, "frechet_samples": size, "frechet_unedited": floor, "estimator": expression.VERSION, "methods": methods}
+
+
+def table(result: dict) -> str:
+    """compare.md of what was measured."""
+    lines = [
+        "# Emotions by several methods", "",
+        f"{result['faces']} held-out faces, each edited to {', '.join(SHOWN_EMOTIONS)}, where a method knows the emotion. AU error: RMSE of the AUs "
+        f"that the emotion names, measured again by {result['estimator']}, as a share of the photo's own (1 is what doing nothing gives). Frechet: "
+        f"squared distance on identity features of {result['frechet_samples']} edits to as many other people's photos, biased upwards by so few; "
+        "the unedited photos' distance is its floor.", "",
+        "| method | Frechet | identity cosine | 5th percentile | AU error | landmarks found | emotions |", "|---|---|---|---|---|---|---|",
+        f"| unedited | {number(result['frechet_unedited'], '.4f')} | 1 | 1 | 1 | | |",
+    ]  # fmt: skip
+    for name, row in result["methods"].items():
+        lines.append(
+            f"| {name} | {number(row['frechet'], '.4f')} | {number(row['identity_cosine'])} | {number(row['identity_cosine_p5'])} "
+            f"| {number(row['au_error_of_idle'], '.2f')} | {number(row['landmarks_found'], '.1%')} | {', '.join(row['emotions']) or 'none'} |"
+        )
+    return "\n".join([*lines, "", "![figure 6](figure-6.png)", ""])
