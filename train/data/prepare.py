@@ -49,14 +49,14 @@ def prepare(
         "size_px": size_px, "shard_size": shard_size, "limit": limit, "clip_stride": CLIP_STRIDE, "jpeg_quality": labels.JPEG_QUALITY,
         "max_yaw_deg": labels.MAX_YAW_DEG, "min_eye_distance_px": labels.MIN_EYE_DISTANCE_PX, "jobs_sha256": listed,
     }  # fmt: skip
-    manifest = _begin(out, options)
+    manifest = begin(out, options)
     if manifest["finished"]:
         return manifest
-    run = _Run(out, manifest)
+    run = Run(out, manifest)
     try:
         _label_all(run, inputs, limit, total, workers)
         run.finish_shard()
-        return _finish(out, manifest, inputs)
+        return finish(out, manifest, inputs)
     except OSError as error:
         run.abandon()
         if error.errno in FULL:
@@ -82,8 +82,8 @@ def _count(inputs: list[Path | str], limit: int | None) -> tuple[int, str]:
     return total, listed.hexdigest()
 
 
-def _begin(out: Path, options: dict) -> dict:
-    """The manifest to start with, or to go on with."""
+def begin(out: Path, options: dict) -> dict:
+    """The manifest to start with, or to go on with. Raises DataError when `out` holds a corpus that these options do not make."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "manifest.json").exists():
         return {
@@ -98,8 +98,8 @@ def _begin(out: Path, options: dict) -> dict:
     return manifest
 
 
-class _Run:
-    """What has been written, and the shard that is being written."""
+class Run:
+    """A corpus in the making: what has been written, and the shard that is being written."""
 
     def __init__(self, out: Path, manifest: dict):
         self.out, self.manifest, self.writer = out, manifest, None
@@ -118,7 +118,8 @@ class _Run:
     def take(self, job: Job, found: list, reasons: Counter) -> None:
         """Writes what was found in the next job, but for faces that were written before the run was cut off."""
         for face in found[self.progress["faces_of_next"] :]:
-            self.writer = self.writer or ShardWriter(self.out, len(self.manifest["shards"]))
+            if self.writer is None:
+                self.writer = ShardWriter(self.out, len(self.manifest["shards"]))
             self.sources[face.source] += 1
             self.writer.add(face, f"{self.faces:09d}", list(self.sources).index(face.source), is_held_out(face.person))
             self.faces += 1
@@ -133,7 +134,8 @@ class _Run:
         self.progress = {"jobs": self.progress["jobs"] + 1, "faces_of_next": 0, "pictures": self.progress["pictures"] + job.pictures}
 
     def finish_shard(self) -> None:
-        if self.writer:
+        """Closes the shard, then the index, then the manifest: whatever is cut off in between is written again."""
+        if self.writer is not None:
             entry = self.writer.close()
             with open(self.out / "index.bin", "ab") as index:
                 index.write(np.array(self.writer.records, FACE).tobytes())
@@ -144,11 +146,11 @@ class _Run:
         write_manifest(self.out, self.manifest)
 
     def abandon(self) -> None:
-        if self.writer:
+        if self.writer is not None:
             self.writer.abandon()
 
 
-def _label_all(run: _Run, inputs: list[Path | str], limit: int | None, total: int, workers: int) -> None:
+def _label_all(run: Run, inputs: list[Path | str], limit: int | None, total: int, workers: int) -> None:
     jobs = islice(find_jobs(inputs, limit), run.progress["jobs"], None)
     first = next(jobs, None)
     if first is None:
@@ -190,7 +192,8 @@ def _in_order(pool: ProcessPoolExecutor, chunks: Iterator[list[Job]], in_flight:
         yield from zip(done, future.result(), strict=True)
 
 
-def _finish(out: Path, manifest: dict, inputs: list[Path | str]) -> dict:
+def finish(out: Path, manifest: dict, inputs: list[Path | str]) -> dict:
+    """Counts people, draws the histograms and closes the manifest, which it returns. Raises DataError when there is no face."""
     if not manifest["faces"]:
         for name in ("manifest.json", "index.bin"):
             (out / name).unlink(missing_ok=True)

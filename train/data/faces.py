@@ -1,0 +1,55 @@
+"""Single photos for adversarial training: a face, its AUs, and the AUs that it shall be given. Knows no losses.
+
+Number i is a pure function of (seed, i): a resumed run, or one on more machines, sees exactly the same.
+Source: GANimation, section 5: wanted AUs are those of another photo, and noise.
+"""
+
+import cv2
+import numpy as np
+from torch.utils.data import Dataset
+
+from engines.errors import DataError
+from train.data.corpus import Corpus
+from train.data.emotions import classify
+from train.data.jitter import jittered
+from train.data.order import Order
+
+NOISE = 0.1  # U(-0.1, 0.1) on the wanted AUs, as in the paper's code
+
+
+class Faces(Dataset):
+    """An endless, seekable stream of a corpus' training people (or of those held out), balanced by expression.
+
+    An item: picture (S, S, 3) uint8 BGR; own, wanted (17,) float32 in 0..1; mix () float32 in 0..1, where between a real
+    and a made picture the gradient penalty looks; label () int64, a place in EMOTIONS or -1.
+    Raises DataError when the corpus' crops are smaller than size_px.
+    """
+
+    def __init__(self, corpus: Corpus, seed: int, size_px: int, held_out: bool = False, balance: float = 0.5, length: int = 10**9):
+        if size_px > corpus.size_px:
+            raise DataError(f"The corpus has crops of {corpus.size_px} px, {size_px} px are wanted: prepare it with --size {size_px}.")
+        self.corpus, self.seed, self.size_px, self.length = corpus, seed, size_px, length
+        self.order = Order(corpus, seed, balance, held_out=held_out)
+        others = np.flatnonzero(~corpus.held_out).astype(np.int32)  # what is asked for comes from training people, whoever is asked
+        self._others = others if len(others) else self.order.faces
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        cv2.setNumThreads(1)
+        rng = np.random.default_rng((self.seed, number, 0xFACE))
+        face = self.order[number]
+        picture, _ = jittered(self.corpus.picture(face), None, rng)
+        if self.size_px < len(picture):
+            picture = cv2.resize(picture, (self.size_px, self.size_px), interpolation=cv2.INTER_AREA)
+        own = self.corpus.own(face)
+        other = self.corpus.own(int(rng.choice(self._others)))
+        wanted = np.clip(other + rng.uniform(-NOISE, NOISE, len(other)), 0, 1)
+        return {
+            "picture": np.ascontiguousarray(picture),
+            "own": own.astype(np.float32),
+            "wanted": wanted.astype(np.float32),
+            "mix": np.array(rng.random(), np.float32),
+            "label": classify(own[None])[0],
+        }
