@@ -1,7 +1,9 @@
 """What several tests need: recorded faces, the shipped photo, the shipped engine."""
 
+import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -29,3 +31,24 @@ def engine():
     from engines.backends import load
 
     return load("default")
+
+
+@pytest.fixture(scope="session")
+def corpus_folder(tmp_path_factory):
+    """The shipped photos, prepared, with an unreadable and a faceless picture among them."""
+    faces, out = tmp_path_factory.mktemp("faces"), tmp_path_factory.mktemp("corpus")
+    for path in SAMPLES.glob("*.jpg"):
+        shutil.copy(path, faces)
+    (faces / "broken.jpg").write_bytes(b"no picture")
+    cv2.imwrite(str(faces / "wall.png"), np.full((300, 300, 3), 120, np.uint8))
+    from train.data.prepare import prepare
+
+    prepare([faces], out, size_px=64, workers=1)
+    return out
+
+
+@pytest.fixture(scope="session")
+def corpus(corpus_folder):
+    from train.data.corpus import load_corpus
+
+    return load_corpus([corpus_folder])

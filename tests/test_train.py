@@ -9,11 +9,9 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from engines import expression  # noqa: E402
 from engines.backends import load  # noqa: E402
-from engines.errors import DataError  # noqa: E402
 from engines.expression import ESTIMATED  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402
 from train import __main__ as command  # noqa: E402
-from train import checkpoint  # noqa: E402
 from train.data.corpus import load_corpus  # noqa: E402
 from train.data.deform import basis, moved  # noqa: E402
 from train.data.pairs import Pairs, needs_mouth, shut  # noqa: E402
@@ -22,32 +20,8 @@ from train.data.warp import draw, flow_between  # noqa: E402
 from train.export import Exported, compare, export, load_average  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape, compose, warp  # noqa: E402
 from train.recipes.supervised import supervised_loss, weighted_mean  # noqa: E402
-from train.trainer import Plan, fit, rate_at  # noqa: E402
 
 TINY = Shape(size_px=64, quarter=8, eighth=16, sixteenth=16, blocks=(1, 1, 1, 1), head=8)
-
-
-@pytest.fixture(scope="module")
-def corpus_folder(tmp_path_factory):
-    """The shipped photos, prepared, with an unreadable and a faceless picture among them."""
-    faces, out = tmp_path_factory.mktemp("faces"), tmp_path_factory.mktemp("corpus")
-    for path in SAMPLES.glob("*.jpg"):
-        shutil.copy(path, faces)
-    (faces / "broken.jpg").write_bytes(b"no picture")
-    import cv2
-
-    cv2.imwrite(str(faces / "wall.png"), np.full((300, 300, 3), 120, np.uint8))
-    prepare([faces], out, size_px=64, workers=1)
-    return out
-
-
-@pytest.fixture(scope="module")
-def corpus(corpus_folder):
-    return load_corpus([corpus_folder])
-
-
-def plan(**changes) -> Plan:
-    return Plan(**{"images": 160, "batch": 4, "rate": 2e-3, "warm_up": 8, "workers": 0, "bf16": False, "grid_every_s": 1e9, **changes})
 
 
 def test_the_flow_between_two_meshes_draws_one_as_the_other(recorded):
@@ -161,53 +135,6 @@ def test_loss_terms_are_means_worked_out_by_hand():
     assert terms["colour"] == pytest.approx(0.1 * 0.5)
     assert float(total) == pytest.approx(4 * 0.25 + 0.06 * 128 + 2 * 0.05 + 0.02 * 0.25, rel=1e-5)
     assert weighted_mean(torch.ones(2, 3, 5, 5), torch.full((2, 1, 5, 5), 0.5)) == 0.5
-
-
-def test_the_rate_rises_stays_and_falls():
-    p = Plan(images=1000, batch=10, rate=1.0, warm_up=100, decay_from=0.5)
-    rates = [rate_at(p, seen) for seen in range(0, 1000, 10)]
-    assert rates[0] < 0.2 and rates[12] == rates[49] == 1.0 and rates[75] == pytest.approx(0.5) and rates[-1] == pytest.approx(0.02)
-
-
-def test_losses_fall_and_a_resumed_run_goes_on_exactly(corpus, tmp_path):
-    whole = fit(corpus, tmp_path / "whole", plan(), TINY, quiet=True)
-    first = fit(corpus, tmp_path / "parts", plan(), TINY, quiet=True, until=80)
-    second = fit(corpus, tmp_path / "parts", plan(), TINY, quiet=True)
-    assert len(whole) == 40 and len(first) == len(second) == 20
-    assert whole == first + second, "weights, moments, rate and pairs all came back"
-    assert np.mean(whole[-8:]) < 0.9 * np.mean(whole[:8])
-
-
-def test_a_grid_shows_every_person_and_every_level(corpus, tmp_path):
-    import cv2
-
-    from train.report.grids import COLUMNS, LEVELS, write_grid
-
-    write_grid(trained_a_little(), corpus, tmp_path / "grid.png", rows=2)
-    height, width = cv2.imread(str(tmp_path / "grid.png")).shape[:2]
-    assert height == pytest.approx((2 + len(LEVELS)) * 64 * 0.7, abs=1) and width == pytest.approx((len(COLUMNS) + 3) * 64 * 0.7, abs=1)
-
-
-def test_a_checkpoint_of_another_network_is_refused_and_left_alone(corpus, tmp_path):
-    fit(corpus, tmp_path, plan(images=8), TINY, quiet=True)
-    before = (tmp_path / "checkpoint" / "network.safetensors").read_bytes()
-    with pytest.raises(DataError, match="another network"):
-        fit(corpus, tmp_path, plan(images=16), Shape(size_px=64, quarter=4, eighth=8, sixteenth=8), quiet=True)
-    assert (tmp_path / "checkpoint" / "network.safetensors").read_bytes() == before
-
-
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(corpus, tmp_path, monkeypatch):
-    whole = Pairs.__getitem__
-
-    def spoilt(self, number):
-        sample = whole(self, number)
-        return {**sample, "change": np.full(17, np.nan, np.float32)} if number == 9 else sample
-
-    monkeypatch.setattr(Pairs, "__getitem__", spoilt)
-    with pytest.raises(DataError, match="no longer a number after 8 images"):
-        fit(corpus, tmp_path, plan(), TINY, quiet=True)
-    assert np.isnan(np.load(tmp_path / "bad_batch.npz")["change"][1]).all()
-    assert checkpoint.read_state(tmp_path / "checkpoint")["seen"] == 8
 
 
 def test_the_exported_graph_is_the_network_on_every_backend(tmp_path):

@@ -3,71 +3,15 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
-from engines.errors import PuppetError
-
-MANUAL = """\
-From faces to an engine, step by step:
-
-  python -m train nobody   --out faces/                            draw faces of nobody (needs the wheel random-face)
-  python -m train prepare  --out corpus/ faces/ photos.tar clips/  aligned crops and AU labels, by the live estimator
-  python -m train fit      --corpus corpus/ --out runs/mine        train; goes on where it stopped; Ctrl-C keeps a checkpoint
-  python -m train export   runs/mine --out engines/mine            ONNX + bundle.json, checked against PyTorch
-  python -m train evaluate --engine engines/mine --corpus corpus/ --out runs/mine/report
-
-`python -m train estimator` fits the AU estimator's scales and the AU basis anew; bundles trained before will then be refused.
-"""
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m train", description=MANUAL, formatter_class=argparse.RawDescriptionHelpFormatter)
-    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
-
-    step = steps.add_parser("nobody", help="draw faces of nobody")
-    step.add_argument("--out", type=Path, required=True)
-    step.add_argument("--count", type=int, default=None, help="seeds 0 to COUNT; default: the seeds that were looked at, adults only")
-    step.add_argument("--size", type=int, default=512, metavar="PX")
-
-    step = steps.add_parser("prepare", help="faces -> corpus")
-    step.add_argument("inputs", nargs="+", type=Path, metavar="FACES", help="folders, .tar files, clips")
-    step.add_argument("--out", type=Path, required=True)
-    step.add_argument("--size", type=int, default=256, metavar="PX", help="side of the crops")
-    step.add_argument("--workers", type=int, default=2)
-
-    step = steps.add_parser("fit", help="corpus -> checkpoint")
-    step.add_argument("--corpus", type=Path, nargs="+", required=True)
-    step.add_argument("--out", type=Path, required=True)
-    step.add_argument("--images", type=int, default=190_000, help="images to be seen in all")
-    step.add_argument("--batch", type=int, default=16)
-    step.add_argument("--rate", type=float, default=6e-4)
-    step.add_argument("--seed", type=int, default=0)
-    step.add_argument("--max-minutes", type=float, default=float("inf"), help="stop cleanly after this long")
-    step.add_argument("--channels", type=int, nargs=3, default=(32, 96, 192), metavar="N", help="at 1/4, 1/8 and 1/16 of the crop")
-    step.add_argument("--fp32", action="store_true", help="no bf16 autocast")
-
-    step = steps.add_parser("export", help="checkpoint -> bundle")
-    step.add_argument("run", type=Path, help="the --out of fit")
-    step.add_argument("--out", type=Path, required=True, help="folder of the bundle")
-    step.add_argument("--corpus", type=Path, nargs="*", default=[], help="named in the bundle's provenance")
-
-    step = steps.add_parser("evaluate", help="bundle -> report")
-    step.add_argument("--engine", default="default")
-    step.add_argument("--device", default="auto")
-    step.add_argument("--corpus", type=Path, nargs="+", required=True)
-    step.add_argument("--out", type=Path, required=True)
-    step.add_argument("--faces", type=int, default=60)
-    step.add_argument("--identity", type=Path, help="MobileFaceNet.tflite, for identity cosines")
-
-    step = steps.add_parser("estimator", help="corpus -> engines/expression.json, engines/mean_face.npy, train/basis.npy")
-    step.add_argument("--corpus", type=Path, nargs="+", required=True)
-    return parser.parse_args(arguments)
+from engines.errors import DataError, PuppetError
+from train.command_line import BASELINES, parse
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
-        globals()[options.step](options)
+        STEPS[options.step](options)
     except PuppetError as error:
         print(f"train: {error}", file=sys.stderr)
         return error.exit_status
@@ -82,37 +26,45 @@ def nobody(options: argparse.Namespace) -> None:
 
 
 def prepare(options: argparse.Namespace) -> None:
+    from train.data.corpus import verify
     from train.data.prepare import prepare as run
 
-    print(json.dumps(run(options.inputs, options.out, options.size, options.workers), indent=1))
+    if options.verify:
+        print(f"{options.out}: {verify(options.out)} shards are as the manifest pins them")
+        return
+    if not options.inputs:
+        raise DataError("prepare needs faces: name folders, .tar files, clips, or nobody:COUNT.")
+    manifest = run(options.inputs, options.out, options.size, options.workers, shard_size=options.shard_size, limit=options.limit)
+    print(json.dumps({name: value for name, value in manifest.items() if name != "shards"}, indent=1))
 
 
 def fit(options: argparse.Namespace) -> None:
     from train.data.corpus import load_corpus
-    from train.networks.compact import Shape
-    from train.trainer import Plan
+    from train.plan import Plan
+    from train.recipes.choose import make
     from train.trainer import fit as run
 
     corpus = load_corpus(options.corpus)
-    quarter, eighth, sixteenth = options.channels
-    shape = Shape(size_px=corpus.size_px, quarter=quarter, eighth=eighth, sixteenth=sixteenth)
-    plan = Plan(options.images, options.batch, options.rate, seed=options.seed, max_s=options.max_minutes * 60, bf16=not options.fp32)
-    losses = run(corpus, options.out, plan, shape)
-    print(
-        f"{len(losses)} steps, last loss {losses[-1]:.4f}; next: python -m train export {options.out} --out engines/NAME"
-        if losses
-        else "nothing left to do"
-    )
+    recipe = make(options, corpus.size_px)
+    plan = Plan(
+        options.images, options.batch, options.rate, accumulate=options.accumulate, seed=options.seed, max_s=options.max_minutes * 60,
+        save_every_s=options.save_minutes * 60, report_every=options.report_every, grid_every=options.grid_every, stats_every=options.stats_every,
+        workers=options.workers, bf16=not options.fp32, compile=options.compile,
+    )  # fmt: skip
+    seen = run(recipe, corpus, options.out, plan, options.quiet)
+    then = f"compare --runs {options.out}" if recipe.name in BASELINES else f"export {options.out} --out engines/NAME"
+    print(f"{options.out}: {seen} of {options.images} images seen; next: python -m train {then}")
 
 
 def export(options: argparse.Namespace) -> None:
     from train import checkpoint
+    from train.data.corpus import read_manifest
     from train.export import export as run
     from train.export import load_average, training_record
 
     folder = options.run / "checkpoint"
-    manifests = [json.loads((corpus / "manifest.json").read_text()) for corpus in options.corpus]
-    bundle, differences = run(load_average(folder), options.out, training_record(checkpoint.read_state(folder), manifests))
+    record = training_record(checkpoint.read_state(folder), [read_manifest(corpus) for corpus in options.corpus])
+    bundle, differences = run(load_average(folder), options.out, record)
     print(f"wrote {bundle.folder}: {bundle.onnx.stat().st_size / 1e6:.1f} MB, worst differences from PyTorch {differences}")
 
 
@@ -120,11 +72,46 @@ def evaluate(options: argparse.Namespace) -> None:
     from engines.backends import load
     from train.data.corpus import load_corpus
     from train.report.evaluate import evaluate as run
-    from train.report.identity import Identity
 
-    identity = Identity(options.identity) if options.identity else None
-    run(load(options.engine, options.device), load_corpus(options.corpus), options.out, options.faces, identity)
+    run(load(options.engine, options.device), load_corpus(options.corpus), options.out, options.faces, _identity(options), options.still)
     print((options.out / "report.md").read_text())
+
+
+def figures(options: argparse.Namespace) -> None:
+    from engines.backends import load
+    from train.data.corpus import load_corpus
+    from train.report.figures import draw_all
+
+    corpus = load_corpus(options.corpus) if options.corpus else None
+    written = draw_all(
+        options.only, load(options.engine, options.device), options.photos, options.out, corpus, options.faces, _identity(options)
+    )
+    print("\n".join(f"wrote {path}" for path in written))
+
+
+def compare(options: argparse.Namespace) -> None:
+    from engines.backends import load
+    from train.data.corpus import load_corpus
+    from train.recipes.choose import load_baseline
+    from train.report.compare import EngineEditor, RecipeEditor
+    from train.report.compare import compare as run
+
+    editors = [EngineEditor(load(name)) for name in options.engines]
+    editors += [RecipeEditor(*load_baseline(folder)) for folder in options.runs]
+    run(editors, load_corpus(options.corpus), options.out, options.faces, _identity(options))
+    print((options.out / "compare.md").read_text())
+
+
+def networks(_options: argparse.Namespace) -> None:
+    from train.networks.listing import listing
+
+    print(listing())
+
+
+def throughput(options: argparse.Namespace) -> None:
+    from train.throughput import measure
+
+    print(measure(options.corpus, options.size, options.batch, options.seconds, options.compile))
 
 
 def estimator(options: argparse.Namespace) -> None:
@@ -132,6 +119,14 @@ def estimator(options: argparse.Namespace) -> None:
 
     print(refit(options.corpus))
 
+
+def _identity(options: argparse.Namespace):
+    from train.report.identity import Identity
+
+    return Identity(options.identity) if options.identity else None
+
+
+STEPS = {step.__name__: step for step in (nobody, prepare, fit, export, evaluate, figures, compare, networks, throughput, estimator)}
 
 if __name__ == "__main__":
     sys.exit(main())

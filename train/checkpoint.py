@@ -1,60 +1,112 @@
-"""A run on disk, from which it goes on exactly: weights, average, optimiser as safetensors; counts and settings as JSON.
+"""A run on disk, from which it goes on exactly: weights, averages, optimisers, RNG as safetensors; counts and settings as JSON.
 
 A checkpoint is a folder, written beside the old one and renamed over it, so that a killed run keeps its last good one.
-Pairs are a function of their number, so `seen` is all that the sampler has to remember.
+Samples are a function of their number, so `seen` is all that the sampler has to remember, and the learning rate follows from it.
 """
 
+import errno
 import json
+import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from engines.errors import DataError
 
+Networks = Mapping[str, nn.Module]
+Optimisers = Mapping[str, torch.optim.Optimizer]
 
-def save(folder: Path, network: torch.nn.Module, average: torch.nn.Module, optimiser: torch.optim.Optimizer, state: dict) -> None:
-    """Writes the checkpoint `folder`; `state` is JSON: shape, seed, images seen, ..."""
+
+def save(folder: Path, networks: Networks, averages: Networks, optimisers: Optimisers, state: dict[str, Any]) -> None:
+    """Writes the checkpoint `folder`; `state` is JSON: recipe, shape, images seen, ... Raises DataError when the disk is full."""
     partial = folder.with_name(folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, partial / "network.safetensors")
-    save_file({k: v.contiguous() for k, v in average.state_dict().items()}, partial / "average.safetensors")
-    moments = optimiser.state_dict()["state"]
-    save_file(
-        {f"{i}/{k}": torch.as_tensor(v).contiguous() for i, slot in moments.items() for k, v in slot.items()},
-        partial / "optimiser.safetensors",
-    )
-    (partial / "state.json").write_text(json.dumps(state, indent=1) + "\n")
+    try:
+        partial.mkdir(parents=True)
+        for name, network in networks.items():
+            save_file(_whole(network.state_dict()), partial / f"{name}.safetensors")
+            save_file(_moments(optimisers[name]), partial / f"{name}.adam.safetensors")
+        for name, network in averages.items():
+            save_file(_whole(network.state_dict()), partial / f"{name}.average.safetensors")
+        save_file({"cpu": torch.get_rng_state()}, partial / "rng.safetensors")
+        (partial / "state.json").write_text(json.dumps(state, indent=1) + "\n")
+        _flush(partial)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, SafetensorError) or error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(
+                f"{folder} could not be written ({error}): free some disk space; the checkpoint before it is unharmed."
+            ) from error
+        raise
     old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
+    if folder.exists():  # else a run was killed between the renames, and .old is the last good one
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     partial.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def read_state(folder: Path) -> dict:
+def find(folder: Path) -> Path | None:
+    """The checkpoint, or the one before it when a run was killed between the two renames; None when there is neither."""
+    for place in (folder, folder.with_name(folder.name + ".old")):
+        if (place / "state.json").is_file():
+            return place
+    return None
+
+
+def read_state(folder: Path) -> dict[str, Any]:
     """The JSON of a checkpoint. Raises DataError when there is none."""
-    if not (folder / "state.json").is_file():
+    found = find(folder)
+    if found is None:
         raise DataError(f"{folder} is not a checkpoint: give the folder that `python -m train fit --out` wrote.")
-    return json.loads((folder / "state.json").read_text())
+    return json.loads((found / "state.json").read_text())
 
 
-def load(folder: Path, network: torch.nn.Module, average: torch.nn.Module, optimiser: torch.optim.Optimizer | None) -> None:
-    """Fills networks (and the optimiser) from a checkpoint. Raises DataError when it is of another network."""
+def load(folder: Path, networks: Networks, averages: Networks, optimisers: Optimisers | None = None) -> None:
+    """Fills networks (and optimisers and the RNG) from a checkpoint. Raises DataError when it is of other networks or damaged."""
+    found = find(folder) or folder
     try:
-        network.load_state_dict(load_file(folder / "network.safetensors"))
-        average.load_state_dict(load_file(folder / "average.safetensors"))
-    except RuntimeError as error:
-        raise DataError(f"{folder} is a checkpoint of another network: start a new one with another --out.") from error
-    if optimiser is None:
-        return
-    flat = load_file(folder / "optimiser.safetensors")
-    moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, network in networks.items():
+            network.load_state_dict(load_file(found / f"{name}.safetensors"))
+        for name, network in averages.items():
+            network.load_state_dict(load_file(found / f"{name}.average.safetensors"))
+        if optimisers is not None:
+            for name, optimiser in optimisers.items():
+                _fill(optimiser, load_file(found / f"{name}.adam.safetensors"))
+            torch.set_rng_state(load_file(found / "rng.safetensors")["cpu"])
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{folder} lacks {Path(str(error.filename or error)).name}: it is a checkpoint of another recipe or incomplete."
+        ) from error
+    except (RuntimeError, SafetensorError) as error:
+        raise DataError(f"{folder} is a checkpoint of another network, or damaged: start a new run with another --out.") from error
+
+
+def _whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def _moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    slots = optimiser.state_dict()["state"]
+    return {f"{i}/{k}": torch.as_tensor(v).cpu().contiguous() for i, slot in slots.items() for k, v in slot.items()}
+
+
+def _fill(optimiser: torch.optim.Optimizer, flat: Mapping[str, Tensor]) -> None:
+    moments: dict[int, dict[str, Tensor]] = {}
     for key, value in flat.items():
         place, name = key.split("/")
         moments.setdefault(int(place), {})[name] = value
-    whole = optimiser.state_dict()
-    optimiser.load_state_dict({"state": moments, "param_groups": whole["param_groups"]})
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _flush(folder: Path) -> None:
+    """To the disk, before the rename that makes it count."""
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())

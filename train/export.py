@@ -18,7 +18,8 @@ from engines.backends import load
 from engines.bundle import Bundle, load_bundle, sha256_of, write_description
 from engines.errors import DataError
 from train import checkpoint
-from train.networks.compact import CompactGenerator, Shape
+from train.command_line import BASELINES
+from train.networks.build import build
 
 OPSET = 18
 # Differences from PyTorch that are refused: half a grey level of colour, a thousandth of attention, a hundredth of a pixel.
@@ -26,42 +27,46 @@ MAX_COLOUR, MAX_ATTENTION, MAX_FLOW_PX = 1.01, 2e-3, 1e-2
 
 
 class Exported(nn.Module):
-    """The engine's contract around a generator: uint8 BGR picture in, uint8 colour out, channels last."""
+    """The engine's contract around a generator: uint8 BGR picture in, uint8 colour out, channels last; flow where there is one."""
 
-    def __init__(self, generator: CompactGenerator):
+    def __init__(self, generator: nn.Module):
         super().__init__()
         self.generator = generator
 
-    def forward(self, image: Tensor, aus: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor, aus: Tensor) -> tuple[Tensor, ...]:
         colour, attention, flow = self.generator(image.permute(0, 3, 1, 2).float() / 255, aus)
         grey_levels = (colour.clamp(0, 1) * 255 + 0.5).floor().to(torch.uint8)
-        return grey_levels.permute(0, 2, 3, 1), attention[:, 0], flow.permute(0, 2, 3, 1)
+        outputs = (grey_levels.permute(0, 2, 3, 1), attention[:, 0])
+        return outputs if flow is None else (*outputs, flow.permute(0, 2, 3, 1))
 
 
-def load_average(folder: Path) -> CompactGenerator:
-    """The averaged generator of a checkpoint. Raises DataError."""
+def load_average(folder: Path) -> nn.Module:
+    """The averaged generator of a checkpoint. Raises DataError when there is none, or none that edits by AUs."""
     state = checkpoint.read_state(folder)
-    shape = Shape(**{**state["shape"], "blocks": tuple(state["shape"]["blocks"])})
-    network, average = CompactGenerator(shape), CompactGenerator(shape)
-    checkpoint.load(folder, network, average, None)
+    if state["recipe"] in BASELINES:
+        raise DataError(f"{folder} is of the baseline {state['recipe']}, which knows no AUs: compare it, it cannot drive a puppet.")
+    average = build(state["shape"]["generator"])
+    checkpoint.load(folder, {}, {"generator": average})
     return average.eval()
 
 
-def export(generator: CompactGenerator, folder: Path, training: dict) -> tuple[Bundle, dict[str, float]]:
+def export(generator: nn.Module, folder: Path, training: dict) -> tuple[Bundle, dict[str, float]]:
     """Writes a bundle into `folder`; returns it and the worst differences found. Raises DataError when they are too large."""
     folder.mkdir(parents=True, exist_ok=True)
-    size, aus = generator.shape.size_px, expression.ESTIMATED
-    rounded = CompactGenerator(generator.shape).eval()
+    shape, size, aus = generator.shape.as_dict(), generator.shape.size_px, expression.ESTIMATED
+    rounded = build(shape).eval()
     rounded.load_state_dict({name: value.half().float() for name, value in generator.state_dict().items()})
     wrapped = Exported(rounded).eval()
     example = (torch.zeros(1, size, size, 3, dtype=torch.uint8), torch.zeros(1, len(aus)))
+    with torch.no_grad():
+        outputs = wrapped(*example)
     path = folder / "generator.onnx"
     torch.onnx.export(
         wrapped,
         example,
         str(path),
         input_names=["image", "aus"],
-        output_names=["colour", "attention", "flow"],
+        output_names=["colour", "attention", "flow"][: len(outputs)],
         opset_version=OPSET,
         dynamo=False,
     )
@@ -69,7 +74,8 @@ def export(generator: CompactGenerator, folder: Path, training: dict) -> tuple[B
     _store_half(model.graph)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
-    bundle = Bundle(aus, "relative", size, size // 2, crops.RULE, expression.VERSION, sha256_of(path), training, folder)
+    flow_px = outputs[2].shape[1] if len(outputs) == 3 else 0
+    bundle = Bundle(aus, shape["conditioning"], size, flow_px, crops.RULE, expression.VERSION, sha256_of(path), training, folder)
     write_description(bundle)
     differences = compare(wrapped, load_bundle(folder))
     if differences["colour"] > MAX_COLOUR or differences["attention"] > MAX_ATTENTION or differences["flow_px"] > MAX_FLOW_PX:
@@ -87,11 +93,12 @@ def compare(wrapped: Exported, bundle: Bundle, trials: int = 6) -> dict[str, flo
         image = rng.integers(0, 256, (bundle.size_px, bundle.size_px, 3), dtype=np.uint8)
         change = (rng.uniform(-1, 1, len(bundle.aus)) * (trial > 0)).astype(np.float32)
         with torch.no_grad():
-            colour, attention, flow = wrapped(torch.from_numpy(image)[None], torch.from_numpy(change)[None])
+            colour, attention, *flow = wrapped(torch.from_numpy(image)[None], torch.from_numpy(change)[None])
         edit = engine.run(image, change)
         worst["colour"] = max(worst["colour"], float(np.abs(colour[0].numpy().astype(int) - edit.colour).max()))
         worst["attention"] = max(worst["attention"], float(np.abs(attention[0].numpy() - edit.attention).max()))
-        worst["flow_px"] = max(worst["flow_px"], float(np.abs(flow[0].numpy() - edit.flow).max()))
+        if flow:
+            worst["flow_px"] = max(worst["flow_px"], float(np.abs(flow[0][0].numpy() - edit.flow).max()))
     return worst
 
 

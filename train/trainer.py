@@ -1,189 +1,255 @@
-"""The training loop of the supervised stage. Progress is counted in images seen; nothing else is a clock.
+"""The training loop. Progress is counted in images seen; nothing else is a clock. Knows no loss: those are a Recipe's.
 
-Each step: pairs in, generator, loss, Adam, moving average. Every few minutes a checkpoint, a line of held-out figures
-and a grid to look at. The attention guard warns when mean(A) leaves its band: at 1 the generator has learnt to copy.
+A step: a batch in; for each turn of the recipe its loss, its gradients (averaged over processes), its optimiser, its moving
+average. Every few minutes a checkpoint, a line of held-out figures and a grid to look at, and the attention guard has its say.
 """
 
 import json
+import math
 import signal
 import time
+from collections import deque
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Subset
-from tqdm import tqdm
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 from engines.errors import DataError
 from engines.expression import ESTIMATED, VERSION
 from train import checkpoint
 from train.data.corpus import Corpus
-from train.data.pairs import Pairs
-from train.networks.compact import CompactGenerator, Shape
-from train.recipes.supervised import supervised_loss, to_batch
-from train.report.grids import write_grid
+from train.place import Place
+from train.plan import Numbers, Plan, rate_share
+from train.recipes.recipe import Batch, Recipe, Turn
+from train.record import Record
 
-ATTENTION_BAND = (0.70, 0.997)  # of mean(A) over a batch of edits: below, colour repaints the face; above, edits are copies
-HELD_OUT_PAIRS = 48
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run does. Times in seconds."""
-
-    images: int = 160_000
-    batch: int = 16
-    rate: float = 6e-4
-    decay_from: float = 0.65  # share of the images after which the rate falls linearly to 1 % of itself
-    warm_up: int = 4_000  # images over which the rate rises
-    average: float = 0.998  # per step, of the moving average that is exported
-    seed: int = 0
-    max_s: float = float("inf")
-    save_every_s: float = 240.0
-    grid_every_s: float = 480.0
-    workers: int = 1
-    bf16: bool = True
+HELD_OUT_SEED, HELD_OUT_SAMPLES, HELD_OUT_BATCH = 10**6, 48, 16
 
 
-def rate_at(plan: Plan, seen: int) -> float:
-    """Learning rate after `seen` images."""
-    if seen < plan.warm_up:
-        return plan.rate * (seen + plan.batch) / (plan.warm_up + plan.batch)
-    left = 1 - max(0.0, seen / plan.images - plan.decay_from) / (1 - plan.decay_from)
-    return plan.rate * max(0.01, left)
+class Run:
+    """One run of a recipe in a folder: made new, or taken up where its checkpoint stands."""
 
+    def __init__(self, recipe: Recipe, out: Path, plan: Plan):
+        """Raises DataError when the folder's checkpoint is of another recipe, network, AU set or estimator."""
+        self.recipe, self.out, self.plan, self.place = recipe, out, plan, Place(plan.bf16)
+        if plan.batch % (self.place.processes * plan.accumulate):
+            raise DataError(
+                f"A batch of {plan.batch} does not divide into {self.place.processes} processes of {plan.accumulate} micro-batches: choose another --batch."
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        self.networks = {name: net.to(self.place.device, memory_format=torch.channels_last) for name, net in recipe.networks.items()}
+        self.averages = {name: deepcopy(self.networks[name]).requires_grad_(False) for name in recipe.averaged}
+        if plan.compile:
+            for name in recipe.averaged:
+                self.networks[name].compile()
+        self.rate = plan.rate or recipe.rate
+        self.optimisers = {name: torch.optim.Adam(net.parameters(), self.rate, betas=recipe.betas) for name, net in self.networks.items()}
+        self.seen = self.step = 0
+        self.guard = getattr(recipe, "guard", None)
+        if checkpoint.find(self.folder):
+            self._take_up(checkpoint.read_state(self.folder))
 
-def fit(corpus: Corpus, out: Path, plan: Plan, shape: Shape = Shape(), quiet: bool = False, until: int | None = None) -> list[float]:
-    """Trains until plan.images (or, in this call, `until`) are seen or plan.max_s is over; goes on from out/checkpoint.
+    @property
+    def folder(self) -> Path:
+        return self.out / "checkpoint"
 
-    Returns this call's losses.
+    def _take_up(self, state: dict[str, Any]) -> None:
+        mine = self._identity()
+        theirs = {name: state.get(name) for name in mine}
+        if theirs != mine:
+            other = ", ".join(name for name in mine if theirs[name] != mine[name])
+            raise DataError(f"{self.folder} is of another run ({other} differ): choose another --out, or the options it was begun with.")
+        checkpoint.load(self.folder, self.networks, self.averages, self.optimisers)
+        self.seen, self.step = state["seen"], state["step"]
+        if self.guard:
+            self.guard.factor = state["guard"]
 
-    Raises DataError when the checkpoint is of another network or AU set, or when the loss is no longer a number.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(plan.seed)
-    network = CompactGenerator(shape).to(memory_format=torch.channels_last)
-    average = deepcopy(network).requires_grad_(False)
-    optimiser = torch.optim.Adam(network.parameters(), plan.rate, betas=(0.9, 0.99))
-    seen, folder = 0, out / "checkpoint"
-    if folder.exists():
-        state = checkpoint.read_state(folder)
-        if (state["shape"], state["aus"], state["estimator"]) != (_plain(shape), list(ESTIMATED), VERSION):
-            raise DataError(f"{folder} is of another network, AU set or estimator: choose another --out.")
-        checkpoint.load(folder, network, average, optimiser)
-        seen = state["seen"]
-    pairs, held_out = Pairs(corpus, plan.seed), _held_out_batch(corpus)
-    loader = iter(
-        DataLoader(
-            Subset(pairs, range(seen, min(plan.images, until or plan.images))),
-            plan.batch,
-            num_workers=plan.workers,
-            drop_last=True,
-            prefetch_factor=4 if plan.workers else None,
-        )
-    )
-    losses: list[float] = []
-    started = last_save = last_grid = time.monotonic()
-    stop = _StopOnSignal()
-
-    def keep() -> None:
-        checkpoint.save(
-            folder,
-            network,
-            average,
-            optimiser,
-            {"seen": seen, "shape": _plain(shape), "aus": list(ESTIMATED), "estimator": VERSION, "seed": plan.seed},
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree on, as JSON gives it back."""
+        recipe = self.recipe
+        return json.loads(
+            json.dumps({"recipe": recipe.name, "shape": recipe.shape, "aus": ESTIMATED, "estimator": VERSION, "seed": self.plan.seed})
         )
 
-    with open(out / "stats.jsonl", "a") as stats, tqdm(total=plan.images, initial=seen, unit="img", disable=quiet) as bar, stop:
-        for samples in loader:
-            batch = to_batch(samples)
+    def save(self) -> None:
+        state = {**self._identity(), "seen": self.seen, "step": self.step, "guard": self.guard.factor if self.guard else None}
+        checkpoint.save(self.folder, self.networks, self.averages, self.optimisers, state)
+
+    def advance(self, samples: Batch) -> dict[str, float]:
+        """One batch: every turn of the recipe. Returns the terms. Raises DataError when a loss is no longer a number."""
+        samples = {name: value.to(self.place.device, non_blocking=True) for name, value in samples.items()}
+        count = len(next(iter(samples.values()))) // self.plan.accumulate
+        parts = [{name: value[i * count : (i + 1) * count] for name, value in samples.items()} for i in range(self.plan.accumulate)]
+        batches = [self.recipe.batch(part) for part in parts]
+        for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
-                group["lr"] = rate_at(plan, seen)
-            with torch.autocast("cpu", torch.bfloat16, enabled=plan.bf16):
-                colour, attention, flow = network(batch["picture"], batch["change"])
-            loss, terms = supervised_loss(colour.float(), attention.float(), flow.float(), batch)
-            if not torch.isfinite(loss):
-                np.savez(out / "bad_batch.npz", **{k: v.numpy() for k, v in samples.items()})
-                keep()
-                raise DataError(
-                    f"The loss is no longer a number after {seen} images; the batch is in {out}/bad_batch.npz. Lower --rate and start from the last checkpoint."
-                )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
-            seen += plan.batch
-            with torch.no_grad():  # a short average at first, so that early grids show the network and not its beginning
-                keep_share = min(plan.average, (seen / plan.batch) / (seen / plan.batch + 10))
-                for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
-                    slow.lerp_(fast, 1 - keep_share)
-            losses.append(float(loss.detach()))
-            bar.update(plan.batch)
-            now = time.monotonic()
-            over = stop.asked or now - started > plan.max_s
-            if now - last_save > plan.save_every_s or over:
-                line = {
-                    "seen": seen,
-                    "loss": float(np.mean(losses[-100:])),
-                    "rate": rate_at(plan, seen),
-                    **{k: float(v) for k, v in terms.items()},
-                    **held_out_figures(average, held_out),
-                }
-                stats.write(json.dumps(line) + "\n")
-                stats.flush()
-                bar.set_postfix(loss=f"{line['loss']:.3f}", held_out=f"{line['held_out']:.3f}")
-                _guard(line["held_out_attention"], bar)
-                keep()
-                last_save = now
-            if now - last_grid > plan.grid_every_s or over:
-                write_grid(average, corpus, out / f"grid-{seen:07d}.png")
-                last_grid = now
-            if over:
-                break
-        keep()
-    return losses
+                group["lr"] = self.rate * rate_share(self.plan, self.seen)
+        figures: dict[str, float] = {}
+        for number, turn in enumerate(self.recipe.turns(self.step)):
+            figures |= self.take(turn, batches, samples, untouched=number == 0)
+        self.seen += self.plan.batch
+        self.step += 1
+        return figures
 
+    def take(self, turn: Turn, batches: list[Batch], samples: Batch, untouched: bool = False) -> dict[str, float]:
+        """One turn on the micro-batches of one batch; `untouched`: no turn before it has moved a weight, so a bad loss may be saved."""
+        for name, network in self.networks.items():
+            network.requires_grad_(name in turn.networks)
+        moving = [self.networks[name] for name in turn.networks]
+        for name in turn.networks:
+            self.optimisers[name].zero_grad(set_to_none=True)
+        sums: dict[str, Any] = {}
+        for batch in batches:
+            with self.place.autocast():
+                loss, terms = turn.loss(batch)
+            if not torch.isfinite(loss.detach()):  # before backward: grid_sample's crashes the process on a flow that is no number
+                self._stop_for_bad_loss(samples, terms, untouched)
+            (loss / len(batches)).backward()
+            for name, value in {f"loss_{'_'.join(turn.networks)}": loss.detach(), **terms}.items():
+                sums[name] = sums.get(name, 0.0) + value / len(batches)
+        figures = self.place.mean(sums)
+        self.place.average_gradients(moving)
+        for name, network in zip(turn.networks, moving, strict=True):
+            if self.recipe.clip:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), self.recipe.clip)
+            self.optimisers[name].step()
+            if name in self.averages:
+                self._average(name)
+        return figures
 
-def _plain(shape: Shape) -> dict:
-    return json.loads(json.dumps(shape.as_dict()))
+    @torch.no_grad()
+    def _average(self, name: str) -> None:
+        step = self.step + 1  # a short average at first, so that early grids show the network and not its beginning
+        kept = min(self.plan.average, step / (step + 10))
+        for slow, fast in zip(self.averages[name].parameters(), self.networks[name].parameters(), strict=True):
+            slow.lerp_(fast, 1 - kept)
 
-
-def _held_out_batch(corpus: Corpus) -> dict[str, torch.Tensor] | None:
-    if not corpus.held_out.any():
-        return None
-    pairs = Pairs(corpus, seed=10**6, held_out=True)
-    samples = [pairs[i] for i in range(HELD_OUT_PAIRS)]
-    return to_batch({name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]})
-
-
-@torch.no_grad()
-def held_out_figures(network: CompactGenerator, batch: dict[str, torch.Tensor] | None) -> dict[str, float]:
-    """Loss, its terms and mean(A) on pairs of people that training does not see."""
-    if batch is None:
-        return {"held_out": float("nan"), "held_out_attention": float("nan")}
-    totals, terms, attentions = [], [], []
-    for i in range(0, HELD_OUT_PAIRS, 16):
-        part = {name: value[i : i + 16] for name, value in batch.items()}
-        outputs = network(part["picture"], part["change"])
-        total, term = supervised_loss(*outputs, part)
-        totals.append(float(total))
-        terms.append({f"held_out_{name}": float(value) for name, value in term.items()})
-        attentions.append(float(outputs[1].mean()))
-    means = {name: float(np.mean([term[name] for term in terms])) for name in terms[0]}
-    return {"held_out": float(np.mean(totals)), "held_out_attention": float(np.mean(attentions)), **means}
-
-
-def _guard(attention: float, bar: tqdm) -> None:
-    low, high = ATTENTION_BAND
-    if attention > high:
-        bar.write(
-            f"WARNING: mean(A) is {attention:.4f}, above {high}: the generator is learning to copy. Lower the weight `changed` or check the AU labels."
+    def _stop_for_bad_loss(self, samples: Batch, terms: dict[str, Tensor], untouched: bool) -> None:
+        path = self.out / f"bad_batch{self.place.rank or ''}.npz"
+        np.savez(path, **{name: value.cpu().numpy() for name, value in samples.items()})
+        if untouched and self.place.main:
+            self.save()
+        bad = ", ".join(name for name, value in terms.items() if not math.isfinite(value))
+        raise DataError(
+            f"The loss is no longer a number after {self.seen} images ({bad}); the batch is in {path}. Lower --rate and start again from the last checkpoint."
         )
-    elif attention < low:
-        bar.write(f"WARNING: mean(A) is {attention:.4f}, below {low}: colour repaints the face. Raise the weight `changed`.")
+
+    def agree(self, over: bool) -> bool:
+        """Whether any process wants to stop; besides, all take the main process' guard."""
+        if self.place.processes == 1:
+            return over
+        mine = self.guard.factor if self.guard and self.place.main else 0.0
+        said = self.place.mean({"over": float(over), "guard": mine})
+        if self.guard:
+            self.guard.factor = said["guard"] * self.place.processes
+        return said["over"] > 0
+
+    def held_out_batch(self, corpus: Corpus) -> Batch | None:
+        """Samples of people that training does not see, the same ones every time; None when the corpus holds nobody out."""
+        if not corpus.held_out.any():
+            return None
+        data = self.recipe.dataset(corpus, HELD_OUT_SEED, held_out=True)
+        samples = [data[i] for i in range(HELD_OUT_SAMPLES)]
+        return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])).to(self.place.device) for name in samples[0]}
+
+    @torch.no_grad()
+    def held_out_figures(self, samples: Batch | None) -> dict[str, float]:
+        if samples is None:
+            return {}
+        rows = []
+        for i in range(0, HELD_OUT_SAMPLES, HELD_OUT_BATCH):
+            part = self.recipe.batch({name: value[i : i + HELD_OUT_BATCH] for name, value in samples.items()})
+            rows.append(self.recipe.watch({**self.networks, **self.averages}, part))
+        return {f"held_out_{name}": float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def fit(recipe: Recipe, corpus: Corpus, out: Path, plan: Plan, quiet: bool = False, until: int | None = None) -> int:
+    """Trains until plan.images (or, in this call, `until`) are seen, plan.max_s is over, or Ctrl-C; goes on from out/checkpoint.
+
+    Returns the images seen in all. Statistics go to out/stats.jsonl and out/tensorboard. Raises DataError.
+    """
+    run = Run(recipe, out, plan)
+    place, last = run.place, min(plan.images, until or plan.images)
+    numbers = Numbers(run.seen, last, plan.batch, place.rank, place.processes)
+    data = recipe.dataset(corpus, plan.seed)
+    loader = DataLoader(
+        data, batch_sampler=numbers, num_workers=plan.workers, prefetch_factor=4 if plan.workers else None, worker_init_fn=_leave_ctrl_c
+    )
+    record = Record(out, run.seen, plan.images, quiet) if place.main else None
+    watcher = _Watcher(run, corpus, record) if record else None
+    started_s = saved_s = time.monotonic()
+    try:
+        with _StopOnSignal() as stop:
+            for samples in loader:
+                figures = run.advance(samples)
+                over = stop.asked or time.monotonic() - started_s > plan.max_s
+                if watcher:
+                    watcher.look(figures)
+                    if time.monotonic() - saved_s > plan.save_every_s:
+                        run.save()
+                        saved_s = time.monotonic()
+                if run.agree(over):
+                    break
+        if watcher and numbers:
+            watcher.sum_up()
+            run.save()
+        place.wait()
+    finally:
+        if record:
+            record.close()
+        place.close()
+    return run.seen
+
+
+class _Watcher:
+    """Turns what the main process sees of a run into lines, held-out figures, pictures and the guard's acts."""
+
+    def __init__(self, run: Run, corpus: Corpus, record: Record):
+        self._run, self._corpus, self._record = run, corpus, record
+        self._held_out = run.held_out_batch(corpus)
+        self._recent: deque[dict[str, float]] = deque(maxlen=run.plan.stats_every)
+
+    def look(self, figures: dict[str, float]) -> None:
+        """After each step. What acts on the run depends on its count of images only, so that a resumed run acts alike."""
+        run, plan = self._run, self._run.plan
+        self._recent.append(figures)
+        self._record.advance(plan.batch)
+        if run.step % plan.stats_every == 0:
+            names = sorted({name for line in self._recent for name in line})
+            means = {name: float(np.mean([line[name] for line in self._recent if name in line])) for name in names}
+            self._record.line(run.seen, means)
+        if run.seen % plan.report_every < plan.batch:
+            held_out = self._report()
+            said = run.guard.look(held_out["held_out_attention"]) if run.guard and held_out else None
+            if said:
+                self._record.say(f"attention guard after {run.seen} images: {said}")
+        if plan.grid_every and run.seen % plan.grid_every < plan.batch:
+            self._draw()
+
+    def sum_up(self) -> None:
+        self._report()
+        if self._run.plan.grid_every:
+            self._draw()
+
+    def _report(self) -> dict[str, float]:
+        run, held_out = self._run, self._run.held_out_figures(self._held_out)
+        guard = {"attention_weight": run.guard.factor} if run.guard else {}
+        self._record.line(run.seen, {**held_out, **guard, "rate": run.rate * rate_share(run.plan, run.seen)})
+        return held_out
+
+    def _draw(self) -> None:
+        grid = self._run.recipe.picture({**self._run.networks, **self._run.averages}, self._corpus)
+        if grid is not None:
+            self._record.picture(self._run.seen, grid)
+
+
+def _leave_ctrl_c(_worker: int) -> None:
+    """Ctrl-C reaches the loader's processes, too; they must live until the step in hand is done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _StopOnSignal:

@@ -37,8 +37,12 @@ class Recipe(Protocol):
     name: str
     networks: dict[str, nn.Module]  # every network with weights to learn, by the name of its file in a checkpoint
     averaged: tuple[str, ...]  # those whose moving average is kept; it is what is looked at, exported and compared
+    rate: float  # of Adam, where the plan names none
     betas: tuple[float, float]  # of Adam
-    shape: dict[str, Any]  # JSON: all that fixes weights and their meaning; a checkpoint with another shape is refused
+    clip: float | None  # the largest norm of a network's gradient
+    shape: dict[
+        str, Any
+    ]  # JSON: all that fixes weights and their meaning; a checkpoint with another is refused. "generator" is what is exported
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Dataset:
         """number -> dict of arrays. A pure function of (seed, number): whatever is drawn at random is drawn here, so that a

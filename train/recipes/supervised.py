@@ -1,11 +1,21 @@
-"""The supervised stage's loss. Every term is a mean over pixels, so batch size and resolution do not change a weight's meaning."""
+"""The supervised stage: pseudo-pairs with dense flow teach the generator what to move and what to paint. Made the default engine.
+
+Every term is a mean over pixels, so batch size and resolution do not change a weight's meaning.
+"""
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from train.networks.compact import compose
+from train.data.corpus import Corpus
+from train.data.pairs import Pairs
+from train.guard import AttentionGuard
+from train.networks.compact import CompactGenerator, Shape, compose
+from train.recipes.recipe import Batch, Networks, Turn, pictures
+from train.report.grids import grid
 
 COLOUR_EVERYWHERE, COLOUR_PAINTED = 0.1, 4.0
 
@@ -20,8 +30,52 @@ class Weights:
     changed: float = 0.02  # mean(1 - A): what the flow can do, colour must not; colour is only as sharp as the crop
 
 
+class Supervised:
+    """A Recipe on train.data.pairs."""
+
+    name = "supervised"
+    averaged = ("generator",)
+    betas = (0.9, 0.99)
+    rate = 6e-4
+    clip = 1.0
+
+    def __init__(self, shape: Shape = Shape()):
+        self.networks = {"generator": CompactGenerator(shape)}
+        self.shape: dict[str, Any] = {"generator": shape.as_dict()}
+        self.guard = AttentionGuard()
+
+    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Pairs:
+        return Pairs(corpus, seed, held_out=held_out)
+
+    def batch(self, samples: Batch) -> Batch:
+        return {
+            "picture": pictures(samples["picture"]),
+            "target": pictures(samples["target"]),
+            "change": samples["change"],
+            "flow": samples["flow"].permute(0, 3, 1, 2),
+            "flow_weight": samples["flow_weight"][:, None],
+            "weight": samples["weight"][:, None],
+            "painted": samples["painted"][:, None],
+        }
+
+    def turns(self, _step: int) -> list[Turn]:
+        return [Turn(("generator",), lambda batch: self._loss(self.networks, batch))]
+
+    def _loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        colour, attention, flow = networks["generator"](batch["picture"], batch["change"])
+        weights = Weights(changed=Weights.changed * self.guard.factor)
+        return supervised_loss(colour, attention, flow, batch, weights)
+
+    def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
+        loss, terms = self._loss(networks, batch)
+        return {"loss": float(loss), **{name: float(value) for name, value in terms.items()}, "attention": 1 - float(terms["changed"])}
+
+    def picture(self, networks: Networks, corpus: Corpus) -> np.ndarray:
+        return grid(networks["generator"], corpus)
+
+
 def supervised_loss(
-    colour: Tensor, attention: Tensor, flow: Tensor, batch: dict[str, Tensor], weights: Weights = Weights()
+    colour: Tensor, attention: Tensor, flow: Tensor | None, batch: Batch, weights: Weights = Weights()
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Outputs of a generator for batch["picture"] -> the total and its terms (unweighted, detached).
 
@@ -32,11 +86,12 @@ def supervised_loss(
     terms = {
         "picture": weighted_mean((result - batch["target"]).abs(), batch["weight"]),
         "edges": edge_difference(result, batch["target"], batch["weight"]),
-        "flow": weighted_mean((flow - batch["flow"]).abs(), batch["flow_weight"]) * (256 / size),
         "colour": weighted_mean((colour - batch["target"]).abs(), COLOUR_EVERYWHERE * batch["weight"] + COLOUR_PAINTED * batch["painted"]),
         "open": weighted_mean(-torch.log(1 - attention + 1e-3), batch["painted"]),
         "changed": (1 - attention).mean(),
     }
+    if flow is not None:
+        terms["flow"] = weighted_mean((flow - batch["flow"]).abs(), batch["flow_weight"]) * (256 / size)
     total = sum(getattr(weights, name) * value for name, value in terms.items())
     return total, {name: value.detach() for name, value in terms.items()}
 
@@ -52,20 +107,3 @@ def edge_difference(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     across = weighted_mean((d[..., 1:] - d[..., :-1]).abs(), weight[..., 1:])
     down = weighted_mean((d[..., 1:, :] - d[..., :-1, :]).abs(), weight[..., 1:, :])
     return (across + down) / 2
-
-
-def to_batch(samples: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What the pair loader yields (uint8, channels last) -> float tensors, channels first, 0..1."""
-
-    def picture(x: Tensor) -> Tensor:
-        return x.permute(0, 3, 1, 2).to(torch.float32).div_(255).contiguous(memory_format=torch.channels_last)
-
-    return {
-        "picture": picture(samples["picture"]),
-        "target": picture(samples["target"]),
-        "change": samples["change"],
-        "flow": samples["flow"].permute(0, 3, 1, 2),
-        "flow_weight": samples["flow_weight"][:, None],
-        "weight": samples["weight"][:, None],
-        "painted": samples["painted"][:, None],
-    }

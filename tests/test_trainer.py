@@ -1,0 +1,279 @@
+"""The training loop: exact resume, clean ends, guard, faults; on one process and on two."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
+
+from engines.errors import DataError  # noqa: E402
+from train import __main__ as command  # noqa: E402
+from train import checkpoint  # noqa: E402
+from train.data.pairs import Pairs  # noqa: E402
+from train.guard import LARGEST, SMALLEST, AttentionGuard  # noqa: E402
+from train.networks.compact import CompactGenerator, Shape  # noqa: E402
+from train.networks.critic import CriticShape  # noqa: E402
+from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
+from train.plan import Numbers, Plan, rate_share  # noqa: E402
+from train.recipes.ganimation import Ganimation  # noqa: E402
+from train.recipes.supervised import Supervised  # noqa: E402
+from train.trainer import Run, fit  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+TINY = Shape(size_px=64, quarter=8, eighth=16, sixteenth=16, blocks=(1, 1, 1, 1), head=8)
+SMALL_CRITIC = CriticShape(size_px=64, width=8, widest=32, layers=4)
+FIT = ["--recipe", "ganimation", "--model", "paper", "--width", "8", "--size", "64", "--batch", "4", "--fp32", "--quiet", "--stats-every", "1",
+       "--workers", "0", "--critic-steps", "2", "--grid-every", "0"]  # fmt: skip
+
+
+def plan(**changes) -> Plan:
+    fixed = {"images": 160, "batch": 4, "rate": 2e-3, "warm_up": 8, "workers": 0, "bf16": False, "stats_every": 1}
+    return Plan(**{**fixed, "report_every": 10**9, "grid_every": 0, **changes})
+
+
+def supervised(shape: Shape = TINY) -> Supervised:
+    torch.manual_seed(0)
+    return Supervised(shape)
+
+
+def small_paper(adversary: str = "wgan-gp", conditioning: str = "absolute") -> Ganimation:
+    torch.manual_seed(0)
+    generator = PaperGenerator(PaperShape(size_px=64, width=8, blocks=1, conditioning=conditioning))
+    critic = CriticShape(**{**SMALL_CRITIC.__dict__, "spectral": adversary == "hinge-sn"})
+    return Ganimation(generator, critic, adversary, critic_steps=2)
+
+
+def lines(out: Path, name: str) -> list[float]:
+    """A figure's values in stats.jsonl, in order."""
+    stats = [json.loads(line) for line in (out / "stats.jsonl").read_text().splitlines()]
+    return [line[name] for line in stats if name in line]
+
+
+def test_the_rate_rises_stays_and_falls():
+    p = Plan(images=1000, batch=10, warm_up=100, decay_from=0.5)
+    rates = [rate_share(p, seen) for seen in range(0, 1000, 10)]
+    assert rates[0] < 0.2 and rates[12] == rates[49] == 1.0 and rates[75] == pytest.approx(0.5) and rates[-1] == pytest.approx(0.02)
+
+
+def test_every_process_takes_its_own_part_of_every_batch():
+    one = list(Numbers(8, 32, 8, 0, 1))
+    two = [list(Numbers(8, 32, 8, rank, 2)) for rank in (0, 1)]
+    assert one == [a + b for a, b in zip(*two, strict=True)] and len(Numbers(8, 32, 8, 1, 2)) == len(one) == 3
+    assert len(Numbers(8, 31, 8, 0, 1)) == 2, "what does not fill a batch is left out"
+
+
+def test_losses_fall_and_a_resumed_run_goes_on_exactly(corpus, tmp_path):
+    assert fit(supervised(), corpus, tmp_path / "whole", plan(), quiet=True) == 160
+    assert fit(supervised(), corpus, tmp_path / "parts", plan(), quiet=True, until=80) == 80
+    fit(supervised(), corpus, tmp_path / "parts", plan(), quiet=True)
+    whole, parts = (lines(tmp_path / name, "loss_generator") for name in ("whole", "parts"))
+    assert len(whole) == 40 and whole == parts, "weights, moments, rate and pairs all came back"
+    assert np.mean(whole[-8:]) < 0.9 * np.mean(whole[:8])
+
+
+@pytest.mark.parametrize("adversary", ["wgan-gp", "hinge-sn", "hinge-r1"])
+def test_ganimation_resumes_exactly_and_moves_both_networks(corpus, tmp_path, adversary):
+    before = {name: [p.clone() for p in net.parameters()] for name, net in small_paper(adversary).networks.items()}
+    recipe = small_paper(adversary)
+    fit(recipe, corpus, tmp_path / "whole", plan(images=32), quiet=True)
+    fit(small_paper(adversary), corpus, tmp_path / "parts", plan(images=32), quiet=True, until=12)
+    fit(small_paper(adversary), corpus, tmp_path / "parts", plan(images=32), quiet=True)
+    for name, figures in (("critic", 8), ("generator", 4)):
+        whole, parts = (lines(tmp_path / folder, f"loss_{name}") for folder in ("whole", "parts"))
+        assert whole == parts and len(whole) == figures, "the generator's turn is every second step"
+        moved = [not torch.equal(a, b) for a, b in zip(before[name], recipe.networks[name].parameters(), strict=True)]
+        assert all(moved), f"all of the {name} learns"
+
+
+def test_accumulated_micro_batches_give_the_losses_of_one_batch(corpus, tmp_path):
+    for name, parts in (("one", 1), ("two", 2)):
+        fit(small_paper("wgan-gp", "relative"), corpus, tmp_path / name, plan(images=24, accumulate=parts), quiet=True)
+    assert lines(tmp_path / "one", "loss_critic") == pytest.approx(lines(tmp_path / "two", "loss_critic"), rel=1e-4)
+    assert lines(tmp_path / "one", "loss_generator") == pytest.approx(lines(tmp_path / "two", "loss_generator"), rel=1e-4)
+
+
+def run_fit(corpus_folder: Path, out: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    arguments = ["-m", "train", "fit", "--corpus", str(corpus_folder), "--out", str(out), *FIT, *more]
+    return subprocess.Popen(
+        [sys.executable, *launcher, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
+    return out
+
+
+def test_after_sigkill_the_next_twenty_losses_are_those_of_a_run_that_was_not_killed(corpus_folder, tmp_path):
+    finish(run_fit(corpus_folder, tmp_path / "whole", "--images", "160"))
+    process = run_fit(corpus_folder, tmp_path / "killed", "--images", "160", "--save-minutes", "0.002")
+    until_s = time.monotonic() + 120
+    while not (checkpoint.find(tmp_path / "killed" / "checkpoint") and len(lines(tmp_path / "killed", "loss_critic")) >= 12):
+        assert time.monotonic() < until_s and process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    stood = checkpoint.read_state(tmp_path / "killed" / "checkpoint")["step"]
+    assert 0 < stood <= 20
+    finish(run_fit(corpus_folder, tmp_path / "killed", "--images", "160"))
+    whole, killed = (lines(tmp_path / name, "loss_critic") for name in ("whole", "killed"))
+    assert len(killed) == 40 and killed[stood : stood + 20] == whole[stood : stood + 20]
+    assert lines(tmp_path / "whole", "loss_generator") == lines(tmp_path / "killed", "loss_generator")
+
+
+def test_two_processes_give_the_losses_of_one_with_the_same_global_batch(corpus_folder, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    pair = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
+            "--dynamo_backend", "no", "--main_process_port", port)  # fmt: skip
+    both = run_fit(corpus_folder, tmp_path / "two", "--images", "40", launcher=pair)
+    finish(both)
+    finish(run_fit(corpus_folder, tmp_path / "one", "--images", "40"))
+    for name in ("loss_critic", "loss_generator", "penalty"):
+        assert lines(tmp_path / "two", name) == pytest.approx(lines(tmp_path / "one", name), rel=2e-4), name
+    assert len(lines(tmp_path / "two", "loss_critic")) == 10
+
+
+def test_max_minutes_ends_cleanly_with_a_checkpoint_that_goes_on(corpus_folder, tmp_path):
+    said = finish(run_fit(corpus_folder, tmp_path, "--images", "100000", "--max-minutes", "0.02", "--grid-every", "100000"))
+    seen = checkpoint.read_state(tmp_path / "checkpoint")["seen"]
+    assert 0 < seen < 100000 and f"{seen} of 100000 images seen" in said
+    assert list(tmp_path.glob("tensorboard/events*")) and list(tmp_path.glob("grid-*.png")), "and with something to look at"
+
+
+def test_a_checkpoint_of_another_network_is_refused_and_left_alone(corpus, tmp_path):
+    fit(supervised(), corpus, tmp_path, plan(images=8), quiet=True)
+    before = (tmp_path / "checkpoint" / "generator.safetensors").read_bytes()
+    with pytest.raises(DataError, match="shape differ"):
+        fit(supervised(Shape(size_px=64, quarter=4, eighth=8, sixteenth=8)), corpus, tmp_path, plan(images=16), quiet=True)
+    with pytest.raises(DataError, match="recipe, shape differ"):
+        fit(small_paper(), corpus, tmp_path, plan(images=16), quiet=True)
+    assert (tmp_path / "checkpoint" / "generator.safetensors").read_bytes() == before
+
+
+def test_a_checkpoint_of_another_au_set_is_refused(corpus, tmp_path):
+    fit(supervised(), corpus, tmp_path, plan(images=8), quiet=True)
+    path = tmp_path / "checkpoint" / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "aus": ["AU01"]}))
+    with pytest.raises(DataError, match="aus differ"):
+        fit(supervised(), corpus, tmp_path, plan(images=16), quiet=True)
+
+
+def test_a_damaged_checkpoint_is_refused_in_one_sentence(corpus, tmp_path):
+    fit(supervised(), corpus, tmp_path, plan(images=8), quiet=True)
+    weights = tmp_path / "checkpoint" / "generator.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(DataError, match="damaged"):
+        fit(supervised(), corpus, tmp_path, plan(images=16), quiet=True)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it_alone(corpus, tmp_path, monkeypatch):
+    fit(supervised(), corpus, tmp_path, plan(images=8), quiet=True)
+
+    def full(*_args, **_more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(DataError, match="free some disk space"):
+        fit(supervised(), corpus, tmp_path, plan(images=16), quiet=True)
+    assert checkpoint.read_state(tmp_path / "checkpoint")["seen"] == 8 and not (tmp_path / "checkpoint.part").exists()
+
+
+def test_a_run_killed_between_the_two_renames_goes_on_from_the_checkpoint_before(corpus, tmp_path):
+    fit(supervised(), corpus, tmp_path, plan(images=8), quiet=True)
+    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.old")
+    assert fit(supervised(), corpus, tmp_path, plan(images=16), quiet=True) == 16
+    assert len(lines(tmp_path, "loss_generator")) == 4 and not (tmp_path / "checkpoint.old").exists()
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(corpus, tmp_path, monkeypatch):
+    whole = Pairs.__getitem__
+
+    def spoilt(self, number):
+        sample = whole(self, number)
+        return {**sample, "change": np.full(17, np.nan, np.float32)} if number == 9 else sample
+
+    monkeypatch.setattr(Pairs, "__getitem__", spoilt)
+    with pytest.raises(DataError, match="no longer a number after 8 images"):
+        fit(supervised(), corpus, tmp_path, plan(), quiet=True)
+    assert np.isnan(np.load(tmp_path / "bad_batch.npz")["change"][1]).all()
+    assert checkpoint.read_state(tmp_path / "checkpoint")["seen"] == 8
+
+
+def test_a_batch_that_does_not_divide_is_refused(tmp_path):
+    with pytest.raises(DataError, match="does not divide"):
+        Run(supervised(), tmp_path, plan(batch=5, accumulate=2))
+
+
+@pytest.mark.parametrize(
+    ("presses_up", "attention", "factor"), [(True, 0.999, 0.5), (True, 0.5, 2.0), (False, 0.999, 2.0), (False, 0.5, 0.5)]
+)
+def test_the_guard_moves_the_weight_against_the_collapse_and_says_so(presses_up, attention, factor):
+    guard = AttentionGuard(presses_up=presses_up)
+    assert guard.look(0.9) is None and guard.factor == 1.0
+    assert f"x {factor:g}" in guard.look(attention) and guard.factor == factor
+    for _ in range(20):
+        said = guard.look(attention)
+    assert guard.factor in (SMALLEST, LARGEST) and "at its bound" in said
+
+
+def test_a_collapsed_run_is_acted_on_and_the_act_is_kept(corpus, tmp_path, capfd):
+    recipe = supervised()
+    with torch.no_grad():
+        recipe.networks["generator"].out.bias[12:16] = 12.0  # A is 1 everywhere: a copy
+    fit(recipe, with_somebody_held_out(corpus), tmp_path, plan(images=16, report_every=8), quiet=True)
+    assert "attention guard after 8 images" in "".join(capfd.readouterr())
+    assert checkpoint.read_state(tmp_path / "checkpoint")["guard"] == recipe.guard.factor == 0.25
+    assert lines(tmp_path, "attention_weight")[0] == 1.0
+
+
+def with_somebody_held_out(corpus):
+    held_out = np.zeros(len(corpus), bool)
+    held_out[0] = True
+    return dataclasses.replace(corpus, held_out=held_out)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--recipe", "distil"], "--teacher"),
+        (["--size", "128"], "prepare it with --size 128"),
+        (["--recipe", "ganimation", "--size", "64", "--conditioning", "absolute"], "--model paper"),
+        (["--teacher", "default"], "prepare it with --size 256"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_in_one_sentence(corpus_folder, tmp_path, capsys, options, word):
+    assert command.main(["fit", "--corpus", str(corpus_folder), "--out", str(tmp_path / "run"), *options]) == 8
+    said = capsys.readouterr().err
+    assert word in said and "Traceback" not in said and said.count("\n") == 1
+
+
+def test_a_student_learns_from_a_bundle(corpus, tmp_path):
+    from engines.bundle import load_bundle
+    from train.export import export
+    from train.recipes.distil import Distil
+
+    torch.manual_seed(3)
+    teacher = CompactGenerator(TINY)
+    for parameter in teacher.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    export(teacher.eval(), tmp_path / "teacher", {})
+    torch.manual_seed(0)
+    student = Distil(Shape(size_px=64, quarter=4, eighth=8, sixteenth=8, blocks=(1, 1, 1, 1), head=8), load_bundle(tmp_path / "teacher"))
+    fit(student, corpus, tmp_path / "run", plan(images=160), quiet=True)
+    losses = lines(tmp_path / "run", "loss_generator")
+    assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
+    shutil.rmtree(tmp_path / "teacher")

@@ -1,0 +1,142 @@
+"""The command line of `python -m train`: every step, its options and their defaults. Does nothing else, and imports nothing heavy."""
+
+import argparse
+from pathlib import Path
+
+MANUAL = """\
+From faces to an engine, step by step:
+
+  python -m train prepare  --out corpus faces/ photos.tar clips/   aligned crops and AU labels, as WebDataset shards
+  python -m train fit      --corpus corpus --out runs/mine         train; goes on where it stopped; Ctrl-C keeps a checkpoint
+  python -m train export   runs/mine --out engines/mine            ONNX + bundle.json, checked against PyTorch
+  python -m train evaluate --engine engines/mine --corpus corpus --out runs/mine/report
+  python run.py --source face.jpg --driver webcam --engine engines/mine
+
+`fit --recipe ganimation --model paper` is the paper's method and networks; `--teacher BUNDLE` distils; stargan, cyclegan, diat, icgan are the
+paper's baselines. Several processes: accelerate launch -m train fit ...
+"""
+RECIPES = ("supervised", "ganimation", "distil", "stargan", "cyclegan", "diat", "icgan")
+BASELINES = RECIPES[3:]
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m train", description=MANUAL, formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+    for add in (_nobody, _prepare, _fit, _export, _evaluate, _figures, _compare, _networks, _throughput, _estimator):
+        add(steps)
+    return parser.parse_args(arguments)
+
+
+def _nobody(steps) -> None:
+    step = steps.add_parser("nobody", help="draw faces of nobody")
+    step.add_argument("--out", type=Path, required=True)
+    step.add_argument("--count", type=int, default=None, help="seeds 0 to COUNT; default: the seeds that were looked at, adults only")
+    step.add_argument("--size", type=int, default=512, metavar="PX")
+
+
+def _prepare(steps) -> None:
+    step = steps.add_parser("prepare", help="faces -> corpus of shards; goes on where it stopped")
+    step.add_argument("inputs", nargs="*", metavar="FACES", help="folders, .tar files, clips, or nobody:COUNT")
+    step.add_argument("--out", type=Path, required=True)
+    step.add_argument("--size", type=int, default=256, metavar="PX", help="side of the crops")
+    step.add_argument("--workers", type=int, default=2)
+    step.add_argument("--shard-size", type=int, default=1000, metavar="FACES")
+    step.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N pictures and clips")
+    step.add_argument("--verify", action="store_true", help="prepare nothing: check the SHA-256 of every shard of --out")
+
+
+def _fit(steps) -> None:
+    step = steps.add_parser("fit", help="corpus -> checkpoint")
+    step.add_argument("--corpus", type=Path, nargs="+", required=True)
+    step.add_argument("--out", type=Path, required=True)
+    what = step.add_argument_group("what is trained")
+    what.add_argument("--recipe", choices=RECIPES, default=None, help="default: supervised; distil with --teacher")
+    what.add_argument("--model", choices=("compact", "paper"), default="compact", help="networks of the recipe ganimation")
+    what.add_argument("--conditioning", choices=("absolute", "relative"), default=None, help="of the paper's generator; default absolute")
+    what.add_argument("--adversary", choices=("wgan-gp", "hinge-sn", "hinge-r1"), default="wgan-gp")
+    what.add_argument(
+        "--attention-term",
+        choices=("changed", "kept"),
+        default="changed",
+        help="presses on mean(1 - A), or on mean(A) as the authors' code",
+    )
+    what.add_argument("--critic-steps", type=int, default=5, help="for one of the generator")
+    what.add_argument("--teacher", metavar="BUNDLE", help="a bundle to distil into the compact generator")
+    what.add_argument("--size", type=int, default=None, metavar="PX", help="default: 128 for adversarial recipes, the corpus' own else")
+    what.add_argument("--channels", type=int, nargs=3, default=(32, 96, 192), metavar="N", help="compact: at 1/4, 1/8 and 1/16 of the crop")
+    what.add_argument("--no-flow", action="store_true", help="compact: colour and attention only, as in the paper")
+    what.add_argument("--width", type=int, default=None, help="paper's networks (default 64) and baselines (32): channels at full size")
+    what.add_argument("--emotions", nargs="+", default=None, metavar="NAME", help="baselines: emotions to learn")
+    how = step.add_argument_group("how")
+    how.add_argument("--images", type=int, default=190_000, help="images to be seen in all")
+    how.add_argument("--batch", type=int, default=16, help="of all processes together; the paper's is 25")
+    how.add_argument("--accumulate", type=int, default=1, metavar="K", help="micro-batches of one step")
+    how.add_argument("--rate", type=float, default=None, help="default: the recipe's")
+    how.add_argument("--seed", type=int, default=0)
+    how.add_argument("--max-minutes", type=float, default=float("inf"), help="stop cleanly after this long")
+    how.add_argument("--save-minutes", type=float, default=4.0, help="between checkpoints")
+    how.add_argument("--report-every", type=int, default=4_000, metavar="IMAGES", help="between held-out figures")
+    how.add_argument("--grid-every", type=int, default=12_000, metavar="IMAGES")
+    how.add_argument("--stats-every", type=int, default=50, metavar="STEPS", help="that one line of statistics averages")
+    how.add_argument("--workers", type=int, default=1, help="loader processes")
+    how.add_argument("--fp32", action="store_true", help="no bf16 autocast")
+    how.add_argument("--compile", action="store_true", help="torch.compile on the generator")
+    how.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _export(steps) -> None:
+    step = steps.add_parser("export", help="checkpoint -> bundle")
+    step.add_argument("run", type=Path, help="the --out of fit")
+    step.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+    step.add_argument("--corpus", type=Path, nargs="*", default=[], help="named in the bundle's provenance")
+
+
+def _engine_and_corpus(step: argparse.ArgumentParser, corpus_required: bool) -> None:
+    step.add_argument("--engine", default="default", metavar="BUNDLE")
+    step.add_argument("--device", default="auto")
+    step.add_argument("--corpus", type=Path, nargs="+", required=corpus_required, default=[])
+    step.add_argument("--out", type=Path, required=True)
+    step.add_argument("--identity", type=Path, help="MobileFaceNet.tflite, for identity cosines and Frechet distances")
+
+
+def _evaluate(steps) -> None:
+    step = steps.add_parser("evaluate", help="bundle -> report")
+    _engine_and_corpus(step, True)
+    step.add_argument("--faces", type=int, default=60)
+    step.add_argument("--still", type=Path, help="a clip of a still face, for flicker; default: a photo with simulated sensor noise")
+
+
+def _figures(steps) -> None:
+    step = steps.add_parser("figures", help="the paper's figures 1, 4, 5, 7, 8, 9 on your photos")
+    step.add_argument("photos", nargs="*", type=Path)
+    _engine_and_corpus(step, False)
+    step.add_argument("--only", type=int, nargs="+", default=None, choices=(1, 4, 5, 7, 8, 9), metavar="N")
+    step.add_argument("--faces", type=int, default=24, help="held-out people that figure 9 chooses from")
+
+
+def _compare(steps) -> None:
+    step = steps.add_parser("compare", help="the paper's figure 6: engines and baselines on the same faces")
+    step.add_argument("--engines", nargs="*", default=["default"], metavar="BUNDLE")
+    step.add_argument("--runs", nargs="*", type=Path, default=[], help="folders of fit with a baseline recipe")
+    step.add_argument("--corpus", type=Path, nargs="+", required=True)
+    step.add_argument("--out", type=Path, required=True)
+    step.add_argument("--identity", type=Path, help="MobileFaceNet.tflite")
+    step.add_argument("--faces", type=int, default=40)
+
+
+def _networks(steps) -> None:
+    steps.add_parser("networks", help="every network: parameters, GMAC, size")
+
+
+def _throughput(steps) -> None:
+    step = steps.add_parser("throughput", help="samples a second of paper and compact networks, and of the data loader")
+    step.add_argument("--corpus", type=Path, nargs="*", default=[], help="for the loader's share; default: random pictures, no loader")
+    step.add_argument("--size", type=int, default=128, metavar="PX")
+    step.add_argument("--batch", type=int, default=16)
+    step.add_argument("--seconds", type=float, default=8.0, help="for each network and precision")
+    step.add_argument("--compile", action="store_true")
+
+
+def _estimator(steps) -> None:
+    step = steps.add_parser("estimator", help="corpus -> engines/expression.json, engines/mean_face.npy, train/data/basis.npy")
+    step.add_argument("--corpus", type=Path, nargs="+", required=True)

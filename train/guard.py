@@ -1,0 +1,32 @@
+"""Attention's guard: keeps mean(A) of edits within a band by acting on the weight that presses on it.
+
+GANimation's best-known failure: A saturates at 1 and the output equals the input; the opposite one: colour repaints the face.
+A term on mean(1 - A) presses A up, one on mean(A) presses it down; the guard halves or doubles the weight of whichever is used.
+"""
+
+from dataclasses import dataclass
+
+SMALLEST, LARGEST = 1 / 64, 64.0  # beyond, the weight is not the cause: wrong labels are, or the learning rate
+
+
+@dataclass
+class AttentionGuard:
+    """`factor` multiplies the weight of a recipe's term on attention; it is part of a checkpoint."""
+
+    low: float = 0.70  # of mean(A) over edits: below, colour repaints the face
+    high: float = 0.997  # above, edits are copies of the photo
+    presses_up: bool = True  # the term is on mean(1 - A); False: on mean(A)
+    factor: float = 1.0
+
+    def look(self, attention: float) -> str | None:
+        """mean(A) of held-out edits -> what was done about it, or None when it lies within the band."""
+        if self.low <= attention <= self.high:
+            return None
+        closed, before = attention > self.high, self.factor
+        change = 0.5 if closed == self.presses_up else 2.0
+        self.factor = min(max(before * change, SMALLEST), LARGEST)
+        fault = f"above {self.high:g}: the generator is learning to copy" if closed else f"below {self.low:g}: colour repaints the face"
+        hint = "check the AU labels" if closed else "lower --rate"
+        if self.factor == before:
+            return f"mean(A) is {attention:.4f}, {fault}, and the weight of its term is at its bound (x {self.factor:g}): {hint}."
+        return f"mean(A) is {attention:.4f}, {fault}; the weight of its term is now x {self.factor:g}."

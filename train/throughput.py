@@ -1,0 +1,143 @@
+"""Samples a second of adversarial training: paper and compact networks, FP32 and bf16, one after the other and round again.
+
+Machines are noisy, so the variants take turns and medians and ratios count. FLOPs are counted on the real steps, backward and
+penalty included, and set against the fastest matrix product that this machine shows. Data: random pictures, or a corpus; then
+the loader is measured beside the training, as a share of a step that waits for it and of one core that it uses.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
+
+from train.command_line import parse
+from train.data.corpus import load_corpus
+from train.plan import Numbers, Plan
+from train.recipes.choose import make
+from train.recipes.recipe import Batch, Turn
+from train.trainer import Run
+
+VARIANTS = (("paper", False), ("paper", True), ("compact", False), ("compact", True))
+ROUNDS = 3
+MATRIX = 2048  # side of the matrix product that shows the machine's peak
+LOADED_STEPS = 40
+
+
+class Variant:
+    """One network in one precision, with a batch to train on."""
+
+    def __init__(self, model: str, bf16: bool, size_px: int, batch: int, compiled: bool, folder: Path):
+        options = parse(["fit", "--corpus", "-", "--out", "-", "--recipe", "ganimation", "--model", model, "--size", str(size_px)])
+        self.name = f"{model} {'bf16' if bf16 else 'fp32'}{' compiled' if compiled else ''}"
+        self.recipe = make(options, size_px)
+        self.run = Run(self.recipe, folder / self.name, Plan(batch=batch, bf16=bf16, compile=compiled))
+        self.samples = random_samples(size_px, batch, self.run.place.device)
+        self.times_s: dict[str, list[float]] = {"critic": [], "generator": []}
+
+    def turn(self, name: str) -> Turn:
+        return next(turn for turn in self.recipe.turns(4) if turn.networks == (name,))
+
+    def once(self, name: str) -> None:
+        self.run.take(self.turn(name), [self.recipe.batch(self.samples)], self.samples)
+        if self.run.place.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def time(self, name: str, seconds: float) -> None:
+        """Repeats a turn for some seconds (twice at least) and keeps each one's time."""
+        self.once(name)  # warm: allocations, compilation
+        until_s, count = time.perf_counter() + seconds, 0
+        while count < 2 or time.perf_counter() < until_s:
+            started_s = time.perf_counter()
+            self.once(name)
+            self.times_s[name].append(time.perf_counter() - started_s)
+            count += 1
+
+    def flops(self) -> float:
+        """Of one critic turn, forward, penalty and backward."""
+        with FlopCounterMode(display=False) as counter:
+            self.once("critic")
+        return float(counter.get_total_flops())
+
+
+def random_samples(size_px: int, batch: int, device: torch.device) -> Batch:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "picture": rng.integers(0, 256, (batch, size_px, size_px, 3), dtype=np.uint8),
+        "own": rng.random((batch, 17), np.float32), "wanted": rng.random((batch, 17), np.float32), "mix": rng.random(batch, np.float32),
+    }  # fmt: skip
+    return {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a large matrix product, the best of ten."""
+    a = torch.randn(MATRIX, MATRIX, device=device).to(dtype)
+    best_s = float("inf")
+    for _ in range(10):
+        started_s = time.perf_counter()
+        a @ a
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best_s = min(best_s, time.perf_counter() - started_s)
+    return 2 * MATRIX**3 / best_s
+
+
+def measure(corpora: list[Path], size_px: int = 128, batch: int = 16, seconds: float = 8.0, compiled: bool = False) -> str:
+    """The table as text."""
+    with tempfile.TemporaryDirectory() as folder:
+        variants = [Variant(model, bf16, size_px, batch, False, Path(folder)) for model, bf16 in VARIANTS]
+        if compiled:
+            variants.append(Variant("compact", True, size_px, batch, True, Path(folder)))
+        for _ in range(ROUNDS):
+            for variant in variants:
+                for name in ("critic", "generator"):
+                    variant.time(name, seconds / ROUNDS / 2)
+        device = variants[0].run.place.device
+        peaks = {dtype: matrix_peak(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
+        lines = [
+            f"{device}, {torch.get_num_threads()} threads, {size_px} px, batch {batch}, PyTorch {torch.__version__}; medians",
+            f"matrix peak: {peaks[torch.float32] / 1e9:.0f} GFLOP/s fp32, {peaks[torch.bfloat16] / 1e9:.0f} bf16",
+            f"{'network':<24}{'critic/s':>9}{'ratio':>7}{'generator/s':>13}{'5 + 1/s':>9}{'GFLOP a critic sample':>23}{'of peak':>9}",
+        ]
+        first = None
+        for variant in variants:
+            critic_s, generator_s = (statistics.median(variant.times_s[name]) for name in ("critic", "generator"))
+            first = first or critic_s
+            flops = variant.flops() / batch
+            peak = peaks[torch.bfloat16 if "bf16" in variant.name else torch.float32]
+            both = 5 * batch / (5 * critic_s + generator_s)
+            lines.append(
+                f"{variant.name:<24}{batch / critic_s:>9.1f}{first / critic_s:>7.2f}{batch / generator_s:>13.1f}{both:>9.1f}"
+                f"{flops / 1e9:>23.1f}{flops * batch / critic_s / peak:>8.0%}"
+            )
+        if corpora:
+            lines.append(loader_share(variants[3], load_corpus(corpora), batch))
+    return "\n".join(lines)
+
+
+def loader_share(variant: Variant, corpus, batch: int) -> str:
+    """What the loader costs a real run of the fastest variant: the share of a step spent waiting, and of a core spent loading."""
+    data = variant.recipe.dataset(corpus, 0)
+    started_s = time.process_time()
+    for number in range(2 * batch):
+        data[number]
+    sample_s = (time.process_time() - started_s) / (2 * batch)
+    loader = iter(DataLoader(data, batch_sampler=Numbers(0, batch * (LOADED_STEPS + 5), batch, 0, 1), num_workers=1, prefetch_factor=4))
+    for _ in range(5):
+        variant.run.advance(next(loader))
+    waited_s, started_s = 0.0, time.perf_counter()
+    for _ in range(LOADED_STEPS):
+        asked_s = time.perf_counter()
+        samples = next(loader)
+        waited_s += time.perf_counter() - asked_s
+        variant.run.advance(samples)
+    whole_s = time.perf_counter() - started_s
+    step_ms = 1000 * whole_s / LOADED_STEPS
+    return (
+        f"loader, one process, beside {variant.name}: {100 * waited_s / whole_s:.1f} % of a step waits for data ({step_ms:.0f} ms a step of {batch}); "
+        f"a sample costs {1000 * sample_s:.2f} ms of one core, {100 * sample_s * batch / (whole_s / LOADED_STEPS):.1f} % of a step"
+    )
