@@ -85,6 +85,16 @@ def test_spectral_norm_bounds_the_largest_stretch_of_each_conv():
         assert torch.linalg.matrix_norm(conv.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
 
 
+def test_looking_on_without_gradients_moves_nothing_in_a_critic():
+    critic = Critic(CriticShape(size_px=32, width=4, widest=8, layers=3, spectral=True))
+    before = {name: value.clone() for name, value in critic.state_dict().items()}
+    with torch.no_grad():
+        critic(torch.rand(1, 3, 32, 32))
+    assert all(torch.equal(value, before[name]) for name, value in critic.state_dict().items())
+    critic(torch.rand(1, 3, 32, 32))
+    assert any(not torch.equal(value, before[name]) for name, value in critic.state_dict().items())
+
+
 def test_a_critic_too_deep_for_its_crops_is_refused():
     with pytest.raises(DataError, match="64 px or more, not 32"):
         Critic(CriticShape(size_px=32))
@@ -133,3 +143,4 @@ def test_the_listing_names_every_network_with_its_figures():
     assert re.search(r"paper generator \| 128 \| 8,471,296 \| 10\.63 \| 33\.9 \| 16\.9", table)
     assert re.search(r"paper critic \| 128 \| 44,860,352", table)
     assert "compact generator | 256" in table and "compact critic | 128" in table
+    assert all(f"{name} generator | 128" in table for name in ("stargan", "diat", "icgan")) and "cyclegan translator" in table

@@ -7,9 +7,10 @@ where a picture comes from. No normalisation: a penalty on each picture's gradie
 import itertools
 from dataclasses import asdict, dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrizations import _SpectralNorm, spectral_norm
 
 from engines.errors import DataError
 
@@ -71,6 +72,9 @@ class Critic(nn.Module):
 
     def features(self, picture: Tensor) -> list[Tensor]:
         """What each conv sees, (B, C, h, h) from fine to coarse."""
+        for norm in self.modules():
+            if isinstance(norm, _SpectralNorm):  # its power iteration is state: looking on, without gradients, must not move a run
+                norm.train(self.training and torch.is_grad_enabled())
         x, seen = F.pixel_unshuffle(picture, self.shape.unshuffle), []
         for conv in self.convs:
             x = F.leaky_relu(conv(x), SLOPE)

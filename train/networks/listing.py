@@ -13,7 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from train.networks.compact import CompactGenerator, Shape
 from train.networks.critic import Critic, CriticShape, compact_critic
+from train.networks.discrete import Encoder, Painter, Translator, class_critic, patch_critic
 from train.networks.paper import PaperGenerator, PaperShape
+
+NOISE = 100  # IcGAN's
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,37 @@ def _generator(name: str, build: Callable[[], nn.Module], size_px: int, aus: int
 
 
 def _critic(name: str, shape: CriticShape) -> Entry:
-    return Entry(name, shape.size_px, lambda: Critic(shape), lambda: (torch.zeros(1, 3, shape.size_px, shape.size_px),))
+    return Entry(name, shape.size_px, lambda: Critic(shape), lambda: (torch.zeros(1, shape.inputs, shape.size_px, shape.size_px),))
+
+
+def _baselines(size_px: int = 128, width: int = 32, emotions: int = 5) -> list[Entry]:
+    """The networks of figure 6's baselines, as `fit` makes them by default."""
+
+    def translator(name: str, labels: int) -> Entry:
+        inputs = (3, size_px, size_px)
+        return Entry(
+            name,
+            size_px,
+            lambda: Translator(width, labels),
+            lambda: (torch.zeros(1, *inputs), torch.zeros(1, labels)) if labels else (torch.zeros(1, *inputs),),
+        )
+
+    return [
+        translator("stargan generator", emotions),
+        _critic("stargan critic", class_critic(size_px, width, classes=emotions)),
+        translator("cyclegan translator, one of two", 0),
+        _critic("cyclegan critic, one of two", patch_critic(size_px, width)),
+        translator("diat generator", 0),
+        _critic("diat critic", class_critic(size_px, width)),
+        Entry(
+            "icgan generator",
+            size_px,
+            lambda: Painter(size_px, width, NOISE, emotions),
+            lambda: (torch.zeros(1, NOISE), torch.zeros(1, emotions)),
+        ),
+        _critic("icgan critic", class_critic(size_px, width, inputs=3 + emotions)),
+        Entry("icgan encoder", size_px, lambda: Encoder(size_px, width, NOISE), lambda: (torch.zeros(1, 3, size_px, size_px),)),
+    ]
 
 
 def entries() -> list[Entry]:
@@ -44,6 +77,7 @@ def entries() -> list[Entry]:
         _generator("compact generator", lambda: CompactGenerator(Shape(size_px=128, **compact)), 128),
         _generator("compact generator without flow", lambda: CompactGenerator(Shape(size_px=128, flow=False, **compact)), 128),
         _critic("compact critic", compact_critic()),
+        *_baselines(),
     ]
 
 
