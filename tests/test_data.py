@@ -130,6 +130,29 @@ def test_inputs_are_listed_without_being_decoded_and_a_limit_holds_for_each(inpu
     assert jobs[-1].frames == 7 and jobs[-1].pictures == 4 and jobs[2].at > 0
 
 
+def test_a_long_clip_is_shared_out_and_entered_in_the_middle(inputs, tmp_path, monkeypatch):
+    from train.data import inputs as listing
+    from train.data import labels
+
+    man = cv2.resize(cv2.imread(str(SAMPLES / "man.jpg")), (320, 320))
+    clip = cv2.VideoWriter(str(tmp_path / "fades.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, (320, 320))
+    for number in range(7):
+        clip.write((man * (1 - 0.1 * number)).astype(np.uint8))
+    clip.release()
+    monkeypatch.setattr(labels, "_reader", None)
+    monkeypatch.setattr(labels, "_size_px", 64)
+    monkeypatch.setattr(listing, "CLIP_JOB_FRAMES", 4)
+    parts = list(find_jobs([tmp_path / "fades.avi"]))
+    monkeypatch.setattr(listing, "CLIP_JOB_FRAMES", 100)
+    (whole,) = find_jobs([tmp_path / "fades.avi"])
+    assert [(job.at, job.frames) for job in parts] == [(0, 4), (4, 3)] and sum(job.pictures for job in parts) == whole.pictures == 4
+    light = [
+        [cv2.imdecode(np.frombuffer(face.jpg, np.uint8), 1).mean() for faces, _ in labels.label(jobs) for face in faces]
+        for jobs in (parts, [whole])
+    ]
+    assert len(light[0]) == 4 and light[0] == pytest.approx(light[1], rel=0.02) and (np.diff(light[0]) < -5).all()
+
+
 def test_what_cannot_be_used_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "torn.tar").write_bytes(b"x" * 700)
@@ -216,7 +239,7 @@ def test_a_run_that_was_killed_anywhere_comes_out_the_same(tmp_path, corpus, mon
         with open(folder / "index.bin", "ab") as index:
             index.write(b"written, but not yet in the manifest")
         assert write(folder, None) == whole
-        assert not (folder / "shard-000099.tar").exists() and verify(folder) == 17
+        assert not (folder / "shard-000099.tar").exists() and verify(folder) == len(whole["shards"])
 
 
 def test_a_finished_corpus_is_left_alone_and_other_options_are_refused(inputs, damaged, monkeypatch):

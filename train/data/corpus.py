@@ -147,8 +147,8 @@ def load_corpus(folders: list[Path], verify: bool = False) -> Corpus:
 
 
 def verify(folder: Path) -> int:
-    """Reads every byte of a corpus; returns its number of faces. Raises DataError that names the first file that is not as it was."""
-    return _checked_hashes(folder)["faces"]
+    """Reads every byte of a corpus; returns its number of shards. Raises DataError that names the first file that is not as it was."""
+    return len(_checked_hashes(folder)["shards"])
 
 
 def _checked_hashes(folder: Path) -> dict:

@@ -44,8 +44,8 @@ _size_px = 256
 def start(size_px: int) -> None:
     """Makes this process ready: one landmarker a process, as it cannot be sent to another and takes 0.3 s to start."""
     global _reader, _size_px
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that writes; it ends this one
     if parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that writes; it ends this one
         Thread(target=_leave_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     _reader, _size_px = FaceReader(max_faces=2), size_px
