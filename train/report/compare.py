@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ from engines.errors import DataError
 from engines.expression import ESTIMATED
 from engines.face import FaceReader
 from train.data.corpus import Corpus
-from train.data.emotions import EMOTIONS, PROTOTYPES, USUAL, classify, prototype
+from train.data.emotions import EMOTIONS, PROTOTYPES, USUAL, prototype, scores
 from train.report import measures
 from train.report.edits import compose, towards
 from train.report.evaluate import without_nan
@@ -49,7 +49,7 @@ class Translator(Protocol):
     """What a baseline's recipe offers (train/recipes/)."""
 
     name: str
-    size_px: int
+    shape: dict[str, Any]  # with "size_px"
 
     def translate(self, networks: "dict[str, nn.Module]", pictures: Tensor, emotion: str) -> Tensor | None:
         """(B, 3, S, S) in 0..1 -> the same showing the emotion, or None for an emotion that it was not made for."""
@@ -76,8 +76,9 @@ class RecipeEditor:
         self._recipe, self._networks = recipe, networks
 
     def edit(self, crop: np.ndarray, _own: np.ndarray, emotion: str) -> np.ndarray | None:
-        small = np.ascontiguousarray(_sized(crop, self._recipe.size_px))
-        picture = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
+        small = np.ascontiguousarray(_sized(crop, self._recipe.shape["size_px"]))
+        weights = next((weight for network in self._networks.values() for weight in network.parameters()), torch.zeros(1))
+        picture = torch.from_numpy(small).to(weights.device).permute(2, 0, 1)[None].float() / 255
         with torch.no_grad():
             drawn = self._recipe.translate(self._networks, picture, emotion)
         if drawn is None:
@@ -126,7 +127,7 @@ def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 4
     halves = split(corpus, 2 * count)
     if not len(halves.edited):
         raise DataError("The corpus holds too few people out to compare on: prepare more people.")
-    faces = halves.edited[np.argsort(classify(corpus.aus[halves.edited]) != 0, kind="stable")]  # resting faces first: they are shown
+    faces = halves.edited[np.argsort(scores(corpus.aus[halves.edited]).max(axis=1), kind="stable")]  # the calmest first: they are shown
     tallies = {editor.name: Tally() for editor in editors}
     if len(tallies) < len(editors):
         raise DataError("Two of the methods have the same name: give their folders different names.")
@@ -141,10 +142,11 @@ def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 4
             own, me = expression.estimate(found[0]), identity(crop, found[0].landmarks_px) if identity else None
             unedited.append(me)
             for editor in editors:
+                first = editor is editors[0]
                 drawn = [editor.edit(crop, own, emotion) for emotion in SHOWN_EMOTIONS]
                 _judge(tallies[editor.name], drawn, own, me, reader, identity, place)
                 if len(names) < PEOPLE * len(editors):
-                    rows.append([crop, *drawn])
+                    rows.append([crop if first else None, *drawn])
                     names.append(editor.name)
         reference = [vector for face in halves.real if (vector := embed(corpus.picture(int(face)))) is not None] if identity else []
     if not names:

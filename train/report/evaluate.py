@@ -103,15 +103,15 @@ def outside_error(engine: Engine, crop: np.ndarray, own: np.ndarray) -> float:
 
 def au_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
     """Two faces, every AU (rows) at every level (columns)."""
-    rows, shown = [], [faces[0], faces[len(faces) // 2]]
+    rows, shown = [], list(dict.fromkeys([int(faces[0]), int(faces[len(faces) // 2])]))
     for au in ESTIMATED:
         row = []
         for face in shown:
-            crop, own = corpus.picture(int(face)), np.clip(corpus.aus[face], 0, 1)
+            crop, own = corpus.picture(face), np.clip(corpus.aus[face], 0, 1)
             row += [edited(engine, crop, own, (au,), level) for level in LEVELS]
         rows.append(row)
     half = (len(rows) + 1) // 2
-    columns = [f"{level:g}" for level in LEVELS] * 2
+    columns = [f"{level:g}" for level in LEVELS] * len(shown)
     left = sheet(rows[:half], columns, ESTIMATED[:half], cell_px=128, names_px=56)
     right = sheet(rows[half:] + [[None]] * (2 * half - len(rows)), columns, [*ESTIMATED[half:], ""], cell_px=128, names_px=56)
     return np.hstack([left, right])
@@ -137,18 +137,25 @@ def parts(engine: Engine, crop: np.ndarray, own: np.ndarray, names: tuple[str, .
 
 
 def case_sheet(engine: Engine, corpus: Corpus, chosen: dict[str, list[dict]], count: int) -> np.ndarray:
-    """The best and the worst cases of `sweep.cases`, `count` of each: photo, A, C, flow, result."""
-    rows, names = [], []
-    for kind in ("best", "worst"):
+    """The best and the worst cases of `sweep.cases`, `count` of each: photo, A, C, flow, result. More than three stand side by side."""
+    columns = ["photo", "A", "C", *(["flow"] if engine.bundle.flow_px else []), "result"]
+    rows: dict[str, list] = {kind: [] for kind in ("best", "worst")}
+    names: dict[str, list] = {kind: [] for kind in rows}
+    for kind in rows:
         for case in chosen[kind][:count]:
             crop, own = corpus.picture(case["face"]), np.clip(corpus.aus[case["face"]], 0, 1)
-            rows.append([crop, *parts(engine, crop, own, (case["au"],), 1.0)])
+            rows[kind].append([crop, *parts(engine, crop, own, (case["au"],), 1.0)])
             missed = "no face left" if case["miss"] is None else f"miss {case['miss']:.2f}"
             answer = "" if case["measured"] is None else f"\ntold {case['commanded']:+.2f}, did {case['measured']:+.2f}"
             same = "" if case["identity"] is None else f"\nidentity {case['identity']:.2f}"
-            names.append(f"{kind}: {case['au']}\n{missed}{answer}{same}")
-    columns = ["photo", "A", "C", *(["flow"] if engine.bundle.flow_px else []), "result"]
-    return sheet(rows, columns, names, cell_px=192, names_px=150)
+            names[kind].append(f"{kind}: {case['au']}\n{missed}{answer}{same}")
+    if count <= 3:
+        return sheet(rows["best"] + rows["worst"], columns, names["best"] + names["worst"], cell_px=192, names_px=160)
+    length = max(map(len, rows.values()))
+    for kind in rows:
+        missing = length - len(rows[kind])
+        rows[kind], names[kind] = rows[kind] + [[None] * len(columns)] * missing, names[kind] + [""] * missing
+    return np.hstack([sheet(rows[kind], columns, names[kind], cell_px=192, names_px=160) for kind in rows])
 
 
 def without_nan(value: object) -> object:

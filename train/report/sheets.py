@@ -99,7 +99,7 @@ def mask_picture(attention: np.ndarray) -> np.ndarray:
 def write_png(path: Path, picture: np.ndarray, max_bytes: int | None = MAX_BYTES) -> Path:
     """Writes a PNG, made smaller until it has no more than max_bytes; None keeps every pixel. Raises OutputError."""
     while True:
-        encoded = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
+        encoded = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 6])[1]
         if max_bytes is None or len(encoded) <= max_bytes:
             break
         share = 0.97 * (max_bytes / len(encoded)) ** 0.5
