@@ -1,0 +1,141 @@
+"""What training sees: an order that can be sought, samples that are pure functions of their number, emotions from AUs."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
+
+from engines.errors import DataError  # noqa: E402
+from engines.expression import ESTIMATED  # noqa: E402
+from train.data.corpus import load_corpus  # noqa: E402
+from train.data.emotions import EMOTIONS, classify, prototype  # noqa: E402
+from train.data.faces import Faces  # noqa: E402
+from train.data.histogram import count  # noqa: E402
+from train.data.memory import write_toy  # noqa: E402
+from train.data.order import Order, expression_of, shares  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def toy_folder(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("toy") / "corpus"
+    write_toy(out, 1200, size_px=32, shard_size=60)
+    return out
+
+
+@pytest.fixture(scope="module")
+def toy(toy_folder):
+    return load_corpus([toy_folder])
+
+
+def test_a_face_number_is_the_same_however_it_is_reached(toy):
+    order, later = Order(toy, seed=3), Order(toy, seed=3)
+    numbers = [*range(40), len(order) - 1, len(order), 5 * len(order) + 7, 2]
+    assert [order[n] for n in numbers] == [later[n] for n in reversed(numbers)][::-1]
+    assert [order[n] for n in range(40)] != [Order(toy, seed=4)[n] for n in range(40)]
+    assert [order[n] for n in range(40)] != [order[len(order) + n] for n in range(40)], "another epoch, another order"
+
+
+def test_without_balance_an_epoch_is_every_training_face_once(toy):
+    order, held_out = Order(toy, seed=0, balance=0), Order(toy, seed=0, balance=0, held_out=True)
+    assert sorted(order.epoch(0)) == sorted(order.epoch(1)) == np.flatnonzero(~toy.held_out).tolist()
+    assert sorted(held_out.epoch(3)) == np.flatnonzero(toy.held_out).tolist() and len(order) + len(held_out) == len(toy)
+    assert not set(toy.person[order.faces]) & set(toy.person[held_out.faces])
+
+
+def test_balance_draws_rare_expressions_more_often():
+    assert shares(np.array([100, 0, 400]), 0.0) == pytest.approx([0.2, 0, 0.8])
+    assert shares(np.array([100, 0, 400]), 0.5) == pytest.approx([1 / 3, 0, 2 / 3])
+    assert shares(np.array([100, 0, 400]), 1.0) == pytest.approx([0.5, 0, 0.5])
+
+
+def test_an_epoch_holds_each_expression_as_often_as_balance_asks(toy):
+    kinds = expression_of(toy.aus)
+    assert kinds[0] == (np.argmax(toy.own(0)) if toy.own(0).max() >= 0.4 else 17)
+    order = Order(toy, seed=0, balance=1.0)
+    drawn = np.bincount(kinds[np.concatenate([order.epoch(e) for e in range(6)])], minlength=18)
+    assert len(order.epoch(0)) == len(order) and drawn.min() > 0.8 * drawn.max() > 0
+    counts = np.bincount(kinds[order.faces], minlength=18)
+    assert counts.max() > 3 * counts.min(), "they were far from equal"
+
+
+def test_faces_come_a_few_shards_at_a_time(toy):
+    order = Order(toy, seed=0, window=4)
+    shards = toy.shard[order.epoch(0)]
+    seen: list[set] = [set()]
+    for shard in shards.tolist():
+        if len(seen[-1] | {shard}) > 4:
+            seen.append(set())
+        seen[-1].add(shard)
+    assert len(seen) == 5 and set.union(*seen) == set(range(20)) and sum(map(len, seen)) == 20
+    assert (np.diff(shards[:150]) != 0).mean() > 0.5, "shuffled within"
+
+
+def test_a_corpus_without_such_people_is_refused(tmp_path):
+    write_toy(tmp_path / "two", 2, size_px=32)
+    corpus = load_corpus([tmp_path / "two"])
+    with pytest.raises(DataError, match="held-out"):
+        Order(corpus, seed=0, held_out=not corpus.held_out[0])
+
+
+def test_a_sample_is_what_adversarial_training_needs(toy):
+    faces = Faces(toy, seed=5, size_px=16)
+    samples = [faces[n] for n in range(60)]
+    training = np.clip(toy.aus[~toy.held_out], 0, 1)
+    for number, sample in enumerate(samples):
+        assert sample["picture"].shape == (16, 16, 3) and sample["picture"].dtype == np.uint8
+        assert sample["own"] == pytest.approx(toy.own(faces.order[number])) and sample["own"].dtype == np.float32
+        assert (
+            np.abs(training - sample["wanted"]).max(axis=1).min() <= 0.1 + 1e-6
+            and 0 <= sample["wanted"].min() <= sample["wanted"].max() <= 1
+        )
+        assert sample["mix"].shape == () and sample["mix"].dtype == np.float32 and 0 <= sample["mix"] <= 1
+        assert sample["label"] == classify(sample["own"][None])[0] and sample["label"].dtype == np.int64
+    again = Faces(toy, seed=5, size_px=16)[41]
+    assert all((again[name] == samples[41][name]).all() for name in again)
+    assert np.std([sample["mix"] for sample in samples]) > 0.2
+    assert {faces.order[n] for n in range(60)} != {Faces(toy, seed=6, size_px=16).order[n] for n in range(60)}
+
+
+def test_crops_are_shrunk_but_never_blown_up(toy):
+    assert Faces(toy, seed=0, size_px=32)[0]["picture"].shape == (32, 32, 3)
+    with pytest.raises(DataError, match="--size 64"):
+        Faces(toy, seed=0, size_px=64)
+
+
+def test_pictures_are_mirrored_half_the_time(toy):
+    from train.data.jitter import jittered
+
+    ramp = np.tile(np.arange(64, dtype=np.uint8)[None, :, None], (64, 1, 3))
+    falling = [jittered(ramp, None, np.random.default_rng(i))[0][32, 8, 0] > 32 for i in range(200)]
+    assert 0.4 < np.mean(falling) < 0.6
+
+
+def test_a_jittered_mesh_stays_on_its_picture():
+    from train.data.jitter import jittered
+
+    picture, mesh = np.zeros((128, 128, 3), np.uint8), np.zeros((478, 3), np.float32)
+    mesh[:, :2] = 40, 70
+    cv2.circle(picture, (40, 70), 3, (255, 255, 255), -1)
+    for seed in range(6):
+        moved, moved_mesh = jittered(picture, mesh, np.random.default_rng(seed))
+        y, x = np.argwhere(moved[:, :, 0] > 128).mean(axis=0)
+        assert moved_mesh[0, :2] == pytest.approx([x, y], abs=0.7)
+
+
+def test_every_prototype_is_told_as_its_emotion():
+    assert EMOTIONS == ("neutral", "happy", "surprised", "sad", "angry", "disgusted", "afraid")
+    told = classify(np.stack([prototype(name) for name in EMOTIONS]))
+    assert told.tolist() == list(range(7)) and told.dtype == np.int64
+    halfway = (prototype("happy") + prototype("disgusted")) / 2
+    assert classify(halfway[None]) == [-1], "no emotion is clear"
+    assert prototype("happy")[ESTIMATED.index("AU12")] > 0.5 and prototype("neutral").max() == 0
+
+
+def test_histograms_count_every_face_once():
+    aus = np.array([[-3.0] * 17, [0.01] * 17, [9.0] * 17], np.float32)
+    counts = count(aus, np.array([0, 1, 1], np.int16), 2)
+    assert counts.shape[:2] == (2, 17) and (counts.sum(axis=2) == [[1] * 17, [2] * 17]).all()
+    assert (counts[0, :, 0] == 1).all() and (counts[1, :, -1] == 1).all()
