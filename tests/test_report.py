@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from engines import expression  # noqa: E402
 from engines.backends import Edit  # noqa: E402
 from engines.crop import cut, find_crop  # noqa: E402
-from engines.errors import DataError, SourceError  # noqa: E402
+from engines.errors import DataError, OutputError, SourceError  # noqa: E402
 from engines.expression import ESTIMATED  # noqa: E402
 from engines.face import FaceReader  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402
@@ -280,6 +280,8 @@ def test_a_sheet_is_as_large_as_its_cells_and_a_png_as_small_as_asked(tmp_path):
     noise = rng.integers(0, 256, (400, 400, 3), dtype=np.uint8)
     assert write_png(tmp_path / "a" / "noise.png", noise, 60_000).stat().st_size <= 60_000
     assert np.array_equal(cv2.imread(str(write_png(tmp_path / "whole.png", noise, None))), noise)
+    with pytest.raises(OutputError, match="choose another --out"):
+        write_png(tmp_path / "whole.png" / "below a file.png", noise)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
-"""The evaluation's two charts, by matplotlib: how every AU answers every command, and commanded against measured. Knows numbers only."""
+"""The evaluation's two charts, by matplotlib: how every AU answers every command, and commanded against measured. Knows numbers only, and no file."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
+import cv2
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure  # not pyplot: no window system, no global state
 
 from engines.expression import ESTIMATED
@@ -12,8 +13,11 @@ from engines.expression import ESTIMATED
 matplotlib.rcParams["font.size"] = 8
 
 
-def heat_map(answers: Sequence[Sequence[float]], path: Path) -> None:
-    """17 x 17 answers a unit of command: rows commanded, columns answered; a perfect engine has ones on the diagonal, else zeros."""
+def heat_map(answers: Sequence[Sequence[float]]) -> np.ndarray:
+    """17 x 17 answers a unit of command: rows commanded, columns answered; a perfect engine has ones on the diagonal, else zeros.
+
+    (H, W, 3) uint8 BGR.
+    """
     values, names = np.array(answers), [au[2:] for au in ESTIMATED]
     figure = Figure(figsize=(8.2, 7.2), layout="constrained")
     axes = figure.add_subplot()
@@ -31,11 +35,14 @@ def heat_map(answers: Sequence[Sequence[float]], path: Path) -> None:
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour, weight="bold" if row == column else None)
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
     bar.set_label("measured change a unit of commanded change")
-    figure.savefig(path, dpi=110)
+    return _drawn(figure)
 
 
-def scatter(au: np.ndarray, commanded: np.ndarray, measured: np.ndarray, table: dict, path: Path) -> None:
-    """A panel an AU: commanded change (n,) against measured change (n,) of the swept AU (its place in `au`); table: r and slope by name."""
+def scatter(au: np.ndarray, commanded: np.ndarray, measured: np.ndarray, table: dict) -> np.ndarray:
+    """A panel an AU: commanded change (n,) against measured change (n,) of the swept AU (its place in `au`); table: r and slope by name.
+
+    (H, W, 3) uint8 BGR.
+    """
     figure = Figure(figsize=(11, 6.0), layout="constrained")
     panels = figure.subplots(3, 6, sharex=True, sharey=True).ravel()
     for place, (name, panel) in enumerate(zip(ESTIMATED, panels, strict=False)):
@@ -51,4 +58,11 @@ def scatter(au: np.ndarray, commanded: np.ndarray, measured: np.ndarray, table: 
         panel.text(0.5, 0.5, "grey line:\nmeasured =\ncommanded", ha="center", va="center", color="0.5", transform=panel.transAxes)
     figure.supxlabel("commanded change")
     figure.supylabel("measured change")
-    figure.savefig(path, dpi=110)
+    return _drawn(figure)
+
+
+def _drawn(figure: Figure) -> np.ndarray:
+    figure.set_dpi(110)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return cv2.cvtColor(np.asarray(canvas.buffer_rgba()), cv2.COLOR_RGBA2BGR)

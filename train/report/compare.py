@@ -27,7 +27,7 @@ from train.report.edits import compose, towards
 from train.report.evaluate import without_nan
 from train.report.likeness import split
 from train.report.page import number
-from train.report.sheets import sheet, write_png
+from train.report.sheets import make_folder, sheet, write_png, write_text
 from train.report.sweep import Embed
 
 SHOWN_EMOTIONS = EMOTIONS[1:]  # neutral is what the faces are edited from
@@ -124,6 +124,7 @@ def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 4
     """
     if not editors:
         raise DataError("Nothing to compare: name engines or runs of baselines.")
+    make_folder(out)
     halves = split(corpus, 2 * count)
     if not len(halves.edited):
         raise DataError("The corpus holds too few people out to compare on: prepare more people.")
@@ -152,10 +153,9 @@ def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 4
     if not names:
         raise DataError("The landmarker finds no face in any of the held-out crops: prepare the corpus again from sharper photos.")
     result = without_nan(_figures(tallies, reference, unedited if identity else [], len(faces)))
-    out.mkdir(parents=True, exist_ok=True)
     write_png(out / "figure-6.png", sheet(rows, ["photo", *SHOWN_EMOTIONS], names, cell_px=150, names_px=110))
-    (out / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
-    (out / "compare.md").write_text(table(result))
+    write_text(out / "compare.json", json.dumps(result, indent=1) + "\n")
+    write_text(out / "compare.md", table(result))
     return result
 
 

@@ -24,7 +24,7 @@ from train.report.edits import EXPRESSIONS, LEVELS, SMILE, change_to, compose, e
 from train.report.likeness import distances, somebody_elses_expression, split
 from train.report.page import page
 from train.report.scaled import at_size
-from train.report.sheets import flow_picture, mask_picture, sheet, write_png
+from train.report.sheets import flow_picture, make_folder, mask_picture, sheet, write_png, write_text
 from train.report.steadiness import steadiness
 from train.report.sweep import Embed, cases, choose_faces, sweep, table
 
@@ -48,7 +48,7 @@ def evaluate(
     """
     corpus = at_size(corpus, engine.bundle.size_px)
     faces = choose_faces(corpus, count)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     rows = sweep(engine, corpus, faces, identity)
     read = np.array(sorted(set(rows.face), key=rows.face.index))
     result = {"format": FORMAT, "engine": engine.name, "bundle": engine.bundle.name, "estimator": expression.VERSION}
@@ -63,14 +63,14 @@ def evaluate(
         )
     result["cases"] = cases(rows)
     result = without_nan(result)
-    charts.heat_map(result["answers"], folder / "answers.png")
+    write_png(folder / "answers.png", charts.heat_map(result["answers"]))
     swept = rows.of("measured")[np.arange(len(rows.au)), rows.au]
-    charts.scatter(rows.of("au"), rows.of("commanded"), swept, result["aus"], folder / "commanded.png")
+    write_png(folder / "commanded.png", charts.scatter(rows.of("au"), rows.of("commanded"), swept, result["aus"]))
     write_png(folder / "aus.png", au_sheet(engine, corpus, read))
     write_png(folder / "masks.png", mask_sheet(engine, corpus, read))
     write_png(folder / "cases.png", case_sheet(engine, corpus, result["cases"], 3))
-    (folder / "figures.json").write_text(json.dumps(result, indent=1) + "\n")
-    (folder / "report.md").write_text(page(result))
+    write_text(folder / "figures.json", json.dumps(result, indent=1) + "\n")
+    write_text(folder / "report.md", page(result))
     return result
 
 

@@ -104,9 +104,26 @@ def write_png(path: Path, picture: np.ndarray, max_bytes: int | None = MAX_BYTES
             break
         share = 0.97 * (max_bytes / len(encoded)) ** 0.5
         picture = cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    make_folder(path.parent)
+    _write(path, encoded.tobytes())
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a page. Raises OutputError."""
+    _write(path, text.encode())
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a report's folder where there is none. Raises OutputError: better before an hour of measuring than after it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded.tobytes())
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {folder} cannot be made ({error.strerror or error}): choose another --out.") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out.") from error
-    return path
