@@ -1,7 +1,5 @@
 """Training on a toy corpus made of the shipped photos: every step from faces to a bundle, small but real."""
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -10,12 +8,9 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from engines import expression  # noqa: E402
 from engines.backends import load  # noqa: E402
 from engines.expression import ESTIMATED  # noqa: E402
-from tests.conftest import SAMPLES  # noqa: E402
 from train import __main__ as command  # noqa: E402
-from train.data.corpus import load_corpus  # noqa: E402
 from train.data.deform import basis, moved  # noqa: E402
 from train.data.pairs import Pairs, needs_mouth, shut  # noqa: E402
-from train.data.prepare import prepare  # noqa: E402
 from train.data.warp import draw, flow_between  # noqa: E402
 from train.export import Exported, compare, export, load_average  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape, compose, warp  # noqa: E402
@@ -181,21 +176,3 @@ def test_from_checkpoint_to_bundle_by_the_command_line(corpus, corpus_folder, tm
     assert load_average(tmp_path / "run" / "checkpoint").shape.size_px == 64
     assert command.main(["export", str(tmp_path / "nothing"), "--out", str(tmp_path / "x")]) == 8
     assert "not a checkpoint" in capsys.readouterr().err
-
-
-def test_evaluation_writes_a_report(corpus, tmp_path, engine):
-    from train.report.evaluate import figures, psnr, report, sweep
-
-    big = prepare_large(tmp_path)
-    rows, zero = sweep(engine, big, np.array([0]), None)
-    result = {**figures(rows, zero), "engine_ms": 1.0}
-    assert result["zero_edit_psnr_db"] >= 45 and result["edits"] == 17 * 4 and 0 < result["landmarks_found"] <= 1
-    assert "| AU12 |" in report(result, "stub", tmp_path)
-    assert psnr(np.zeros((4, 4), np.uint8), np.full((4, 4), 255, np.uint8)) == pytest.approx(0)
-
-
-def prepare_large(tmp_path):
-    (tmp_path / "one").mkdir()
-    shutil.copy(SAMPLES / "man.jpg", tmp_path / "one")
-    prepare([tmp_path / "one"], tmp_path / "large", size_px=256, workers=1)
-    return load_corpus([tmp_path / "large"])
