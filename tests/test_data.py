@@ -174,7 +174,7 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(inputs, folder
         whole(self, *arguments)
 
     monkeypatch.setattr(ShardWriter, "add", until_full)
-    with pytest.raises(DataError, match=r"full; 6 faces in 2 shards are kept.*goes on"):
+    with pytest.raises(DataError, match=r"disk is full; 6 faces in 2 shards are kept.*goes on"):
         prepare(inputs, tmp_path, size_px=64, workers=1, shard_size=3)
     assert not list(tmp_path.glob("*.part"))
     with pytest.raises(DataError, match="unfinished, 6 faces"):

@@ -56,7 +56,9 @@ class Corpus:
         data = self._member(i, "jpg")
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if picture is None or picture.shape != (self.size_px, self.size_px, 3):
-            raise DataError(f"Face {i} of {self._place(i)[0].folder} is damaged: copy the shards back whole, or prepare the corpus again.")
+            raise DataError(
+                f"Face {i} of {self._place(i)[0].folder} is damaged: copy the shards back whole, or prepare the corpus again, into an empty folder."
+            )
         return picture
 
     def mesh(self, i: int) -> np.ndarray:
@@ -65,7 +67,7 @@ class Corpus:
             return np.load(io.BytesIO(self._member(i, "mesh")), allow_pickle=False)
         except ValueError as error:
             raise DataError(
-                f"The mesh of face {i} of {self._place(i)[0].folder} is damaged: copy the shards back whole, or prepare the corpus again."
+                f"The mesh of face {i} of {self._place(i)[0].folder} is damaged: copy the shards back whole, or prepare the corpus again, into an empty folder."
             ) from error
 
     def meshes(self, indices: np.ndarray) -> np.ndarray:
@@ -156,7 +158,7 @@ def _checked_hashes(folder: Path) -> dict:
     for shard in manifest["shards"]:
         if sha256_of(folder / shard["name"]) != shard["sha256"]:
             raise DataError(
-                f"{folder / shard['name']} is not what was prepared (another SHA-256): copy it back, or prepare the corpus again."
+                f"{folder / shard['name']} is not what was prepared (another SHA-256): copy it back, or prepare the corpus again, into an empty folder."
             )
     _index(folder, manifest)
     if sha256_of(folder / "index.bin") != manifest["index_sha256"]:
@@ -172,17 +174,17 @@ def read_manifest(folder: Path, finished: bool = True) -> dict:
     try:
         manifest = json.loads(path.read_text())
     except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}): copy it back, or prepare the corpus again.") from error
+        raise DataError(f"{path} is damaged ({error}): copy it back, or prepare the corpus again, into an empty folder.") from error
     if manifest.get("format") != FORMAT:
         raise DataError(
-            f"{folder} is a corpus of another format ({manifest.get('format', 'crops.u8')}, this is {FORMAT}): prepare it again."
+            f"{folder} is a corpus of another format ({manifest.get('format', 'crops.u8')}, this is {FORMAT}): prepare it again, into an empty folder."
         )
     if (manifest["estimator"], manifest["crop_rule"]) != (expression.VERSION, crops.RULE):
         raise DataError(
-            f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is {expression.VERSION} on {crops.RULE}: prepare it again."
+            f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is {expression.VERSION} on {crops.RULE}: prepare it again, into an empty folder."
         )
     if manifest["split"] != SPLIT:
-        raise DataError(f"{folder} holds out other people than this version does: prepare it again.")
+        raise DataError(f"{folder} holds out other people than this version does: prepare it again, into an empty folder.")
     if finished and not manifest["finished"]:
         raise DataError(f"{folder} is unfinished, {manifest['faces']} faces so far: run the same prepare again, it goes on from there.")
     for shard in manifest["shards"]:
@@ -190,7 +192,7 @@ def read_manifest(folder: Path, finished: bool = True) -> dict:
         size = file.stat().st_size if file.is_file() else None
         if size != shard["bytes"]:
             wrong = "is missing" if size is None else f"has {size} bytes instead of {shard['bytes']}"
-            raise DataError(f"{file} {wrong}: copy it back, or prepare the corpus again.")
+            raise DataError(f"{file} {wrong}: copy it back, or prepare the corpus again, into an empty folder.")
     return manifest
 
 
@@ -214,5 +216,7 @@ def rebuild_index(folder: Path, manifest: dict) -> None:
         raise DataError(f"{path} is lost and cannot be made again ({error.strerror}): make {folder} writable, or copy it back.") from error
     if part.stat().st_size != manifest["faces"] * FACE.itemsize:
         part.unlink()
-        raise DataError(f"The shards of {folder} do not hold the {manifest['faces']} faces that the manifest counts: prepare it again.")
+        raise DataError(
+            f"The shards of {folder} do not hold the {manifest['faces']} faces that the manifest counts: prepare it again, into an empty folder."
+        )
     part.replace(path)

@@ -57,20 +57,17 @@ def prepare(
         _label_all(run, inputs, limit, total, workers)
         run.finish_shard()
         return finish(out, manifest, inputs)
-    except OSError as error:
-        run.abandon()
+    except (OSError, BrokenProcessPool, KeyboardInterrupt) as error:
+        kept = f"{manifest['faces']} faces in {len(manifest['shards'])} shards are kept in {out}"
+        if isinstance(error, KeyboardInterrupt):
+            raise DataError(f"Stopped; {kept}: run the same prepare again, it goes on after them.") from None
+        if isinstance(error, BrokenProcessPool):
+            raise DataError(f"A labelling process died, for want of memory perhaps; {kept}: run it again with fewer --workers.") from error
         if error.errno in FULL:
-            kept = f"{manifest['faces']} faces in {len(manifest['shards'])} shards are kept"
-            raise DataError(
-                f"The disk of {out} is full; {kept}: free some space and run the same prepare again, it goes on after them."
-            ) from error
+            raise DataError(f"The disk is full; {kept}: free some space and run the same prepare again, it goes on after them.") from error
         raise
-    except BrokenProcessPool as error:
+    finally:
         run.abandon()
-        raise DataError("A labelling process died, for want of memory perhaps: run the same prepare again with fewer --workers.") from error
-    except BaseException:  # Ctrl-C too: the unfinished shard is of no use
-        run.abandon()
-        raise
 
 
 def _count(inputs: list[Path | str], limit: int | None) -> tuple[int, str]:
@@ -146,6 +143,7 @@ class Run:
         write_manifest(self.out, self.manifest)
 
     def abandon(self) -> None:
+        """Leaves no unfinished shard behind."""
         if self.writer is not None:
             self.writer.abandon()
 
