@@ -217,12 +217,16 @@ def _figures(tallies: dict[str, Tally], reference: list[np.ndarray], unedited: l
 
 def table(result: dict) -> str:
     """compare.md of what was measured."""
+    distance = (
+        f"Frechet: squared distance on identity features of {result['frechet_samples']} edits to as many other people's photos, biased upwards "
+        "by so few; the unedited photos' distance is its floor."
+        if result["frechet_samples"] >= 2
+        else "No identity network, so neither distance nor cosines (--identity MobileFaceNet.tflite)."
+    )
     lines = [
         "# Emotions by several methods", "",
         f"{result['faces']} held-out faces, each edited to {', '.join(SHOWN_EMOTIONS)}, where a method knows the emotion. AU error: RMSE of the AUs "
-        f"that the emotion names, measured again by {result['estimator']}, as a share of the photo's own (1 is what doing nothing gives). Frechet: "
-        f"squared distance on identity features of {result['frechet_samples']} edits to as many other people's photos, biased upwards by so few; "
-        "the unedited photos' distance is its floor.", "",
+        f"that the emotion names, measured again by {result['estimator']}, as a share of the photo's own (1 is what doing nothing gives). {distance}", "",
         "| method | Frechet | identity cosine | 5th percentile | AU error | landmarks found | emotions |", "|---|---|---|---|---|---|---|",
         f"| unedited | {number(result['frechet_unedited'], '.4f')} | 1 | 1 | 1 | | |",
     ]  # fmt: skip
