@@ -13,7 +13,7 @@ from train.networks.build import build  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape, compose  # noqa: E402
 from train.networks.critic import Critic, CriticShape, compact_critic  # noqa: E402
 from train.networks.listing import cost, listing  # noqa: E402
-from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
+from train.networks.paper import PaperGenerator, PaperShape, ResidualBlock  # noqa: E402
 
 TINY = Shape(size_px=32, quarter=8, eighth=8, sixteenth=8, blocks=(1, 1, 1, 1), head=8)
 TINY_PAPER = PaperShape(size_px=32, width=4, blocks=1)
@@ -51,6 +51,16 @@ def test_the_paper_generator_gives_two_masks_in_range_and_moves_nothing():
     assert not torch.allclose(colour, generator(photo, 1 - aus)[0]), "the AUs reach the picture"
     kept, painted = torch.ones_like(attention), torch.zeros_like(attention)
     assert torch.equal(compose(photo, colour, kept, None), photo) and torch.equal(compose(photo, colour, painted, None), colour)
+
+
+def test_the_papers_normalisation_is_an_affine_instance_norm():
+    _conv, norm = ResidualBlock(4).first
+    same, x = torch.nn.InstanceNorm2d(4, affine=True), torch.randn(2, 4, 5, 5)
+    with torch.no_grad():
+        for one in (norm, same):
+            one.weight.copy_(torch.tensor([1.0, 2, 3, 4]))
+            one.bias.copy_(torch.tensor([0.5, 0, -1, 2]))
+    assert torch.allclose(norm(x), same(x), atol=1e-5)
 
 
 def test_no_normalisation_leaks_from_one_picture_to_its_neighbours():

@@ -71,9 +71,10 @@ class Diat:
         fake = networks["generator"](photo)
         with torch.no_grad():
             of_photo = critic.features(photo)
+        of_fake = critic.features(fake)
         terms = {
-            "adversarial_generator": losses.wasserstein_generator(critic(fake)[0]),
-            "identity": perceptual(critic.features(fake), of_photo),
+            "adversarial_generator": losses.wasserstein_generator(critic.patches(of_fake[-1]).float()),
+            "identity": perceptual(of_fake, of_photo),
         }
         return terms["adversarial_generator"] + IDENTITY * terms["identity"], detached(terms)
 
