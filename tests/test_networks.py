@@ -60,7 +60,9 @@ def test_the_papers_normalisation_is_an_affine_instance_norm():
         for one in (norm, same):
             one.weight.copy_(torch.tensor([1.0, 2, 3, 4]))
             one.bias.copy_(torch.tensor([0.5, 0, -1, 2]))
-    assert torch.allclose(norm(x), same(x), atol=1e-5)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        out = norm(x.contiguous(memory_format=layout))
+        assert torch.allclose(out, same(x), atol=1e-5) and out.is_contiguous(memory_format=layout)
 
 
 def test_no_normalisation_leaks_from_one_picture_to_its_neighbours():

@@ -85,6 +85,20 @@ def tiled(condition: Tensor, picture: Tensor) -> Tensor:
     return condition.to(picture.dtype)[:, :, None, None].expand(-1, -1, *picture.shape[2:])
 
 
+class InstanceNorm(nn.GroupNorm):
+    """Affine instance norm (B, C, H, W), as GroupNorm with a channel a group.
+
+    PyTorch's kernels want whole planes: on a CPU, with channels last, the generator's forward and backward pass takes 60 ms a
+    sample and core this way, 74 with nn.InstanceNorm2d, and 116 with GroupNorm left to channels last (width 32, 128 px, bf16).
+    """
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x.contiguous())
+        return out.contiguous(memory_format=torch.channels_last) if x.is_contiguous(memory_format=torch.channels_last) else out
+
+
 def _normalised(conv: nn.Module, channels: int) -> nn.Sequential:
-    """The conv and an affine InstanceNorm, written as GroupNorm with a channel a group: the same, at half the time on a CPU."""
-    return nn.Sequential(conv, nn.GroupNorm(channels, channels))
+    return nn.Sequential(conv, InstanceNorm(channels))
