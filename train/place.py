@@ -11,14 +11,23 @@ from contextlib import AbstractContextManager
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import AutocastKwargs, is_bf16_available
 from torch import Tensor, nn
+
+from engines.errors import DataError
 
 
 class Place:
     """This process among the run's processes. Everything it returns is the same on all of them."""
 
     def __init__(self, bf16: bool = True):
-        self._accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no")
+        """Raises DataError when bf16 is asked for and the device has none."""
+        available = is_bf16_available()
+        if bf16 and not available:
+            raise DataError("This device does not compute in bf16: add --fp32.")
+        # Accelerate keeps one setting a process, so full precision is autocast turned off.
+        self._accelerator = Accelerator(mixed_precision="bf16" if available else "no")
+        self._precision = AutocastKwargs(enabled=bf16)
 
     @property
     def device(self) -> torch.device:
@@ -38,7 +47,7 @@ class Place:
         return self._accelerator.is_main_process
 
     def autocast(self) -> AbstractContextManager:
-        return self._accelerator.autocast()
+        return self._accelerator.autocast(self._precision)
 
     def average_gradients(self, networks: Iterable[nn.Module]) -> None:
         """Replaces each parameter's gradient by its mean over the processes."""
