@@ -41,7 +41,7 @@ def _prepare(steps) -> None:
     step.add_argument("--size", type=int, default=256, metavar="PX", help="side of the crops")
     step.add_argument("--workers", type=int, default=2)
     step.add_argument("--shard-size", type=int, default=1000, metavar="FACES")
-    step.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N pictures and clips")
+    step.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N pictures and clips of each input")
     step.add_argument("--verify", action="store_true", help="prepare nothing: check the SHA-256 of every shard of --out")
 
 

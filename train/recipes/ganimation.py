@@ -47,11 +47,11 @@ class Ganimation:
         critic: CriticShape,
         adversary: Adversary = "wgan-gp",
         weights: Weights | None = None,
-        attention_term: AttentionTerm = "changed",
+        attention_term: AttentionTerm = "kept",
         critic_steps: int = CRITIC_STEPS,
         attention_warm_up: int = ATTENTION_WARM_UP,
     ):
-        """attention_term: eq. 2's || A ||, as mean(1 - A) ("changed": small edits) or mean(A) ("kept": the authors' code, against copying)."""
+        """attention_term: "kept" is eq. 2's || A ||, against copying; "changed" presses on mean(1 - A) instead, for smaller edits."""
         shape = generator.shape.as_dict()
         if critic.size_px != shape["size_px"] or critic.spectral != (adversary == "hinge-sn"):
             raise DataError("A critic has the generator's crop size, and spectral norm exactly with the adversary hinge-sn.")
