@@ -57,8 +57,8 @@ def _fit(steps) -> None:
     what.add_argument(
         "--attention-term",
         choices=("changed", "kept"),
-        default="changed",
-        help="presses on mean(1 - A), or on mean(A) as the authors' code",
+        default="kept",
+        help="press on mean(A), as eq. 2 does against copying, or on mean(1 - A) for smaller edits",
     )
     what.add_argument("--critic-steps", type=int, default=5, help="for one of the generator")
     what.add_argument("--teacher", metavar="BUNDLE", help="a bundle to distil into the compact generator")
