@@ -410,7 +410,7 @@ class PlainGenerator(torch.nn.Module):
 
     def __init__(self, conditioning: str):
         super().__init__()
-        self.shape = SimpleNamespace(conditioning=conditioning)
+        self.shape = SimpleNamespace(conditioning=conditioning, size_px=64)
         self.green = torch.nn.Parameter(torch.tensor([0.0, 1.0, 0.0]))
 
     def forward(self, photo, aus):
@@ -419,7 +419,7 @@ class PlainGenerator(torch.nn.Module):
 
 
 def test_a_grid_shows_every_person_and_every_level(people, tmp_path):
-    small, side = at_size(people, 64), 45
+    small, side = at_size(people, 128), 64
     picture = grid(PlainGenerator("relative"), small, rows=2)
     assert picture.shape == ((2 + len(LEVELS)) * side, (len(COLUMNS) + 3) * side, 3) and picture.dtype == np.uint8
     smile = picture[20:side, COLUMNS.index(("AU12",)) * side : (COLUMNS.index(("AU12",)) + 1) * side]

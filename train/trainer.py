@@ -177,7 +177,12 @@ def fit(recipe: Recipe, corpus: Corpus, out: Path, plan: Plan, quiet: bool = Fal
     numbers = Numbers(run.seen, last, plan.batch, place.rank, place.processes)
     data = recipe.dataset(corpus, plan.seed)
     loader = DataLoader(
-        data, batch_sampler=numbers, num_workers=plan.workers, prefetch_factor=4 if plan.workers else None, worker_init_fn=_leave_ctrl_c
+        data,
+        batch_sampler=numbers,
+        num_workers=plan.workers,
+        prefetch_factor=4 if plan.workers else None,
+        worker_init_fn=_leave_ctrl_c,
+        pin_memory=place.device.type == "cuda",
     )
     record = Record(out, run.seen, plan.images, quiet) if place.main else None
     watcher = _Watcher(run, corpus, record) if record else None

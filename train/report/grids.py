@@ -3,6 +3,7 @@ told changes of AUs or intensities."""
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ COLUMNS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 SCALE = 0.7  # of the crop's size in a grid
 MAX_CELL_PX = 128  # nineteen columns of more are wider than a screen, and TensorBoard keeps every grid
+MIN_CELL_PX = 64  # smaller ones hold no title
 AT_ONCE = 16  # edits a forward pass: bounds memory at 256 px
 Edited = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -55,18 +57,24 @@ def grid_faces(corpus: Corpus, count: int) -> np.ndarray:
     return np.concatenate([held[rest][: count * 2 // 3], held[~rest]])[:count]
 
 
+def crop_for(network: nn.Module, corpus: Corpus, face: int) -> np.ndarray:
+    """A face's crop at the size that the generator was made for."""
+    picture, size = corpus.picture(int(face)), network.shape.size_px
+    return picture if len(picture) == size else cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+
+
 def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
     """(H, W, 3) uint8 BGR. Rows of people: common expressions at full strength, all AUs at rest, A and C; then the first person, every
     AU at every level."""
     faces, lines = grid_faces(corpus, rows), []
     for face in faces:
-        picture, own = corpus.picture(int(face)), np.clip(corpus.aus[face], 0, 1)
+        picture, own = crop_for(network, corpus, face), np.clip(corpus.aus[face], 0, 1)
         wanted = [*(wanted_at(own, names, 1.0) for names in COLUMNS), np.zeros_like(own), wanted_at(own, ("AU12", "AU25", "AU26"), 1.0)]
         *shown, (_, colour, attention) = edits(network, picture, np.array([given(network, own, w) for w in wanted]))
         titles = [*("+".join(n[2:] for n in names) or "zero" for names in COLUMNS), "rest"]
         line = [(result, title) for (result, _, _), title in zip(shown, titles, strict=True)]
         lines.append(_line([*line, (mask_picture(attention), "A 12+25+26"), (colour, "C")]))
-    picture, own = corpus.picture(int(faces[0])), np.clip(corpus.aus[faces[0]], 0, 1)
+    picture, own = crop_for(network, corpus, faces[0]), np.clip(corpus.aus[faces[0]], 0, 1)
     blank = [(np.zeros_like(picture), "")] * (len(COLUMNS) + 3 - len(ESTIMATED))
     for level in LEVELS:
         shown = edits(network, picture, np.array([given(network, own, wanted_at(own, (au,), level)) for au in ESTIMATED]))
@@ -76,7 +84,7 @@ def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
 
 
 def _line(cells: list[tuple[np.ndarray, str]]) -> np.ndarray:
-    side = min(round(SCALE * cells[0][0].shape[0]), MAX_CELL_PX)
+    side = max(min(round(SCALE * cells[0][0].shape[0]), MAX_CELL_PX), MIN_CELL_PX)
     return np.hstack([titled(shrunk(picture, side), text) for picture, text in cells])
 
 
