@@ -15,8 +15,8 @@ import numpy as np
 
 from engines.errors import DriverError, SourceError
 from engines.face import quiet_stderr
+from engines.photo import load_photo
 from realtime.frame import Frame
-from realtime.photo import load_photo
 
 CAMERA_SIZE = (640, 480)  # enough for landmarks, and every camera has it at 30 fps; the driver is never shown
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}

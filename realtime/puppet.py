@@ -15,8 +15,8 @@ from engines.bundle import Bundle
 from engines.crop import cut, find_crop
 from engines.errors import SourceError
 from engines.face import FaceReader
+from engines.photo import load_photo
 from realtime.canvas import lay_out, own_size
-from realtime.photo import load_photo
 
 
 class Puppet:

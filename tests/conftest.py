@@ -21,7 +21,7 @@ def recorded() -> dict[str, Face]:
 
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
-    from realtime.photo import load_photo
+    from engines.photo import load_photo
 
     return load_photo(SAMPLES / "man.jpg")
 

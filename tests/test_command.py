@@ -150,7 +150,7 @@ def test_a_photo_that_cannot_be_used_is_refused(tmp_path, capsys, make, word):
 
 @pytest.mark.parametrize("kind", ["exif", "alpha", "grey", "sixteen bit", "palette", "cmyk"])
 def test_photos_of_every_kind_are_read_upright(tmp_path, kind):
-    from realtime.photo import load_photo
+    from engines.photo import load_photo
 
     original = Image.open(PHOTO)
     path = tmp_path / "face.png"

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from engines import expression
 from engines.backends import Engine
@@ -13,10 +11,10 @@ from engines.blend import Blender
 from engines.crop import Crop, cut, find_crop
 from engines.errors import SourceError
 from engines.face import FaceReader
+from engines.photo import load_photo
 from train.report.edits import change_to, compose, towards
 
 MAX_FACES = 8
-MAX_SIDE_PX = 4096  # larger photos are halved: no figure shows more
 
 
 @dataclass(frozen=True)
@@ -53,23 +51,6 @@ class Photo:
                 drawn, engine.run(subject.picture, towards(engine, subject.own, aus))
             )
         return drawn
-
-
-def load_photo(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 BGR, upright. Raises SourceError when the file is missing, cut short or not a picture."""
-    if not path.is_file():
-        raise SourceError(f"There is no photo at {path}: check the path.")
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))
-            image = ImageOps.exif_transpose(image)
-            image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.LANCZOS)
-            rgb = np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise SourceError(f"{path} is not a picture that can be read: use a JPEG, PNG or WebP photo.") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise SourceError(f"The photo {path} is damaged or cut short ({error}): copy it again.") from error
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
 def read_photos(paths: list[Path], size_px: int) -> list[Photo]:

@@ -16,7 +16,7 @@ def load_photo(path: str | Path) -> np.ndarray:
     """(H, W, 3) uint8 BGR. Raises SourceError when the file is missing, empty, cut short or not a picture."""
     path = Path(path)
     if not os.path.isfile(path):
-        raise SourceError(f"There is no photo at {path}: check the path given to --source.")
+        raise SourceError(f"There is no photo at {path}: check the path.")
     if path.stat().st_size == 0:
         raise SourceError(f"The photo {path} is empty (0 bytes): copy it again.")
     Image.MAX_IMAGE_PIXELS = 400_000_000  # a person chose this file; Pillow's own limit of 89 MP would warn on big cameras
