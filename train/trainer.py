@@ -123,9 +123,10 @@ class Run:
 
     @torch.no_grad()
     def _average(self, name: str) -> None:
-        step = self.step + 1  # a short average at first, so that early grids show the network and not its beginning
-        kept = min(self.plan.average, step / (step + 10))
-        for slow, fast in zip(self.averages[name].parameters(), self.networks[name].parameters(), strict=True):
+        optimiser, weights = self.optimisers[name], list(self.networks[name].parameters())
+        moved = max((float(slot["step"]) for slot in optimiser.state.values()), default=0.0)  # this network's own steps, not the run's
+        kept = min(self.plan.average, moved / (moved + 10))  # a short average at first, so that grids show the network, not its beginning
+        for slow, fast in zip(self.averages[name].parameters(), weights, strict=True):
             slow.lerp_(fast, 1 - kept)
 
     def _stop_for_bad_loss(self, samples: Batch, terms: dict[str, Tensor], untouched: bool) -> None:
