@@ -1,5 +1,7 @@
 """Training on a toy corpus made of the shipped photos: every step from faces to a bundle, small but real."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from engines import expression  # noqa: E402
 from engines.backends import load  # noqa: E402
+from engines.errors import DataError  # noqa: E402
 from engines.expression import ESTIMATED  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.data.deform import basis, moved  # noqa: E402
@@ -14,6 +17,7 @@ from train.data.pairs import Pairs, needs_mouth, shut  # noqa: E402
 from train.data.warp import draw, flow_between  # noqa: E402
 from train.export import Exported, compare, export, load_average  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape, compose, warp  # noqa: E402
+from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 from train.recipes.supervised import supervised_loss, weighted_mean  # noqa: E402
 
 TINY = Shape(size_px=64, quarter=8, eighth=16, sixteenth=16, blocks=(1, 1, 1, 1), head=8)
@@ -143,6 +147,32 @@ def test_the_exported_graph_is_the_network_on_every_backend(tmp_path):
         a, b = reference.run(crop, change), fp32.run(crop, change)
         assert np.abs(a.colour.astype(int) - b.colour).max() <= 1
         assert np.abs(a.attention - b.attention).max() < 1e-3 and np.abs(a.flow - b.flow).max() < 1e-2
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(lambda: PaperGenerator(PaperShape(size_px=64, width=8, blocks=1)), id="paper, absolute"),
+        pytest.param(lambda: PaperGenerator(PaperShape(size_px=64, width=8, blocks=1, conditioning="relative")), id="paper, relative"),
+        pytest.param(lambda: CompactGenerator(dataclasses.replace(TINY, flow=False)), id="compact without flow"),
+    ],
+)
+def test_generators_without_flow_become_bundles_that_keep_their_meaning(tmp_path, network):
+    torch.manual_seed(0)
+    generator = network().eval()
+    bundle, differences = export(generator, tmp_path, {})
+    assert (bundle.flow_px, bundle.conditioning) == (0, generator.shape.as_dict()["conditioning"])
+    assert (
+        differences["colour"] <= 1 and load(bundle, "cpu-fp32").run(np.zeros((64, 64, 3), np.uint8), np.zeros(17, np.float32)).flow is None
+    )
+
+
+def test_an_export_that_fails_leaves_the_bundle_that_was_there(tmp_path, monkeypatch):
+    before, _ = export(trained_a_little(), tmp_path / "mine", {})
+    monkeypatch.setattr("train.export.MAX_COLOUR", -1.0)
+    with pytest.raises(DataError, match="nothing was written"):
+        export(trained_a_little(), tmp_path / "mine", {"images_seen": 9})
+    assert load(tmp_path / "mine").bundle == before and not (tmp_path / "mine.part").exists()
 
 
 def test_an_export_that_differs_is_noticed(tmp_path):

@@ -1,11 +1,15 @@
 """python -m train: from a folder of faces to an engine bundle. `python -m train --help` lists the steps."""
 
 import argparse
+import errno
 import json
 import sys
 
 from engines.errors import DataError, PuppetError
 from train.command_line import BASELINES, parse
+
+TRAIN_EXTRA = {"torch", "accelerate", "tensorboard", "onnx", "onnxruntime", "matplotlib", "numba", "safetensors"}
+DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -13,15 +17,29 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         STEPS[options.step](options)
     except PuppetError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return error.exit_status
+        return _say(str(error), error.exit_status)
+    except ModuleNotFoundError as error:
+        if error.name not in TRAIN_EXTRA:
+            raise
+        return _say(f"This step needs {error.name}: pip install -e '.[train]'.", DataError.exit_status)
+    except OSError as error:
+        if error.errno not in DISK_FAULTS:
+            raise
+        return _say(
+            f"{error.filename or options.step}: {error.strerror}; free or choose another place and run it again.", DataError.exit_status
+        )
     return 0
 
 
-def nobody(options: argparse.Namespace) -> None:
-    from train.data.nobody import ADULTS, write_faces
+def _say(sentence: str, status: int) -> int:
+    print(f"train: {sentence}", file=sys.stderr)
+    return status
 
-    drawn = write_faces(options.out, range(options.count) if options.count else ADULTS, options.size)
+
+def nobody(options: argparse.Namespace) -> None:
+    from train.data.nobody import adults, write_faces
+
+    drawn = write_faces(options.out, adults(options.count), options.size)
     print(f"drew {drawn} faces into {options.out}")
 
 
@@ -44,7 +62,9 @@ def fit(options: argparse.Namespace) -> None:
     from train.recipes.choose import make
     from train.trainer import fit as run
 
-    corpus = load_corpus(options.corpus)
+    corpus = load_corpus(options.corpus, options.verify)
+    if options.images < options.batch:
+        raise DataError(f"--images {options.images} is less than one batch of {options.batch}: nothing would be learnt.")
     recipe = make(options, corpus.size_px)
     plan = Plan(
         options.images, options.batch, options.rate, accumulate=options.accumulate, seed=options.seed, max_s=options.max_minutes * 60,
@@ -83,8 +103,9 @@ def figures(options: argparse.Namespace) -> None:
     from train.report.figures import draw_all
 
     corpus = load_corpus(options.corpus) if options.corpus else None
+    engine = load(options.engine, options.device)
     written = draw_all(
-        options.only, load(options.engine, options.device), options.photos, options.out, corpus, options.faces, _identity(options)
+        options.only, engine, options.photos, options.out, corpus, options.faces, _identity(options), evaluation=options.evaluation
     )
     print("\n".join(f"wrote {path}" for path in written))
 
@@ -97,7 +118,7 @@ def compare(options: argparse.Namespace) -> None:
     from train.report.compare import compare as run
 
     editors = [EngineEditor(load(name)) for name in options.engines]
-    editors += [RecipeEditor(*load_baseline(folder)) for folder in options.runs]
+    editors += [RecipeEditor(*load_baseline(folder), name=folder.name) for folder in options.runs]
     run(editors, load_corpus(options.corpus), options.out, options.faces, _identity(options))
     print((options.out / "compare.md").read_text())
 

@@ -65,7 +65,10 @@ def read_state(folder: Path) -> dict[str, Any]:
     found = find(folder)
     if found is None:
         raise DataError(f"{folder} is not a checkpoint: give the folder that `python -m train fit --out` wrote.")
-    return json.loads((found / "state.json").read_text())
+    try:
+        return json.loads((found / "state.json").read_text())
+    except ValueError as error:
+        raise DataError(f"{found}/state.json is damaged ({error}): start a new run with another --out, or copy it back.") from error
 
 
 def load(folder: Path, networks: Networks, averages: Networks, optimisers: Optimisers | None = None) -> None:

@@ -4,6 +4,8 @@ Weights are stored as FP16 and cast in the graph (half the file; every backend f
 with a PyTorch network whose weights were rounded the same way: what is compared is the graph, not the rounding.
 """
 
+import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,8 @@ from train.command_line import BASELINES
 from train.networks.build import build
 
 OPSET = 18
-# Differences from PyTorch that are refused: half a grey level of colour, a thousandth of attention, a hundredth of a pixel.
+# Differences from PyTorch that are refused: more than one grey level (a rounding that falls the other way), two thousandths of
+# attention (half a grey level where C and photo are as different as black and white), a hundredth of a pixel of flow.
 MAX_COLOUR, MAX_ATTENTION, MAX_FLOW_PX = 1.01, 2e-3, 1e-2
 
 
@@ -51,38 +54,51 @@ def load_average(folder: Path) -> nn.Module:
 
 
 def export(generator: nn.Module, folder: Path, training: dict) -> tuple[Bundle, dict[str, float]]:
-    """Writes a bundle into `folder`; returns it and the worst differences found. Raises DataError when they are too large."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shape, size, aus = generator.shape.as_dict(), generator.shape.size_px, expression.ESTIMATED
+    """Writes a bundle into `folder`; returns it and the worst differences found.
+
+    It is written beside the folder and moved into it once it has passed: a bundle that was there stays until then.
+    Raises DataError when the differences are too large.
+    """
+    shape, aus = generator.shape.as_dict(), expression.ESTIMATED
     rounded = build(shape).eval()
     rounded.load_state_dict({name: value.half().float() for name, value in generator.state_dict().items()})
-    wrapped = Exported(rounded).eval()
-    example = (torch.zeros(1, size, size, 3, dtype=torch.uint8), torch.zeros(1, len(aus)))
+    wrapped, part = Exported(rounded).eval(), folder.with_name(folder.name + ".part")
+    part.mkdir(parents=True, exist_ok=True)
+    try:
+        path = part / "generator.onnx"
+        flow_px = _write_onnx(wrapped, path)
+        pinned = Bundle(
+            aus, shape["conditioning"], shape["size_px"], flow_px, crops.RULE, expression.VERSION, sha256_of(path), training, part
+        )
+        write_description(pinned)
+        differences = compare(wrapped, load_bundle(part))
+        if differences["colour"] > MAX_COLOUR or differences["attention"] > MAX_ATTENTION or differences["flow_px"] > MAX_FLOW_PX:
+            raise DataError(
+                f"The exported graph does not do what the network does ({differences}): nothing was written; the checkpoint is unharmed."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("generator.onnx", "bundle.json"):
+            (part / name).replace(folder / name)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return load_bundle(folder), differences
+
+
+def _write_onnx(wrapped: Exported, path: Path) -> int:
+    """The graph with FP16 weights; returns the side of its flow field, 0 for none."""
+    size = wrapped.generator.shape.size_px
+    example = (torch.zeros(1, size, size, 3, dtype=torch.uint8), torch.zeros(1, len(expression.ESTIMATED)))
     with torch.no_grad():
         outputs = wrapped(*example)
-    path = folder / "generator.onnx"
-    torch.onnx.export(
-        wrapped,
-        example,
-        str(path),
-        input_names=["image", "aus"],
-        output_names=["colour", "attention", "flow"][: len(outputs)],
-        opset_version=OPSET,
-        dynamo=False,
-    )
+    names = ["colour", "attention", "flow"][: len(outputs)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about itself and about what it leaves unfolded; the comparison decides
+        torch.onnx.export(wrapped, example, str(path), input_names=["image", "aus"], output_names=names, opset_version=OPSET, dynamo=False)
     model = onnx.load(str(path))
     _store_half(model.graph)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
-    flow_px = outputs[2].shape[1] if len(outputs) == 3 else 0
-    bundle = Bundle(aus, shape["conditioning"], size, flow_px, crops.RULE, expression.VERSION, sha256_of(path), training, folder)
-    write_description(bundle)
-    differences = compare(wrapped, load_bundle(folder))
-    if differences["colour"] > MAX_COLOUR or differences["attention"] > MAX_ATTENTION or differences["flow_px"] > MAX_FLOW_PX:
-        raise DataError(
-            f"The exported graph does not do what the network does ({differences}): do not ship it; the checkpoint is unharmed."
-        )
-    return bundle, differences
+    return outputs[2].shape[1] if len(outputs) == 3 else 0
 
 
 def compare(wrapped: Exported, bundle: Bundle, trials: int = 6) -> dict[str, float]:

@@ -16,10 +16,13 @@ class AttentionGuard:
     low: float = 0.70  # of mean(A) over edits: below, colour repaints the face
     high: float = 0.997  # above, edits are copies of the photo
     presses_up: bool = True  # the term is on mean(1 - A); False: on mean(A)
+    rests_until: int = 0  # steps: a weight that still rises from 0 is not to blame
     factor: float = 1.0
 
-    def look(self, attention: float) -> str | None:
-        """mean(A) of held-out edits -> what was done about it, or None when it lies within the band."""
+    def look(self, attention: float, step: int) -> str | None:
+        """mean(A) of held-out edits after some steps -> what was done about it; None when it lies within the band, or too early."""
+        if step < self.rests_until:
+            return None
         if self.low <= attention <= self.high:
             return None
         closed, before = attention > self.high, self.factor

@@ -65,6 +65,10 @@ class Place:
             values = self._accelerator.reduce(values, "mean")
         return dict(zip(scalars, values.tolist(), strict=True))
 
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is up on any process."""
+        return flag if self.processes == 1 else self.mean({"flag": float(flag)})["flag"] > 0
+
     def wait(self) -> None:
         """Until every process is here."""
         self._accelerator.wait_for_everyone()
@@ -72,4 +76,3 @@ class Place:
     def close(self) -> None:
         if self.processes > 1:
             self._accelerator.end_training()
-            torch.distributed.destroy_process_group()

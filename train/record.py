@@ -1,7 +1,7 @@
 """What a run says while it goes on: a progress bar, a JSONL of statistics, TensorBoard scalars and pictures.
 
 Only the main process makes one. A resumed run drops the lines beyond its checkpoint, so that every count of images stands
-once in stats.jsonl. Knows nothing of networks.
+once in stats.jsonl; the first line after it averages fewer steps. Knows nothing of networks.
 """
 
 import json
@@ -12,6 +12,8 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from train.report.sheets import write_png
+
 
 class Record:
     """Opened at `seen` images out of `images`; `quiet` hides the bar only."""
@@ -19,7 +21,7 @@ class Record:
     def __init__(self, out: Path, seen: int, images: int, quiet: bool = False):
         self._out = out
         path = out / "stats.jsonl"
-        kept = [line for line in path.read_text().splitlines() if json.loads(line)["seen"] <= seen] if path.exists() else []
+        kept = [line for line in path.read_text().splitlines() if _seen(line) <= seen] if path.exists() else []
         path.write_text("".join(line + "\n" for line in kept))
         self._stats = open(path, "a")
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=seen)
@@ -38,7 +40,7 @@ class Record:
 
     def picture(self, seen: int, grid: np.ndarray) -> None:
         """(H, W, 3) uint8 BGR: kept as grid-SEEN.png and in TensorBoard (at half size: it keeps every one)."""
-        cv2.imwrite(str(self._out / f"grid-{seen:08d}.png"), grid)
+        write_png(self._out / f"grid-{seen:08d}.png", grid, max_bytes=None)
         half = cv2.resize(grid, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         self._board.add_image("grid", half[:, :, ::-1].copy(), seen, dataformats="HWC")
 
@@ -55,3 +57,11 @@ class Record:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def _seen(line: str) -> float:
+    """The images that a line stands for; infinitely many for one that a killed run left half written."""
+    try:
+        return json.loads(line)["seen"]
+    except ValueError:
+        return float("inf")

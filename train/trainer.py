@@ -9,13 +9,13 @@ import math
 import signal
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from engines.errors import DataError
@@ -26,6 +26,7 @@ from train.place import Place
 from train.plan import Numbers, Plan, rate_share
 from train.recipes.recipe import Batch, Recipe, Turn
 from train.record import Record
+from train.report.sheets import make_folder
 
 HELD_OUT_SEED, HELD_OUT_SAMPLES, HELD_OUT_BATCH = 10**6, 48, 16
 
@@ -40,7 +41,7 @@ class Run:
             raise DataError(
                 f"A batch of {plan.batch} does not divide into {self.place.processes} processes of {plan.accumulate} micro-batches: choose another --batch."
             )
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         self.networks = {name: net.to(self.place.device, memory_format=torch.channels_last) for name, net in recipe.networks.items()}
         self.averages = {name: deepcopy(self.networks[name]).requires_grad_(False) for name in recipe.averaged}
         if plan.compile:
@@ -52,6 +53,7 @@ class Run:
         self.guard = getattr(recipe, "guard", None)
         if checkpoint.find(self.folder):
             self._take_up(checkpoint.read_state(self.folder))
+        self._check_together()
 
     @property
     def folder(self) -> Path:
@@ -68,6 +70,12 @@ class Run:
         if self.guard:
             self.guard.factor = state["guard"]
 
+    def _check_together(self) -> None:
+        """Raises DataError when processes stand at different places: hosts that do not share a disk."""
+        mine = float(np.float32(self.seen))
+        if self.place.any(self.place.mean({"seen": mine})["seen"] != mine):
+            raise DataError(f"The processes found different checkpoints in {self.out}: give an --out on a disk that all hosts share.")
+
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on, as JSON gives it back."""
         recipe = self.recipe
@@ -76,7 +84,8 @@ class Run:
         )
 
     def save(self) -> None:
-        state = {**self._identity(), "seen": self.seen, "step": self.step, "guard": self.guard.factor if self.guard else None}
+        state = {**self._identity(), "seen": self.seen, "step": self.step, "processes": self.place.processes}
+        state["guard"] = self.guard.factor if self.guard else None
         checkpoint.save(self.folder, self.networks, self.averages, self.optimisers, state)
 
     def advance(self, samples: Batch) -> dict[str, float]:
@@ -89,14 +98,14 @@ class Run:
             for group in optimiser.param_groups:
                 group["lr"] = self.rate * rate_share(self.plan, self.seen)
         figures: dict[str, float] = {}
-        for number, turn in enumerate(self.recipe.turns(self.step)):
-            figures |= self.take(turn, batches, samples, untouched=number == 0)
+        for turn in self.recipe.turns(self.step):
+            figures |= self.take(turn, batches, samples)
         self.seen += self.plan.batch
         self.step += 1
         return figures
 
-    def take(self, turn: Turn, batches: list[Batch], samples: Batch, untouched: bool = False) -> dict[str, float]:
-        """One turn on the micro-batches of one batch; `untouched`: no turn before it has moved a weight, so a bad loss may be saved."""
+    def take(self, turn: Turn, batches: list[Batch], samples: Batch) -> dict[str, float]:
+        """One turn on the micro-batches that `samples` became. No weight is moved by a loss or a gradient that is no number."""
         for name, network in self.networks.items():
             network.requires_grad_(name in turn.networks)
         moving = [self.networks[name] for name in turn.networks]
@@ -106,16 +115,20 @@ class Run:
         for batch in batches:
             with self.place.autocast():
                 loss, terms = turn.loss(batch)
-            if not torch.isfinite(loss.detach()):  # before backward: grid_sample's crashes the process on a flow that is no number
-                self._stop_for_bad_loss(samples, terms, untouched)
+            if self.place.any(not torch.isfinite(loss.detach())):  # before backward: grid_sample's crashes on a flow that is no number
+                self._stop(samples, "loss", [name for name, value in terms.items() if not math.isfinite(value)])
             (loss / len(batches)).backward()
             for name, value in {f"loss_{'_'.join(turn.networks)}": loss.detach(), **terms}.items():
                 sums[name] = sums.get(name, 0.0) + value / len(batches)
         figures = self.place.mean(sums)
         self.place.average_gradients(moving)
-        for name, network in zip(turn.networks, moving, strict=True):
-            if self.recipe.clip:
-                torch.nn.utils.clip_grad_norm_(network.parameters(), self.recipe.clip)
+        norms = {
+            name: torch.nn.utils.clip_grad_norm_(network.parameters(), self.recipe.clip or float("inf"))
+            for name, network in zip(turn.networks, moving, strict=True)
+        }
+        if not all(torch.isfinite(norm) for norm in norms.values()):
+            self._stop(samples, "gradient", [name for name, norm in norms.items() if not torch.isfinite(norm)])
+        for name in turn.networks:
             self.optimisers[name].step()
             if name in self.averages:
                 self._average(name)
@@ -129,14 +142,13 @@ class Run:
         for slow, fast in zip(self.averages[name].parameters(), weights, strict=True):
             slow.lerp_(fast, 1 - kept)
 
-    def _stop_for_bad_loss(self, samples: Batch, terms: dict[str, Tensor], untouched: bool) -> None:
+    def _stop(self, samples: Batch, what: str, where: list[str]) -> None:
+        """Saves the batch, and no checkpoint: the same weights would meet the same batch again."""
         path = self.out / f"bad_batch{self.place.rank or ''}.npz"
         np.savez(path, **{name: value.cpu().numpy() for name, value in samples.items()})
-        if untouched and self.place.main:
-            self.save()
-        bad = ", ".join(name for name, value in terms.items() if not math.isfinite(value))
         raise DataError(
-            f"The loss is no longer a number after {self.seen} images ({bad}); the batch is in {path}. Lower --rate and start again from the last checkpoint."
+            f"The {what} is no longer a number after {self.seen} images ({', '.join(where) or 'on another process'}); the batch is in {path}. "
+            "Start again from the last checkpoint with a lower --rate."
         )
 
     def agree(self, over: bool) -> bool:
@@ -190,7 +202,7 @@ def fit(recipe: Recipe, corpus: Corpus, out: Path, plan: Plan, quiet: bool = Fal
     started_s = saved_s = time.monotonic()
     try:
         with _StopOnSignal() as stop:
-            for samples in loader:
+            for samples in _said_plainly(loader):
                 figures = run.advance(samples)
                 over = stop.asked or time.monotonic() - started_s > plan.max_s
                 if watcher:
@@ -201,8 +213,8 @@ def fit(recipe: Recipe, corpus: Corpus, out: Path, plan: Plan, quiet: bool = Fal
                 if run.agree(over):
                     break
         if watcher and numbers:
-            watcher.sum_up()
             run.save()
+            watcher.sum_up()
         place.wait()
     finally:
         if record:
@@ -230,7 +242,7 @@ class _Watcher:
             self._record.line(run.seen, means)
         if run.seen % plan.report_every < plan.batch:
             held_out = self._report()
-            said = run.guard.look(held_out["held_out_attention"]) if run.guard and held_out else None
+            said = run.guard.look(held_out["held_out_attention"], run.step) if run.guard and held_out else None
             if said:
                 self._record.say(f"attention guard after {run.seen} images: {said}")
         if plan.grid_every and run.seen % plan.grid_every < plan.batch:
@@ -251,6 +263,14 @@ class _Watcher:
         grid = self._run.recipe.picture({**self._run.networks, **self._run.averages}, self._corpus)
         if grid is not None:
             self._record.picture(self._run.seen, grid)
+
+
+def _said_plainly(loader: Iterable[Batch]) -> Iterator[Batch]:
+    """The loader's batches; a DataError of one of its processes without the traceback that comes with it."""
+    try:
+        yield from loader
+    except DataError as error:
+        raise DataError(str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")) from None
 
 
 def _leave_ctrl_c(_worker: int) -> None:

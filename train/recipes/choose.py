@@ -13,11 +13,12 @@ from train.networks.compact import CompactGenerator, Shape
 from train.networks.critic import CriticShape, compact_critic
 from train.networks.paper import PaperGenerator, PaperShape
 from train.recipes.distil import Distil
-from train.recipes.ganimation import Ganimation
+from train.recipes.ganimation import CRITIC_STEPS, Ganimation
 from train.recipes.recipe import Networks, Recipe
 from train.recipes.supervised import Supervised
 
 ADVERSARIAL_SIZE_PX = 128  # the paper's
+CHANNELS = (32, 96, 192)  # of the compact generator: what two CPU cores run live at 256 px
 BASELINE_WIDTH = 32  # half of their papers': small and honest, on a CPU
 BASELINE_EMOTIONS = {"stargan": ("neutral", "happy", "surprised", "sad", "angry"), "icgan": ("neutral", "happy", "surprised", "sad", "angry"),
                      "cyclegan": ("happy",), "diat": ("happy",)}  # fmt: skip
@@ -30,16 +31,28 @@ def baseline(name: str) -> type:
     return {"stargan": stargan.StarGan, "cyclegan": cyclegan.CycleGan, "diat": diat.Diat, "icgan": icgan.IcGan}[name]
 
 
+# Options of `fit` that only some recipes have; whoever gives another one is told so, before it trains what was not meant.
+COMPACT = {"channels", "no_flow"}
+USED = {
+    "supervised": COMPACT, "distil": COMPACT | {"teacher"}, "compact": COMPACT | {"model", "adversary", "attention_term", "critic_steps"},
+    "paper": {"model", "conditioning", "adversary", "attention_term", "critic_steps", "width"}, **{name: {"width", "emotions"} for name in BASELINES},
+}  # fmt: skip
+SIZES = {"paper": 4, "stargan": 4, "cyclegan": 4, "diat": 4}  # a crop's side is a multiple of this; of 16 for compact generators
+
+
 def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
     """A recipe with networks drawn from options.seed. Raises DataError when options do not go together."""
     torch.manual_seed(options.seed)
-    name = options.recipe or ("distil" if options.teacher else "supervised")
-    if (name == "distil") != bool(options.teacher):
-        raise DataError("--teacher BUNDLE and the recipe distil belong together: give both, or neither.")
-    if name in ("supervised", "distil"):
-        size = options.size or (load_bundle(options.teacher).size_px if options.teacher else corpus_size_px)
-    else:
-        size = options.size or ADVERSARIAL_SIZE_PX
+    name = options.recipe or ("distil" if options.teacher else "ganimation" if options.model else "supervised")
+    if name == "distil" and not options.teacher:
+        raise DataError("The recipe distil needs a teacher: give --teacher BUNDLE.")
+    _check_used(options, name)
+    size = options.size or _usual_size(name, options.teacher, corpus_size_px)
+    multiple = SIZES.get(options.model if name == "ganimation" else name, 16)
+    if size % multiple or (name == "icgan" and size & (size - 1)):
+        raise DataError(
+            f"{name} needs crops whose side is {'a power of two' if name == 'icgan' else f'a multiple of {multiple}'}, not {size} px."
+        )
     if size > corpus_size_px or (name == "supervised" and size != corpus_size_px):
         raise DataError(f"The corpus has {corpus_size_px} px crops, which do not serve at {size} px: prepare it with --size {size}.")
     if name == "supervised":
@@ -51,20 +64,33 @@ def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
     return baseline(name)(size, options.width or BASELINE_WIDTH, tuple(options.emotions or BASELINE_EMOTIONS[name]))
 
 
+def _check_used(options: argparse.Namespace, name: str) -> None:
+    kind = (options.model or "compact") if name == "ganimation" else name
+    called = f"ganimation with --model {kind}" if name == "ganimation" else name
+    for option in sorted(set().union(*USED.values()) - USED[kind]):
+        if getattr(options, option) not in (None, False):
+            raise DataError(f"--{option.replace('_', '-')} means nothing to {called}: leave it out, or choose another --recipe or --model.")
+
+
+def _usual_size(name: str, teacher: str | None, corpus_size_px: int) -> int:
+    if name == "distil":
+        return load_bundle(teacher).size_px
+    return corpus_size_px if name == "supervised" else min(ADVERSARIAL_SIZE_PX, corpus_size_px)
+
+
 def _compact(options: argparse.Namespace, size_px: int) -> Shape:
-    quarter, eighth, sixteenth = options.channels
+    quarter, eighth, sixteenth = options.channels or CHANNELS
     return Shape(size_px=size_px, quarter=quarter, eighth=eighth, sixteenth=sixteenth, flow=not options.no_flow)
 
 
 def _ganimation(options: argparse.Namespace, size_px: int) -> Ganimation:
-    spectral = options.adversary == "hinge-sn"
-    how = {"adversary": options.adversary, "attention_term": options.attention_term, "critic_steps": options.critic_steps}
+    adversary = options.adversary or "wgan-gp"
+    spectral = adversary == "hinge-sn"
+    how = {"adversary": adversary, "attention_term": options.attention_term or "kept", "critic_steps": options.critic_steps or CRITIC_STEPS}
     if options.model == "paper":
         width = options.width or PaperShape.width
         generator = PaperGenerator(PaperShape(size_px=size_px, width=width, conditioning=options.conditioning or "absolute"))
         return Ganimation(generator, CriticShape(size_px=size_px, width=width, spectral=spectral), **how)
-    if options.conditioning == "absolute":
-        raise DataError("The compact generator is relative by construction: use --model paper for absolute AUs.")
     return Ganimation(CompactGenerator(_compact(options, size_px)), compact_critic(size_px, spectral), **how)
 
 

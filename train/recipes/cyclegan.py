@@ -16,8 +16,8 @@ from train.data.corpus import Corpus
 from train.data.domains import Domains
 from train.networks.critic import Critic
 from train.networks.discrete import Translator, patch_critic
-from train.recipes.discrete import checked_one, detached, sheet, signed_batch, sizes, unsigned
-from train.recipes.recipe import Batch, Networks, Turn, signed
+from train.recipes.discrete import checked_one, sheet, signed_batch, sizes, unsigned
+from train.recipes.recipe import Batch, Networks, Turn, detached, signed
 
 CYCLE, IDENTITY = 10.0, 5.0
 

@@ -17,8 +17,8 @@ from train.data.corpus import Corpus
 from train.data.domains import Domains
 from train.networks.critic import Critic
 from train.networks.discrete import Translator, class_critic
-from train.recipes.discrete import checked_one, detached, sheet, signed_batch, sizes, unsigned
-from train.recipes.recipe import Batch, Networks, Turn, signed
+from train.recipes.discrete import checked_one, sheet, signed_batch, sizes, unsigned
+from train.recipes.recipe import Batch, Networks, Turn, critic_ahead, detached, signed
 
 PENALTY = 10.0
 IDENTITY = 10.0  # of relative feature differences, which are of the order of 1
@@ -50,9 +50,12 @@ class Diat:
         return signed_batch(samples)
 
     def turns(self, step: int) -> list[Turn]:
-        critic = Turn(("critic",), lambda batch: self._critic_loss(self.networks, batch))
-        generator = Turn(("generator",), lambda batch: self._generator_loss(self.networks, batch))
-        return [critic, generator] if step % CRITIC_STEPS == CRITIC_STEPS - 1 else [critic]
+        return critic_ahead(
+            step,
+            CRITIC_STEPS,
+            lambda batch: self._critic_loss(self.networks, batch),
+            lambda batch: self._generator_loss(self.networks, batch),
+        )
 
     def _critic_loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The attribute loss: faces that show the emotion are real, transformed ones are not."""

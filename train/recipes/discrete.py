@@ -69,10 +69,6 @@ def unsigned(picture: Tensor) -> Tensor:
     return ((picture + 1) / 2).clamp(0, 1)
 
 
-def detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in terms.items()}
-
-
 def sheet(recipe: Translates, networks: Networks, corpus: Corpus, size_px: int, rows: int = 6) -> np.ndarray:
     """(H, W, 3) uint8 BGR: held-out faces, and each with every emotion that the recipe knows."""
     faces = np.stack([shrunk(corpus.picture(int(i)), size_px) for i in grid_faces(corpus, rows)])

@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
@@ -26,7 +27,8 @@ from engines.expression import ESTIMATED
 from train.data.corpus import Corpus
 from train.data.faces import Faces
 from train.networks.compact import CompactGenerator, Shape, compose
-from train.recipes.recipe import Batch, Networks, Turn, pictures
+from train.recipes.recipe import Batch, Networks, Turn, detached, pictures
+from train.recipes.supervised import edge_difference
 from train.report.grids import grid
 
 
@@ -77,7 +79,7 @@ class Distil:
     def _loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         terms = distillation_terms(networks["generator"](batch["picture"], batch["change"]), batch)
         total = sum(getattr(self._weights, name) * value for name, value in terms.items())
-        return total, {name: value.detach() for name, value in terms.items()}
+        return total, detached(terms)
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
         loss, terms = self._loss(networks, batch)
@@ -91,12 +93,11 @@ def distillation_terms(outputs: tuple[Tensor, Tensor, Tensor | None], batch: Bat
     """A student's outputs and batch: picture, colour (B, 3, S, S), attention (B, 1, S, S), flow (B, 2, s, s) or none, of the teacher."""
     colour, attention, flow = outputs
     teacher_flow, size = batch.get("flow"), colour.shape[-1]
-    apart = compose(batch["picture"], colour, attention, flow) - compose(
-        batch["picture"], batch["colour"], batch["attention"], teacher_flow
-    )
+    result = compose(batch["picture"], colour, attention, flow)
+    wanted = compose(batch["picture"], batch["colour"], batch["attention"], teacher_flow)
     terms = {
-        "picture": apart.abs().mean(),
-        "edges": ((apart[..., 1:] - apart[..., :-1]).abs().mean() + (apart[..., 1:, :] - apart[..., :-1, :]).abs().mean()) / 2,
+        "picture": (result - wanted).abs().mean(),
+        "edges": edge_difference(result, wanted, torch.ones_like(attention)),
         "colour": ((1 - batch["attention"]) * (colour - batch["colour"])).abs().mean(),  # where the teacher shows its colour
         "attention": (attention - batch["attention"]).abs().mean(),
     }

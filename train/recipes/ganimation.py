@@ -22,7 +22,7 @@ from train.guard import AttentionGuard
 from train.losses import Weights
 from train.networks.compact import compose
 from train.networks.critic import Critic, CriticShape
-from train.recipes.recipe import Batch, Networks, Turn, pictures, signed
+from train.recipes.recipe import Batch, Networks, Turn, critic_ahead, detached, pictures, signed
 from train.report.grids import grid
 
 Adversary = Literal["wgan-gp", "hinge-sn", "hinge-r1"]
@@ -62,7 +62,10 @@ class Ganimation:
             "adversary": adversary,
             "attention_term": attention_term,
         }
-        self.guard = AttentionGuard(presses_up=attention_term == "changed")
+        if attention_term == "changed":
+            self.guard = AttentionGuard(rests_until=attention_warm_up)
+        else:  # mean(A) starts near .5 and colour may repaint all that it likes: only copying is a fault
+            self.guard = AttentionGuard(low=0.0, presses_up=False, rests_until=attention_warm_up)
         self._attention_share = losses.changed_share if attention_term == "changed" else losses.kept_share
         self._relative = shape["conditioning"] == "relative"
         self._size_px = shape["size_px"]
@@ -80,9 +83,12 @@ class Ganimation:
 
     def turns(self, step: int) -> list[Turn]:
         pressure = self.guard.factor * min(1.0, step / max(1, self._warm_up))
-        critic = Turn(("critic",), lambda batch: self._critic_loss(self.networks, batch))
-        generator = Turn(("generator",), lambda batch: self._generator_loss(self.networks, batch, pressure))
-        return [critic, generator] if step % self._critic_steps == self._critic_steps - 1 else [critic]
+        return critic_ahead(
+            step,
+            self._critic_steps,
+            critic=lambda batch: self._critic_loss(self.networks, batch),
+            generator=lambda batch: self._generator_loss(self.networks, batch, pressure),
+        )
 
     def _told(self, to: Tensor, start: Tensor) -> Tensor:
         return to - start if self._relative else to
@@ -112,7 +118,7 @@ class Ganimation:
             + self._weights.penalty * terms.get("penalty", 0.0)
             + self._weights.expression * terms["expression_real"]
         )
-        return total, {name: value.detach() for name, value in terms.items()}
+        return total, detached(terms)
 
     def _generator_loss(self, networks: Networks, batch: Batch, pressure: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         generator, photo, own, wanted = networks["generator"], batch["picture"], batch["own"], batch["wanted"]
@@ -139,7 +145,7 @@ class Ganimation:
             same, _ = self._edit(generator, photo, self._told(own, own))
             terms["reconstruction"] = losses.cycle_loss(signed(same), signed(photo))
             total = total + w.reconstruction * terms["reconstruction"]
-        return total, {name: value.detach() for name, value in terms.items()}
+        return total, detached(terms)
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
         loss, terms = self._generator_loss(networks, batch)

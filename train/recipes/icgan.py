@@ -19,8 +19,8 @@ from train.data.domains import Domains
 from train.networks.critic import Critic
 from train.networks.discrete import Encoder, Painter, class_critic
 from train.networks.paper import tiled
-from train.recipes.discrete import checked, detached, one_hot, sheet, signed_batch, sizes, unsigned
-from train.recipes.recipe import Batch, Networks, Turn, signed
+from train.recipes.discrete import checked, one_hot, sheet, signed_batch, sizes, unsigned
+from train.recipes.recipe import Batch, Networks, Turn, detached, signed
 
 NOISE = 100  # numbers in z, the paper's
 GAN_STEPS = 1500  # of stage 1: at 16 faces a step, most of a short run on a CPU; with a GPU give it ten times as many

@@ -17,6 +17,7 @@ from train.data.corpus import Corpus
 
 Batch = dict[str, Tensor]
 Networks = Mapping[str, nn.Module]
+Loss = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Turn:
     """
 
     networks: tuple[str, ...]
-    loss: Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
+    loss: Loss
 
 
 class Recipe(Protocol):
@@ -74,3 +75,14 @@ def signed(picture: Tensor) -> Tensor:
 def pictures(samples: Tensor) -> Tensor:
     """(B, S, S, 3) uint8 BGR -> (B, 3, S, S) float32 in 0..1, channels-last in memory."""
     return samples.permute(0, 3, 1, 2).to(torch.float32).div_(255).contiguous(memory_format=torch.channels_last)
+
+
+def detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Terms for the record."""
+    return {name: value.detach() for name, value in terms.items()}
+
+
+def critic_ahead(step: int, critic_steps: int, critic: Loss, generator: Loss) -> list[Turn]:
+    """The turns of a critic that is trained `critic_steps` times for each time of the generator."""
+    turns = [Turn(("critic",), critic)]
+    return [*turns, Turn(("generator",), generator)] if step % critic_steps == critic_steps - 1 else turns

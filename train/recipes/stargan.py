@@ -17,8 +17,8 @@ from train.data.corpus import Corpus
 from train.data.domains import Domains
 from train.networks.critic import Critic
 from train.networks.discrete import Translator, class_critic
-from train.recipes.discrete import checked, detached, one_hot, sheet, signed_batch, sizes, unsigned
-from train.recipes.recipe import Batch, Networks, Turn, signed
+from train.recipes.discrete import checked, one_hot, sheet, signed_batch, sizes, unsigned
+from train.recipes.recipe import Batch, Networks, Turn, critic_ahead, detached, signed
 
 PENALTY, CLASSES, RECONSTRUCTION = 10.0, 1.0, 10.0  # λ_gp, λ_cls, λ_rec
 CRITIC_STEPS = 5
@@ -52,9 +52,12 @@ class StarGan:
         return signed_batch(samples)
 
     def turns(self, step: int) -> list[Turn]:
-        critic = Turn(("critic",), lambda batch: self._critic_loss(self.networks, batch))
-        generator = Turn(("generator",), lambda batch: self._generator_loss(self.networks, batch))
-        return [critic, generator] if step % CRITIC_STEPS == CRITIC_STEPS - 1 else [critic]
+        return critic_ahead(
+            step,
+            CRITIC_STEPS,
+            lambda batch: self._critic_loss(self.networks, batch),
+            lambda batch: self._generator_loss(self.networks, batch),
+        )
 
     def _critic_loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 5: L_D = -L_adv + λ_cls L_cls^r, with eq. 8's penalty."""

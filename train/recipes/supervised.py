@@ -14,7 +14,7 @@ from train.data.corpus import Corpus
 from train.data.pairs import Pairs
 from train.guard import AttentionGuard
 from train.networks.compact import CompactGenerator, Shape, compose
-from train.recipes.recipe import Batch, Networks, Turn, pictures
+from train.recipes.recipe import Batch, Networks, Turn, detached, pictures
 from train.report.grids import grid
 
 COLOUR_EVERYWHERE, COLOUR_PAINTED = 0.1, 4.0
@@ -93,7 +93,7 @@ def supervised_loss(
     if flow is not None:
         terms["flow"] = weighted_mean((flow - batch["flow"]).abs(), batch["flow_weight"]) * (256 / size)
     total = sum(getattr(weights, name) * value for name, value in terms.items())
-    return total, {name: value.detach() for name, value in terms.items()}
+    return total, detached(terms)
 
 
 def weighted_mean(error: Tensor, weight: Tensor) -> Tensor:
