@@ -3,7 +3,10 @@
 import errno
 import json
 import shutil
+import struct
+import sys
 import tarfile
+import zlib
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +24,7 @@ from tests.conftest import SAMPLES  # noqa: E402
 from train.data import prepare as preparing  # noqa: E402
 from train.data.corpus import is_held_out, load_corpus, verify  # noqa: E402
 from train.data.inputs import find_jobs, person_of  # noqa: E402
+from train.data.nobody import ADULTS, MAYBE_MINORS, adults, write_faces  # noqa: E402
 from train.data.prepare import Run, begin, finish, prepare  # noqa: E402
 from train.data.shards import ShardWriter  # noqa: E402
 
@@ -103,6 +107,9 @@ def test_the_training_label_is_what_the_live_estimator_says(corpus, photo):
 def test_people_not_photos_are_held_out():
     assert person_of("Ada_Lovelace_0001", "lfw") == person_of("Ada_Lovelace_0007", "lfw") != person_of("Ada_Byron_0001", "lfw")
     assert is_held_out("portraits/anybody") and is_held_out("drivers/d9") and not is_held_out("drivers/d3")
+    camera = {person_of(f"{name}_{number}", "photos") for name in ("IMG", "dsc", "PXL_20261122", "20261122") for number in ("0001", "0002")}
+    assert len(camera) == 8, "a camera's numbers say nothing of who is in the photo"
+    assert person_of("Dsc_Lovelace_0001", "lfw") == person_of("Dsc_Lovelace_0002", "lfw")
     share = np.mean([is_held_out(f"lfw/person {i}") for i in range(5000)])
     assert 0.03 < share < 0.05
 
@@ -147,6 +154,42 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(tmp_path):
         with pytest.raises(DataError, match=words):
             prepare([name], tmp_path / "out", workers=1)
     assert not (tmp_path / "out" / "manifest.json").exists()
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "shard-000000.tar").write_bytes(b"somebody else's")
+    for name, words in {"file": "cannot be made", "theirs": "no manifest.json"}.items():
+        with pytest.raises(DataError, match=words):
+            prepare([SAMPLES], tmp_path / name, size_px=64, workers=1)
+    assert (tmp_path / "theirs" / "shard-000000.tar").exists()
+    for options in ({"size_px": 100}, {"size_px": 0}, {"workers": 0}, {"shard_size": 0}, {"limit": 0}):
+        with pytest.raises(DataError, match="give --"):
+            prepare([SAMPLES], tmp_path / "out", **options)
+
+
+def test_what_is_not_installed_is_said_before_labelling(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparing, "_label_all", lambda *_: pytest.fail("hours later"))
+    monkeypatch.setenv("PUPPET_FACE_MODEL", str(tmp_path / "nowhere.task"))
+    with pytest.raises(PuppetError, match="The face model is not at"):
+        prepare([SAMPLES], tmp_path / "out", size_px=64)
+    monkeypatch.delenv("PUPPET_FACE_MODEL")
+    monkeypatch.setattr("train.data.nobody.find_spec", lambda _: None)
+    with pytest.raises(PuppetError, match="random-face"):
+        prepare(["nobody:2"], tmp_path / "out", size_px=64)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(DataError, match="matplotlib"):
+        prepare([SAMPLES], tmp_path / "out", size_px=64)
+
+
+def test_pictures_that_cannot_be_read_are_counted_and_stop_nothing(tmp_path):
+    from train.data import labels
+
+    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = lambda name, data: struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))  # noqa: E731
+    (tmp_path / "claims.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+    (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    cv2.imwrite(str(tmp_path / "long.png"), np.zeros((2, 33_000), np.uint8))
+    found = [labels.label([job])[0] for job in find_jobs([tmp_path])]
+    assert found == [([], {"not a readable picture": 1}), ([], {"not a readable picture": 1}), ([], {"more than 20000 px long": 1})]
 
 
 def test_faces_of_nobody_are_drawn_in_the_labelling_processes(tmp_path):
@@ -155,6 +198,29 @@ def test_faces_of_nobody_are_drawn_in_the_labelling_processes(tmp_path):
     manifest = prepare([Path("nobody:1")], tmp_path, size_px=64, workers=1)
     assert manifest["sources"] == {"nobody_adults": 1}
     assert load_corpus([tmp_path]).label(0)["name"] == "nobody-000000.jpg"
+
+
+class Drawn:
+    """A double of the network that draws."""
+
+    def draw(self, seed: int, size_px: int) -> np.ndarray:
+        return np.full((size_px, size_px, 3), seed, np.uint8)
+
+
+def test_drawn_faces_are_adults_and_a_disk_that_refuses_is_a_sentence(tmp_path, monkeypatch):
+    assert adults(None) == ADULTS and adults(3) == ADULTS[:3] and not set(adults()) & MAYBE_MINORS
+    for count in (0, len(ADULTS) + 1):
+        with pytest.raises(DataError, match=f"Only {len(ADULTS)} .* adults, not {count}"):
+            adults(count)
+    monkeypatch.setattr("train.data.nobody.NobodyFaces", Drawn)
+    assert write_faces(tmp_path / "faces", adults(2), 32) == 2 and write_faces(tmp_path / "faces", adults(3), 32) == 1
+    assert len(list((tmp_path / "faces").iterdir())) == 3
+    with pytest.raises(DataError, match="cannot be made"):
+        write_faces(tmp_path / "faces" / "nobody-000000.jpg", adults(1), 32)
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(DataError, match=r"No space left on device.*kept"):
+        write_faces(tmp_path / "faces", adults(4), 32)
+    assert len(list((tmp_path / "faces").iterdir())) == 3, "and nothing half written stays"
 
 
 def test_without_the_wheel_faces_of_nobody_say_what_to_install(monkeypatch):

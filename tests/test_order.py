@@ -1,7 +1,5 @@
 """What training sees: an order that can be sought, samples that are pure functions of their number, emotions from AUs."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -16,18 +14,9 @@ from train.data.faces import Faces  # noqa: E402
 from train.data.histogram import count  # noqa: E402
 from train.data.memory import write_toy  # noqa: E402
 from train.data.order import Order, expression_of, shares  # noqa: E402
+from train.data.pairs import Pairs  # noqa: E402
 
-
-@pytest.fixture(scope="module")
-def toy_folder(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("toy") / "corpus"
-    write_toy(out, 1200, size_px=32, shard_size=60)
-    return out
-
-
-@pytest.fixture(scope="module")
-def toy(toy_folder):
-    return load_corpus([toy_folder])
+pytest_plugins = ["tests.toy_corpus"]
 
 
 def test_a_face_number_is_the_same_however_it_is_reached(toy):
@@ -76,8 +65,13 @@ def test_faces_come_a_few_shards_at_a_time(toy):
 def test_a_corpus_without_such_people_is_refused(tmp_path):
     write_toy(tmp_path / "two", 2, size_px=32)
     corpus = load_corpus([tmp_path / "two"])
-    with pytest.raises(DataError, match="held-out"):
-        Order(corpus, seed=0, held_out=not corpus.held_out[0])
+    for stream in (Order, Pairs):
+        with pytest.raises(DataError, match="has no held-out faces"):
+            stream(corpus, seed=0, held_out=True)
+    write_toy(tmp_path / "portraits", 4, size_px=32, source="portraits")
+    for stream in (Order, Pairs):
+        with pytest.raises(DataError, match=r"has no training faces.*a folder called portraits is whole"):
+            stream(load_corpus([tmp_path / "portraits"]), seed=0)
 
 
 def test_a_sample_is_what_adversarial_training_needs(toy):

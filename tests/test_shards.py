@@ -18,6 +18,8 @@ from train.data.faces import Faces  # noqa: E402
 from train.data.memory import ALLOWED_MB, stream, write_many, write_toy  # noqa: E402
 from train.data.shards import OPEN_FILES, records_of  # noqa: E402
 
+pytest_plugins = ["tests.toy_corpus"]
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
@@ -30,18 +32,6 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def corpus(folder):
     return load_corpus([folder], verify=True)
-
-
-@pytest.fixture(scope="module")
-def toy_folder(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("toy") / "corpus"
-    write_toy(out, 1200, size_px=32, shard_size=60)
-    return out
-
-
-@pytest.fixture(scope="module")
-def toy(toy_folder):
-    return load_corpus([toy_folder])
 
 
 @pytest.fixture

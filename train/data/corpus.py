@@ -118,8 +118,20 @@ class Corpus:
         return reader.read(int(record["shard"]), int(record[f"{field}_at"]), int(record[f"{field}_bytes"]))
 
 
+def faces_of(corpus: Corpus, held_out: bool) -> np.ndarray:
+    """(n,) int32: numbers of the training people's faces, or of those held out. Raises DataError when there is none."""
+    faces = np.flatnonzero(corpus.held_out == held_out).astype(np.int32)
+    if not len(faces):
+        whom = "held-out" if held_out else "training"
+        whole = " and ".join(HELD_OUT_SOURCES)
+        raise DataError(
+            f"The corpus has no {whom} faces: prepare more people (about 4 % are held out by name, and a folder called {whole} is whole)."
+        )
+    return faces
+
+
 def is_held_out(person: str) -> bool:
-    """Whether a person is kept from training: whole sources, some clips, and a fixed 4 % of everybody else by name."""
+    """Whether a person, "source/name", is kept from training: whole sources, some clips, and a fixed 4 % of everybody else by name."""
     source, name = person.split("/", 1)
     if source in HELD_OUT_SOURCES or (source == "drivers" and name in HELD_OUT_CLIPS):
         return True

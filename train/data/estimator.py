@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from engines import expression
-from engines.mesh import EYE_OUTER, align
+from engines.mesh import align
 
 REST_PERCENTILE = 30.0  # of resting faces; low, so that a change from rest is not lost below 0
 FULL_PERCENTILE = 99.7  # of all faces; the strongest shown, less the broken detections
@@ -63,38 +63,6 @@ def within_groups(group: np.ndarray):
 
 def write_scales(scales: dict[str, dict[str, float]], path: Path) -> None:
     path.write_text(json.dumps({"version": expression.VERSION, "unit": "outer eye distances, degrees", "scales": scales}, indent=1) + "\n")
-
-
-def fit_mean_face(mesh: np.ndarray, resting: np.ndarray) -> np.ndarray:
-    """Meshes (N, 478, 3) and which of them rest (N,) -> the mean face (478, 3): Procrustes mean, made frontal and symmetric."""
-    mean = mesh[resting][0].astype(np.float64)
-    for _ in range(8):
-        mean = _unit(mean)
-        mean = np.median(align(mesh[resting], mean.astype(np.float32))[0], axis=0)
-    u, _, vt = np.linalg.svd(align(mesh, _unit(mean).astype(np.float32))[1].rotation.mean(axis=0))
-    mean = mean @ (u @ vt).T  # looks where the average photo looks
-    pairs = np.array([(33, 263), (133, 362), (61, 291), (127, 356), (234, 454), (50, 280), (70, 300), (48, 278)])
-    across = mean[pairs[:, 1]] - mean[pairs[:, 0]]
-    across = (across / np.linalg.norm(across, axis=1, keepdims=True)).sum(axis=0)
-    mean = mean @ _turn_onto_x(across / np.linalg.norm(across)).T
-    for _ in range(3):
-        mean = _unit(mean)
-        flipped = mean * np.array([-1, 1, 1])
-        twin = np.argmin(np.linalg.norm(mean[:, None] - flipped[None], axis=-1), axis=1)
-        mean = (mean + flipped[twin]) / 2
-    return _unit(mean).astype(np.float32)
-
-
-def _unit(mesh: np.ndarray) -> np.ndarray:
-    centred = mesh - mesh[list(EYE_OUTER)].mean(axis=0)
-    return centred / np.linalg.norm(centred[EYE_OUTER[0]] - centred[EYE_OUTER[1]])
-
-
-def _turn_onto_x(direction: np.ndarray) -> np.ndarray:
-    """(3, 3): the smallest rotation that takes a unit vector to +x."""
-    axis, cosine = np.cross(direction, [1, 0, 0]), direction[0]
-    k = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return np.eye(3) + k + k @ k / (1 + cosine)
 
 
 def refit(folders: list[Path]) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.errors import DataError
 from engines.expression import ESTIMATED
 
 EDGES = np.linspace(-0.5, 1.5, 41)  # unclipped measures; the outermost bins take what lies beyond
@@ -20,6 +21,14 @@ def count(aus: np.ndarray, source: np.ndarray, sources: int) -> np.ndarray:
         for au in range(aus.shape[1]):
             found[:, au] += np.bincount(of * bins + place[:, au], minlength=sources * bins).reshape(sources, bins)
     return found
+
+
+def check_matplotlib() -> None:
+    """Raises DataError when the drawing's library is missing: better before hours of labelling than after them."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise DataError("The histograms of a corpus need matplotlib: pip install -e '.[train]'") from error
 
 
 def write_histograms(aus: np.ndarray, source: np.ndarray, sources: list[str], path: Path) -> None:

@@ -1,10 +1,15 @@
 """Folders, tars, clips and `nobody:COUNT` -> a list of jobs, in a fixed order, without decoding a picture.
 
 Jobs are small (where the bytes lie, not the bytes), so that a million of them pass through a queue in little memory.
+
+Names matter, because people are held out, not photos. The source of a face is the folder, tar or clip that was given, by name;
+its person is told by the file's name, see `person_of`. Two sources are reserved (train/data/corpus.py): a folder called `portraits`
+is held out whole, and of one called `drivers` the clips d9, talk_a and smile_onset are, and nobody else.
 """
 
 import os
 import re
+import stat
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +19,15 @@ from pathlib import Path
 import cv2
 
 from engines.errors import DataError
-from train.data.nobody import ADULTS
+from train.data.nobody import adults
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 CLIPS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 CLIP_STRIDE = 2  # neighbouring frames at 30 fps are the same picture
 CLIP_JOB_FRAMES = 256  # of one job: bounds memory, and lets processes share a long clip
 NOBODY_SOURCE = "nobody_adults"
+# What cameras and telephones call every photo, and dates: no names of people.
+CAMERA = re.compile(r"(IMG|DSC|DSCF|DSCN|P|PXL|DCIM|MVI|IMAGE|PHOTO|PICTURE|CIMG|IMAG|PICT|SCREENSHOT)?[\d_-]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,22 @@ class Job:
 
 
 def person_of(stem: str, source: str) -> str:
-    """Name_0001 is a photo of Name (as in LFW); anything else is a person of its own."""
+    """`Name_0001`, with four digits, is a photo of Name (as in LFW); anything else is a person of its own.
+
+    So are a camera's IMG_0001, DSC_0001, 20261122_0001 and the like: they number photos of anybody.
+    """
     match = re.fullmatch(r"(.+)_\d{4}", stem)
-    return f"{source}/{match.group(1) if match else stem}"
+    named = match and not CAMERA.fullmatch(match.group(1))
+    return f"{source}/{match.group(1) if named else stem}"
+
+
+def _bytes_of(path: Path) -> int:
+    """Size of a file; 0, so that nothing is read, where a link leads nowhere or to no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def find_jobs(inputs: list[Path | str], limit: int | None = None) -> Iterator[Job]:
@@ -66,19 +86,18 @@ def _jobs_in(given: str) -> Iterator[Job]:
     elif path.suffix == ".tar":
         yield from _in_tar(path)
     elif path.is_file():
-        yield from _in_file(path, path.stem, path.stat().st_size)
+        yield from _in_file(path, path.stem)
     else:
         source = path.resolve().name
         for folder, folders, files in os.walk(path):
             folders.sort()
             for name in sorted(files):
-                file = Path(folder) / name
-                yield from _in_file(file, source, file.stat().st_size)
+                yield from _in_file(Path(folder) / name, source)
 
 
-def _in_file(path: Path, source: str, size: int) -> Iterator[Job]:
+def _in_file(path: Path, source: str) -> Iterator[Job]:
     if path.suffix.lower() in PICTURES:
-        yield Job(path.name, person_of(path.stem, source), source, str(path), 0, size)
+        yield Job(path.name, person_of(path.stem, source), source, str(path), 0, _bytes_of(path))
     elif path.suffix.lower() in CLIPS:
         capture = cv2.VideoCapture(str(path))
         frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 1  # one look will say that it is unreadable
@@ -99,17 +118,13 @@ def _in_tar(path: Path) -> Iterator[Job]:
                 name = Path(member.name)
                 if member.isfile() and name.suffix.lower() in PICTURES:
                     yield Job(member.name, person_of(name.stem, path.stem), path.stem, str(path), member.offset_data, member.size)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, OSError) as error:
         raise DataError(f"{path} is no whole, uncompressed tar ({error}): fetch it again, or give the unpacked folder.") from error
 
 
 def _nobody(count: str) -> Iterator[Job]:
-    if not count.isdecimal() or int(count) == 0:
+    if not count.isdecimal():
         raise DataError(f"nobody:{count} asks for no number of faces: write nobody:500.")
-    if int(count) > len(ADULTS):
-        raise DataError(
-            f"Only {len(ADULTS)} faces of nobody were looked at and are adults, not {count}: ask for nobody:{len(ADULTS)} at most."
-        )
-    for seed in ADULTS[: int(count)]:
+    for seed in adults(int(count)):
         name = f"nobody-{seed:06d}"
         yield Job(f"{name}.jpg", f"{NOBODY_SOURCE}/{name}", NOBODY_SOURCE, seed=seed)

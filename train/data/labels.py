@@ -24,6 +24,7 @@ MAX_YAW_DEG = 40.0  # beyond, half of the mesh is a guess
 MIN_EYE_DISTANCE_PX = 28.0  # outer eye corners; smaller faces are mush at any crop size
 JPEG_QUALITY = 95  # 4:4:4; 44 dB from the crop, less than the resampling into it loses
 NOBODY_PX = 512  # side of a drawn face: crops are taken at 256 and less
+MAX_SIDE_PX = 20_000  # OpenCV moves no picture of 32,767 px, and the landmarker's second look adds a border of 0.3 on each side
 
 Found = tuple[list[Labelled], Counter]  # faces, and why others were left out
 
@@ -65,6 +66,8 @@ def _label_picture(job: Job) -> Found:
     picture = _drawn(job.seed) if job.seed is not None else _decoded(job)
     if picture is None:
         return [], Counter({"not a readable picture": 1})
+    if max(picture.shape[:2]) > MAX_SIDE_PX:
+        return [], Counter({f"more than {MAX_SIDE_PX} px long": 1})
     faces = _reader.read(picture)
     return _collected([_label_face(job, picture, faces[0] if faces else None)])
 
@@ -76,13 +79,15 @@ def _drawn(seed: int) -> np.ndarray:
 
 
 def _decoded(job: Job) -> np.ndarray | None:
+    if job.size == 0:
+        return None
     try:
         with open(job.path, "rb") as file:
             file.seek(job.at)
             data = file.read(job.size)
-    except OSError:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except (OSError, cv2.error):  # cv2's: the file claims more pixels than OpenCV reads
         return None
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
 
 
 def _label_clip(job: Job) -> Found:

@@ -15,7 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines.errors import PuppetError
+from engines.errors import DataError, PuppetError
+from train.data.disk import make_folder, write_whole
 
 LOOKED_AT = range(640)  # seeds whose faces a person has looked at, to leave out whoever may be under age
 MAYBE_MINORS = frozenset({
@@ -30,16 +31,30 @@ TRUNCATION = 0.85  # towards the mean style: 1.0 draws broken faces now and then
 MEAN_SAMPLES = 2000  # styles averaged for the truncation's centre; the mean moves < 1 % beyond
 
 
+def adults(count: int | None = None) -> tuple[int, ...]:
+    """The first `count` seeds whose faces were looked at and are adults; None: all. Raises DataError for more than there are."""
+    if count is None:
+        return ADULTS
+    if not 1 <= count <= len(ADULTS):
+        raise DataError(f"Only {len(ADULTS)} faces of nobody were looked at and are adults, not {count}: ask for 1 to {len(ADULTS)}.")
+    return ADULTS[:count]
+
+
+def find_weights() -> Path:
+    """Folder of the wheel's networks. Raises PuppetError when the wheel is missing."""
+    spec = find_spec("random_face")
+    if spec is None:
+        raise PuppetError("The faces of nobody need the wheel random-face: pip install --no-deps random-face==2021.7.21.1")
+    return Path(spec.submodule_search_locations[0]) / "data"
+
+
 class NobodyFaces:
     """Draws faces by seed. Raises PuppetError when the wheel is missing."""
 
     def __init__(self, threads: int = 2):
         import openvino as ov
 
-        spec = find_spec("random_face")
-        if spec is None:
-            raise PuppetError("The faces of nobody need the wheel random-face: pip install --no-deps random-face==2021.7.21.1")
-        weights = Path(spec.submodule_search_locations[0]) / "data"
+        weights = find_weights()
         core = ov.Core()
         settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
         self._mapping = core.compile_model(weights / "MappingNetwork.xml", "CPU", settings)
@@ -58,16 +73,22 @@ class NobodyFaces:
 
 
 def write_faces(folder: Path, seeds: Iterable[int], size_px: int = 512) -> int:
-    """Writes nobody-SEED.jpg for every seed that is not there yet; returns how many were drawn."""
+    """Writes nobody-SEED.jpg for every seed that is not there yet; returns how many were drawn. Raises DataError, PuppetError."""
     from tqdm import tqdm
 
-    folder.mkdir(parents=True, exist_ok=True)
+    if size_px < 1:
+        raise DataError(f"No face can be drawn at {size_px} px: give --size 512.")
+    make_folder(folder)
     missing = [seed for seed in seeds if not (folder / f"nobody-{seed:06d}.jpg").exists()]
     faces = NobodyFaces() if missing else None
     for seed in tqdm(missing, desc="drawing faces", unit="face"):
         image = faces.draw(seed, size_px)
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        temporary = folder / f"nobody-{seed:06d}.part"
-        temporary.write_bytes(data.tobytes())
-        temporary.rename(folder / f"nobody-{seed:06d}.jpg")
+        path = folder / f"nobody-{seed:06d}.jpg"
+        try:
+            write_whole(path, data.tobytes())
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be written ({error.strerror}): free some space and run it again, the faces that were drawn are kept."
+            ) from error
     return len(missing)

@@ -7,9 +7,8 @@ number, and faces come a few shards at a time, so that a disk is read nearly fro
 
 import numpy as np
 
-from engines.errors import DataError
 from engines.expression import ESTIMATED
-from train.data.corpus import Corpus
+from train.data.corpus import Corpus, faces_of
 
 SHOWN = 0.4  # an AU from here on is what a face is told by; below, it rests
 RESTING = len(ESTIMATED)  # the bucket of faces that show no AU
@@ -42,10 +41,7 @@ class Order:
 
     def __init__(self, corpus: Corpus, seed: int, balance: float = 0.5, window: int = 8, held_out: bool = False):
         self.seed, self.window = seed, window
-        self.faces = np.flatnonzero(corpus.held_out == held_out).astype(np.int32)
-        if not len(self.faces):
-            whom = "held-out" if held_out else "training"
-            raise DataError(f"The corpus has no {whom} faces: prepare more people (about 4 % of them are held out by name).")
+        self.faces = faces_of(corpus, held_out)
         self.expression = expression_of(corpus.aus)[self.faces]
         counts = np.bincount(self.expression, minlength=RESTING + 1)
         self.times = (shares(counts, balance) * len(self.faces) / np.maximum(counts, 1)).astype(np.float32)  # an epoch, by bucket

@@ -23,7 +23,7 @@ from engines.mesh import (
     RIGHT_LID_TOP,
     align,
 )
-from train.data.corpus import Corpus
+from train.data.corpus import Corpus, faces_of
 from train.data.deform import moved
 from train.data.jitter import jittered, mirrored
 from train.data.mouths import RIM, MouthBank, opening
@@ -65,12 +65,12 @@ class Pair:
 
 
 class Pairs(Dataset):
-    """An endless, seekable stream of pairs of a corpus' training people."""
+    """An endless, seekable stream of pairs of a corpus' training people, or of those held out. Raises DataError when there is no such face."""
 
     def __init__(self, corpus: Corpus, seed: int = 0, length: int = 10**9, held_out: bool = False):
         self.corpus, self.seed, self.length = corpus, seed, length
+        faces = faces_of(corpus, held_out)
         self.bank = MouthBank(corpus)
-        faces = np.flatnonzero(corpus.held_out == held_out)
         self._by_source = {name: faces[corpus.is_from(name)[faces]] for name in SOURCE_SHARES}
         self._other = faces[~corpus.is_from(*SOURCE_SHARES)[faces]]
         self._strong = [faces[corpus.aus[faces, i] >= np.quantile(corpus.aus[faces, i], 0.94)] for i in range(len(ESTIMATED))]

@@ -4,7 +4,6 @@ A run that is cut off (killed, a full disk) keeps its finished shards, and the s
 manifest, written after every shard, says how far the list of jobs was worked off. Memory does not grow with the corpus.
 """
 
-import errno
 import hashlib
 import json
 from collections import Counter, deque
@@ -21,15 +20,18 @@ from tqdm import tqdm
 from engines import crop as crops
 from engines import expression
 from engines.errors import DataError
+from engines.face import find_model
 from train.data import labels
 from train.data.corpus import FORMAT, SPLIT, is_held_out, read_manifest
-from train.data.histogram import write_histograms
+from train.data.disk import FULL, READ_ONLY, make_folder, write_whole
+from train.data.histogram import check_matplotlib, write_histograms
 from train.data.inputs import CLIP_STRIDE, Job, find_jobs
-from train.data.shards import FACE, FACES_PER_SHARD, ShardWriter, sha256_of, write_whole
+from train.data.nobody import find_weights
+from train.data.shards import FACE, FACES_PER_SHARD, ShardWriter, sha256_of
 
 CHUNK = 8  # pictures sent to a process at a time: ~0.1 s of work
 NAMED = 5  # rejected files that are named for each reason
-FULL = {errno.ENOSPC, errno.EDQUOT}
+SIZE_STEP = 16  # the compact generator works at 1/16 of the crop, the paper's at 1/4
 
 
 def prepare(
@@ -42,32 +44,57 @@ def prepare(
 ) -> dict:
     """Writes a corpus to the folder `out`, or goes on with one; returns its manifest. `limit`: jobs looked at of each input.
 
-    Raises DataError when nothing usable is found, `out` holds something else, the disk is full or a process dies.
+    Raises DataError when an option makes no sense, nothing usable is found, `out` holds something else, the disk is full or a
+    process dies; EngineError or PuppetError when the face model or the faces of nobody are not installed.
     """
+    _check(size_px, workers, shard_size, limit)
     total, listed = _count(inputs, limit)
     options = {
         "size_px": size_px, "shard_size": shard_size, "limit": limit, "clip_stride": CLIP_STRIDE, "jpeg_quality": labels.JPEG_QUALITY,
         "max_yaw_deg": labels.MAX_YAW_DEG, "min_eye_distance_px": labels.MIN_EYE_DISTANCE_PX, "jobs_sha256": listed,
     }  # fmt: skip
-    manifest = begin(out, options)
-    if manifest["finished"]:
-        return manifest
-    run = Run(out, manifest)
+    manifest, run = None, None
     try:
+        manifest = begin(out, options)
+        if manifest["finished"]:
+            return manifest
+        _check_installed(inputs)
+        run = Run(out, manifest)
         _label_all(run, inputs, limit, total, workers)
         run.finish_shard()
         return finish(out, manifest, inputs)
     except (OSError, BrokenProcessPool, KeyboardInterrupt) as error:
-        kept = f"{manifest['faces']} faces in {len(manifest['shards'])} shards are kept in {out}"
+        faces, shards = (manifest["faces"], len(manifest["shards"])) if manifest else (0, 0)
+        kept = f"{faces} faces in {shards} shards are kept in {out}"
         if isinstance(error, KeyboardInterrupt):
             raise DataError(f"Stopped; {kept}: run the same prepare again, it goes on after them.") from None
         if isinstance(error, BrokenProcessPool):
             raise DataError(f"A labelling process died, for want of memory perhaps; {kept}: run it again with fewer --workers.") from error
         if error.errno in FULL:
             raise DataError(f"The disk is full; {kept}: free some space and run the same prepare again, it goes on after them.") from error
+        if error.errno in READ_ONLY:
+            where = error.filename or out
+            raise DataError(f"{where} cannot be written ({error.strerror}); {kept}: make it writable, or choose another --out.") from error
         raise
     finally:
-        run.abandon()
+        if run is not None:
+            run.abandon()
+
+
+def _check(size_px: int, workers: int, shard_size: int, limit: int | None) -> None:
+    if size_px < SIZE_STEP or size_px % SIZE_STEP:
+        raise DataError(f"Crops of {size_px} px do not fit the generators: give --size a multiple of {SIZE_STEP}, as 128 or 256.")
+    for name, value in (("workers", workers), ("shard-size", shard_size), ("limit", limit)):
+        if value is not None and value < 1:
+            raise DataError(f"--{name} {value} leaves nothing to work with: give --{name} one or more.")
+
+
+def _check_installed(inputs: list[Path | str]) -> None:
+    """Raises PuppetError when something is missing that would be noticed hours later, or by a process that dies of it."""
+    find_model()
+    check_matplotlib()
+    if any(str(given).startswith("nobody:") for given in inputs):
+        find_weights()
 
 
 def _count(inputs: list[Path | str], limit: int | None) -> tuple[int, str]:
@@ -80,16 +107,22 @@ def _count(inputs: list[Path | str], limit: int | None) -> tuple[int, str]:
 
 
 def begin(out: Path, options: dict) -> dict:
-    """The manifest to start with, or to go on with. Raises DataError when `out` holds a corpus that these options do not make."""
-    out.mkdir(parents=True, exist_ok=True)
-    if not (out / "manifest.json").exists():
-        return {
+    """The manifest to start with, which is written at once, or to go on with: beside one, what looks like a shard is one.
+
+    Raises DataError when `out` holds a corpus that these options do not make, or shards of somebody else.
+    """
+    make_folder(out)
+    manifest = read_manifest(out, finished=False) if (out / "manifest.json").exists() else None
+    if manifest is None and any(out.glob("shard-*.tar")):
+        raise DataError(f"{out} holds shards and no manifest.json: give another --out, or delete them.")
+    if manifest is None or not (manifest["finished"] or manifest["shards"]):  # nothing that could be gone on with
+        manifest = {
             "format": FORMAT, "finished": False, "estimator": expression.VERSION, "crop_rule": crops.RULE, "split": SPLIT,
             "size_px": options["size_px"], "aus": list(expression.ESTIMATED), "options": options, "faces": 0, "people": 0, "held_out": 0,
             "sources": {}, "rejected": {}, "rejected_first": {}, "histogram": "aus.png", "shards": [],
             "progress": {"jobs": 0, "faces_of_next": 0, "pictures": 0},
         }  # fmt: skip
-    manifest = read_manifest(out, finished=False)
+        write_manifest(out, manifest)
     if manifest["options"] != options:
         raise DataError(f"{out} already holds a corpus of other faces or options: give another --out, or delete it.")
     return manifest

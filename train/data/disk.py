@@ -1,0 +1,28 @@
+"""Folders and files on a disk that may refuse: a sentence for the user, and no file that is there in part. Knows no corpus."""
+
+import errno
+from pathlib import Path
+
+from engines.errors import DataError
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder where there is none. Raises DataError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"The folder {folder} cannot be made ({error.strerror}): choose another --out.") from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file that is there whole or not at all. Raises OSError as the disk does."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
