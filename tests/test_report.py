@@ -1,6 +1,7 @@
 """Reports: every measure against numbers worked out by hand, and whole reports and figures on the shipped photos."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import cv2
@@ -22,7 +23,7 @@ from train.report import animation, figures, measures  # noqa: E402
 from train.report.compare import EngineEditor, RecipeEditor, compare, wanted  # noqa: E402
 from train.report.edits import LEVELS, change_to  # noqa: E402
 from train.report.evaluate import evaluate, outside_error  # noqa: E402
-from train.report.grids import COLUMNS, given, grid, write_grid  # noqa: E402
+from train.report.grids import COLUMNS, given, grid  # noqa: E402
 from train.report.likeness import split  # noqa: E402
 from train.report.photos import read_photos  # noqa: E402
 from train.report.scaled import at_size  # noqa: E402
@@ -233,6 +234,24 @@ def test_a_still_drivers_noise_is_what_is_said_and_an_idle_puppet_never_flickers
         list(clip_frames(tmp_path / "clip.mp4"))
 
 
+def test_a_wrong_still_clip_is_noticed_before_the_sweep(engine, people, tmp_path, monkeypatch):
+    monkeypatch.setattr("train.report.evaluate.sweep", lambda *_: pytest.fail("an hour later"))
+    (tmp_path / "clip.mp4").write_bytes(b"no clip")
+    with pytest.raises(DataError, match="not a clip"):
+        evaluate(engine, people, tmp_path, count=1, still=tmp_path / "clip.mp4")
+
+
+def test_a_reports_folder_that_is_a_file_is_told_in_one_sentence(engine, people, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    for work in (
+        lambda out: evaluate(engine, people, out, count=1),
+        lambda out: figures.draw_all(None, engine, [SAMPLES / "man.jpg"], out),
+        lambda out: compare([EngineEditor(engine)], people, out),
+    ):
+        with pytest.raises(OutputError, match=r"cannot be made.*choose another --out"):
+            work(tmp_path / "file")
+
+
 def test_nothing_outside_the_crop_changes(engine, people):
     assert outside_error(engine, people.picture(0), np.zeros(17, np.float32)) == 0
     assert outside_error(StubEngine(256), people.picture(0), np.zeros(17, np.float32)) == 0
@@ -334,6 +353,16 @@ def test_every_face_of_a_group_is_edited_and_the_rest_is_the_photo(engine, tmp_p
     assert outside.sum() > 10_000 and np.array_equal(drawn[outside], group[outside])
 
 
+def test_photos_of_one_name_do_not_overwrite_each_other(engine, small_photo, tmp_path):
+    (tmp_path / "other").mkdir()
+    shutil.copy(small_photo, tmp_path / "other" / "Man.png")
+    assert [photo.name for photo in read_photos([small_photo, tmp_path / "other" / "Man.png", small_photo], 256)] == [
+        "man",
+        "Man-2",
+        "man-3",
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "words"), [(None, "no photo at"), (b"no picture", "not a picture"), ("cut", "damaged or cut short"), ("wall", "No face")]
 )
@@ -349,11 +378,15 @@ def test_photos_that_cannot_be_used_are_told_in_one_sentence(engine, tmp_path, c
 
 def test_figure_nine_shows_an_evaluations_cases_and_refuses_anothers(report, engine, people, tmp_path):
     result, folder = report
-    (path,) = figures.draw(9, engine, [], tmp_path, corpus=people, evaluation=folder)
+    (path,) = figures.draw_all(None, engine, [], tmp_path, corpus=people, evaluation=folder)
     rows = max(len(result["cases"]["best"]), len(result["cases"]["worst"]))
     assert cv2.imread(str(path)).shape[0] == 26 + rows * 195
     with pytest.raises(DataError, match="corpus of 4 faces, this one has 1"):
         figures.draw(9, engine, [], tmp_path, corpus=People(("man",)), evaluation=folder)
+    with pytest.raises(DataError, match="of default, another engine than"):
+        figures.draw(9, StubEngine(256), [], tmp_path, corpus=people, evaluation=folder)
+    with pytest.raises(DataError, match="leave --evaluation out"):
+        figures.draw_all(None, engine, [SAMPLES / "man.jpg"], tmp_path, evaluation=folder)
     with pytest.raises(DataError, match=r"no figures\.json"):
         figures.draw(9, engine, [], tmp_path, corpus=people, evaluation=tmp_path / "nowhere")
     with pytest.raises(DataError, match="give a corpus"):
@@ -382,14 +415,16 @@ class HappyOnly:
 
 
 def test_methods_are_compared_on_the_same_faces(engine, people, tmp_path):
-    result = compare([EngineEditor(engine), RecipeEditor(HappyOnly(), {})], people, tmp_path, count=2, identity=looks)
+    runs = [RecipeEditor(HappyOnly(), {}), RecipeEditor(HappyOnly(), {}, name="longer")]
+    result = compare([EngineEditor(engine), *runs], people, tmp_path, count=2, identity=looks)
     ours, theirs = result["methods"]["default"], result["methods"]["happy only"]
+    assert result["methods"]["longer"] == theirs and result["faces"] == 2
     assert ours["edits"] == 2 * 6 and theirs["edits"] == 2 and theirs["emotions"] == ["happy"]
     assert ours["au_error_of_idle"] < 0.95 and theirs["au_error_of_idle"] == pytest.approx(1, abs=0.15)
     assert ours["identity_cosine"] > 0.9 and ours["frechet"] >= 0 and result["frechet_samples"] == 2
     text = (tmp_path / "compare.md").read_text()
-    assert "| default |" in text and "| happy only |" in text and "(figure-6.png)" in text
-    assert cv2.imread(str(tmp_path / "figure-6.png")).shape[:2] == (26 + 4 * 153, 110 + 7 * 153)
+    assert "| default |" in text and "| happy only |" in text and "| longer |" in text and "(figure-6.png)" in text
+    assert cv2.imread(str(tmp_path / "figure-6.png")).shape[:2] == (26 + 6 * 153, 110 + 7 * 153)
     assert json.loads((tmp_path / "compare.json").read_text()) == result
     with pytest.raises(DataError, match="same name"):
         compare([EngineEditor(engine), EngineEditor(engine)], people, tmp_path)
@@ -418,14 +453,12 @@ class PlainGenerator(torch.nn.Module):
         return colour, 1 - aus[:, SMILE].clamp(0, 1)[:, None, None, None].expand(-1, 1, *photo.shape[2:]), None
 
 
-def test_a_grid_shows_every_person_and_every_level(people, tmp_path):
+def test_a_grid_shows_every_person_and_every_level(people):
     small, side = at_size(people, 128), 64
     picture = grid(PlainGenerator("relative"), small, rows=2)
     assert picture.shape == ((2 + len(LEVELS)) * side, (len(COLUMNS) + 3) * side, 3) and picture.dtype == np.uint8
     smile = picture[20:side, COLUMNS.index(("AU12",)) * side : (COLUMNS.index(("AU12",)) + 1) * side]
     assert smile[..., 1].mean() > smile[..., 0].mean() + 40, "told to smile, it turns green"
-    write_grid(PlainGenerator("relative"), small, tmp_path / "grid.png", rows=2)
-    assert np.array_equal(cv2.imread(str(tmp_path / "grid.png")), picture)
 
 
 def test_generators_are_told_what_they_were_trained_on():

@@ -119,7 +119,7 @@ class Tally:
 def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 40, identity: Embed | None = None) -> dict:
     """Edits `count` held-out faces by every method to every emotion; writes figure-6.png, compare.md and compare.json into `out`.
 
-    The Frechet distance is to `count` other held-out people; without `identity` there are neither distances nor cosines. Returns
+    The Frechet distance is to photos of other held-out people; without `identity` there are neither distances nor cosines. Returns
     the figures. Raises DataError when nobody is held out or no method is given.
     """
     if not editors:
@@ -152,7 +152,7 @@ def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 4
         reference = [vector for face in halves.real if (vector := embed(corpus.picture(int(face)))) is not None] if identity else []
     if not names:
         raise DataError("The landmarker finds no face in any of the held-out crops: prepare the corpus again from sharper photos.")
-    result = without_nan(_figures(tallies, reference, unedited if identity else [], len(faces)))
+    result = without_nan(_figures(tallies, reference, unedited, identity is not None))
     write_png(out / "figure-6.png", sheet(rows, ["photo", *SHOWN_EMOTIONS], names, cell_px=150, names_px=110))
     write_text(out / "compare.json", json.dumps(result, indent=1) + "\n")
     write_text(out / "compare.md", table(result))
@@ -196,7 +196,7 @@ def _judge(
         tally.features.append(vectors[place % len(vectors)])
 
 
-def _figures(tallies: dict[str, Tally], reference: list[np.ndarray], unedited: list[np.ndarray], faces: int) -> dict:
+def _figures(tallies: dict[str, Tally], reference: list[np.ndarray], unedited: list[np.ndarray | None], identity: bool) -> dict:
     counts = [len(tally.features) for tally in tallies.values() if tally.features]
     size = min([len(reference), len(unedited), *counts]) if counts else 0
     methods = {}
@@ -211,24 +211,29 @@ def _figures(tallies: dict[str, Tally], reference: list[np.ndarray], unedited: l
             "landmarks_found": float(np.mean(tally.found)) if tally.found else None,
             "emotions": [emotion for emotion in SHOWN_EMOTIONS if emotion in tally.emotions], "edits": len(tally.found),
         }  # fmt: skip
-    floor = measures.frechet(np.array(reference[:size]), np.array(unedited[:size])) if size >= 2 else None
-    return {"faces": faces, "frechet_samples": size, "frechet_unedited": floor, "estimator": expression.VERSION, "methods": methods}
+    undone = measures.frechet(np.array(reference[:size]), np.array(unedited[:size])) if size >= 2 else None
+    result = {"faces": len(unedited), "identity_known": identity, "frechet_samples": size, "frechet_unedited": undone}
+    return {**result, "estimator": expression.VERSION, "methods": methods}
 
 
 def table(result: dict) -> str:
     """compare.md of what was measured."""
-    distance = (
-        f"Frechet: squared distance on identity features of {result['frechet_samples']} edits to as many other people's photos, biased upwards "
-        "by so few; the unedited photos' distance is its floor."
-        if result["frechet_samples"] >= 2
-        else "No identity network, so neither distance nor cosines (--identity MobileFaceNet.tflite)."
-    )
+    if not result["identity_known"]:
+        distance = "No identity network, so neither distance nor cosines (--identity MobileFaceNet.tflite)."
+    elif result["frechet_samples"] < 2:
+        distance = "Too few faces for a Frechet distance."
+    else:
+        distance = (
+            f"Frechet: squared distance on identity features of {result['frechet_samples']} edits to as many other people's photos, biased "
+            "upwards by so few; set it against the unedited photos' own."
+        )
+    same = "1" if result["identity_known"] else "-"
     lines = [
         "# Emotions by several methods", "",
         f"{result['faces']} held-out faces, each edited to {', '.join(SHOWN_EMOTIONS)}, where a method knows the emotion. AU error: RMSE of the AUs "
         f"that the emotion names, measured again by {result['estimator']}, as a share of the photo's own (1 is what doing nothing gives). {distance}", "",
         "| method | Frechet | identity cosine | 5th percentile | AU error | landmarks found | emotions |", "|---|---|---|---|---|---|---|",
-        f"| unedited | {number(result['frechet_unedited'], '.4f')} | 1 | 1 | 1 | | |",
+        f"| unedited | {number(result['frechet_unedited'], '.4f')} | {same} | {same} | 1 | | |",
     ]  # fmt: skip
     for name, row in result["methods"].items():
         lines.append(

@@ -1,4 +1,4 @@
-"""A bundle against people that training never saw: does it do what it is told, and nothing else, and is it still the same person?
+"""A bundle against people that are held out of training: does it do what it is told, and nothing else, and is it still the same person?
 
 Every held-out photo gets every AU at four levels; the result is found and measured again by the live estimator (circular: it
 also made the labels) and compared with what was commanded. Writes report.md, the PNGs that it shows, and figures.json.
@@ -25,11 +25,11 @@ from train.report.likeness import distances, somebody_elses_expression, split
 from train.report.page import page
 from train.report.scaled import at_size
 from train.report.sheets import flow_picture, make_folder, mask_picture, sheet, write_png, write_text
-from train.report.steadiness import steadiness
+from train.report.steadiness import steadiness, still_driver
 from train.report.sweep import Embed, cases, choose_faces, sweep, table
 
 DISTANCE_FACES = 20  # faces for the Frechet distance, a face of the sweep: each costs 1/35 as much, and the distance wants many
-FORMAT = 1  # of figures.json
+FORMAT = 2  # of figures.json
 
 
 def evaluate(
@@ -44,15 +44,16 @@ def evaluate(
     """Measures an engine on `count` held-out faces, writes report.md, figures.json and PNGs into `folder`; returns the figures.
 
     identity: a train.report.identity.Identity; without one there are neither cosines nor distances. still: a clip of a resting
-    driver, instead of simulated ones. distance_faces: of the Frechet distance, both halves together. Raises DataError.
+    driver, instead of simulated ones. distance_faces: of the Frechet distance, both halves together. Raises DataError, OutputError.
     """
     corpus = at_size(corpus, engine.bundle.size_px)
     faces = choose_faces(corpus, count)
     make_folder(folder)
+    driver = still_driver(still) if still else None  # a wrong clip is noticed before the sweep, not after it
     rows = sweep(engine, corpus, faces, identity)
     read = np.array(sorted(set(rows.face), key=rows.face.index))
-    result = {"format": FORMAT, "engine": engine.name, "bundle": engine.bundle.name, "estimator": expression.VERSION}
-    result |= {"corpus_faces": len(corpus), **table(rows), **steadiness(engine, corpus, read, still)}
+    result = {"format": FORMAT, "engine": engine.name, "bundle": engine.bundle.name, "bundle_sha256": engine.bundle.sha256}
+    result |= {"estimator": expression.VERSION, "corpus_faces": len(corpus), **table(rows), **steadiness(engine, corpus, read, driver)}
     result |= speed(engine, corpus.picture(int(read[0])))
     result["outside_crop_error_grey"] = outside_error(engine, corpus.picture(int(read[0])), np.clip(corpus.aus[read[0]], 0, 1))
     if identity is not None:

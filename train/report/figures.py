@@ -16,7 +16,7 @@ from train.report.edits import EXPRESSIONS, LEVELS, wanted_at
 from train.report.evaluate import FORMAT, case_sheet, parts
 from train.report.photos import Photo, read_photos
 from train.report.scaled import at_size
-from train.report.sheets import GAP_PX, LINE, sheet, shrunk, words, write_png
+from train.report.sheets import GAP_PX, LINE, make_folder, sheet, shrunk, words, write_png
 from train.report.sweep import Embed, cases, choose_faces, sweep
 
 FIGURES = (1, 4, 5, 7, 8, 9)
@@ -44,17 +44,22 @@ def draw(
     """Draws one of the paper's figures 1, 4, 5, 7, 8, 9 into the folder `out`; returns the files, PNGs under 3 MB and an MP4.
 
     photos: files; figure 9 needs none. corpus: for figure 7 its real expressions are sampled; figure 9 needs it. Figure 9 takes
-    its cases from the folder `evaluation` of an `evaluate` on this corpus, or sweeps `faces` held-out faces itself. Figure 8
+    its cases from the folder `evaluation` of an `evaluate` of this engine on this corpus, or sweeps `faces` held-out faces itself. Figure 8
     writes its first edit in full besides, every pixel of it. Raises SourceError, DataError, OutputError.
     """
     if figure == 9:
         if corpus is None:
-            raise DataError("Figure 9 shows best and worst cases among people that training never saw: give a corpus.")
+            raise DataError("Figure 9 shows best and worst cases among people that are held out of training: give a corpus.")
+        make_folder(out)
         seen = at_size(corpus, engine.bundle.size_px)
-        chosen = stored_cases(evaluation, corpus) if evaluation else cases(sweep(engine, seen, choose_faces(seen, faces), identity), CASES)
+        if evaluation:
+            chosen = stored_cases(evaluation, engine, corpus)
+        else:
+            chosen = cases(sweep(engine, seen, choose_faces(seen, faces), identity), CASES)
         return [_write(out, 9, "cases", case_sheet(engine, seen, chosen, CASES))]
     if figure not in FIGURES:
         raise DataError(f"There is no figure {figure} here: draw {', '.join(map(str, FIGURES))}, or figure 6 by `python -m train compare`.")
+    make_folder(out)
     files = []
     for photo in read_photos([Path(path) for path in photos], engine.bundle.size_px):
         match figure:
@@ -83,12 +88,15 @@ def draw_all(
     corpus: Corpus | None = None,
     faces: int = 24,
     identity: Embed | None = None,
+    evaluation: Path | None = None,
 ) -> list[Path]:
     """The figures in `only`; None: all that can be drawn of what is given (9 wants a corpus, the others photos). As `draw`."""
     possible = [figure for figure in FIGURES if (corpus is not None if figure == 9 else bool(photos))]
     if not (only or possible):
         raise SourceError("There is nothing to draw: give photos of faces, or a corpus for figure 9.")
-    return [path for figure in only or possible for path in draw(figure, engine, photos, out, corpus, faces=faces, identity=identity)]
+    if evaluation is not None and 9 not in (only or possible):
+        raise DataError("An evaluation is for figure 9, which needs the corpus too: give --corpus, or leave --evaluation out.")
+    return [path for figure in only or possible for path in draw(figure, engine, photos, out, corpus, evaluation, faces, identity)]
 
 
 def _write(out: Path, figure: int, name: str, picture: np.ndarray) -> Path:
@@ -182,8 +190,8 @@ def side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
     return np.vstack([np.hstack([panels[i], gap, panels[i + 1]]) for i in (0, 2)])
 
 
-def stored_cases(evaluation: Path, corpus: Corpus) -> dict[str, list[dict]]:
-    """The best and worst cases as an evaluation's figures.json names them. Raises DataError when it is missing or of another corpus."""
+def stored_cases(evaluation: Path, engine: Engine, corpus: Corpus) -> dict[str, list[dict]]:
+    """The best and worst cases as an evaluation's figures.json names them. Raises DataError when it is missing or of another engine or corpus."""
     try:
         stored = json.loads((Path(evaluation) / "figures.json").read_text())
     except (OSError, ValueError) as error:
@@ -192,6 +200,8 @@ def stored_cases(evaluation: Path, corpus: Corpus) -> dict[str, list[dict]]:
         ) from error
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         raise DataError(f"{evaluation}/figures.json is of another version of this program: run `python -m train evaluate` again.")
+    if stored["bundle_sha256"] != engine.bundle.sha256:
+        raise DataError(f"{evaluation} is of {stored['bundle']}, another engine than {engine.bundle.name}: give this engine's, or none.")
     if stored["corpus_faces"] != len(corpus):
         raise DataError(
             f"{evaluation} is of a corpus of {stored['corpus_faces']} faces, this one has {len(corpus)}: give the one that was evaluated."

@@ -1,8 +1,6 @@
 """Pictures to look at while a run goes on: rows of held-out people, columns of edits. For any generator: with flow or without,
 told changes of AUs or intensities."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import torch
@@ -12,7 +10,7 @@ from engines.expression import ESTIMATED
 from train.data.corpus import Corpus
 from train.networks.compact import compose
 from train.report.edits import LEVELS, wanted_at
-from train.report.sheets import mask_picture, shrunk, titled, write_png
+from train.report.sheets import mask_picture, shrunk, titled
 
 COLUMNS: tuple[tuple[str, ...], ...] = (
     (), ("AU12",), ("AU06", "AU12", "AU25"), ("AU25",), ("AU25", "AU26"), ("AU04",), ("AU01", "AU02"), ("AU05",), ("AU45",), ("AU09",), ("AU10",),
@@ -86,8 +84,3 @@ def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
 def _line(cells: list[tuple[np.ndarray, str]]) -> np.ndarray:
     side = max(min(round(SCALE * cells[0][0].shape[0]), MAX_CELL_PX), MIN_CELL_PX)
     return np.hstack([titled(shrunk(picture, side), text) for picture, text in cells])
-
-
-def write_grid(network: nn.Module, corpus: Corpus, path: Path, rows: int = 8) -> None:
-    """`grid` as a PNG."""
-    write_png(path, grid(network, corpus, rows), max_bytes=None)

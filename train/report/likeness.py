@@ -1,7 +1,7 @@
 """Do edited faces look like real ones? The Frechet distance on identity features, beside what two groups of real people are apart.
 
 The held-out people are split into two halves. One half stays as it is. The other is edited: each face is given the expression
-of somebody else, as in GANimation's training, so that both halves show the same expressions. Both distances, edited and real,
+that another photo of its half really shows, as in GANimation's training, so that both halves show as much expression. Both distances, edited and real,
 are of the same counts, so they have the same bias, and their difference is the edit's.
 """
 

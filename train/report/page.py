@@ -15,7 +15,7 @@ def page(result: dict) -> str:
     r = result
     lines = [
         f"# Evaluation of {r['bundle']} ({r['engine']})", "",
-        f"{r['faces']} photos of people that training never saw, {r['edits']} edits of single AUs at four levels; AUs measured again by "
+        f"{r['faces']} photos of people that the corpus holds out of training, {r['edits']} edits of single AUs at four levels; AUs measured again by "
         f"{r['estimator']}, which also made the training's labels: part of the agreement is the estimator's with itself.", "",
     ]  # fmt: skip
     if r["unread_faces"]:
@@ -64,12 +64,14 @@ def _same_person(r: dict) -> list[str]:
     lines = ["## The same person", ""]
     if "frechet_samples" not in r:
         return [*lines, "Not measured: give an identity network (--identity MobileFaceNet.tflite)."]
+    if r["frechet_edited"] is None:
+        return [*lines, "Cosine of identity features to the photo. Too few people are held out for a Frechet distance."]
     return [
         *lines,
         f"Cosine of identity features to the photo; two strangers have {number(r['identity_cosine_strangers'])} on average. The squared "
-        f"Frechet distance is between {r['frechet_samples']} real held-out faces and {r['frechet_samples']} other people's, edited to somebody "
-        f"else's expression ({number(r['frechet_edited'], '.4f')}), and between the same two groups unedited ({number(r['frechet_real'], '.4f')}, "
-        f"the floor). The same people before and after the edit are {number(r['frechet_same_people'], '.4f')} apart. With {r['frechet_features']} features and so few samples it is biased upwards: compare only runs of equal counts.",
+        f"Frechet distance is between {r['frechet_samples']} real held-out faces and {r['frechet_samples']} other people's, edited to another "
+        f"photo's expression ({number(r['frechet_edited'], '.4f')}), and between the same two groups unedited ({number(r['frechet_real'], '.4f')}, "
+        f"what no edit at all gives). The same people before and after the edit are {number(r['frechet_same_people'], '.4f')} apart. With {r['frechet_features']} features and so few samples it is biased upwards: compare only runs of equal counts.",
     ]  # fmt: skip
 
 

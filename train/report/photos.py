@@ -38,7 +38,7 @@ class Subject:
 class Photo:
     """A photo and everybody in it, the largest face first."""
 
-    name: str
+    name: str  # its file's, without the ending; numbered where an earlier photo has the same
     image: np.ndarray  # (H, W, 3) uint8 BGR
     subjects: list[Subject]
 
@@ -57,7 +57,7 @@ def read_photos(paths: list[Path], size_px: int) -> list[Photo]:
     """Photos with their people in crops of size_px. Raises SourceError, also for a photo in which no face is found."""
     if not paths:
         raise SourceError("No photo was named: give one or several photos of faces.")
-    photos = []
+    photos, taken = [], set()
     with FaceReader(max_faces=MAX_FACES) as reader:
         for path in paths:
             image = load_photo(path)
@@ -69,5 +69,13 @@ def read_photos(paths: list[Path], size_px: int) -> list[Photo]:
                 raise SourceError(
                     f"No face was found in {path}: use a photo that shows one from the front, well lit, at least 100 px high."
                 )
-            photos.append(Photo(path.stem, image, subjects))
+            photos.append(Photo(_unlike(path.stem, taken), image, subjects))
     return photos
+
+
+def _unlike(name: str, taken: set[str]) -> str:
+    """The name, or name-2, name-3 ..., whichever is not in `taken` yet (in any case: disks differ in that); adds it."""
+    numbered = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
+    free = next(each for each in numbered if each.casefold() not in taken)
+    taken.add(free.casefold())
+    return free

@@ -5,6 +5,7 @@ could see, and what an engine makes of it.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,14 @@ FRAMES = 60  # two seconds at 30 fps
 NOISE_GREY = 2.0  # standard deviation a colour: a webcam indoors, after its own denoising
 FPS = 30.0
 SETTLE = 5  # frames that the tracker takes to come to rest after it found a face
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A clip of a face that rests, read."""
+
+    name: str
+    aus: np.ndarray  # (n, 17) intensities, n at least 2
 
 
 def noisy(picture: np.ndarray, frames: int = FRAMES, seed: int = 3) -> Iterator[np.ndarray]:
@@ -58,6 +67,14 @@ def readings(frames: Iterator[np.ndarray]) -> np.ndarray:
     return np.array(rows[SETTLE:])
 
 
+def still_driver(clip: Path) -> Driver:
+    """Reads the first FRAMES frames of a clip. Raises DataError when it cannot be read or shows no face."""
+    aus = readings(clip_frames(clip))
+    if len(aus) < 2:
+        raise DataError(f"{clip} shows no face that the tracker can follow: give --still a clip of a face that rests, seen from the front.")
+    return Driver(clip.name, aus)
+
+
 def puppet_flicker(engine: Engine, crop: np.ndarray, own: np.ndarray, region: np.ndarray, driver: np.ndarray) -> float:
     """RMS of the differences between neighbouring pictures of a crop driven by readings (n, 17), in region (S, S), grey levels."""
     squares, before = [], None
@@ -69,19 +86,14 @@ def puppet_flicker(engine: Engine, crop: np.ndarray, own: np.ndarray, region: np
     return float(np.sqrt(np.mean(squares)))
 
 
-def steadiness(engine: Engine, corpus: Corpus, faces: np.ndarray, still: Path | None = None, pairs: int = 4) -> dict:
-    """Flicker of up to `pairs` puppets, each driven by the next face, or all by the clip `still`. Raises DataError."""
+def steadiness(engine: Engine, corpus: Corpus, faces: np.ndarray, driver: Driver | None = None, pairs: int = 4) -> dict:
+    """Flicker of up to `pairs` puppets, each driven by the next face, or all by one driver."""
     found, tremble, chosen = [], [], faces[:pairs]
-    driver = readings(clip_frames(still)) if still else None
-    if still and len(driver) < 2:
-        raise DataError(
-            f"{still} shows no face that the tracker can follow: give --still a clip of a face that rests, seen from the front."
-        )
     with FaceReader() as reader:
         for place, number in enumerate(tqdm(chosen, desc="still drivers", unit="pair", disable=None)):
             crop = corpus.picture(int(number))
             seen = reader.read(crop)
-            read = driver if still else readings(noisy(corpus.picture(int(chosen[(place + 1) % len(chosen)]))))
+            read = driver.aus if driver else readings(noisy(corpus.picture(int(chosen[(place + 1) % len(chosen)]))))
             if not seen or len(read) < 2:
                 continue
             region = measures.polygon(seen[0].landmarks_px[list(FACE_OVAL)], crop.shape[:2])
@@ -90,5 +102,5 @@ def steadiness(engine: Engine, corpus: Corpus, faces: np.ndarray, still: Path | 
     return {
         "flicker_grey": float(np.mean(found)) if found else None, "flicker_worst_grey": float(np.max(found)) if found else None,
         "driver_tremble": float(np.mean(tremble)) if tremble else None, "flicker_pairs": len(found),
-        "flicker_driver": still.name if still else f"still photos, {FRAMES} frames, noise of {NOISE_GREY:g} grey levels",
+        "flicker_driver": driver.name if driver else f"still photos, {FRAMES} frames, noise of {NOISE_GREY:g} grey levels",
     }  # fmt: skip

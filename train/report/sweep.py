@@ -1,4 +1,4 @@
-"""Every AU at every level on photos of people that training never saw: what was commanded, and what the estimator reads afterwards.
+"""Every AU at every level on photos of people that are held out of training: what was commanded, and what the estimator reads afterwards.
 
 Only numbers are kept, a few hundred bytes an edit, so that memory does not grow with pictures. Knows no report.
 """
