@@ -2,7 +2,7 @@
 
 `align` turns and scales a mesh onto the mean face by points that no expression moves, so that what is left is identity
 and expression. Lengths of an aligned mesh are in units of the mean face's outer eye distance (1.0). Knows no AUs.
-The mean face is measured by `python -m train estimator` and stored beside this file.
+The mean face is measured by `python -m train estimator --mean-face` and stored beside this file.
 """
 
 from dataclasses import dataclass

@@ -11,6 +11,7 @@ from engines import expression  # noqa: E402
 from engines.backends import load  # noqa: E402
 from engines.errors import DataError  # noqa: E402
 from engines.expression import ESTIMATED  # noqa: E402
+from engines.mesh import mean_face  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.data.deform import basis, moved  # noqa: E402
 from train.data.pairs import Pairs, needs_mouth, shut  # noqa: E402
@@ -206,3 +207,12 @@ def test_from_checkpoint_to_bundle_by_the_command_line(corpus, corpus_folder, tm
     assert load_average(tmp_path / "run" / "checkpoint").shape.size_px == 64
     assert command.main(["export", str(tmp_path / "nothing"), "--out", str(tmp_path / "x")]) == 8
     assert "not a checkpoint" in capsys.readouterr().err
+
+
+def test_the_mean_face_is_fitted_symmetric_frontal_and_in_eye_distances(corpus_folder, tmp_path, capsys):
+    assert command.main(["estimator", "--corpus", str(corpus_folder), "--mean-face", str(tmp_path / "mean.npy")]) == 0
+    assert "4 photos" in capsys.readouterr().out
+    found = np.load(tmp_path / "mean.npy")
+    assert np.linalg.norm(found[33] - found[263]) == pytest.approx(1, abs=1e-3)
+    assert found[[10, 152, 1], 0] == pytest.approx(0, abs=0.02), "forehead, chin and nose lie on the middle line"
+    assert np.abs(found - mean_face()).max() < 0.15, "four people are near the mean of thousands"

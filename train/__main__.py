@@ -137,8 +137,9 @@ def throughput(options: argparse.Namespace) -> None:
 
 def estimator(options: argparse.Namespace) -> None:
     from train.data.estimator import refit
+    from train.data.mean_face import refit_mean_face
 
-    print(refit(options.corpus))
+    print(refit_mean_face(options.corpus, options.mean_face) if options.mean_face else refit(options.corpus))
 
 
 def _identity(options: argparse.Namespace):

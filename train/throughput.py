@@ -24,7 +24,7 @@ from train.trainer import Run
 
 VARIANTS = (("paper", False), ("paper", True), ("compact", False), ("compact", True))
 ROUNDS = 2
-MATRIX = 2048  # side of the matrix product that shows the machine's peak
+MATRICES = (1024, 2048, 4096)  # sides of the matrix products that show the machine's peak
 LOADED_STEPS = 40
 
 
@@ -82,16 +82,17 @@ def random_samples(size_px: int, batch: int, device: torch.device) -> Batch:
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large matrix product, the best of ten."""
-    a = torch.randn(MATRIX, MATRIX, device=device).to(dtype)
-    best_s = float("inf")
-    for _ in range(10):
-        started_s = time.perf_counter()
-        a @ a
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        best_s = min(best_s, time.perf_counter() - started_s)
-    return 2 * MATRIX**3 / best_s
+    """FLOP/s of matrix products, the best of five of each size."""
+    best = 0.0
+    for side in MATRICES:
+        a = torch.randn(side, side, device=device).to(dtype)
+        for _ in range(5):
+            started_s = time.perf_counter()
+            a @ a
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            best = max(best, 2 * side**3 / (time.perf_counter() - started_s))
+    return best
 
 
 def measure(corpora: list[Path], size_px: int = 128, batch: int = 16, seconds: float = 8.0, compiled: bool = False) -> str:
