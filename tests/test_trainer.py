@@ -327,3 +327,26 @@ def test_a_student_learns_from_a_bundle(corpus, tmp_path):
     losses = lines(tmp_path / "run", "loss_generator")
     assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
     shutil.rmtree(tmp_path / "teacher")
+
+
+def test_faces_on_the_device_are_the_faces_from_disk(corpus):
+    from train.data.faces import Faces
+    from train.data.resident import Resident
+
+    from_disk = Faces(corpus, 3, 64)
+    resident = Resident(from_disk, torch.device("cpu"))
+    numbers = range(12)
+    samples = {name: torch.from_numpy(np.stack([resident[i][name] for i in numbers])) for name in resident[0]}
+    filled = resident.fill(samples)
+    for i in numbers:
+        for name, value in from_disk[i].items():
+            if name != "picture":
+                assert np.array_equal(filled[name][i].numpy(), value), name
+        assert np.abs(filled["picture"][i].numpy().astype(int) - from_disk[i]["picture"]).mean() < 1.0, "turned, moved and mirrored alike"
+
+
+def test_a_run_on_resident_faces_trains_and_the_supervised_one_says_that_it_cannot(corpus, tmp_path):
+    fit(small_paper(), corpus, tmp_path / "run", plan(images=16, resident=True), quiet=True)
+    assert len(lines(tmp_path / "run", "loss_critic")) == 4
+    with pytest.raises(DataError, match="draws its samples from disk"):
+        fit(supervised(), corpus, tmp_path / "other", plan(images=16, resident=True), quiet=True)

@@ -69,7 +69,7 @@ def fit(options: argparse.Namespace) -> None:
     plan = Plan(
         options.images, options.batch, options.rate, accumulate=options.accumulate, seed=options.seed, max_s=options.max_minutes * 60,
         save_every_s=options.save_minutes * 60, report_every=options.report_every, grid_every=options.grid_every, stats_every=options.stats_every,
-        workers=options.workers, bf16=not options.fp32, compile=options.compile,
+        workers=options.workers, bf16=not options.fp32, compile=options.compile, resident=options.resident,
     )  # fmt: skip
     seen = run(recipe, corpus, options.out, plan, options.quiet)
     then = f"compare --runs {options.out}" if recipe.name in BASELINES else f"export {options.out} --out engines/NAME"

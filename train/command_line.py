@@ -98,6 +98,7 @@ def _fit(steps) -> None:
     how.add_argument("--stats-every", type=_positive, default=50, metavar="STEPS", help="that one line of statistics averages")
     how.add_argument("--workers", type=int, default=1, help="loader processes; 0 loads in the training process")
     how.add_argument("--fp32", action="store_true", help="no bf16 autocast")
+    how.add_argument("--resident", action="store_true", help="ganimation: keep every face on the device, 3 x size^2 bytes each")
     how.add_argument("--compile", action="store_true", help="torch.compile on the generator")
     how.add_argument("--quiet", action="store_true", help="no progress bar")
 

@@ -11,7 +11,7 @@ class Plan:
     images: int = 160_000
     batch: int = 16
     rate: float | None = None  # Adam's; the recipe's own by default
-    decay_from: float = 0.65  # share of the images after which the rate falls linearly to 1 % of itself
+    decay_from: float = 2 / 3  # share of the images after which the rate falls linearly, to 1 % of itself: the paper's 20 and 10 epochs
     warm_up: int = 4_000  # images over which the rate rises
     average: float = 0.998  # per step, of the moving average that is exported
     accumulate: int = 1  # micro-batches of one step: the same gradient in less memory
@@ -23,6 +23,7 @@ class Plan:
     stats_every: int = 50  # steps whose mean is a line of statistics, so that a critic's noise does not hide a trend
     workers: int = 1
     bf16: bool = True
+    resident: bool = False  # faces kept on the device
     compile: bool = False  # torch.compile on the averaged networks; a critic with a penalty cannot be (second derivatives)
 
 

@@ -6,7 +6,6 @@ average. Every few minutes a checkpoint, a line of held-out figures and a grid t
 
 import json
 import math
-import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -22,11 +21,14 @@ from engines.errors import DataError
 from engines.expression import ESTIMATED, VERSION
 from train import checkpoint
 from train.data.corpus import Corpus
+from train.data.faces import Faces
+from train.data.resident import Resident
 from train.place import Place
 from train.plan import Numbers, Plan, rate_share
 from train.recipes.recipe import Batch, Recipe, Turn
 from train.record import Record
 from train.report.sheets import make_folder
+from train.signals import StopOnSignal, leave_ctrl_c
 
 HELD_OUT_SEED, HELD_OUT_SAMPLES, HELD_OUT_BATCH = 10**6, 48, 16
 
@@ -49,6 +51,7 @@ class Run:
                 self.networks[name].compile()
         self.rate = plan.rate or recipe.rate
         self.optimisers = {name: torch.optim.Adam(net.parameters(), self.rate, betas=recipe.betas) for name, net in self.networks.items()}
+        self.resident: Resident | None = None  # where the faces are, if not on disk
         self.seen = self.step = 0
         self.guard = getattr(recipe, "guard", None)
         if checkpoint.find(self.folder):
@@ -91,6 +94,8 @@ class Run:
     def advance(self, samples: Batch) -> dict[str, float]:
         """One batch: every turn of the recipe. Returns the terms. Raises DataError when a loss is no longer a number."""
         samples = {name: value.to(self.place.device, non_blocking=True) for name, value in samples.items()}
+        if self.resident:
+            samples = self.resident.fill(samples)
         count = len(next(iter(samples.values()))) // self.plan.accumulate
         parts = [{name: value[i * count : (i + 1) * count] for name, value in samples.items()} for i in range(self.plan.accumulate)]
         batches = [self.recipe.batch(part) for part in parts]
@@ -189,19 +194,23 @@ def fit(recipe: Recipe, corpus: Corpus, out: Path, plan: Plan, quiet: bool = Fal
     place, last = run.place, min(plan.images, until or plan.images)
     numbers = Numbers(run.seen, last, plan.batch, place.rank, place.processes)
     data = recipe.dataset(corpus, plan.seed)
+    if plan.resident:
+        if not isinstance(data, Faces):
+            raise DataError(f"--resident is for the recipe ganimation: {recipe.name} draws its samples from disk.")
+        data = run.resident = Resident(data, place.device)
     loader = DataLoader(
         data,
         batch_sampler=numbers,
         num_workers=plan.workers,
         prefetch_factor=4 if plan.workers else None,
-        worker_init_fn=_leave_ctrl_c,
+        worker_init_fn=leave_ctrl_c,
         pin_memory=place.device.type == "cuda",
     )
     record = Record(out, run.seen, plan.images, quiet) if place.main else None
     watcher = _Watcher(run, corpus, record) if record else None
     started_s = saved_s = time.monotonic()
     try:
-        with _StopOnSignal() as stop:
+        with StopOnSignal() as stop:
             for samples in _said_plainly(loader):
                 figures = run.advance(samples)
                 over = stop.asked or time.monotonic() - started_s > plan.max_s
@@ -271,25 +280,3 @@ def _said_plainly(loader: Iterable[Batch]) -> Iterator[Batch]:
         yield from loader
     except DataError as error:
         raise DataError(str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")) from None
-
-
-def _leave_ctrl_c(_worker: int) -> None:
-    """Ctrl-C reaches the loader's processes, too; they must live until the step in hand is done."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-class _StopOnSignal:
-    """Turns Ctrl-C and SIGTERM into a clean end after the step in hand."""
-
-    asked = False
-
-    def __enter__(self) -> "_StopOnSignal":
-        self._old = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def _ask(self, *_args: object) -> None:
-        self.asked = True
-
-    def __exit__(self, *_exc: object) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)

@@ -38,16 +38,25 @@ class Faces(Dataset):
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         cv2.setNumThreads(1)
-        rng = np.random.default_rng((self.seed, number, 0xFACE))
-        face = self.order[number]
-        picture, _ = jittered(self.corpus.picture(face), None, rng)
-        if self.size_px < len(picture):
-            picture = cv2.resize(picture, (self.size_px, self.size_px), interpolation=cv2.INTER_AREA)
-        own = self.corpus.own(face)
+        rng = self.rng(number)
+        picture, _ = jittered(self.corpus.picture(self.order[number]), None, rng)
+        return {"picture": np.ascontiguousarray(self.sized(picture)), **self.told(number, rng)}
+
+    def rng(self, number: int) -> np.random.Generator:
+        """Of one sample: first its jitter is drawn, then what it is told."""
+        return np.random.default_rng((self.seed, number, 0xFACE))
+
+    def sized(self, picture: np.ndarray) -> np.ndarray:
+        """A crop of the corpus at size_px."""
+        smaller = self.size_px < len(picture)
+        return cv2.resize(picture, (self.size_px, self.size_px), interpolation=cv2.INTER_AREA) if smaller else picture
+
+    def told(self, number: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """All of a sample but its picture."""
+        own = self.corpus.own(self.order[number])
         other = self.corpus.own(int(rng.choice(self._others)))
         wanted = np.clip(other + rng.uniform(-NOISE, NOISE, len(other)), 0, 1)
         return {
-            "picture": np.ascontiguousarray(picture),
             "own": own.astype(np.float32),
             "wanted": wanted.astype(np.float32),
             "mix": np.array(rng.random(), np.float32),

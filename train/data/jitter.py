@@ -9,17 +9,24 @@ JITTER_DEG, JITTER_SCALE = 7.0, 0.05
 JITTER_SHARE = 5 / 256  # of the crop's side: how far it shifts
 
 
+def draw_jitter(size: int, rng: np.random.Generator) -> tuple[bool, np.ndarray]:
+    """Whether a crop of `size` px is mirrored, and then how it is moved: (2, 3) float64, new pixels from old ones."""
+    mirror = bool(rng.random() < 0.5)
+    centre, scale = (size - 1) / 2, 1 + rng.uniform(-JITTER_SCALE, JITTER_SCALE)
+    matrix = cv2.getRotationMatrix2D((centre, centre), rng.uniform(-JITTER_DEG, JITTER_DEG), scale)
+    matrix[:, 2] += rng.uniform(-JITTER_SHARE * size, JITTER_SHARE * size, 2)
+    return mirror, matrix
+
+
 def jittered(picture: np.ndarray, mesh: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
     """(S, S, 3) uint8 and its mesh (478, 3) in crop pixels, or None -> both moved the same way; mirrored half the time."""
     size = len(picture)
-    if rng.random() < 0.5:
+    mirror, matrix = draw_jitter(size, rng)
+    if mirror:
         picture, mesh = picture[:, ::-1], None if mesh is None else mirrored(mesh, size)
-    centre = (size - 1) / 2
-    scale = 1 + rng.uniform(-JITTER_SCALE, JITTER_SCALE)
-    matrix = cv2.getRotationMatrix2D((centre, centre), rng.uniform(-JITTER_DEG, JITTER_DEG), scale)
-    matrix[:, 2] += rng.uniform(-JITTER_SHARE * size, JITTER_SHARE * size, 2)
     picture = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if mesh is not None:
+        scale = np.hypot(*matrix[0, :2])
         mesh = np.column_stack([mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2], mesh[:, 2] * scale]).astype(np.float32)
     return picture, mesh
 
