@@ -28,7 +28,7 @@ class Resident(Dataset):
         self._row[faces.order.faces] = np.arange(len(faces.order.faces), dtype=np.int32)
         try:
             self._pictures = torch.empty((len(faces.order.faces), size, size, 3), dtype=torch.uint8, device=device)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:  # out of memory on a GPU, or on a CPU
             gib = len(faces.order.faces) * size * size * 3 / 2**30
             raise DataError(
                 f"{device} has no room for {gib:.1f} GiB of faces: leave out --resident, or choose a smaller --size."
