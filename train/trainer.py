@@ -225,6 +225,9 @@ def fit(recipe: Recipe, corpus: Corpus, out: Path, plan: Plan, quiet: bool = Fal
             run.save()
             watcher.sum_up()
         place.wait()
+    except torch._dynamo.exc.TorchDynamoException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"torch.compile does not manage this network on {place.device} ({reason}): leave out --compile.") from error
     finally:
         if record:
             record.close()
