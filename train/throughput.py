@@ -96,7 +96,8 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def measure(corpora: list[Path], size_px: int = 128, batch: int = 16, seconds: float = 8.0, compiled: bool = False) -> str:
-    """The table as text."""
+    """The table as text. Raises DataError when a corpus cannot be used, before anything is timed."""
+    corpus = load_corpus(corpora) if corpora else None
     with tempfile.TemporaryDirectory() as folder:
         variants = [Variant(model, bf16, size_px, batch, False, Path(folder)) for model, bf16 in VARIANTS]
         if compiled:
@@ -123,8 +124,8 @@ def measure(corpora: list[Path], size_px: int = 128, batch: int = 16, seconds: f
                 f"{variant.name:<24}{batch / critic_s:>9.1f}{first / critic_s:>7.2f}{batch / generator_s:>13.1f}{both:>9.1f}"
                 f"{flops / 1e9:>23.1f}{flops * batch / critic_s / peak:>8.0%}"
             )
-        if corpora:
-            lines.append(loader_share(variants[3], load_corpus(corpora), batch))
+        if corpus:
+            lines.append(loader_share(variants[3], corpus, batch))
     return "\n".join(lines)
 
 
