@@ -60,7 +60,7 @@ def _fit(steps) -> None:
     step.add_argument("--corpus", type=Path, nargs="+", required=True)
     step.add_argument("--out", type=Path, required=True)
     what = step.add_argument_group("what is trained")
-    what.add_argument("--recipe", choices=RECIPES, default=None, help="default: supervised; distil with --teacher")
+    what.add_argument("--recipe", choices=RECIPES, default=None, help="default: supervised; distil with --teacher, ganimation with --model")
     what.add_argument("--model", choices=("compact", "paper"), help="networks of the recipe ganimation; default compact")
     what.add_argument("--conditioning", choices=("absolute", "relative"), help="of the paper's generator; default absolute")
     what.add_argument(
