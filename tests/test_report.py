@@ -57,6 +57,9 @@ class People:
     def picture(self, i: int) -> np.ndarray:
         return self._pictures[i].copy()
 
+    def own(self, i) -> np.ndarray:
+        return np.clip(self.aus[i], 0, 1)
+
     def is_from(self, *_sources: str) -> np.ndarray:
         return np.zeros(len(self), bool)
 

@@ -7,9 +7,10 @@ import sys
 
 from engines.errors import DataError, PuppetError
 from train.command_line import BASELINES, parse
+from train.data.disk import FULL, READ_ONLY
 
 TRAIN_EXTRA = {"torch", "accelerate", "tensorboard", "onnx", "onnxruntime", "matplotlib", "numba", "safetensors"}
-DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+DISK_FAULTS = FULL | READ_ONLY | {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 
 
 def main(arguments: list[str] | None = None) -> int:

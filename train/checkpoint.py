@@ -4,7 +4,6 @@ A checkpoint is a folder, written beside the old one and renamed over it, so tha
 Samples are a function of their number, so `seen` is all that the sampler has to remember, and the learning rate follows from it.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from engines.errors import DataError
+from train.data.disk import FULL
 
 Networks = Mapping[str, nn.Module]
 Optimisers = Mapping[str, torch.optim.Optimizer]
@@ -39,7 +39,7 @@ def save(folder: Path, networks: Networks, averages: Networks, optimisers: Optim
         _flush(partial)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, SafetensorError) or error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, SafetensorError) or error.errno in FULL:
             raise DataError(
                 f"{folder} could not be written ({error}): free some disk space; the checkpoint before it is unharmed."
             ) from error

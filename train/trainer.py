@@ -1,7 +1,7 @@
 """The training loop. Progress is counted in images seen; nothing else is a clock. Knows no loss: those are a Recipe's.
 
 A step: a batch in; for each turn of the recipe its loss, its gradients (averaged over processes), its optimiser, its moving
-average. Every few minutes a checkpoint, a line of held-out figures and a grid to look at, and the attention guard has its say.
+average. Every few minutes a checkpoint; every few thousand images held-out figures, the attention guard's say, and a grid to look at.
 """
 
 import json
@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from engines.errors import DataError
+from engines.errors import DataError, OutputError
 from engines.expression import ESTIMATED, VERSION
 from train import checkpoint
 from train.data.corpus import Corpus
+from train.data.disk import make_folder
 from train.data.faces import Faces
 from train.data.resident import Resident
 from train.place import Place
 from train.plan import Numbers, Plan, rate_share
 from train.recipes.recipe import Batch, Recipe, Turn
 from train.record import Record
-from train.report.sheets import make_folder
 from train.signals import StopOnSignal, leave_ctrl_c
 
 HELD_OUT_SEED, HELD_OUT_SAMPLES, HELD_OUT_BATCH = 10**6, 48, 16
@@ -43,7 +43,7 @@ class Run:
             raise DataError(
                 f"A batch of {plan.batch} does not divide into {self.place.processes} processes of {plan.accumulate} micro-batches: choose another --batch."
             )
-        make_folder(out)
+        make_folder(out, OutputError)
         self.networks = {name: net.to(self.place.device, memory_format=torch.channels_last) for name, net in recipe.networks.items()}
         self.averages = {name: deepcopy(self.networks[name]).requires_grad_(False) for name in recipe.averaged}
         if plan.compile:

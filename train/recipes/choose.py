@@ -47,7 +47,8 @@ def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
     if name == "distil" and not options.teacher:
         raise DataError("The recipe distil needs a teacher: give --teacher BUNDLE.")
     _check_used(options, name)
-    size = options.size or _usual_size(name, options.teacher, corpus_size_px)
+    teacher = load_bundle(options.teacher) if options.teacher else None
+    size = options.size or (teacher.size_px if teacher else _usual_size(name, corpus_size_px))
     multiple = SIZES.get(options.model if name == "ganimation" else name, 16)
     if size % multiple or (name == "icgan" and size & (size - 1)):
         raise DataError(
@@ -58,7 +59,7 @@ def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
     if name == "supervised":
         return Supervised(_compact(options, size))
     if name == "distil":
-        return Distil(_compact(options, size), load_bundle(options.teacher))
+        return Distil(_compact(options, size), teacher)
     if name == "ganimation":
         return _ganimation(options, size)
     return baseline(name)(size, options.width or BASELINE_WIDTH, tuple(options.emotions or BASELINE_EMOTIONS[name]))
@@ -72,9 +73,7 @@ def _check_used(options: argparse.Namespace, name: str) -> None:
             raise DataError(f"--{option.replace('_', '-')} means nothing to {called}: leave it out, or choose another --recipe or --model.")
 
 
-def _usual_size(name: str, teacher: str | None, corpus_size_px: int) -> int:
-    if name == "distil":
-        return load_bundle(teacher).size_px
+def _usual_size(name: str, corpus_size_px: int) -> int:
     return corpus_size_px if name == "supervised" else min(ADVERSARIAL_SIZE_PX, corpus_size_px)
 
 

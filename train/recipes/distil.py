@@ -19,16 +19,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
-from engines.aus import translate
 from engines.backends import load
 from engines.bundle import Bundle
 from engines.errors import DataError
-from engines.expression import ESTIMATED
 from train.data.corpus import Corpus
 from train.data.faces import Faces
 from train.networks.compact import CompactGenerator, Shape, compose
 from train.recipes.recipe import Batch, Networks, Turn, detached, pictures
 from train.recipes.supervised import edge_difference
+from train.report.edits import towards
 from train.report.grids import grid
 
 
@@ -123,7 +122,6 @@ class Lessons(Dataset):
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         face = self._faces[number]
-        given = face["wanted"] - face["own"] if self._bundle.conditioning == "relative" else face["wanted"]
-        edit = self._teacher.run(face["picture"], translate(given, ESTIMATED, self._bundle.aus))
+        edit = self._teacher.run(face["picture"], towards(self._teacher, face["own"], face["wanted"]))
         answer = {"colour": edit.colour.copy(), "attention": edit.attention.copy()}
         return {**face, **answer, **({"flow": edit.flow.copy()} if edit.flow is not None else {})}

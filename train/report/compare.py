@@ -18,17 +18,18 @@ from tqdm import tqdm
 
 from engines import expression
 from engines.backends import Engine
-from engines.errors import DataError
+from engines.errors import DataError, OutputError
 from engines.expression import ESTIMATED
 from engines.face import FaceReader
 from train.data.corpus import Corpus
+from train.data.disk import make_folder
 from train.data.emotions import EMOTIONS, PROTOTYPES, USUAL, prototype, scores
 from train.report import measures
 from train.report.edits import compose, towards
 from train.report.evaluate import without_nan
 from train.report.likeness import split
 from train.report.page import number
-from train.report.sheets import make_folder, sheet, write_png, write_text
+from train.report.sheets import sheet, write_png, write_text
 from train.report.sweep import Embed
 
 SHOWN_EMOTIONS = EMOTIONS[1:]  # neutral is what the faces are edited from
@@ -125,7 +126,7 @@ def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 4
     """
     if not editors:
         raise DataError("Nothing to compare: name engines or runs of baselines.")
-    make_folder(out)
+    make_folder(out, OutputError)
     halves = split(corpus, 2 * count)
     if not len(halves.edited):
         raise DataError("The corpus holds too few people out to compare on: prepare more people.")

@@ -17,14 +17,16 @@ from engines import expression
 from engines.backends import Engine
 from engines.blend import Blender
 from engines.crop import Crop
+from engines.errors import OutputError
 from engines.expression import ESTIMATED
 from train.data.corpus import Corpus
+from train.data.disk import make_folder
 from train.report import charts, measures
 from train.report.edits import EXPRESSIONS, LEVELS, SMILE, change_to, compose, edited, towards
 from train.report.likeness import distances, somebody_elses_expression, split
 from train.report.page import page
 from train.report.scaled import at_size
-from train.report.sheets import flow_picture, make_folder, mask_picture, sheet, write_png, write_text
+from train.report.sheets import flow_picture, mask_picture, sheet, write_png, write_text
 from train.report.steadiness import steadiness, still_driver
 from train.report.sweep import Embed, cases, choose_faces, sweep, table
 
@@ -48,14 +50,14 @@ def evaluate(
     """
     corpus = at_size(corpus, engine.bundle.size_px)
     faces = choose_faces(corpus, count)
-    make_folder(folder)
+    make_folder(folder, OutputError)
     driver = still_driver(still) if still else None  # a wrong clip is noticed before the sweep, not after it
     rows = sweep(engine, corpus, faces, identity)
     read = np.array(sorted(set(rows.face), key=rows.face.index))
     result = {"format": FORMAT, "engine": engine.name, "bundle": engine.bundle.name, "bundle_sha256": engine.bundle.sha256}
     result |= {"estimator": expression.VERSION, "corpus_faces": len(corpus), **table(rows), **steadiness(engine, corpus, read, driver)}
     result |= speed(engine, corpus.picture(int(read[0])))
-    result["outside_crop_error_grey"] = outside_error(engine, corpus.picture(int(read[0])), np.clip(corpus.aus[read[0]], 0, 1))
+    result["outside_crop_error_grey"] = outside_error(engine, corpus.picture(int(read[0])), corpus.own(read[0]))
     if identity is not None:
         halves = split(corpus, distance_faces or DISTANCE_FACES * count)
         lent = somebody_elses_expression(corpus, halves)
@@ -108,7 +110,7 @@ def au_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
     for au in ESTIMATED:
         row = []
         for face in shown:
-            crop, own = corpus.picture(face), np.clip(corpus.aus[face], 0, 1)
+            crop, own = corpus.picture(face), corpus.own(face)
             row += [edited(engine, crop, own, (au,), level) for level in LEVELS]
         rows.append(row)
     half = (len(rows) + 1) // 2
@@ -125,7 +127,7 @@ def mask_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
     for name, _, _ in chosen:
         columns += ["A", "C", *(["flow"] if engine.bundle.flow_px else []), name]
     for face in faces[:: max(1, len(faces) // 4)][:4]:
-        crop, own = corpus.picture(int(face)), np.clip(corpus.aus[face], 0, 1)
+        crop, own = corpus.picture(int(face)), corpus.own(face)
         rows.append([crop, *(part for _, names, level in chosen for part in parts(engine, crop, own, names, level))])
     return sheet(rows, columns, cell_px=160)
 
@@ -144,7 +146,7 @@ def case_sheet(engine: Engine, corpus: Corpus, chosen: dict[str, list[dict]], co
     names: dict[str, list] = {kind: [] for kind in rows}
     for kind in rows:
         for case in chosen[kind][:count]:
-            crop, own = corpus.picture(case["face"]), np.clip(corpus.aus[case["face"]], 0, 1)
+            crop, own = corpus.picture(case["face"]), corpus.own(case["face"])
             rows[kind].append([crop, *parts(engine, crop, own, (case["au"],), 1.0)])
             missed = "no face left" if case["miss"] is None else f"miss {case['miss']:.2f}"
             answer = "" if case["measured"] is None else f"\ntold {case['commanded']:+.2f}, did {case['measured']:+.2f}"

@@ -8,15 +8,16 @@ import cv2
 import numpy as np
 
 from engines.backends import Engine
-from engines.errors import DataError, SourceError
+from engines.errors import DataError, OutputError, SourceError
 from engines.expression import ESTIMATED, index
 from train.data.corpus import Corpus
+from train.data.disk import make_folder
 from train.report.animation import film, frames
 from train.report.edits import EXPRESSIONS, LEVELS, wanted_at
 from train.report.evaluate import FORMAT, case_sheet, parts
 from train.report.photos import Photo, read_photos
 from train.report.scaled import at_size
-from train.report.sheets import GAP_PX, LINE, make_folder, sheet, shrunk, words, write_png
+from train.report.sheets import GAP_PX, LINE, sheet, shrunk, words, write_png
 from train.report.sweep import Embed, cases, choose_faces, sweep
 
 FIGURES = (1, 4, 5, 7, 8, 9)
@@ -50,7 +51,7 @@ def draw(
     if figure == 9:
         if corpus is None:
             raise DataError("Figure 9 shows best and worst cases among people that are held out of training: give a corpus.")
-        make_folder(out)
+        make_folder(out, OutputError)
         seen = at_size(corpus, engine.bundle.size_px)
         if evaluation:
             chosen = stored_cases(evaluation, engine, corpus)
@@ -59,7 +60,7 @@ def draw(
         return [_write(out, 9, "cases", case_sheet(engine, seen, chosen, CASES))]
     if figure not in FIGURES:
         raise DataError(f"There is no figure {figure} here: draw {', '.join(map(str, FIGURES))}, or figure 6 by `python -m train compare`.")
-    make_folder(out)
+    make_folder(out, OutputError)
     files = []
     for photo in read_photos([Path(path) for path in photos], engine.bundle.size_px):
         match figure:
@@ -139,7 +140,7 @@ def many(engine: Engine, photo: Photo, corpus: Corpus | None = None) -> np.ndarr
 def real_expressions(corpus: Corpus, count: int = SAMPLED, pool: int = 3000) -> list[np.ndarray]:
     """Intensities (17,) that people of a corpus really show, far apart from each other (farthest-point sampling of a random pool)."""
     chosen = np.random.default_rng(7).permutation(len(corpus))[:pool]
-    values = np.clip(corpus.aus[chosen], 0, 1)
+    values = corpus.own(chosen)
     # The least unusual comes first: a corpus' extremes are its broken detections, so the outermost 2 % are left out.
     unusual = np.linalg.norm(values - np.median(values, axis=0), axis=1)
     values = values[np.argsort(unusual)][: max(1, int(0.98 * len(values)))]

@@ -66,13 +66,13 @@ def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
     AU at every level."""
     faces, lines = grid_faces(corpus, rows), []
     for face in faces:
-        picture, own = crop_for(network, corpus, face), np.clip(corpus.aus[face], 0, 1)
+        picture, own = crop_for(network, corpus, face), corpus.own(face)
         wanted = [*(wanted_at(own, names, 1.0) for names in COLUMNS), np.zeros_like(own), wanted_at(own, ("AU12", "AU25", "AU26"), 1.0)]
         *shown, (_, colour, attention) = edits(network, picture, np.array([given(network, own, w) for w in wanted]))
         titles = [*("+".join(n[2:] for n in names) or "zero" for names in COLUMNS), "rest"]
         line = [(result, title) for (result, _, _), title in zip(shown, titles, strict=True)]
         lines.append(_line([*line, (mask_picture(attention), "A 12+25+26"), (colour, "C")]))
-    picture, own = crop_for(network, corpus, faces[0]), np.clip(corpus.aus[faces[0]], 0, 1)
+    picture, own = crop_for(network, corpus, faces[0]), corpus.own(faces[0])
     blank = [(np.zeros_like(picture), "")] * (len(COLUMNS) + 3 - len(ESTIMATED))
     for level in LEVELS:
         shown = edits(network, picture, np.array([given(network, own, wanted_at(own, (au,), level)) for au in ESTIMATED]))

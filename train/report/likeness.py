@@ -43,7 +43,7 @@ def features(corpus: Corpus, faces: np.ndarray, identity: Embed, reader: FaceRea
     for number in tqdm(faces, desc=title, unit="face", disable=None, leave=False):
         crop = corpus.picture(int(number))
         if edit is not None:
-            crop = edit(crop, np.clip(corpus.aus[number], 0, 1), int(number))
+            crop = edit(crop, corpus.own(number), int(number))
         found = reader.read(crop) if crop is not None else []
         if found:
             rows.append(identity(crop, found[0].landmarks_px))
@@ -70,4 +70,4 @@ def distances(corpus: Corpus, halves: Halves, identity: Embed, edit: EditFace) -
 def somebody_elses_expression(corpus: Corpus, halves: Halves) -> Callable[[int], np.ndarray]:
     """Number of a face in the edited half -> the intensities (17,) that another face of that half really shows."""
     lender = dict(zip(halves.edited.tolist(), np.roll(halves.edited, 1).tolist(), strict=True))
-    return lambda number: np.clip(corpus.aus[lender[number]], 0, 1)
+    return lambda number: corpus.own(lender[number])

@@ -43,6 +43,10 @@ class Scaled:
     def held_out(self) -> np.ndarray:
         return self.corpus.held_out
 
+    def own(self, i) -> np.ndarray:
+        """Intensities 0..1 of one face (17,) or of several (n, 17)."""
+        return self.corpus.own(i)
+
     def is_from(self, *sources: str) -> np.ndarray:
         return self.corpus.is_from(*sources)
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from engines.errors import OutputError
+from train.data.disk import make_folder
 
 MAX_BYTES = 3_000_000  # of a PNG: more makes a report slow to open, and no page shows more
 GAP_PX = 3
@@ -104,7 +105,7 @@ def write_png(path: Path, picture: np.ndarray, max_bytes: int | None = MAX_BYTES
             break
         share = 0.97 * (max_bytes / len(encoded)) ** 0.5
         picture = cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-    make_folder(path.parent)
+    make_folder(path.parent, OutputError)
     _write(path, encoded.tobytes())
     return path
 
@@ -112,14 +113,6 @@ def write_png(path: Path, picture: np.ndarray, max_bytes: int | None = MAX_BYTES
 def write_text(path: Path, text: str) -> None:
     """Writes a page. Raises OutputError."""
     _write(path, text.encode())
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a report's folder where there is none. Raises OutputError: better before an hour of measuring than after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {folder} cannot be made ({error.strerror or error}): choose another --out.") from error
 
 
 def _write(path: Path, content: bytes) -> None:
