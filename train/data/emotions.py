@@ -1,6 +1,6 @@
 """Seven emotions as action units: a face's AUs -> the emotion it shows clearly, and back. For baselines that know labels only.
 
-EMFACS names which AUs make an emotion. A face is scored for each by a weighted mean of those AUs above their usual level,
+EMFACS names which AUs make an emotion, on both sides of the face: of a sided AU the mean counts. A face is scored for each by a weighted mean of those AUs above their usual level,
 less the AUs that speak against it; it gets a label when one score is high and clearly the highest. Knows no pictures.
 
 Of 28,050 faces (UTK, LFW, clips, portraits) 11.0 % are neutral, 30.2 % happy, 2.2 % surprised, 1.4 % sad, 5.7 % angry, 4.9 %
@@ -11,7 +11,8 @@ Source: Friesen & Ekman, EMFACS-7 (1983); FACS Investigator's Guide (2002), tabl
 
 import numpy as np
 
-from engines.expression import ESTIMATED
+from engines.aus import PAPER_17, translate
+from engines.expression import ESTIMATED, paper_17
 
 # Full expressions, as intensities 0..1; AUs that are not named are 0.
 PROTOTYPES: dict[str, dict[str, float]] = {
@@ -41,7 +42,7 @@ RESTING = 0.14  # no emotion scores more on a neutral face
 
 
 def _row(values: dict[str, float]) -> np.ndarray:
-    return np.array([values.get(au, 0.0) for au in ESTIMATED], np.float32)
+    return np.array([values.get(au, 0.0) for au in PAPER_17], np.float32)
 
 
 _USUAL = _row(USUAL)
@@ -49,13 +50,13 @@ _EVIDENCE = np.stack([_row(EVIDENCE[name]) for name in EMOTIONS[1:]])
 
 
 def scores(aus: np.ndarray) -> np.ndarray:
-    """(N, 17) measures -> (N, 6): how much a face shows of each of EMOTIONS[1:]; at most 1, and below 0 where AUs contradict."""
-    shown = np.clip((np.asarray(aus, np.float32) - _USUAL) / (1 - _USUAL), 0, 1)
+    """(N, 29) measures -> (N, 6): how much a face shows of each of EMOTIONS[1:]; at most 1, and below 0 where AUs contradict."""
+    shown = np.clip((paper_17(aus) - _USUAL) / (1 - _USUAL), 0, 1)
     return shown @ _EVIDENCE.T
 
 
 def classify(aus: np.ndarray) -> np.ndarray:
-    """(N, 17) measures -> (N,) int64 places in EMOTIONS, or -1 where no emotion is clear."""
+    """(N, 29) measures -> (N,) int64 places in EMOTIONS, or -1 where no emotion is clear."""
     score = scores(aus)
     ranked = np.sort(score, axis=1)
     best, second = ranked[:, -1], ranked[:, -2]
@@ -64,5 +65,5 @@ def classify(aus: np.ndarray) -> np.ndarray:
 
 
 def prototype(name: str) -> np.ndarray:
-    """(17,) float32 intensities of one of EMOTIONS in full. Raises KeyError for another name."""
-    return _row(PROTOTYPES[name])
+    """(29,) float32 intensities of one of EMOTIONS in full, in the order of ESTIMATED. Raises KeyError for another name."""
+    return translate(_row(PROTOTYPES[name]), PAPER_17, ESTIMATED)

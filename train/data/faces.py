@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
+from engines.aus import translate
 from engines.errors import DataError
+from engines.expression import ESTIMATED
 from train.data.corpus import Corpus
 from train.data.emotions import classify
-from train.data.jitter import jittered
+from train.data.jitter import draw_jitter, moved_by, other_way_round
 from train.data.order import Order
 
 NOISE = 0.1  # U(-0.1, 0.1) on the wanted AUs, as in the paper's code
@@ -20,15 +22,24 @@ NOISE = 0.1  # U(-0.1, 0.1) on the wanted AUs, as in the paper's code
 class Faces(Dataset):
     """An endless, seekable stream of a corpus' training people (or of those held out), balanced by expression.
 
-    An item: picture (S, S, 3) uint8 BGR; own, wanted (17,) float32 in 0..1; mix () float32 in 0..1, where between a real
-    and a made picture the gradient penalty looks; label () int64, a place in EMOTIONS or -1.
+    An item: picture (S, S, 3) uint8 BGR; own, wanted (N,) float32 in 0..1, N the AUs of the vocabulary `aus`; mix () float32 in
+    0..1, where between a real and a made picture the gradient penalty looks; label () int64, a place in EMOTIONS or -1.
     Raises DataError when the corpus' crops are smaller than size_px.
     """
 
-    def __init__(self, corpus: Corpus, seed: int, size_px: int, held_out: bool = False, balance: float = 0.5, length: int = 10**9):
+    def __init__(
+        self,
+        corpus: Corpus,
+        seed: int,
+        size_px: int,
+        held_out: bool = False,
+        balance: float = 0.5,
+        length: int = 10**9,
+        aus: tuple[str, ...] = ESTIMATED,
+    ):
         if size_px > corpus.size_px:
             raise DataError(f"The corpus has crops of {corpus.size_px} px, {size_px} px are wanted: prepare it with --size {size_px}.")
-        self.corpus, self.seed, self.size_px, self.length = corpus, seed, size_px, length
+        self.corpus, self.seed, self.size_px, self.length, self.aus = corpus, seed, size_px, length, aus
         self.order = Order(corpus, seed, balance, held_out=held_out)
         others = np.flatnonzero(~corpus.held_out).astype(np.int32)  # what is asked for comes from training people, whoever is asked
         self._others = others if len(others) else self.order.faces
@@ -39,8 +50,10 @@ class Faces(Dataset):
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         cv2.setNumThreads(1)
         rng = self.rng(number)
-        picture, _ = jittered(self.corpus.picture(self.order[number]), None, rng)
-        return {"picture": np.ascontiguousarray(self.sized(picture)), **self.told(number, rng)}
+        picture = self.corpus.picture(self.order[number])
+        mirror, matrix = draw_jitter(len(picture), rng)
+        picture, _ = moved_by(picture, None, mirror, matrix)
+        return {"picture": np.ascontiguousarray(self.sized(picture)), **self.told(number, rng, mirror)}
 
     def rng(self, number: int) -> np.random.Generator:
         """Of one sample: first its jitter is drawn, then what it is told."""
@@ -51,14 +64,16 @@ class Faces(Dataset):
         smaller = self.size_px < len(picture)
         return cv2.resize(picture, (self.size_px, self.size_px), interpolation=cv2.INTER_AREA) if smaller else picture
 
-    def told(self, number: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """All of a sample but its picture."""
-        own = self.corpus.own(self.order[number])
-        other = self.corpus.own(int(rng.choice(self._others)))
+    def told(self, number: int, rng: np.random.Generator, mirror: bool) -> dict[str, np.ndarray]:
+        """All of a sample but its picture, of which it is said whether it is mirrored."""
+        shown = self.corpus.own(self.order[number])
+        shown = other_way_round(shown) if mirror else shown
+        own = translate(shown, ESTIMATED, self.aus)
+        other = translate(self.corpus.own(int(rng.choice(self._others))), ESTIMATED, self.aus)
         wanted = np.clip(other + rng.uniform(-NOISE, NOISE, len(other)), 0, 1)
         return {
-            "own": own.astype(np.float32),
+            "own": own,
             "wanted": wanted.astype(np.float32),
             "mix": np.array(rng.random(), np.float32),
-            "label": classify(own[None])[0],
+            "label": classify(shown[None])[0],
         }

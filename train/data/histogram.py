@@ -1,4 +1,4 @@
-"""A picture of a corpus' labels: one panel for each AU, one line for each source. Knows numbers and names only."""
+"""A picture of a corpus' labels: one panel for each AU, or for each side of it, one line for each source. Knows numbers and names only."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ AT_ONCE = 65536  # faces counted at a time, so that memory does not grow with th
 
 
 def count(aus: np.ndarray, source: np.ndarray, sources: int) -> np.ndarray:
-    """Measures (N, 17) and source numbers (N,) -> (sources, 17, bins) int64."""
+    """Measures (N, A) and source numbers (N,) -> (sources, A, bins) int64."""
     bins = len(EDGES) - 1
     found = np.zeros((sources, aus.shape[1], bins), np.int64)
     for start in range(0, len(aus), AT_ONCE):
@@ -38,9 +38,9 @@ def write_histograms(aus: np.ndarray, source: np.ndarray, sources: list[str], pa
 
     counts = count(aus, source, len(sources))
     middles = (EDGES[1:] + EDGES[:-1]) / 2
-    figure = Figure(figsize=(15, 8), layout="constrained")
+    figure = Figure(figsize=(15, 13), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(3, 6, sharex=True)
+    axes = figure.subplots(5, 6, sharex=True)  # the last panel is the legend's
     for au, panel in enumerate(axes.flat):
         if au >= len(ESTIMATED):
             panel.axis("off")

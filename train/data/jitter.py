@@ -1,12 +1,16 @@
-"""A face turned, scaled, shifted and mirrored a little, so that a generator does not rely on perfect alignment. Knows no labels."""
+"""A face turned, scaled, shifted and mirrored a little, so that a generator does not rely on perfect alignment."""
 
 import cv2
 import numpy as np
 
+from engines.aus import LEFT, RIGHT
+from engines.expression import ESTIMATED
 from engines.mesh import mirror_index
 
 JITTER_DEG, JITTER_SCALE = 7.0, 0.05
 JITTER_SHARE = 5 / 256  # of the crop's side: how far it shifts
+_OTHER_SIDE = {RIGHT: LEFT, LEFT: RIGHT}
+_MIRRORED = [ESTIMATED.index(name[:-1] + _OTHER_SIDE[name[-1]]) if name[-1] in _OTHER_SIDE else i for i, name in enumerate(ESTIMATED)]
 
 
 def draw_jitter(size: int, rng: np.random.Generator) -> tuple[bool, np.ndarray]:
@@ -20,8 +24,12 @@ def draw_jitter(size: int, rng: np.random.Generator) -> tuple[bool, np.ndarray]:
 
 def jittered(picture: np.ndarray, mesh: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
     """(S, S, 3) uint8 and its mesh (478, 3) in crop pixels, or None -> both moved the same way; mirrored half the time."""
+    return moved_by(picture, mesh, *draw_jitter(len(picture), rng))
+
+
+def moved_by(picture: np.ndarray, mesh: np.ndarray | None, mirror: bool, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """What `jittered` does, when it has been drawn whether to mirror and how to move: (2, 3)."""
     size = len(picture)
-    mirror, matrix = draw_jitter(size, rng)
     if mirror:
         picture, mesh = picture[:, ::-1], None if mesh is None else mirrored(mesh, size)
     picture = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -36,3 +44,8 @@ def mirrored(mesh: np.ndarray, size_px: int) -> np.ndarray:
     flipped = mesh[mirror_index()] * np.array([-1, 1, 1], np.float32)
     flipped[:, 0] += size_px - 1
     return flipped
+
+
+def other_way_round(aus: np.ndarray) -> np.ndarray:
+    """(..., 29) in the order of ESTIMATED -> those of the mirrored face: left and right change places."""
+    return aus[..., _MIRRORED]

@@ -14,14 +14,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from engines.expression import ESTIMATED
 from train.data.corpus import load_corpus
 from train.data.inputs import Job
 from train.data.prepare import Run, begin, finish, write_manifest
 from train.data.shards import FACE, Labelled, sha256_of, shard_name
 
 SMALL, TIMES = 2000, 100
+AUS = len(ESTIMATED)
 STREAMED = 3000  # samples drawn: several shards, and all that is allocated once
-# Of growth: what an order of 200,000 faces works with takes 14, steady to 1; the index, were it loaded, would take 28 more.
+# Of growth: what an order of 200,000 faces works with takes 14, steady to 1; the index, were it loaded, would take 37 more.
 ALLOWED_MB = 18.0
 
 
@@ -32,7 +34,7 @@ def write_toy(folder: Path, faces: int, size_px: int = 64, shard_size: int = 100
     for number in range(faces):
         picture = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (size_px, size_px), interpolation=cv2.INTER_CUBIC)
         jpg = cv2.imencode(".jpg", picture)[1].tobytes()
-        aus = (rng.uniform(-0.2, 1.0, 17) * (rng.random(17) < 0.2)).astype(np.float32)
+        aus = (rng.uniform(-0.2, 1.0, AUS) * (rng.random(AUS) < 0.12)).astype(np.float32)
         mesh = rng.uniform(0, size_px, (478, 3)).astype(np.float32)
         person = f"{source}/{number // 2}"
         face = Labelled(

@@ -7,21 +7,24 @@ number, and faces come a few shards at a time, so that a disk is read nearly fro
 
 import numpy as np
 
+from engines.aus import PAPER_17, sides
 from engines.expression import ESTIMATED
 from train.data.corpus import Corpus, faces_of
 
 SHOWN = 0.4  # an AU from here on is what a face is told by; below, it rests
-RESTING = len(ESTIMATED)  # the bucket of faces that show no AU
+BUCKETS = (*PAPER_17, "AU18", "AU22")  # a smile is a smile, whichever side of it is stronger
+RESTING = len(BUCKETS)  # the bucket of faces that show no AU
 AT_ONCE = 65536  # faces looked at together: bounds memory
 KEPT_EPOCHS = 2  # the one that is being read, and the one that is read ahead
+_BUCKET_OF = np.array([next(i for i, au in enumerate(BUCKETS) if name in sides(au)) for name in ESTIMATED], np.int8)
 
 
 def expression_of(aus: np.ndarray) -> np.ndarray:
-    """(N, 17) measures -> (N,) int8: the place of each face's strongest AU, or RESTING when none reaches SHOWN."""
+    """(N, 29) measures -> (N,) int8: the place in BUCKETS of each face's strongest AU, or RESTING when none reaches SHOWN."""
     found = np.empty(len(aus), np.int8)
     for start in range(0, len(aus), AT_ONCE):
         some = np.clip(aus[start : start + AT_ONCE], 0, 1)
-        found[start : start + AT_ONCE] = np.where(some.max(axis=1) >= SHOWN, some.argmax(axis=1), RESTING)
+        found[start : start + AT_ONCE] = np.where(some.max(axis=1) >= SHOWN, _BUCKET_OF[some.argmax(axis=1)], RESTING)
     return found
 
 

@@ -47,7 +47,7 @@ class Resident(Dataset):
             old_from_new[0] *= -1
             old_from_new[0, 2] += self._faces.size_px - 1
         row = self._row[self._faces.order[number]]
-        return {"row": np.array(row, np.int64), "old_from_new": old_from_new.astype(np.float32), **self._faces.told(number, rng)}
+        return {"row": np.array(row, np.int64), "old_from_new": old_from_new.astype(np.float32), **self._faces.told(number, rng, mirror)}
 
     def fill(self, samples: dict[str, Tensor]) -> dict[str, Tensor]:
         """Samples on the device -> the same with `picture` (B, S, S, 3) uint8."""

@@ -40,7 +40,7 @@ class Labelled:
 
     jpg: bytes  # the crop
     mesh: np.ndarray  # (478, 3) float32, crop pixels
-    aus: np.ndarray  # (17,) float32, unclipped
+    aus: np.ndarray  # (29,) float32 in the order of ESTIMATED, unclipped
     angles_deg: np.ndarray  # (3,) float32: pitch, yaw, roll in the crop
     opening: np.ndarray  # (2,) float32: inner lip gap and inner mouth width, outer eye distances
     name: str  # of the file it comes from
