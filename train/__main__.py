@@ -72,7 +72,7 @@ def fit(options: argparse.Namespace) -> None:
         save_every_s=options.save_minutes * 60, report_every=options.report_every, grid_every=options.grid_every, stats_every=options.stats_every,
         workers=options.workers, bf16=not options.fp32, compile=options.compile, resident=options.resident,
     )  # fmt: skip
-    seen = run(recipe, corpus, options.out, plan, options.quiet)
+    seen = run(recipe, corpus, options.out, plan, options.quiet, start_from=options.start_from)
     then = f"compare --runs {options.out}" if recipe.name in BASELINES else f"export {options.out} --out engines/NAME"
     print(f"{options.out}: {seen} of {options.images} images seen; next: python -m train {then}")
 
@@ -84,8 +84,9 @@ def export(options: argparse.Namespace) -> None:
     from train.export import load_average, training_record
 
     folder = options.run / "checkpoint"
-    record = training_record(checkpoint.read_state(folder), [read_manifest(corpus) for corpus in options.corpus])
-    bundle, differences = run(load_average(folder), options.out, record)
+    state = checkpoint.read_state(folder)
+    record = training_record(state, [read_manifest(corpus) for corpus in options.corpus])
+    bundle, differences = run(load_average(folder), options.out, record, state["estimator"])
     print(f"wrote {bundle.folder}: {bundle.onnx.stat().st_size / 1e6:.1f} MB, worst differences from PyTorch {differences}")
 
 

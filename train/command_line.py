@@ -72,6 +72,12 @@ def _fit(steps) -> None:
         help="ganimation: press on mean(A), as eq. 2 does against copying (default), or on mean(1 - A) for smaller edits",
     )
     what.add_argument("--critic-steps", type=_positive, help="ganimation: for one of the generator; default 5")
+    what.add_argument(
+        "--vocabulary",
+        choices=("paper17", "wide"),
+        help="AUs that the generator speaks: the paper's 17, or 29 with sides, pucker and funnel; default wide for supervised, paper17 for "
+        "ganimation",
+    )
     what.add_argument("--teacher", metavar="BUNDLE", help="a bundle to distil into the compact generator")
     what.add_argument(
         "--size", type=_positive, default=None, metavar="PX", help="default: 128 for adversarial recipes, the corpus' own else"
@@ -86,6 +92,9 @@ def _fit(steps) -> None:
     what.add_argument("--emotions", nargs="+", default=None, metavar="NAME", help="baselines: emotions to learn")
     how = step.add_argument_group("how")
     how.add_argument("--verify", action="store_true", help="check the SHA-256 of every shard first")
+    how.add_argument(
+        "--start-from", type=Path, metavar="RUN", help="another run, or its checkpoint, whose averaged weights a new run begins with"
+    )
     how.add_argument("--images", type=_positive, default=190_000, help="images to be seen in all")
     how.add_argument("--batch", type=_positive, default=16, help="of all processes together; the paper's is 25")
     how.add_argument("--accumulate", type=_positive, default=1, metavar="K", help="micro-batches of one step")

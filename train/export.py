@@ -53,13 +53,13 @@ def load_average(folder: Path) -> nn.Module:
     return average.eval()
 
 
-def export(generator: nn.Module, folder: Path, training: dict) -> tuple[Bundle, dict[str, float]]:
-    """Writes a bundle into `folder`; returns it and the worst differences found.
+def export(generator: nn.Module, folder: Path, training: dict, estimator: str = expression.VERSION) -> tuple[Bundle, dict[str, float]]:
+    """Writes a bundle into `folder`; returns it and the worst differences found. estimator: that of the generator's training labels.
 
     It is written beside the folder and moved into it once it has passed: a bundle that was there stays until then.
     Raises DataError when the differences are too large.
     """
-    shape, aus = generator.shape.as_dict(), expression.ESTIMATED
+    shape = generator.shape.as_dict()
     rounded = build(shape).eval()
     rounded.load_state_dict({name: value.half().float() for name, value in generator.state_dict().items()})
     wrapped, part = Exported(rounded).eval(), folder.with_name(folder.name + ".part")
@@ -67,9 +67,8 @@ def export(generator: nn.Module, folder: Path, training: dict) -> tuple[Bundle, 
     try:
         path = part / "generator.onnx"
         flow_px = _write_onnx(wrapped, path)
-        pinned = Bundle(
-            aus, shape["conditioning"], shape["size_px"], flow_px, crops.RULE, expression.VERSION, sha256_of(path), training, part
-        )
+        aus, conditioning, size_px = generator.shape.spoken, shape["conditioning"], shape["size_px"]
+        pinned = Bundle(aus, conditioning, size_px, flow_px, crops.RULE, estimator, sha256_of(path), training, part)
         write_description(pinned)
         differences = compare(wrapped, load_bundle(part))
         if differences["colour"] > MAX_COLOUR or differences["attention"] > MAX_ATTENTION or differences["flow_px"] > MAX_FLOW_PX:
@@ -86,8 +85,8 @@ def export(generator: nn.Module, folder: Path, training: dict) -> tuple[Bundle, 
 
 def _write_onnx(wrapped: Exported, path: Path) -> int:
     """The graph with FP16 weights; returns the side of its flow field, 0 for none."""
-    size = wrapped.generator.shape.size_px
-    example = (torch.zeros(1, size, size, 3, dtype=torch.uint8), torch.zeros(1, len(expression.ESTIMATED)))
+    size, aus = wrapped.generator.shape.size_px, wrapped.generator.shape.aus
+    example = (torch.zeros(1, size, size, 3, dtype=torch.uint8), torch.zeros(1, aus))
     with torch.no_grad():
         outputs = wrapped(*example)
     names = ["colour", "attention", "flow"][: len(outputs)]
@@ -133,4 +132,5 @@ def _store_half(graph: onnx.GraphProto) -> None:
 def training_record(state: dict, manifests: list[dict], **more: object) -> dict:
     """Provenance for bundle.json, from a checkpoint's state and the corpora's manifests."""
     corpora = [{"faces": m["faces"], "people": m["people"], "sources": m["sources"]} for m in manifests]
-    return {"images_seen": state["seen"], "seed": state["seed"], "shape": state["shape"], "corpora": corpora, **more}
+    told = {"images_seen": state["seen"], "seed": state["seed"], "shape": state["shape"], "corpora": corpora}
+    return told | ({"started_from": state["started_from"]} if state.get("started_from") else {}) | more

@@ -36,7 +36,7 @@ class Variant:
         self.name = f"{model} {'bf16' if bf16 else 'fp32'}{' compiled' if compiled else ''}"
         self.recipe = make(options, size_px)
         self.run = Run(self.recipe, folder / self.name, Plan(batch=batch, bf16=bf16, compile=compiled))
-        self.samples = random_samples(size_px, batch, self.run.place.device)
+        self.samples = random_samples(size_px, batch, self.recipe.networks["generator"].shape.aus, self.run.place.device)
         self.times_s: dict[str, list[float]] = {"critic": [], "generator": []}
 
     def turn(self, name: str) -> Turn:
@@ -72,11 +72,11 @@ class Variant:
         return float(counts[0] + 12 * counts[1])
 
 
-def random_samples(size_px: int, batch: int, device: torch.device) -> Batch:
+def random_samples(size_px: int, batch: int, aus: int, device: torch.device) -> Batch:
     rng = np.random.default_rng(0)
     arrays = {
         "picture": rng.integers(0, 256, (batch, size_px, size_px, 3), dtype=np.uint8),
-        "own": rng.random((batch, 17), np.float32), "wanted": rng.random((batch, 17), np.float32), "mix": rng.random(batch, np.float32),
+        "own": rng.random((batch, aus), np.float32), "wanted": rng.random((batch, aus), np.float32), "mix": rng.random(batch, np.float32),
     }  # fmt: skip
     return {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
 

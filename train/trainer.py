@@ -29,6 +29,7 @@ from train.plan import Numbers, Plan, rate_share
 from train.recipes.recipe import Batch, Recipe, Turn
 from train.record import Record
 from train.signals import StopOnSignal, leave_ctrl_c
+from train.start import begin_with
 
 HELD_OUT_SEED, HELD_OUT_SAMPLES, HELD_OUT_BATCH = 10**6, 48, 16
 
@@ -36,8 +37,11 @@ HELD_OUT_SEED, HELD_OUT_SAMPLES, HELD_OUT_BATCH = 10**6, 48, 16
 class Run:
     """One run of a recipe in a folder: made new, or taken up where its checkpoint stands."""
 
-    def __init__(self, recipe: Recipe, out: Path, plan: Plan):
-        """Raises DataError when the folder's checkpoint is of another recipe, network, AU set or estimator."""
+    def __init__(self, recipe: Recipe, out: Path, plan: Plan, start_from: Path | None = None):
+        """start_from: another run, whose averaged networks this one begins with.
+
+        Raises DataError when the folder's checkpoint is of another recipe, network, AU set or estimator, or cannot be started from.
+        """
         self.recipe, self.out, self.plan, self.place = recipe, out, plan, Place(plan.bf16)
         if plan.batch % (self.place.processes * plan.accumulate):
             raise DataError(
@@ -54,7 +58,12 @@ class Run:
         self.resident: Resident | None = None  # where the faces are, if not on disk
         self.seen = self.step = 0
         self.guard = getattr(recipe, "guard", None)
-        if checkpoint.find(self.folder):
+        self.started_from: dict[str, Any] | None = None  # provenance
+        if checkpoint.find(self.folder) and start_from:
+            raise DataError(f"{out} already holds a run: leave out --start-from to go on with it, or choose another --out.")
+        if start_from:
+            self.started_from = begin_with(start_from, recipe, self.networks, self.averages)
+        elif checkpoint.find(self.folder):
             self._take_up(checkpoint.read_state(self.folder))
         self._check_together()
 
@@ -69,7 +78,7 @@ class Run:
             other = ", ".join(name for name in mine if theirs[name] != mine[name])
             raise DataError(f"{self.folder} is of another run ({other} differ): choose another --out, or the options it was begun with.")
         checkpoint.load(self.folder, self.networks, self.averages, self.optimisers)
-        self.seen, self.step = state["seen"], state["step"]
+        self.seen, self.step, self.started_from = state["seen"], state["step"], state.get("started_from")
         if self.guard:
             self.guard.factor = state["guard"]
 
@@ -88,7 +97,7 @@ class Run:
 
     def save(self) -> None:
         state = {**self._identity(), "seen": self.seen, "step": self.step, "processes": self.place.processes}
-        state["guard"] = self.guard.factor if self.guard else None
+        state |= {"guard": self.guard.factor if self.guard else None, "started_from": self.started_from}
         checkpoint.save(self.folder, self.networks, self.averages, self.optimisers, state)
 
     def advance(self, samples: Batch) -> dict[str, float]:
@@ -185,12 +194,15 @@ class Run:
         return {f"held_out_{name}": float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def fit(recipe: Recipe, corpus: Corpus, out: Path, plan: Plan, quiet: bool = False, until: int | None = None) -> int:
-    """Trains until plan.images (or, in this call, `until`) are seen, plan.max_s is over, or Ctrl-C; goes on from out/checkpoint.
+def fit(
+    recipe: Recipe, corpus: Corpus, out: Path, plan: Plan, quiet: bool = False, until: int | None = None, start_from: Path | None = None
+) -> int:
+    """Trains until plan.images (or, in this call, `until`) are seen, plan.max_s is over, or Ctrl-C; goes on from out/checkpoint, or
+    begins with the averaged weights of the run `start_from`.
 
     Returns the images seen in all. Statistics go to out/stats.jsonl and out/tensorboard. Raises DataError.
     """
-    run = Run(recipe, out, plan)
+    run = Run(recipe, out, plan, start_from)
     place, last = run.place, min(plan.images, until or plan.images)
     numbers = Numbers(run.seen, last, plan.batch, place.rank, place.processes)
     data = recipe.dataset(corpus, plan.seed)

@@ -17,17 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.errors import DataError
+from train.networks.vocabulary import WIDE, Speaks, shares, with_vocabulary
 
 FLOW_UNIT_PX = 16.0  # the flow head's unit in pixels of a 256 px crop, so that its weights are of the others' size
-GATE_HALF = 0.08  # sum of |change| at which half of an edit is let through: far below any visible expression
+GATE_HALF = 0.08  # sum of |change|, of two sides their mean, at which half of an edit is let through: far below any visible expression
 WINDOW_SHARE = 0.06  # of the crop's side, over which edits fade out at its border
 
 
 @dataclass(frozen=True)
-class Shape:
+class Shape(Speaks):
     """What fixes a compact generator's weights."""
 
-    aus: int = 17
+    vocabulary: str = WIDE  # of its AU inputs, a name in engines.aus.VOCABULARIES
     size_px: int = 256
     quarter: int = 48  # channels at 1/4
     eighth: int = 128  # channels at 1/8
@@ -42,7 +43,7 @@ class Shape:
     @classmethod
     def from_dict(cls, written: dict) -> "Shape":
         """Back from JSON. Checkpoints older than some key lack it. Raises DataError for another network, meaning or key."""
-        sizes = {**written, "blocks": tuple(written.get("blocks", cls.blocks))}
+        sizes = with_vocabulary({**written, "blocks": tuple(written.get("blocks", cls.blocks))})
         model, conditioning = sizes.pop("model", "compact"), sizes.pop("conditioning", "relative")
         unknown = sizes.keys() - {field.name for field in fields(cls)}
         if model != "compact" or conditioning != "relative" or unknown:
@@ -94,6 +95,7 @@ class CompactGenerator(nn.Module):
         nn.init.zeros_(self.out.bias)
         with torch.no_grad():
             self.out.bias[12:16] = 2.0  # attention starts at 0.88: mostly the photo, yet not saturated
+        self.register_buffer("shares", shares(shape.spoken), persistent=False)
         self.register_buffer("window", _window(shape.size_px), persistent=False)
         self.register_buffer("half_window", _window(shape.size_px // 2), persistent=False)
 
@@ -125,10 +127,9 @@ class CompactGenerator(nn.Module):
         flow = heads[:, 16:] * (FLOW_UNIT_PX * self.shape.size_px / 256)
         return colour, attention, gate * self.half_window * flow
 
-    @staticmethod
-    def gate(change: Tensor) -> Tensor:
+    def gate(self, change: Tensor) -> Tensor:
         """(B, N) -> (B, 1, 1, 1): 0 for no change, 1/2 at GATE_HALF, towards 1."""
-        amount = change.abs().sum(dim=1)[:, None, None, None]
+        amount = (change.abs() * self.shares).sum(dim=1)[:, None, None, None]
         return amount / (amount + GATE_HALF)
 
 

@@ -29,8 +29,16 @@ class Entry:
     inputs: Callable[[], tuple[Tensor, ...]]
 
 
-def _generator(name: str, build: Callable[[], nn.Module], size_px: int, aus: int = 17) -> Entry:
-    return Entry(name, size_px, build, lambda: (torch.zeros(1, 3, size_px, size_px), torch.zeros(1, aus)))
+def _paper(name: str, shape: PaperShape) -> Entry:
+    return Entry(name, shape.size_px, lambda: PaperGenerator(shape), lambda: _told(shape))
+
+
+def _compact(name: str, shape: Shape) -> Entry:
+    return Entry(name, shape.size_px, lambda: CompactGenerator(shape), lambda: _told(shape))
+
+
+def _told(shape: Shape | PaperShape) -> tuple[Tensor, Tensor]:
+    return torch.zeros(1, 3, shape.size_px, shape.size_px), torch.zeros(1, shape.aus)
 
 
 def _critic(name: str, shape: CriticShape) -> Entry:
@@ -71,11 +79,11 @@ def entries() -> list[Entry]:
     """Every network that `python -m train` can train, at the sizes that matter."""
     compact = {"quarter": 32, "eighth": 96, "sixteenth": 192}  # those of the engine that ships
     return [
-        _generator("paper generator", lambda: PaperGenerator(PaperShape()), 128),
+        _paper("paper generator", PaperShape()),
         _critic("paper critic", CriticShape()),
-        _generator("compact generator", lambda: CompactGenerator(Shape(size_px=256, **compact)), 256),
-        _generator("compact generator", lambda: CompactGenerator(Shape(size_px=128, **compact)), 128),
-        _generator("compact generator without flow", lambda: CompactGenerator(Shape(size_px=128, flow=False, **compact)), 128),
+        _compact("compact generator", Shape(size_px=256, **compact)),
+        _compact("compact generator", Shape(size_px=128, **compact)),
+        _compact("compact generator without flow", Shape(size_px=128, flow=False, **compact)),
         _critic("compact critic", compact_critic()),
         *_baselines(),
     ]

@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.networks.vocabulary import PAPER, Speaks
+
 
 @dataclass(frozen=True)
-class PaperShape:
+class PaperShape(Speaks):
     """What fixes the paper generator's weights and what its AUs mean."""
 
-    aus: int = 17
+    vocabulary: str = PAPER  # of its AU inputs
     size_px: int = 128  # any multiple of 4: the network is convolutional, this is what it was trained at
     width: int = 64  # channels at full size; twice that at 1/2, four times at 1/4
     blocks: int = 6

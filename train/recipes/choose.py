@@ -12,6 +12,7 @@ from train.command_line import BASELINES
 from train.networks.compact import CompactGenerator, Shape
 from train.networks.critic import CriticShape, compact_critic
 from train.networks.paper import PaperGenerator, PaperShape
+from train.networks.vocabulary import PAPER, WIDE, named
 from train.recipes.distil import Distil
 from train.recipes.ganimation import CRITIC_STEPS, Ganimation
 from train.recipes.recipe import Networks, Recipe
@@ -34,8 +35,10 @@ def baseline(name: str) -> type:
 # Options of `fit` that only some recipes have; whoever gives another one is told so, before it trains what was not meant.
 COMPACT = {"channels", "no_flow"}
 USED = {
-    "supervised": COMPACT, "distil": COMPACT | {"teacher"}, "compact": COMPACT | {"model", "adversary", "attention_term", "critic_steps"},
-    "paper": {"model", "conditioning", "adversary", "attention_term", "critic_steps", "width"}, **{name: {"width", "emotions"} for name in BASELINES},
+    "supervised": COMPACT | {"vocabulary"}, "distil": COMPACT | {"teacher"},
+    "compact": COMPACT | {"model", "adversary", "attention_term", "critic_steps", "vocabulary"},
+    "paper": {"model", "conditioning", "adversary", "attention_term", "critic_steps", "width", "vocabulary"},
+    **{name: {"width", "emotions"} for name in BASELINES},
 }  # fmt: skip
 SIZES = {"paper": 4, "stargan": 4, "cyclegan": 4, "diat": 4}  # a crop's side is a multiple of this; of 16 for compact generators
 
@@ -57,11 +60,11 @@ def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
     if size > corpus_size_px or (name == "supervised" and size != corpus_size_px):
         raise DataError(f"The corpus has {corpus_size_px} px crops, which do not serve at {size} px: prepare it with --size {size}.")
     if name == "supervised":
-        return Supervised(_compact(options, size))
+        return Supervised(_compact(options, size, options.vocabulary or WIDE))
     if name == "distil":
-        return Distil(_compact(options, size), teacher)
+        return Distil(_compact(options, size, named(teacher.aus)), teacher)
     if name == "ganimation":
-        return _ganimation(options, size)
+        return _ganimation(options, size, options.vocabulary or PAPER)
     return baseline(name)(size, options.width or BASELINE_WIDTH, tuple(options.emotions or BASELINE_EMOTIONS[name]))
 
 
@@ -77,20 +80,21 @@ def _usual_size(name: str, corpus_size_px: int) -> int:
     return corpus_size_px if name == "supervised" else min(ADVERSARIAL_SIZE_PX, corpus_size_px)
 
 
-def _compact(options: argparse.Namespace, size_px: int) -> Shape:
+def _compact(options: argparse.Namespace, size_px: int, vocabulary: str) -> Shape:
     quarter, eighth, sixteenth = options.channels or CHANNELS
-    return Shape(size_px=size_px, quarter=quarter, eighth=eighth, sixteenth=sixteenth, flow=not options.no_flow)
+    return Shape(vocabulary, size_px, quarter, eighth, sixteenth, flow=not options.no_flow)
 
 
-def _ganimation(options: argparse.Namespace, size_px: int) -> Ganimation:
+def _ganimation(options: argparse.Namespace, size_px: int, vocabulary: str) -> Ganimation:
     adversary = options.adversary or "wgan-gp"
     spectral = adversary == "hinge-sn"
     how = {"adversary": adversary, "attention_term": options.attention_term or "kept", "critic_steps": options.critic_steps or CRITIC_STEPS}
     if options.model == "paper":
         width = options.width or PaperShape.width
-        generator = PaperGenerator(PaperShape(size_px=size_px, width=width, conditioning=options.conditioning or "absolute"))
-        return Ganimation(generator, CriticShape(size_px=size_px, width=width, spectral=spectral), **how)
-    return Ganimation(CompactGenerator(_compact(options, size_px)), compact_critic(size_px, spectral), **how)
+        shape = PaperShape(vocabulary, size_px, width, conditioning=options.conditioning or "absolute")
+        return Ganimation(PaperGenerator(shape), CriticShape(size_px, shape.aus, width=width, spectral=spectral), **how)
+    shape = _compact(options, size_px, vocabulary)
+    return Ganimation(CompactGenerator(shape), compact_critic(size_px, spectral, shape.aus), **how)
 
 
 def load_baseline(folder: Path) -> tuple[Recipe, Networks]:

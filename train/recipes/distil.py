@@ -19,9 +19,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
+from engines.aus import translate
 from engines.backends import load
 from engines.bundle import Bundle
 from engines.errors import DataError
+from engines.expression import ESTIMATED
 from train.data.corpus import Corpus
 from train.data.faces import Faces
 from train.networks.compact import CompactGenerator, Shape, compose
@@ -41,7 +43,7 @@ class Weights:
 
 
 class Distil:
-    """A Recipe with a teacher. Raises DataError when the student's crops are not of the teacher's size."""
+    """A Recipe with a teacher. Raises DataError when the student's crops or AUs are not the teacher's."""
 
     name = "distil"
     averaged = ("generator",)
@@ -54,6 +56,8 @@ class Distil:
             raise DataError(
                 f"The teacher {teacher.name} edits {teacher.size_px} px crops: train its student with --size {teacher.size_px}."
             )
+        if shape.spoken != teacher.aus:
+            raise DataError(f"The teacher {teacher.name} speaks other AUs than {shape.vocabulary}: a student speaks its teacher's.")
         if not teacher.flow_px and shape.flow:
             raise DataError(f"The teacher {teacher.name} has no flow to learn from: train its student with --no-flow.")
         self.networks = {"generator": CompactGenerator(shape)}
@@ -66,7 +70,7 @@ class Distil:
     def batch(self, samples: Batch) -> Batch:
         batch = {
             "picture": pictures(samples["picture"]),
-            "change": samples["wanted"] - samples["own"],
+            "change": samples["change"],
             "colour": pictures(samples["colour"]),
             "attention": samples["attention"][:, None],
         }
@@ -123,5 +127,6 @@ class Lessons(Dataset):
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         face = self._faces[number]
         edit = self._teacher.run(face["picture"], towards(self._teacher, face["own"], face["wanted"]))
-        answer = {"colour": edit.colour.copy(), "attention": edit.attention.copy()}
+        change = translate(face["wanted"] - face["own"], ESTIMATED, self._bundle.aus)
+        answer = {"change": change, "colour": edit.colour.copy(), "attention": edit.attention.copy()}
         return {**face, **answer, **({"flow": edit.flow.copy()} if edit.flow is not None else {})}

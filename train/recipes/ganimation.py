@@ -53,8 +53,10 @@ class Ganimation:
     ):
         """attention_term: "kept" is eq. 2's || A ||, against copying; "changed" presses on mean(1 - A) instead, for smaller edits."""
         shape = generator.shape.as_dict()
-        if critic.size_px != shape["size_px"] or critic.spectral != (adversary == "hinge-sn"):
-            raise DataError("A critic has the generator's crop size, and spectral norm exactly with the adversary hinge-sn.")
+        self._spoken = generator.shape.spoken
+        fits = (critic.size_px, critic.aus) == (shape["size_px"], len(self._spoken))
+        if not fits or critic.spectral != (adversary == "hinge-sn"):
+            raise DataError("A critic has the generator's crop size and AUs, and spectral norm exactly with the adversary hinge-sn.")
         self.networks = {"generator": generator, "critic": Critic(critic)}
         self.shape: dict[str, Any] = {
             "generator": shape,
@@ -73,10 +75,10 @@ class Ganimation:
         self._weights = weights or (Weights.relative() if self._relative else Weights())
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Faces:
-        return Faces(corpus, seed, self._size_px, held_out)
+        return Faces(corpus, seed, self._size_px, held_out, aus=self._spoken)
 
     def batch(self, samples: Batch) -> Batch:
-        """picture (B, 3, S, S) 0..1; own, wanted (B, 17); mix (B, 1, 1, 1), the gradient penalty's place between real and fake."""
+        """picture (B, 3, S, S) 0..1; own, wanted (B, N); mix (B, 1, 1, 1), the gradient penalty's place between real and fake."""
         return {
             "picture": pictures(samples["picture"]), "own": samples["own"], "wanted": samples["wanted"], "mix": samples["mix"][:, None, None, None],
         }  # fmt: skip

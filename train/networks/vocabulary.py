@@ -1,0 +1,64 @@
+"""Which AUs a generator speaks: its shape names one of engines.aus.VOCABULARIES. And how one that speaks the paper's 17 is widened.
+
+Shapes written before there were two vocabularies name none and speak the paper's 17.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engines.aus import SIDED, VOCABULARIES, translate
+from engines.errors import DataError
+
+PAPER, WIDE = "paper17", "wide"
+
+
+class Speaks:
+    """What a shape with a `vocabulary` says about AUs."""
+
+    vocabulary: str
+
+    @property
+    def spoken(self) -> tuple[str, ...]:
+        """Names of the generator's AU inputs, in order."""
+        return VOCABULARIES[self.vocabulary]
+
+    @property
+    def aus(self) -> int:
+        return len(self.spoken)
+
+
+def with_vocabulary(written: Mapping[str, Any]) -> dict[str, Any]:
+    """A shape's JSON with its vocabulary by name, and no count. Raises DataError for AUs that this version does not know."""
+    sizes = dict(written)
+    count, name = sizes.pop("aus", None), sizes.setdefault("vocabulary", PAPER)
+    if name not in VOCABULARIES:
+        raise DataError(f"This network speaks the AU vocabulary {name!r}, this version {', '.join(VOCABULARIES)}: train one anew.")
+    if count not in (None, len(VOCABULARIES[name])):
+        raise DataError(f"This network takes {count} AUs and {name} has {len(VOCABULARIES[name])}: train one on this version's labels.")
+    return sizes
+
+
+def named(aus: Sequence[str]) -> str:
+    """The name of the vocabulary that has exactly these AUs. Raises DataError when none has."""
+    for name, known in VOCABULARIES.items():
+        if known == tuple(aus):
+            return name
+    raise DataError(f"These {len(aus)} AUs are none of the vocabularies that networks are trained on ({', '.join(VOCABULARIES)}).")
+
+
+def shares(aus: Sequence[str]) -> Tensor:
+    """(N,) float32: 1/2 for each side of an AU and 1 for a whole one, so that a sum over both vocabularies means the same."""
+    return torch.tensor([0.5 if name[:-1] in SIDED else 1.0 for name in aus])
+
+
+def widened(weight: Tensor, spoken: Sequence[str], wanted: Sequence[str]) -> Tensor:
+    """Weights (C, len(spoken)) of a layer that is told AUs -> (C, len(wanted)): it answers as if it were told the translated ones.
+
+    So each side has half of what the whole had, and AUs that were not known have 0.
+    """
+    translation = translate(np.eye(len(wanted), dtype=np.float32), wanted, spoken)  # (len(wanted), len(spoken))
+    return weight @ torch.from_numpy(translation).to(weight).T

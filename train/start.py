@@ -1,0 +1,66 @@
+"""A new run that begins with what another one has learnt: the averaged weights of its checkpoint, and nothing else of it.
+
+A compact generator of the paper's 17 AUs can start one of the wide vocabulary: it answers the same to whatever both can be told.
+"""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from engines.errors import DataError
+from train import checkpoint
+from train.networks.build import build, read_shape
+from train.networks.compact import Shape
+from train.networks.vocabulary import PAPER, WIDE, widened
+from train.recipes.recipe import Networks, Recipe
+
+TOLD = "condition.0.weight"  # of a compact generator: the one weight that is as wide as its vocabulary
+
+
+def begin_with(source: Path, recipe: Recipe, networks: Networks, averages: Networks) -> dict[str, Any]:
+    """Fills `averages`, and the networks that they are of, from the run or checkpoint `source`; returns where they come from, as JSON.
+
+    Raises DataError when there is no checkpoint, or one of another network.
+    """
+    folder = source if checkpoint.find(source) else source / "checkpoint"
+    state = checkpoint.read_state(folder)
+    theirs, mine = _network_of(state["shape"]), _network_of(recipe.shape)
+    if _widens(theirs, mine):
+        averages["generator"].load_state_dict(_widened(folder, theirs, mine))
+    elif theirs == mine:
+        checkpoint.load(folder, {}, averages)
+    else:
+        other = ", ".join(_differences(theirs, mine))
+        raise DataError(f"{source} is a run of another network ({other} differ): give --start-from one of this network, or its options.")
+    for name, average in averages.items():
+        networks[name].load_state_dict(average.state_dict())
+    run = folder.resolve().parent.name if folder.name.startswith("checkpoint") else folder.resolve().name
+    found = {"run": run, "recipe": state["recipe"], "seen": state["seen"], "estimator": state["estimator"]}
+    return found | ({"started_from": state["started_from"]} if state.get("started_from") else {})
+
+
+def _network_of(shape: dict[str, Any]) -> Shape | Any:
+    """What of a recipe's shape fixes its averaged networks, comparable: a generator's shape, or all of a baseline's."""
+    return read_shape(shape["generator"]) if "generator" in shape else shape
+
+
+def _widens(theirs: Any, mine: Any) -> bool:
+    both_compact = isinstance(theirs, Shape) and isinstance(mine, Shape)
+    return both_compact and (theirs.vocabulary, mine.vocabulary) == (PAPER, WIDE) and replace(theirs, vocabulary=WIDE) == mine
+
+
+def _widened(folder: Path, theirs: Shape, mine: Shape) -> dict[str, Any]:
+    narrow: nn.Module = build(theirs.as_dict())
+    checkpoint.load(folder, {}, {"generator": narrow})
+    weights = narrow.state_dict()
+    return {**weights, TOLD: widened(weights[TOLD], theirs.spoken, mine.spoken)}
+
+
+def _differences(theirs: Any, mine: Any) -> list[str]:
+    """Names of what two networks differ in."""
+    if type(theirs) is not type(mine):
+        return ["model"]
+    a, b = (shape if isinstance(shape, dict) else asdict(shape) for shape in (theirs, mine))
+    return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
