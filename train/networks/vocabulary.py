@@ -60,5 +60,9 @@ def widened(weight: Tensor, spoken: Sequence[str], wanted: Sequence[str]) -> Ten
 
     So each side has half of what the whole had, and AUs that were not known have 0.
     """
-    translation = translate(np.eye(len(wanted), dtype=np.float32), wanted, spoken)  # (len(wanted), len(spoken))
-    return weight @ torch.from_numpy(translation).to(weight).T
+    return weight @ translation(wanted, spoken).to(weight).T
+
+
+def translation(spoken: Sequence[str], wanted: Sequence[str]) -> Tensor:
+    """(len(spoken), len(wanted)) float32: `values @ translation` is engines.aus.translate on tensors."""
+    return torch.from_numpy(translate(np.eye(len(spoken), dtype=np.float32), spoken, wanted))

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engines.expression import ESTIMATED
 from train.data.corpus import Corpus
 from train.data.pairs import Pairs
 from train.guard import AttentionGuard
 from train.networks.compact import CompactGenerator, Shape, compose
+from train.networks.vocabulary import translation
 from train.recipes.recipe import Batch, Networks, Turn, detached, pictures
 from train.report.grids import grid
 
@@ -43,6 +45,7 @@ class Supervised:
         self.networks = {"generator": CompactGenerator(shape)}
         self.shape: dict[str, Any] = {"generator": shape.as_dict()}
         self.guard = AttentionGuard()
+        self._told = translation(ESTIMATED, shape.spoken)
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Pairs:
         return Pairs(corpus, seed, held_out=held_out)
@@ -51,7 +54,7 @@ class Supervised:
         return {
             "picture": pictures(samples["picture"]),
             "target": pictures(samples["target"]),
-            "change": samples["change"],
+            "change": samples["change"] @ self._told.to(samples["change"].device),
             "flow": samples["flow"].permute(0, 3, 1, 2),
             "flow_weight": samples["flow_weight"][:, None],
             "weight": samples["weight"][:, None],
