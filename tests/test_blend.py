@@ -1,0 +1,81 @@
+"""Drawing an edit into a picture: what stays, what moves, what is painted, and how sharp it is."""
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.backends import Edit
+from engines.blend import Blender
+from engines.crop import Crop
+
+SIZE = 64
+
+
+def turned(scale: float = 2.5, shift: tuple[float, float] = (70.0, 40.0), degrees: float = 12.0) -> Crop:
+    """A crop of 64 px that shows a turned square of a picture."""
+    frame_from_crop = cv2.getRotationMatrix2D((0, 0), degrees, scale)
+    frame_from_crop[:, 2] += shift
+    return Crop(cv2.invertAffineTransform(frame_from_crop), SIZE)
+
+
+@pytest.fixture(scope="module")
+def still() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (300, 320, 3), dtype=np.uint8)
+
+
+def edit(attention: np.ndarray | None = None, flow: np.ndarray | None = None) -> Edit:
+    """Green paint where attention is below 1."""
+    colour = np.zeros((SIZE, SIZE, 3), np.uint8)
+    colour[..., 1] = 255
+    return Edit(colour, np.ones((SIZE, SIZE), np.float32) if attention is None else attention, flow)
+
+
+@pytest.mark.parametrize("crop", [turned(), turned(shift=(-30, -40)), turned(shift=(260, 250)), turned(degrees=0, shift=(500, 500))])
+def test_an_edit_that_does_nothing_gives_the_photo_byte_for_byte(still, crop):
+    picture = still.copy()
+    for flow in (None, np.zeros((32, 32, 2), np.float32)):
+        Blender(crop, still, 0 if flow is None else 32).blend(picture, edit(flow=flow))
+        assert np.array_equal(picture, still)
+
+
+def test_the_last_edit_leaves_nothing_behind(still):
+    blender, picture = Blender(turned(), still, 0), still.copy()
+    blender.blend(picture, edit(np.zeros((SIZE, SIZE), np.float32)))
+    assert not np.array_equal(picture, still)
+    blender.blend(picture, edit())
+    assert np.array_equal(picture, still)
+
+
+@pytest.mark.parametrize("where", [np.s_[30:40, 20:25], np.s_[:8, :8], np.s_[60:, 60:], np.s_[:, :], np.s_[5:6, 50:51]])
+def test_paint_is_the_papers_equation_wherever_it_is(still, where):
+    crop, attention = turned(), np.ones((SIZE, SIZE), np.float32)
+    attention[where] = np.random.default_rng(1).uniform(0, 1, attention[where].shape)
+    picture = still.copy()
+    Blender(crop, still, 0).blend(picture, edit(attention))
+    size = still.shape[1::-1]
+    kept = cv2.warpAffine(attention, crop.frame_from_crop, size, borderMode=cv2.BORDER_CONSTANT, borderValue=1)[..., None]
+    green = cv2.warpAffine(edit().colour, crop.frame_from_crop, size)
+    wanted = kept * still + (1 - kept) * green
+    inside = cv2.warpAffine(np.ones((SIZE, SIZE), np.float32), crop.frame_from_crop, size) > 0.999
+    assert np.abs(picture - wanted)[inside].max() < 1.1 and np.abs(picture.astype(int) - still).max() > 30
+
+
+def test_what_moves_comes_from_where_the_flow_points(still):
+    crop = Crop(np.array([[1.0, 0, -100], [0, 1, -100]]), SIZE)
+    flow = np.zeros((16, 16, 2), np.float32)
+    flow[..., 0] = 3
+    picture = still.copy()
+    Blender(crop, still, 16).blend(picture, edit(flow=flow))
+    assert np.array_equal(picture[110:150, 110:150], still[110:150, 113:153])
+    assert np.array_equal(picture[:100], still[:100])
+
+
+def test_what_moves_by_half_a_pixel_stays_sharp():
+    rng = np.random.default_rng(2)
+    grain = cv2.GaussianBlur(rng.normal(0, 1, (300, 300)), (0, 0), 0.8)  # as fine as a lens and a sensor give it
+    still = np.repeat(np.clip(128 + 60 * grain / grain.std(), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    crop, picture = Crop(np.array([[1.0, 0, -100], [0, 1, -100]]), SIZE), still.copy()
+    Blender(crop, still, 16).blend(picture, edit(flow=np.full((16, 16, 2), 0.5, np.float32)))
+    part = np.s_[110:150, 110:150]
+    sharp, moved = (cv2.Laplacian(image[part][..., 0], cv2.CV_32F).var() for image in (still, picture))
+    assert 0.75 < moved / sharp < 1.1, "bilinear sampling would leave .39"
