@@ -28,7 +28,7 @@ One photo of a face comes alive: it wears the expression of whoever drives it.
 
 drivers   webcam | webcam:1 | webcam:NAME | /dev/video2           look straight and at rest for the first second: that is your neutral
           clip.mp4 | picture.jpg                                  one face in it; a clip's first second is its neutral
-          curve.csv                                               columns time_s and AUs (AU12, AU25, ...), values 0 to 1
+          curve.csv                                               columns time_s and AUs (AU25, AU12, or a side: AU12L), values 0 to 1
 outputs   vcam | vcam:/dev/video10 | window | FILE.mp4 | none     repeat --output for several
           A file driver into files is drawn frame by frame; anything else runs live. Ctrl-C ends it and finishes the files.
 """

@@ -17,7 +17,7 @@ class Frame:
 class Told:
     """What the puppet is told: the change of AUs that the driver asks for at one moment."""
 
-    expression: np.ndarray  # (N,) float32, -1..1 from the driver's neutral, in the order of expression.ESTIMATED
+    expression: np.ndarray  # (29,) float32, -1..1 from the driver's neutral, in the order of expression.ESTIMATED
     captured_s: float  # of the driver's frame that it comes from
     seen: bool  # whether the driver's face was in view
 

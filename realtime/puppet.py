@@ -41,7 +41,7 @@ class Puppet:
         photo_crop = find_crop(face, engine.bundle.size_px)
         canvas = lay_out(photo, photo_crop, size or own_size(photo), fit)
         self.still = canvas.image  # (H, W, 3) uint8 BGR: what is shown when nothing is asked
-        self.own_aus = expression.estimate(face)  # (17,) the photo's own expression
+        self.own_aus = expression.estimate(face)  # (29,) the photo's own expression
         self.crop = photo_crop.moved(canvas.canvas_from_photo)
         self._engine = engine
         self._crop_picture = cut(photo, photo_crop)

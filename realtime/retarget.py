@@ -18,11 +18,11 @@ class Retarget:
         self._own = translate(np.clip(photo_aus, 0, 1), ESTIMATED, bundle.aus)
 
     def __call__(self, change: np.ndarray) -> np.ndarray:
-        """Change (17,) from neutral -> (N,) float32 in the bundle's order and conditioning. No change gives the photo as it is."""
+        """Change (29,) from neutral -> (N,) float32 in the bundle's order and conditioning. No change gives the photo as it is."""
         return self.condition(self.wanted(change))
 
     def wanted(self, change: np.ndarray) -> np.ndarray:
-        """The AU intensities (N,) 0..1 that the puppet should show."""
+        """The AU intensities (N,) 0..1 that the puppet should show: a bundle without sides shows the mean of both."""
         calm = np.sign(change) * np.maximum(np.abs(change) - DEAD_ZONE, 0) / (1 - DEAD_ZONE)
         asked = translate(calm * self._strength, ESTIMATED, self._bundle.aus)
         return np.clip(self._own + np.clip(asked, -LIMIT, LIMIT), 0, 1)

@@ -1,10 +1,11 @@
 """AU curves: a performance as a plain CSV, read, interpolated and written.
 
-    time_s,AU12,AU25
-    0.0,0,0
-    0.5,0.8,0.3
+    time_s,AU12,AU25,AU45L
+    0.0,0,0,0
+    0.5,0.8,0.3,1
 
-One row a moment, seconds rising; any AUs in any order, those not named stay at 0. A value is how far the puppet is asked to
+One row a moment, seconds rising; any AUs in any order, those not named stay at 0. AU45 moves both sides of the face, AU45L
+and AU45R the person's left or right alone; an AU is named whole or by its sides, never both. A value is how far the puppet is asked to
 go from the photo's own expression: 0 leaves it, 1 is full. Between rows values are joined by straight lines.
 """
 
@@ -17,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.aus import MEANING, translate
+from engines.aus import MEANING, SIDED, sides, translate
 from engines.errors import CurveError, OutputError
 from engines.expression import ESTIMATED
 from realtime.output import check_writable
 
 TIME = "time_s"
 LONGEST_S = 6 * 3600.0  # longer ones are milliseconds by mistake
+KNOWN = f"known are {' '.join(au for au in MEANING if au[-1].isdigit())}, and with R or L for one side {' '.join(SIDED)}"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Curve:
         return float(self.times_s[-1])
 
     def at(self, time_s: float) -> np.ndarray:
-        """(17,) float32 in the order of ESTIMATED at a moment; before the first row and after the last, that row."""
+        """(29,) float32 in the order of ESTIMATED at a moment; before the first row and after the last, that row."""
         values = np.array([np.interp(time_s, self.times_s, column) for column in self.values.T], np.float32)
         return translate(values, self.aus, ESTIMATED)
 
@@ -79,12 +81,18 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     if header[0] != TIME:
         raise CurveError(f"{path}, line 1, column 1: the first column must be {TIME}, not {header[0]!r}.")
     if len(header) < 2:
-        raise CurveError(f"{path}, line 1: no AU is named after {TIME}; known are {' '.join(MEANING)}.")
+        raise CurveError(f"{path}, line 1: no AU is named after {TIME}; {KNOWN}.")
     for column, name in enumerate(header[1:], 2):
         if name not in MEANING:
-            raise CurveError(f"{path}, line 1, column {column}: {name!r} is not a known AU; known are {' '.join(MEANING)}.")
+            raise CurveError(f"{path}, line 1, column {column}: {name!r} is not a known AU; {KNOWN}.")
         if header.index(name) + 1 != column:
             raise CurveError(f"{path}, line 1, column {column}: {name} is named twice; keep one of the columns.")
+        for other in header[1 : column - 1]:
+            if name in sides(other) or other in sides(name):
+                whole = min(name, other, key=len)
+                raise CurveError(
+                    f"{path}, line 1, column {column}: {name} stands beside {other}, but {whole} is both sides; name either {whole}, or {' and '.join(sides(whole))}."
+                )
 
 
 def _numbers(path: Path, line: int, header: Sequence[str], row: Sequence[str]) -> list[float]:
@@ -127,7 +135,7 @@ class CurveWriter:
         self._last_s = -math.inf
 
     def add(self, expression: np.ndarray, time_s: float) -> None:
-        """One moment: (17,) changes; what lies below 0 is written as 0."""
+        """One moment: (29,) changes in the order of ESTIMATED; what lies below 0 is written as 0."""
         self._first_s = time_s if self._first_s is None else self._first_s
         moment_s = round(time_s - self._first_s, 3)
         if moment_s > self._last_s:

@@ -2,31 +2,41 @@
 
 import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
 from engines import crop, expression
-from engines.aus import PAPER_17
-from engines.backends import Edit
+from engines.aus import PAPER_17, sides, translate
+from engines.backends import Edit, check_inputs
 from engines.bundle import Bundle
 from realtime.frame import Frame
 
-SMILE = PAPER_17.index("AU12")
+
+def speak(vocabulary: Sequence[str], **aus: float) -> np.ndarray:
+    """Named AUs in a vocabulary, (N,) float32; the rest is 0."""
+    return translate(np.array(list(aus.values()), np.float32), tuple(aus), vocabulary)
 
 
 class StubEngine:
-    """Paints the middle of the crop with green as strongly as AU12 asks, and moves nothing; or, with flow_px, moves it down."""
+    """Paints the middle of the crop with green as strongly as AU12 asks, and moves nothing; or, with flow_px, moves it down.
+
+    `aus`: the vocabulary that it speaks; where that knows sides, AU12R and AU12L each paint their half of the face.
+    """
 
     name = "stub"
 
-    def __init__(self, size_px: int = 64, flow_px: int = 0, down_px: float = 0.0):
-        self.bundle = Bundle(PAPER_17, "relative", size_px, flow_px, crop.RULE, expression.VERSION, "0" * 64)
+    def __init__(self, size_px: int = 64, flow_px: int = 0, down_px: float = 0.0, aus: tuple[str, ...] = PAPER_17):
+        self.bundle = Bundle(aus, "relative", size_px, flow_px, crop.RULE, expression.VERSION, "0" * 64)
         self._down_px = down_px
 
     def run(self, picture: np.ndarray, aus: np.ndarray) -> Edit:
-        size, quarter = self.bundle.size_px, self.bundle.size_px // 4
+        check_inputs(self.bundle, picture, aus)
+        size, quarter, half = self.bundle.size_px, self.bundle.size_px // 4, self.bundle.size_px // 2
+        right, left = translate(np.clip(aus, 0, 1), self.bundle.aus, sides("AU12"))
         attention = np.ones((size, size), np.float32)
-        attention[quarter:-quarter, quarter:-quarter] -= float(np.clip(aus[SMILE], 0, 1))
+        attention[quarter:-quarter, quarter:half] -= right  # the person's right is the picture's left
+        attention[quarter:-quarter, half:-quarter] -= left
         colour = np.zeros((size, size, 3), np.uint8)
         colour[:, :, 1] = 255
         flow = None

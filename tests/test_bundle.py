@@ -4,9 +4,15 @@ import shutil
 import numpy as np
 import pytest
 
+from engines import expression
+from engines.aus import PAPER_17, VOCABULARIES, WIDE, translate
 from engines.backends import load
 from engines.bundle import ENGINES, load_bundle, sha256_of
 from engines.errors import EngineError
+from engines.expression import ESTIMATED
+from realtime.puppet import Puppet
+from realtime.retarget import Retarget
+from tests.doubles import speak
 
 
 @pytest.fixture
@@ -24,11 +30,24 @@ def rewrite(folder, **changes):
 
 def test_the_shipped_bundle_is_whole_small_and_described():
     bundle = load_bundle("default")
-    assert len(bundle.aus) == 17 and bundle.conditioning == "relative" and bundle.size_px == 256
+    assert bundle.aus in VOCABULARIES.values() and bundle.conditioning == "relative" and bundle.size_px == 256
     assert sum(file.stat().st_size for file in bundle.folder.iterdir()) <= 16e6
     card = (bundle.folder / "MODEL_CARD.md").read_text()
     assert "UTKFace" in card and "licence" in card.lower()
     assert bundle.training["images_seen"] > 0 and bundle.training["corpora"]
+
+
+@pytest.mark.parametrize(("aus", "estimator"), [(PAPER_17, "mediapipe-mesh-1"), (PAPER_17, "mediapipe-mesh-2"), (WIDE, "mediapipe-mesh-2")])
+def test_bundles_of_this_estimator_and_of_the_one_before_sides_are_read(copy, aus, estimator):
+    rewrite(copy, aus=list(aus), estimator=estimator)
+    bundle = load_bundle(copy)
+    assert (bundle.aus, bundle.estimator) == (aus, estimator) and estimator in expression.COMPATIBLE
+
+
+def test_a_bundle_of_an_unknown_estimator_is_refused_by_name(copy):
+    rewrite(copy, estimator="mediapipe-mesh-3")
+    with pytest.raises(EngineError, match=f"AUs by mediapipe-mesh-3, this program measures by {expression.VERSION}.*would not match"):
+        load_bundle(copy)
 
 
 def test_a_missing_bundle_names_those_that_ship():
@@ -96,18 +115,15 @@ def test_an_unknown_device_is_refused():
 
 def test_inputs_of_another_shape_are_refused_with_both_shapes(engine):
     with pytest.raises(EngineError, match=r"\(256, 256, 3\).*\(128, 128, 3\)"):
-        engine.run(np.zeros((128, 128, 3), np.uint8), np.zeros(17, np.float32))
-    with pytest.raises(EngineError, match="17"):
+        engine.run(np.zeros((128, 128, 3), np.uint8), np.zeros(len(engine.bundle.aus), np.float32))
+    with pytest.raises(EngineError, match=f"wants {len(engine.bundle.aus)} AUs and was given .5,"):
         engine.run(np.zeros((256, 256, 3), np.uint8), np.zeros(5, np.float32))
 
 
 def test_backends_agree_on_a_face(photo):
     """OpenVINO in FP32 must equal the reference; BF16 may differ by what the eye cannot see."""
-    from realtime.puppet import Puppet
-
-    rng = np.random.default_rng(3)
-    changes = [rng.uniform(-0.3, 0.9, 17).astype(np.float32) for _ in range(3)]
-    reference = Puppet(photo, load("default", "reference"))
+    rng, reference = np.random.default_rng(3), Puppet(photo, load("default", "reference"))
+    changes = [rng.uniform(-0.3, 0.9, len(reference.bundle.aus)).astype(np.float32) for _ in range(3)]
     for device, worst_mean in (("cpu-fp32", 0.05), ("cpu", 0.8)):
         other = Puppet(photo, load("default", device))
         for change in changes:
@@ -116,3 +132,29 @@ def test_backends_agree_on_a_face(photo):
             assert np.abs(a.attention - b.attention).mean() < 0.01
             box = np.abs(reference.render(change).astype(int) - other.render(change))
             assert box[box > 0].size == 0 or box.mean() < worst_mean
+
+
+def in_another_vocabulary(folder, aus):
+    """Makes a bundle speak other AUs, by a product in front of its graph."""
+    onnx = pytest.importorskip("onnx")
+    model, bundle = onnx.load(folder / "generator.onnx"), load_bundle(folder)
+    spoken = next(port for port in model.graph.input if port.name == "aus")
+    spoken.type.tensor_type.shape.dim[1].dim_value = len(aus)
+    for node in model.graph.node:
+        node.input[:] = ["own_aus" if name == "aus" else name for name in node.input]
+    matrix = translate(np.eye(len(aus)), aus, bundle.aus)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(matrix, "own_from_other"))
+    model.graph.node.insert(0, onnx.helper.make_node("MatMul", ["aus", "own_from_other"], ["own_aus"]))
+    onnx.save(model, folder / "generator.onnx")
+    rewrite(folder, aus=list(aus), sha256=sha256_of(folder / "generator.onnx"))
+
+
+@pytest.mark.parametrize("aus", VOCABULARIES.values(), ids=VOCABULARIES)
+def test_a_real_engine_of_either_vocabulary_is_driven_by_the_same_words(copy, photo, engine, aus):
+    in_another_vocabulary(copy, aus)
+    asked, pictures = speak(ESTIMATED, AU12=0.8, AU26=0.6, AU45=0.7), []
+    for driven in (engine, load(copy)):
+        puppet = Puppet(photo, driven, (256, 256))
+        pictures.append(puppet.render(Retarget(driven.bundle, puppet.own_aus)(asked)).astype(int))
+    assert driven.bundle.aus == aus
+    assert np.abs(pictures[0] - pictures[1]).mean() < 0.2 < 0.5 < np.abs(pictures[0] - puppet.still).mean()

@@ -1,19 +1,18 @@
 import numpy as np
 import pytest
 
+from engines.aus import PAPER_17, WIDE
 from engines.crop import find_crop
 from engines.errors import SourceError
 from engines.expression import ESTIMATED
 from realtime.canvas import lay_out, parse_size
 from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from tests.doubles import SMILE, StubEngine
+from realtime.retarget import DEAD_ZONE, Retarget
+from tests.doubles import StubEngine, speak
 
 
 def aus(value: float) -> np.ndarray:
-    out = np.zeros(17, np.float32)
-    out[SMILE] = value
-    return out
+    return speak(PAPER_17, AU12=value)
 
 
 def box_of_crop(puppet: Puppet) -> np.ndarray:
@@ -67,20 +66,33 @@ def test_flow_moves_the_photo_in_the_crops_own_direction(photo, degrees):
 
 def test_the_real_engine_leaves_the_photo_alone_when_nothing_is_asked(photo, engine):
     puppet = Puppet(photo, engine)
-    edit = puppet.edit(np.zeros(17, np.float32))
+    edit = puppet.edit(np.zeros(len(engine.bundle.aus), np.float32))
     assert (edit.attention == 1).all() and (edit.flow == 0).all()
 
 
-def test_retarget_starts_from_the_photos_own_expression(engine):
-    own = np.zeros(17, np.float32)
-    own[ESTIMATED.index("AU12")] = 0.8
-    retarget = Retarget(engine.bundle, own)
-    assert not retarget(np.zeros(17)).any()
-    smile = np.zeros(17)
-    smile[ESTIMATED.index("AU12")] = 1.0
-    assert retarget.wanted(smile)[SMILE] == 1.0
-    assert retarget(smile)[SMILE] == pytest.approx(0.2)
-    assert Retarget(engine.bundle, own, strength=0.0)(smile)[SMILE] == 0
+@pytest.mark.parametrize("vocabulary", [PAPER_17, WIDE])
+def test_retarget_starts_from_the_photos_own_expression(vocabulary):
+    own, smile, bundle = speak(ESTIMATED, AU12=0.8, AU01=0.3), speak(ESTIMATED, AU12=1), StubEngine(aus=vocabulary).bundle
+    retarget = Retarget(bundle, own)
+    assert not retarget(np.zeros(29)).any()
+    assert retarget.wanted(smile) == pytest.approx(speak(vocabulary, AU12=1, AU01=0.3))
+    assert retarget(smile) == pytest.approx(speak(vocabulary, AU12=0.2))
+    assert not Retarget(bundle, own, strength=0.0)(smile).any()
+
+
+def test_an_engine_with_sides_is_told_each_and_one_without_their_mean():
+    own, wink = speak(ESTIMATED, AU12R=0.6), speak(ESTIMATED, AU45L=1, AU12R=1, AU18=1)
+    wide, paper = (Retarget(StubEngine(aus=vocabulary).bundle, own) for vocabulary in (WIDE, PAPER_17))
+    assert wide.wanted(wink) == pytest.approx(speak(WIDE, AU45L=1, AU12R=1, AU18=1))
+    assert wide(wink) == pytest.approx(speak(WIDE, AU45L=1, AU12R=0.4, AU18=1))
+    assert paper.wanted(wink) == pytest.approx(speak(PAPER_17, AU45=0.5, AU12=0.8))
+    assert paper(wink) == pytest.approx(speak(PAPER_17, AU45=0.5, AU12=0.5))
+    assert Retarget(StubEngine(aus=PAPER_17).bundle, own, strength=2)(wink) == pytest.approx(speak(PAPER_17, AU45=1, AU12=0.7))
+
+
+def test_the_trackers_tremble_at_rest_asks_for_nothing():
+    retarget = Retarget(StubEngine(aus=WIDE).bundle, speak(ESTIMATED))
+    assert not retarget(np.full(29, DEAD_ZONE)).any() and not retarget(np.full(29, -DEAD_ZONE)).any()
 
 
 def test_a_picture_without_a_face_is_refused():
