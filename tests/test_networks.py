@@ -1,5 +1,6 @@
 """The networks: the paper's to the parameter, the compact one's promises, and shapes on disk."""
 
+import dataclasses
 import json
 import re
 
@@ -7,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
+from engines.aus import PAPER_17, WIDE, translate  # noqa: E402
 from engines.errors import DataError  # noqa: E402
 from train.losses import gradient_penalty  # noqa: E402
 from train.networks.build import build  # noqa: E402
@@ -14,6 +16,7 @@ from train.networks.compact import CompactGenerator, Shape, compose  # noqa: E40
 from train.networks.critic import Critic, CriticShape, compact_critic  # noqa: E402
 from train.networks.listing import cost, listing  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape, ResidualBlock  # noqa: E402
+from train.networks.vocabulary import named, shares, translation, widened  # noqa: E402
 
 TINY = Shape(size_px=32, quarter=8, eighth=8, sixteenth=8, blocks=(1, 1, 1, 1), head=8)
 TINY_PAPER = PaperShape(size_px=32, width=4, blocks=1)
@@ -112,23 +115,76 @@ def test_a_critic_too_deep_for_its_crops_is_refused():
         Critic(CriticShape(size_px=32))
 
 
-@pytest.mark.parametrize("shape", [TINY, Shape(size_px=64, flow=False), TINY_PAPER, PaperShape(conditioning="relative")])
+@pytest.mark.parametrize(
+    "shape", [TINY, Shape("paper17", 64, flow=False), TINY_PAPER, PaperShape("wide"), PaperShape(conditioning="relative")]
+)
 def test_a_generator_comes_back_from_the_json_of_its_shape(shape):
     generator = build(json.loads(json.dumps(shape.as_dict())))
     assert generator.shape == shape
     assert {"model", "conditioning"} <= shape.as_dict().keys()
 
 
-def test_shapes_written_before_there_were_two_models_are_compact():
+def test_compact_generators_speak_29_aus_and_the_papers_17_unless_they_say_otherwise():
+    assert (Shape().spoken, PaperShape().spoken) == (WIDE, PAPER_17) and (Shape().aus, PaperShape().aus) == (29, 17)
+    assert (Shape("paper17").aus, PaperShape("wide").aus) == (17, 29)
+    assert [named(aus) for aus in (list(PAPER_17), WIDE)] == ["paper17", "wide"]
+    with pytest.raises(DataError, match="none of the vocabularies"):
+        named(("AU12", "AU25"))
+
+
+def test_shapes_written_before_there_were_two_models_are_compact_and_speak_17_aus():
     old = {"aus": 17, "size_px": 32, "quarter": 8, "eighth": 8, "sixteenth": 8, "blocks": [1, 1, 1, 1], "head": 8}
-    assert Shape.from_dict(old) == TINY and isinstance(build(old), CompactGenerator)
+    seventeen = dataclasses.replace(TINY, vocabulary="paper17")
+    assert Shape.from_dict(old) == seventeen and isinstance(build(old), CompactGenerator)
+    paper = {"model": "paper", "aus": 17, "size_px": 32, "width": 4, "blocks": 1, "conditioning": "absolute"}
+    assert build(paper).shape == TINY_PAPER
+
+
+def a_little_trained(shape: Shape) -> CompactGenerator:
+    torch.manual_seed(0)
+    network = CompactGenerator(shape)
+    for parameter in network.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return network.eval()
+
+
+@torch.no_grad()
+def test_a_widened_generator_answers_symmetric_changes_as_it_did():
+    narrow, wide = a_little_trained(dataclasses.replace(TINY, vocabulary="paper17")), CompactGenerator(TINY).eval()
+    weights = narrow.state_dict()
+    name = "condition.0.weight"
+    wide.load_state_dict({**weights, name: widened(weights[name], PAPER_17, WIDE)})
+    photo, change = torch.rand(4, 3, 32, 32), torch.rand(4, 17) * 2 - 1
+    change[0] = 0
+    for before, after in zip(narrow(photo, change), wide(photo, change @ translation(PAPER_17, WIDE)), strict=True):
+        assert torch.allclose(before, after, atol=1e-5)
+    columns = dict(zip(WIDE, wide.condition[0].weight.T, strict=True))
+    smile = narrow.condition[0].weight[:, PAPER_17.index("AU12")]
+    assert torch.equal(columns["AU12R"], smile / 2) and torch.equal(columns["AU12L"], smile / 2)
+    assert not columns["AU18"].any() and not columns["AU22"].any()
+    assert torch.equal(columns["AU25"], narrow.condition[0].weight[:, PAPER_17.index("AU25")])
+
+
+def test_tensors_are_translated_as_arrays_are():
+    values = torch.rand(3, 29)
+    assert torch.allclose(values @ translation(WIDE, PAPER_17), torch.from_numpy(translate(values.numpy(), WIDE, PAPER_17)), atol=1e-6)
+
+
+def test_one_side_opens_the_gate_half_as_far_as_both_and_no_change_keeps_it_shut():
+    generator, change = CompactGenerator(TINY), torch.zeros(4, 29)
+    change[1, WIDE.index("AU45R")] = change[2, WIDE.index("AU45R")] = change[2, WIDE.index("AU45L")] = -0.16
+    change[3, WIDE.index("AU18")] = 0.08
+    assert generator.gate(change).flatten().tolist() == pytest.approx([0, 1 / 2, 2 / 3, 1 / 2])
+    assert shares(WIDE).sum() == 19 and shares(PAPER_17).tolist() == [1.0] * 17
 
 
 @pytest.mark.parametrize(
     ("shape", "word"),
     [
         ({"model": "huge"}, "huge.*compact, paper"),
-        ({**TINY.as_dict(), "aus": 20}, "20 AUs"),
+        ({**TINY.as_dict(), "aus": 20}, "20 AUs and wide has 29"),
+        ({"aus": 29, "size_px": 32}, "29 AUs and paper17 has 17"),
+        ({**TINY_PAPER.as_dict(), "vocabulary": "emoji"}, "'emoji'.*paper17, wide"),
         ({**TINY.as_dict(), "depth": 3}, "depth"),
         ({**TINY.as_dict(), "conditioning": "absolute"}, "absolute compact"),
         ({**TINY_PAPER.as_dict(), "depth": 3}, "depth"),
@@ -143,9 +199,9 @@ def test_a_shape_that_means_another_network_is_refused_in_one_sentence(shape, wo
 def test_a_compact_network_without_flow_paints_only_and_still_keeps_the_photo_at_no_change():
     generator = CompactGenerator(Shape(size_px=32, quarter=8, eighth=8, sixteenth=8, blocks=(1, 1, 1, 1), head=8, flow=False))
     photo = torch.rand(2, 3, 32, 32)
-    colour, attention, flow = generator(photo, torch.zeros(2, 17))
+    colour, attention, flow = generator(photo, torch.zeros(2, 29))
     assert flow is None and torch.equal(compose(photo, colour, attention, None), photo)
-    colour, attention, flow = generator(photo, torch.ones(2, 17))
+    colour, attention, flow = generator(photo, torch.ones(2, 29))
     assert flow is None and attention.min() < 0.99
     assert count(CompactGenerator(TINY)) - count(generator) == 2 * (8 * 9 + 1)
 

@@ -6,14 +6,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
+from engines.aus import PAPER_17  # noqa: E402
 from engines.errors import DataError  # noqa: E402
-from engines.expression import ESTIMATED  # noqa: E402
+from engines.expression import ESTIMATED, index, paper_17  # noqa: E402
 from train.data.corpus import load_corpus  # noqa: E402
-from train.data.emotions import EMOTIONS, classify, prototype  # noqa: E402
-from train.data.faces import Faces  # noqa: E402
+from train.data.emotions import EMOTIONS, classify, prototype, scores  # noqa: E402
+from train.data.faces import NOISE, Faces  # noqa: E402
 from train.data.histogram import count  # noqa: E402
+from train.data.jitter import draw_jitter, other_way_round  # noqa: E402
 from train.data.memory import write_toy  # noqa: E402
-from train.data.order import Order, expression_of, shares  # noqa: E402
+from train.data.order import BUCKETS, RESTING, Order, expression_of, shares  # noqa: E402
 from train.data.pairs import Pairs  # noqa: E402
 
 pytest_plugins = ["tests.toy_corpus"]
@@ -42,12 +44,18 @@ def test_balance_draws_rare_expressions_more_often():
 
 def test_an_epoch_holds_each_expression_as_often_as_balance_asks(toy):
     kinds = expression_of(toy.aus)
-    assert kinds[0] == (np.argmax(toy.own(0)) if toy.own(0).max() >= 0.4 else 17)
     order = Order(toy, seed=0, balance=1.0)
-    drawn = np.bincount(kinds[np.concatenate([order.epoch(e) for e in range(6)])], minlength=18)
+    drawn = np.bincount(kinds[np.concatenate([order.epoch(e) for e in range(6)])], minlength=RESTING + 1)
     assert len(order.epoch(0)) == len(order) and drawn.min() > 0.8 * drawn.max() > 0
-    counts = np.bincount(kinds[order.faces], minlength=18)
+    counts = np.bincount(kinds[order.faces], minlength=RESTING + 1)
     assert counts.max() > 3 * counts.min(), "they were far from equal"
+
+
+def test_a_face_is_told_by_its_strongest_au_whichever_side_shows_it():
+    faces = np.zeros((4, len(ESTIMATED)), np.float32)
+    faces[0, ESTIMATED.index("AU12R")], faces[1, ESTIMATED.index("AU12L")] = 0.9, 0.5
+    faces[2, ESTIMATED.index("AU18")], faces[3, index(("AU25",))] = 0.6, 0.3
+    assert [(*BUCKETS, "rest")[place] for place in expression_of(faces)] == ["AU12", "AU12", "AU18", "rest"]
 
 
 def test_faces_come_a_few_shards_at_a_time(toy):
@@ -77,20 +85,41 @@ def test_a_corpus_without_such_people_is_refused(tmp_path):
 def test_a_sample_is_what_adversarial_training_needs(toy):
     faces = Faces(toy, seed=5, size_px=16)
     samples = [faces[n] for n in range(60)]
-    training = np.clip(toy.aus[~toy.held_out], 0, 1)
+    training, mirrored = np.clip(toy.aus[~toy.held_out], 0, 1), 0
     for number, sample in enumerate(samples):
+        mirror, _ = draw_jitter(32, faces.rng(number))
+        own, mirrored = toy.own(faces.order[number]), mirrored + mirror
         assert sample["picture"].shape == (16, 16, 3) and sample["picture"].dtype == np.uint8
-        assert sample["own"] == pytest.approx(toy.own(faces.order[number])) and sample["own"].dtype == np.float32
+        assert sample["own"] == pytest.approx(other_way_round(own) if mirror else own) and sample["own"].dtype == np.float32
         assert (
             np.abs(training - sample["wanted"]).max(axis=1).min() <= 0.1 + 1e-6
             and 0 <= sample["wanted"].min() <= sample["wanted"].max() <= 1
         )
         assert sample["mix"].shape == () and sample["mix"].dtype == np.float32 and 0 <= sample["mix"] <= 1
         assert sample["label"] == classify(sample["own"][None])[0] and sample["label"].dtype == np.int64
+    assert 15 < mirrored < 45
     again = Faces(toy, seed=5, size_px=16)[41]
     assert all((again[name] == samples[41][name]).all() for name in again)
     assert np.std([sample["mix"] for sample in samples]) > 0.2
     assert {faces.order[n] for n in range(60)} != {Faces(toy, seed=6, size_px=16).order[n] for n in range(60)}
+
+
+def test_a_sample_in_the_papers_vocabulary_tells_the_means_of_both_sides(toy):
+    wide, paper = Faces(toy, seed=5, size_px=16), Faces(toy, seed=5, size_px=16, aus=PAPER_17)
+    training = paper_17(np.clip(toy.aus[~toy.held_out], 0, 1))
+    for number in range(20):
+        told = paper[number]
+        assert told["own"] == pytest.approx(paper_17(wide[number]["own"])) and told["own"].dtype == np.float32
+        assert np.abs(training - told["wanted"]).max(axis=1).min() <= NOISE + 1e-6 and told["wanted"].shape == (17,)
+        assert (told["picture"] == wide[number]["picture"]).all() and told["label"] == wide[number]["label"]
+
+
+def test_a_mirrored_face_winks_with_the_other_eye():
+    wink = np.zeros(len(ESTIMATED), np.float32)
+    wink[ESTIMATED.index("AU45R")], wink[ESTIMATED.index("AU25")] = 0.8, 0.3
+    other = other_way_round(wink)
+    assert other[ESTIMATED.index("AU45L")] == np.float32(0.8) and other[ESTIMATED.index("AU25")] == np.float32(0.3)
+    assert other.sum() == wink.sum() and (other_way_round(np.stack([wink, other])) == np.stack([other, wink])).all()
 
 
 def test_crops_are_shrunk_but_never_blown_up(toy):
@@ -125,11 +154,20 @@ def test_every_prototype_is_told_as_its_emotion():
     assert told.tolist() == list(range(7)) and told.dtype == np.int64
     halfway = (prototype("happy") + prototype("disgusted")) / 2
     assert classify(halfway[None]) == [-1], "no emotion is clear"
-    assert prototype("happy")[ESTIMATED.index("AU12")] > 0.5 and prototype("neutral").max() == 0
+    assert (prototype("happy")[index(("AU12",))] > 0.5).all() and prototype("neutral").max() == 0
+
+
+def test_a_crooked_smile_counts_as_half_a_smile_on_either_side():
+    smile = prototype("happy")
+    crooked, halved = smile.copy(), smile.copy()
+    crooked[ESTIMATED.index("AU12R")] = 0
+    halved[index(("AU12",))] /= 2
+    happy = scores(np.stack([smile, crooked, other_way_round(crooked), halved]))[:, 0]
+    assert happy[1] == happy[2] == pytest.approx(happy[3]) and happy[1] < happy[0] - 0.2
 
 
 def test_histograms_count_every_face_once():
-    aus = np.array([[-3.0] * 17, [0.01] * 17, [9.0] * 17], np.float32)
+    aus = np.array([[-3.0] * 29, [0.01] * 29, [9.0] * 29], np.float32)
     counts = count(aus, np.array([0, 1, 1], np.int16), 2)
-    assert counts.shape[:2] == (2, 17) and (counts.sum(axis=2) == [[1] * 17, [2] * 17]).all()
+    assert counts.shape[:2] == (2, 29) and (counts.sum(axis=2) == [[1] * 29, [2] * 29]).all()
     assert (counts[0, :, 0] == 1).all() and (counts[1, :, -1] == 1).all()

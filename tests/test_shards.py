@@ -69,12 +69,12 @@ def test_a_lost_index_is_made_again_to_the_byte(damaged):
 def test_several_folders_are_one_corpus(toy_folder, toy, tmp_path):
     write_toy(tmp_path / "other", 50, size_px=32, shard_size=20, seed=1, source="other")
     both, other = load_corpus([tmp_path / "other", toy_folder]), load_corpus([tmp_path / "other"])
-    assert len(both) == 1250 and both.aus.shape == (1250, 17) and both.shard.max() == 3 + 20 - 1
+    assert len(both) == 1250 and both.aus.shape == (1250, 29) and both.shard.max() == 3 + 20 - 1
     assert (both.picture(50) == toy.picture(0)).all() and (both.picture(49) == other.picture(49)).all()
     assert (both.mesh(1249) == toy.mesh(1199)).all() and both.is_from("other").sum() == 50
     assert (both.source[:50] == "other").all() and (both.source[50:] == "toy").all()
     assert (both.person[50:] == toy.person).all() and len(np.unique(both.person)) == 625
-    assert (both.own(np.arange(3)) == np.clip(both.aus[:3], 0, 1)).all() and both.own(3).shape == (17,)
+    assert (both.own(np.arange(3)) == np.clip(both.aus[:3], 0, 1)).all() and both.own(3).shape == (29,)
 
 
 def flip_a_byte(path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_shard_that_is_not_what_was_prepared_is_named(damaged):
     [
         (lambda f: (f / "shard-000001.tar").unlink(), "shard-000001.tar is missing"),
         (lambda f: os.truncate(f / "shard-000000.tar", 5000), "shard-000000.tar has 5000 bytes instead of"),
-        (lambda f: rewrite(f, estimator="older"), "older.*prepare it again"),
+        (lambda f: rewrite(f, estimator="mediapipe-mesh-1"), "mediapipe-mesh-1.*prepare it again"),
         (lambda f: rewrite(f, crop_rule="wider"), "wider.*prepare it again"),
         (lambda f: rewrite(f, split={}), "holds out other people"),
         (lambda f: rewrite(f, finished=False), "unfinished.*goes on"),

@@ -8,15 +8,19 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from engines import expression  # noqa: E402
+from engines.aus import PAPER_17, WIDE  # noqa: E402
 from engines.backends import load  # noqa: E402
-from engines.errors import DataError  # noqa: E402
-from engines.expression import ESTIMATED  # noqa: E402
+from engines.errors import DataError, EngineError  # noqa: E402
+from engines.expression import ESTIMATED, index  # noqa: E402
 from engines.mesh import mean_face  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.data.deform import basis, moved  # noqa: E402
-from train.data.pairs import Pairs, needs_mouth, shut  # noqa: E402
+from train.data.labels import opening  # noqa: E402
+from train.data.mouths import needs_mouth  # noqa: E402
+from train.data.pairs import Pairs  # noqa: E402
+from train.data.regions import shut  # noqa: E402
 from train.data.warp import draw, flow_between  # noqa: E402
-from train.export import Exported, compare, export, load_average  # noqa: E402
+from train.export import Exported, compare, export, load_average, training_record  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape, compose, warp  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 from train.recipes.supervised import supervised_loss, weighted_mean  # noqa: E402
@@ -26,9 +30,9 @@ TINY = Shape(size_px=64, quarter=8, eighth=16, sixteenth=16, blocks=(1, 1, 1, 1)
 
 def test_the_flow_between_two_meshes_draws_one_as_the_other(recorded):
     mesh = recorded["neutral"].mesh_px
-    change = np.zeros(17, np.float32)
-    change[ESTIMATED.index("AU12")] = 0.8
-    target = moved(mesh, np.zeros(17, np.float32), change)
+    change = np.zeros(29, np.float32)
+    change[index(("AU12",))] = 0.8
+    target = moved(mesh, np.zeros(29, np.float32), change)
     flow = flow_between(target, mesh, 512)
     for point in (205, 425, 50, 280, 187, 411):  # cheeks: looking there finds where the landmark came from
         x, y = np.round(target[point, :2]).astype(int)
@@ -42,36 +46,39 @@ def test_the_flow_between_two_meshes_draws_one_as_the_other(recorded):
 def test_the_estimator_sees_in_a_moved_mesh_what_was_asked(recorded, name):
     from train.data.shapes import BlendshapeNet
 
-    net, place = BlendshapeNet(), ESTIMATED.index(name)
+    net, places = BlendshapeNet(), index((name,))
     mesh = recorded["neutral"].mesh_px
     before = expression.measure_meshes(mesh, net(mesh))
     assert before == pytest.approx(expression.measure(recorded["neutral"]), abs=1e-3), "the network alone equals the landmarker"
-    change = np.zeros(17, np.float32)
-    change[place] = 0.6
+    change = np.zeros(29, np.float32)
+    change[places] = 0.6
     after_mesh = moved(mesh, np.clip(before, 0, 1), change)
     after = expression.measure_meshes(after_mesh, net(after_mesh))
-    assert after[place] - before[place] > 0.2
+    assert (after[places] - before[places] > 0.2).all(), "on both sides"
 
 
 def test_a_full_blink_shuts_the_lids(recorded):
     mesh = recorded["open"].mesh_px
-    change = np.zeros(17, np.float32)
-    change[ESTIMATED.index("AU45")] = 1.0
-    shut_mesh = moved(mesh, np.zeros(17, np.float32), change)
+    blink, wink = np.zeros(29, np.float32), np.zeros(29, np.float32)
+    blink[index(("AU45",))] = wink[ESTIMATED.index("AU45R")] = 1.0
 
-    def gap(m: np.ndarray) -> float:
-        return float(np.linalg.norm(m[[159, 386], :2] - m[[145, 374], :2], axis=-1).mean())
+    def gaps(change: np.ndarray) -> np.ndarray:
+        """Of the right eye and the left, as shares of what they were."""
+        after = moved(mesh, np.zeros(29, np.float32), change)
+        return np.divide(*(np.linalg.norm(m[[159, 386], :2] - m[[145, 374], :2], axis=-1) for m in (after, mesh)))
 
-    assert gap(shut_mesh) < 0.12 * gap(mesh)
-    assert basis().shape == (17, 478, 3)
+    assert gaps(blink).max() < 0.15
+    assert gaps(wink)[0] < 0.15 and gaps(wink)[1] > 0.9, "the right eye alone"
+    assert basis().shape == (29, 478, 3)
 
 
 def test_lips_that_part_ask_for_a_mouth_and_lips_that_shut_hide_the_teeth(recorded):
     closed, grin = recorded["neutral"].mesh_px, recorded["open"].mesh_px
-    assert needs_mouth(closed, grin) and not needs_mouth(grin, closed)
-    drawn_in = shut(grin, closed)
+    small, large = (float(opening(mesh)[0]) for mesh in (closed, grin))
+    assert needs_mouth(small, large) and not needs_mouth(large, small)
+    drawn_in = shut(grin, large, small)
     assert drawn_in[13, 1] < grin[13, 1] and drawn_in[14, 1] > grin[14, 1]
-    assert shut(closed, grin) is closed
+    assert shut(closed, small, large) is closed
 
 
 def test_pair_number_i_is_always_the_same_pair(corpus):
@@ -86,7 +93,9 @@ def test_pairs_of_no_change_would_be_no_pairs(corpus):
     assert np.abs(changes).max() <= 1 and (np.abs(changes).sum(axis=1) > 0.05).mean() > 0.75, (
         "but for four people, who are drawn against themselves now and then"
     )
-    assert (changes > 0.25).any(axis=0).sum() >= 14, "every AU is asked for, sooner or later"
+    assert changes.shape == (60, 29) and (changes > 0.25).any(axis=0).sum() >= 24, "every AU is asked for, sooner or later"
+    rights, lefts = ([ESTIMATED.index(name[:-1] + side) for name in ESTIMATED if name.endswith("R")] for side in "RL")
+    assert (np.abs(changes[:, rights] - changes[:, lefts]) > 0.25).any(axis=0).mean() > 0.5, "and one side alone, too"
 
 
 def test_the_warp_in_torch_is_the_warp_in_numpy(corpus):
@@ -106,15 +115,15 @@ def trained_a_little() -> CompactGenerator:
 
 def test_no_change_is_exactly_the_identity_whatever_the_weights():
     network, photo = trained_a_little(), torch.rand(2, 3, 64, 64)
-    colour, attention, flow = network(photo, torch.zeros(2, 17))
+    colour, attention, flow = network(photo, torch.zeros(2, 29))
     assert (attention == 1).all() and (flow == 0).all()
     assert torch.allclose(compose(photo, colour, attention, flow), photo, atol=1e-4)
-    colour, attention, flow = network(photo, torch.full((2, 17), 0.3))
+    colour, attention, flow = network(photo, torch.full((2, 29), 0.3))
     assert (attention < 1).any() and (flow != 0).any()
 
 
 def test_the_border_of_the_crop_is_always_the_photo():
-    _, attention, flow = trained_a_little()(torch.rand(1, 3, 64, 64), torch.ones(1, 17))
+    _, attention, flow = trained_a_little()(torch.rand(1, 3, 64, 64), torch.ones(1, 29))
     for edge in (attention[..., 0, :], attention[..., :, -1]):
         assert (edge == 1).all()
     assert (flow[..., 0, :] == 0).all() and (flow[..., -1] == 0).all()
@@ -144,7 +153,7 @@ def test_the_exported_graph_is_the_network_on_every_backend(tmp_path):
     rng = np.random.default_rng(0)
     reference, fp32 = load(bundle, "reference"), load(bundle, "cpu-fp32")
     for _ in range(3):
-        crop, change = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), rng.uniform(-1, 1, 17).astype(np.float32)
+        crop, change = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), rng.uniform(-1, 1, 29).astype(np.float32)
         a, b = reference.run(crop, change), fp32.run(crop, change)
         assert np.abs(a.colour.astype(int) - b.colour).max() <= 1
         assert np.abs(a.attention - b.attention).max() < 1e-3 and np.abs(a.flow - b.flow).max() < 1e-2
@@ -163,9 +172,24 @@ def test_generators_without_flow_become_bundles_that_keep_their_meaning(tmp_path
     generator = network().eval()
     bundle, differences = export(generator, tmp_path, {})
     assert (bundle.flow_px, bundle.conditioning) == (0, generator.shape.as_dict()["conditioning"])
-    assert (
-        differences["colour"] <= 1 and load(bundle, "cpu-fp32").run(np.zeros((64, 64, 3), np.uint8), np.zeros(17, np.float32)).flow is None
-    )
+    edit = load(bundle, "cpu-fp32").run(np.zeros((64, 64, 3), np.uint8), np.zeros(len(bundle.aus), np.float32))
+    assert differences["colour"] <= 1 and edit.flow is None
+
+
+@pytest.mark.parametrize(("vocabulary", "aus"), [("wide", WIDE), ("paper17", PAPER_17)])
+def test_a_bundle_speaks_the_vocabulary_of_its_network_and_names_the_estimator_of_its_labels(tmp_path, vocabulary, aus):
+    network = CompactGenerator(dataclasses.replace(TINY, vocabulary=vocabulary)).eval()
+    bundle, _ = export(network, tmp_path / "old", {}, "mediapipe-mesh-1")
+    assert bundle.aus == aus and bundle.estimator == "mediapipe-mesh-1"
+    with pytest.raises(EngineError, match="trained on AUs by mediapipe-mesh-0"):
+        export(network, tmp_path / "older", {}, "mediapipe-mesh-0")
+    assert not (tmp_path / "older").exists() and not (tmp_path / "older.part").exists()
+
+
+def test_a_bundle_tells_which_run_its_training_began_with():
+    state = {"seen": 9, "seed": 0, "shape": {}, "started_from": {"run": "first", "seen": 600}}
+    assert training_record(state, [])["started_from"] == {"run": "first", "seen": 600}
+    assert "started_from" not in training_record({**state, "started_from": None}, [])
 
 
 def test_an_export_that_fails_leaves_the_bundle_that_was_there(tmp_path, monkeypatch):

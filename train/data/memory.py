@@ -72,16 +72,13 @@ def anonymous_mb() -> float:
 def stream(folder: Path, samples: int = STREAMED) -> float:
     """Loads a corpus and reads some of its training samples; returns the anonymous memory that it took, MiB."""
     from train.data.faces import Faces
-    from train.data.mouths import MouthBank
 
     before = anonymous_mb()
     corpus = load_corpus([folder])
-    faces, bank = Faces(corpus, seed=0, size_px=corpus.size_px), MouthBank(corpus)
+    faces = Faces(corpus, seed=0, size_px=corpus.size_px)
     for number in range(samples):
         faces[number]
-    after = anonymous_mb()
-    del bank
-    return after - before
+    return anonymous_mb() - before
 
 
 def memory_check() -> dict[int, float]:
