@@ -23,7 +23,7 @@ from train.data.shards import FACE, Labelled, sha256_of, shard_name
 SMALL, TIMES = 2000, 100
 AUS = len(ESTIMATED)
 STREAMED = 3000  # samples drawn: several shards, and all that is allocated once
-# Of growth: what an order of 200,000 faces works with takes 14, steady to 1; the index, were it loaded, would take 37 more.
+# Of growth: what an order of 200,000 faces works with takes 12, steady to 1; the index, were it loaded, would take 37 more.
 ALLOWED_MB = 18.0
 
 
