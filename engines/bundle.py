@@ -76,7 +76,7 @@ def load_bundle(name_or_folder: str | Path = DEFAULT) -> Bundle:
         raise EngineError(f"{folder} has conditioning {bundle.conditioning!r}; known are {', '.join(CONDITIONINGS)}.")
     if bundle.crop_rule != crop.RULE:
         raise EngineError(f"{folder} was trained on {bundle.crop_rule} crops, this program cuts {crop.RULE}: train or export it again.")
-    if bundle.estimator != expression.VERSION:
+    if bundle.estimator not in expression.COMPATIBLE:
         raise EngineError(
             f"{folder} was trained on AUs by {bundle.estimator}, this program measures by {expression.VERSION}: its expressions would not match."
         )

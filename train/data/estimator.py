@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from engines import expression
+from engines.aus import SIDED, sides
 from engines.mesh import align
 
 REST_PERCENTILE = 30.0  # of resting faces; low, so that a change from rest is not lost below 0
@@ -25,12 +26,13 @@ def fit_scales(photo_mesh, photo_shapes, clip_mesh, clip_shapes, clip_id) -> dic
     aligned, pose = align(photo_mesh)
     clip_aligned, _ = align(clip_mesh)
     angles = np.clip(pose.angles_deg, -45, 45)
-    shapes = expression.blendshape_intensities(photo_shapes)
+    shapes = _whole(expression.blendshape_intensities(photo_shapes))
     resting = np.max([shapes[au] for au in ("AU01", "AU02", "AU12", "AU26", "AU45")], axis=0) < 0.3
     within = within_groups(clip_id)
-    clip_intensities = expression.blendshape_intensities(clip_shapes)
+    clip_intensities = _whole(expression.blendshape_intensities(clip_shapes))
     smile_jaw = within(np.stack([np.clip(clip_intensities["AU12"], 0, 1), np.clip(clip_intensities["AU26"], 0, 1)], axis=1))
-    photo_features, clip_features = expression.mesh_features(aligned), expression.mesh_features(clip_aligned)
+    of_sides = expression.mesh_features(aligned)
+    photo_features, clip_features = _whole(of_sides), _whole(expression.mesh_features(clip_aligned))
     scales = {}
     for au in expression.FROM_MESH:
         pitch, yaw = angles[resting, 0], angles[resting, 1]
@@ -43,10 +45,19 @@ def fit_scales(photo_mesh, photo_shapes, clip_mesh, clip_shapes, clip_id) -> dic
         freed = photo_features[au] - expression.explained(scale, angles, np.clip(shapes["AU12"], 0, 1), np.clip(shapes["AU26"], 0, 1))
         rest = np.percentile(freed[resting], REST_PERCENTILE)
         full = np.percentile(freed, FULL_PERCENTILE)
-        names = ("pitch", "pitch2", "yaw2", "smile", "jaw", "rest", "full")
-        values = (*coefficients[:3], smile, jaw, rest, full)
-        scales[au] = {name: float(f"{value:.5g}") for name, value in zip(names, values, strict=True)}
+        values = {"pitch": coefficients[0], "pitch2": coefficients[1], "yaw2": coefficients[2], "smile": smile, "jaw": jaw}
+        values |= {"rest": rest, "full": full}
+        if au in SIDED:
+            right, left = (of_sides[name][resting] for name in sides(au))
+            values["yaw"] = np.polyfit(yaw, (right - left) / 2, 1)[0]
+        scales[au] = {name: float(f"{value:.5g}") for name, value in values.items()}
     return scales
+
+
+def _whole(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Values by AU or by side -> by AU alone: the means of the sides."""
+    wholes = dict.fromkeys(name[:-1] if name[:-1] in SIDED else name for name in values)
+    return {au: np.mean([values[name] for name in sides(au)], axis=0) for au in wholes}
 
 
 def within_groups(group: np.ndarray):
@@ -68,7 +79,8 @@ def write_scales(scales: dict[str, dict[str, float]], path: Path) -> None:
 def refit(folders: list[Path]) -> str:
     """Fits scales and basis to prepared corpora and writes them; returns the estimator's answer to each AU as text."""
     from train.data.corpus import load_corpus
-    from train.data.deform import BASIS, fit_basis
+    from train.data.deform import BASIS, WHOLE, basis
+    from train.data.fit_motion import calibrated, fit_basis
     from train.data.shapes import BlendshapeNet
 
     corpus = load_corpus(folders)
@@ -80,11 +92,9 @@ def refit(folders: list[Path]) -> str:
     expression.mesh_scales.cache_clear()
     _, person, photos = np.unique(corpus.person, return_inverse=True, return_counts=True)
     several = photos[person] > 1
-    calm = [expression.ESTIMATED.index(au) for au in ("AU01", "AU02", "AU12", "AU26", "AU45")]
-    resting = np.flatnonzero(photo & (expression.measure_meshes(meshes, shapes)[:, calm].max(axis=1) < 0.3))
-    ground = meshes[resting[:: max(1, len(resting) // 80)]]
-    basis, answer = fit_basis(meshes[several], shapes[several], person[several], corpus.is_clip[several], ground)
-    np.save(BASIS, basis)
-    head = "told     " + " ".join(f"{au[2:]:>4}" for au in expression.ESTIMATED)
-    rows = [f"{au:<9}" + " ".join(f"{100 * value:4.0f}" for value in row) for au, row in zip(expression.ESTIMATED, answer, strict=True)]
-    return "the estimator's answer to a full unit of each AU, percent\n" + "\n".join([head, *rows])
+    found, answer = calibrated(fit_basis(meshes[several], shapes[several], person[several], corpus.is_clip[several]), corpus)
+    np.save(BASIS, found)
+    basis.cache_clear()
+    head = "told     " + " ".join(f"{au[2:]:>4}" for au in WHOLE)
+    rows = [f"{au:<9}" + " ".join(f"{100 * value:4.0f}" for value in row) for au, row in zip(WHOLE, answer, strict=True)]
+    return "the estimator's answer to pictures of a full unit of each AU, percent\n" + "\n".join([head, *rows])

@@ -1,77 +1,106 @@
-"""Donor mouths: what to show between lips that part, where the photo's own were shut.
+"""What shows between lips that part, where the photo's own were shut: teeth, tongue and a dark inside, drawn in layers.
 
-A small bank of real open mouths. A target whose lips the warp has opened gets the inside of the donor whose opening is
-the most alike, fitted rim to rim and matched in brightness.
+Upper teeth hang on the skull: their place depends on the photo alone, so that they keep still while lips move over them. Lower
+teeth and tongue go with the jaw. One mouth for everybody, matched in brightness: a generator that is shown another donor's mouth
+each time learns the mean of all mouths, a blur (LOG, run 1); one that is always shown the same mouth learns its teeth.
+
+teeth.png: the upper left teeth of a face of nobody (seed 291), cut out and mirrored; BGR and alpha, TEETH_PX_PER_UNIT.
 """
+
+from functools import lru_cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-from engines.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP
-from train.data.corpus import Corpus
-from train.data.labels import opening
-from train.data.warp import _rasterise, draw, polygon_mask
+from engines.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, Pose, align
+from train.data.warp import box_around, polygon_mask
 
-MIN_GAP = 0.10  # outer eye distances between a donor's lips: less shows only teeth
-MAX_YAW_DEG = 22.0
-BANK = 400
 RIM = list(LIPS_INNER_TOP) + list(LIPS_INNER_BOTTOM[-2:0:-1])  # the inner lip contour, once around: 20 points
 SKIN = [205, 425, 50, 280, 18, 164]  # cheeks, chin and under the nose: what brightness is compared on
-# Top and bottom rim, 11 points each, joined by strips of triangles.
-_TOP, _BOTTOM = np.arange(11), np.arange(11, 22)
-_STRIPS = np.array(
-    [t for i in range(10) for t in ((_TOP[i], _TOP[i + 1], _BOTTOM[i]), (_BOTTOM[i], _TOP[i + 1], _BOTTOM[i + 1]))], np.int32
-)
+TEETH_PX_PER_UNIT = 400.0  # outer eye distances
+TEETH_EDGE_PX = (110.0, 70.0)  # x of the midline, y of the incisors' edge
+TEETH_SKIN = 118.0  # grey level of the skin that the teeth came with
+SHOWN_AT_REST = 0.028  # outer eye distances of upper teeth below the resting upper lip: 2 - 3 mm
+ARC = 0.9  # how far teeth lie back at the sides: z = ARC * x^2, outer eye distances
+DARK, TONGUE = np.array([26.0, 22.0, 46.0]), np.array([80.0, 72.0, 145.0])  # BGR at TEETH_SKIN
+LOWER_TEETH = (0.82, 0.72)  # size and brightness, of the upper ones'
+RIM_SHADE_UNITS = 0.035  # over which lips darken what lies behind them
 
 
-class MouthBank:
-    """Real open mouths of a corpus' training people."""
-
-    def __init__(self, corpus: Corpus, seed: int = 0):
-        shapes = corpus.opening
-        usable = (shapes[:, 0] > MIN_GAP) & (np.abs(corpus.angles_deg[:, 1]) < MAX_YAW_DEG) & ~corpus.held_out
-        found = np.flatnonzero(usable)
-        sharp = corpus.is_from("nobody_adults", "drivers")  # 512 px originals show teeth, 180 px ones smears
-        order = np.random.default_rng(seed).permutation(found)
-        order = order[np.argsort(~sharp[order], kind="stable")]
-        wide = order[shapes[order, 0] > 0.28][: BANK // 2]  # wide mouths are rare everywhere: take them from anywhere
-        self.faces = np.unique(np.concatenate([wide, order[: BANK - len(wide)]]))
-        self.shapes = shapes[self.faces]
-        self.yaw = corpus.angles_deg[self.faces, 1]
-        self._corpus = corpus
-
-    def pick(self, target_mesh: np.ndarray, yaw_deg: float, rng: np.random.Generator) -> int | None:
-        """One of the five mouths most alike in opening and yaw, or None when the bank is empty."""
-        if len(self.faces) == 0:
-            return None
-        gap, width = opening(target_mesh)
-        distance = np.abs(self.shapes[:, 0] - gap) * 2 + np.abs(self.shapes[:, 1] - width) + np.abs(self.yaw - yaw_deg) / 60
-        return int(rng.choice(np.argsort(distance)[:5]))
-
-    def paint(self, target: np.ndarray, target_mesh: np.ndarray, donor: int) -> tuple[np.ndarray, np.ndarray]:
-        """The (S, S, 3) target with the donor's mouth between its lips, and the (S, S) float32 mask of what was painted."""
-        size = target.shape[0]
-        face = int(self.faces[donor])
-        picture, mesh = self._corpus.picture(face), self._corpus.mesh(face)
-        rims = [
-            np.concatenate([m[list(LIPS_INNER_TOP), :2], m[list(LIPS_INNER_BOTTOM), :2]]).astype(np.float32) for m in (target_mesh, mesh)
-        ]
-        flow = np.zeros((size, size, 2), np.float32)
-        _rasterise(rims[0], rims[1], _STRIPS, flow)
-        inside = draw(picture, flow).astype(np.float32) * _brightness(target, target_mesh, picture, mesh)
-        mask = polygon_mask(target_mesh[RIM, :2], size, blur_px=3)
-        painted = target * (1 - mask[..., None]) + inside * mask[..., None]
-        return np.clip(painted + 0.5, 0, 255).astype(np.uint8), mask
+@lru_cache(maxsize=1)
+def _teeth() -> np.ndarray:
+    """(h, w, 4) float32 BGR and alpha 0..1, colour multiplied by alpha."""
+    stored = cv2.imread(str(Path(__file__).with_name("teeth.png")), cv2.IMREAD_UNCHANGED).astype(np.float32)
+    alpha = stored[..., 3:] / 255
+    return np.concatenate([stored[..., :3] * alpha, alpha], axis=-1)
 
 
-def _brightness(target: np.ndarray, target_mesh: np.ndarray, donor: np.ndarray, donor_mesh: np.ndarray) -> np.ndarray:
-    """(3,) gains that give the donor's skin the target's colour, held within what light does."""
-    gains = _skin(target, target_mesh) / np.maximum(_skin(donor, donor_mesh), 8)
-    overall = np.clip(gains.mean(), 0.45, 1.5)
-    return np.clip(gains / gains.mean(), 0.85, 1.15) * overall
+def needs_mouth(gap_before: float, gap_after: float) -> bool:
+    """Whether lips part so much more than before (inner lip gaps, outer eye distances) that a warp alone would stretch lips or teeth."""
+    return gap_after > 0.035 and gap_after > 1.7 * gap_before + 0.02
 
 
-def _skin(picture: np.ndarray, mesh: np.ndarray) -> np.ndarray:
+def paint(target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A mouth between a target's lips. target: (S, S, 3) uint8, already warped; rest: the photo's mesh without its expression; target_mesh: the target's.
+
+    Returns the picture and the (S, S) float32 mask of what was painted.
+    """
+    size = len(target)
+    box, (left, top) = box_around(target_mesh[RIM, :2], size)
+    if box[0].start >= box[0].stop or box[1].start >= box[1].stop:
+        return target, np.zeros((size, size), np.float32)
+    _, pose = align(rest)
+    light = float(np.clip(_skin_level(target, target_mesh) / TEETH_SKIN, 0.35, 1.5))
+    mask = polygon_mask(target_mesh[RIM, :2], size, blur_px=3)
+    xs, ys = np.meshgrid(np.arange(left, box[1].stop, dtype=np.float32), np.arange(top, box[0].stop, dtype=np.float32))
+    x, y = _in_units(xs, ys, rest[13, :2], pose)
+    jaw = (target_mesh - rest)[[148, 152, 377], :2].mean(axis=0)
+    _, below = _in_units(xs, ys, rest[14, :2] + jaw, pose)  # units below the lower lip as the jaw alone would carry it
+    gap = float(np.linalg.norm(target_mesh[13, :2] - target_mesh[14, :2]) / pose.scale)
+    layer = np.broadcast_to(DARK, (*x.shape, 3)).astype(np.float32).copy()
+    tongue = np.exp(-((x / 0.19) ** 4) - ((below + 0.01) / max(0.08, 0.32 * gap)) ** 2)[..., None] * np.clip((gap - 0.08) / 0.12, 0, 1)
+    layer += (TONGUE - layer) * 0.85 * tongue
+    small, dim = LOWER_TEETH
+    layer = _over(layer, _sample(x / small, -(below + 0.012) / small) * np.array([dim, dim, dim, 1], np.float32))
+    layer = _over(layer, _sample(x, y - SHOWN_AT_REST))
+    depth = cv2.distanceTransform((mask[box] > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / (RIM_SHADE_UNITS * float(pose.scale))
+    layer *= (light * (0.6 + 0.4 * np.clip(depth, 0, 1)))[..., None]
+    shown, painted = mask[box][..., None], target.copy()
+    painted[box] = np.clip(target[box] * (1 - shown) + layer * shown + 0.5, 0, 255).astype(np.uint8)
+    return painted, mask
+
+
+def _over(below: np.ndarray, layer: np.ndarray) -> np.ndarray:
+    return below * (1 - layer[..., 3:]) + layer[..., :3]
+
+
+def _in_units(xs: np.ndarray, ys: np.ndarray, origin: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels -> x and y in the face's own frame, outer eye distances from `origin` (2,) px, on an arc that lies back at the sides."""
+    axes = pose.scale * pose.rotation[:2]  # columns: where right, down and back go in the picture
+    inverse = np.linalg.inv(axes[:, :2]).astype(np.float32)
+    xs, ys, back = xs - np.float32(origin[0]), ys - np.float32(origin[1]), np.float32(0)
+    for _ in range(2):
+        px, py = xs - np.float32(axes[0, 2]) * back, ys - np.float32(axes[1, 2]) * back
+        x, y = inverse[0, 0] * px + inverse[0, 1] * py, inverse[1, 0] * px + inverse[1, 1] * py
+        back = ARC * np.minimum(x**2, 0.1)
+    return x, y
+
+
+def _sample(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The teeth at (x, y), outer eye distances from the incisors' edge: (..., 4), colour times alpha and alpha."""
+    places = [(v * TEETH_PX_PER_UNIT + edge).astype(np.float32) for v, edge in zip((x, y), TEETH_EDGE_PX, strict=True)]
+    return cv2.remap(_mip(), places[0] / 2, places[1] / 2, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+
+
+@lru_cache(maxsize=1)
+def _mip() -> np.ndarray:
+    """The teeth at half size: crops show a unit on about 100 px."""
+    return cv2.resize(_teeth(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+
+
+def _skin_level(picture: np.ndarray, mesh: np.ndarray) -> float:
+    """Mean grey level of the skin around a mouth."""
     small = cv2.blur(picture, (9, 9))
     places = np.clip(np.round(mesh[SKIN, :2]).astype(int), 0, len(picture) - 1)
-    return small[places[:, 1], places[:, 0]].astype(np.float32).mean(axis=0)
+    return float(small[places[:, 1], places[:, 0]].mean())

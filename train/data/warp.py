@@ -81,3 +81,10 @@ def polygon_mask(points_px: np.ndarray, size_px: int, blur_px: int = 0) -> np.nd
     cv2.fillPoly(mask, [np.round(points_px * 16).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)
     mask = cv2.blur(mask, (blur_px, blur_px)) if blur_px else mask
     return mask.astype(np.float32) / 255
+
+
+def box_around(points: np.ndarray, size_px: int, margin_px: int = 3) -> tuple[tuple[slice, slice], tuple[int, int]]:
+    """The rows and columns of a picture that cover some points, and their left and top."""
+    left, top = np.maximum(np.floor(points.min(axis=0)).astype(int) - margin_px, 0)
+    right, bottom = np.minimum(np.ceil(points.max(axis=0)).astype(int) + margin_px, size_px)
+    return (slice(top, bottom), slice(left, right)), (left, top)
