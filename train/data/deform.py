@@ -30,7 +30,7 @@ BASIS = Path(__file__).with_name("basis.npy")
 WHOLE: tuple[str, ...] = (*PAPER_17, "AU18", "AU22")  # rows of the basis: both sides move alike
 BLINK_RIGHT, BLINK_LEFT = (ESTIMATED.index(name) for name in sides("AU45"))
 RIGHTS, LEFTS = ([ESTIMATED.index(sides(au)[side]) for au in SIDED] for side in (0, 1))
-MORE_TOGETHER = 0.3  # raised inner and outer brows go this share further together than the stronger one alone
+MORE_TOGETHER = 0.1  # raised inner and outer brows go this share further together than the stronger one alone
 MIDDLE = 0.12  # outer eye distances from the face's middle over which a side's displacement fades out
 
 # Skin above the right upper lid, column by column over RIGHT_LID_TOP[1:-1], and the share of the lid's way it goes.
@@ -40,7 +40,7 @@ LOWER_LID_SHARE = 0.12  # of a blink's way; the rest is the upper lid's
 # The lips' outer contour, column by column over the inner one without its corners: red that presses together, but never turns inside out.
 LIPS_OUTER_TOP = (185, 40, 39, 37, 0, 267, 269, 270, 409)
 LIPS_OUTER_BOTTOM = (146, 91, 181, 84, 17, 314, 405, 321, 375)
-THINNEST = 0.35  # of a lip's own thickness
+THINNEST = 0.2  # of a lip's own thickness
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,198 @@
+"""What a training target shows: lids, teeth, sides and lips that do what faces do, and motion that is calibrated by what it draws."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
+
+from engines.aus import translate
+from engines.expression import ESTIMATED, index
+from engines.face import FaceReader
+from engines.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP, align
+from train.data import fit_motion
+from train.data.changes import blink, draw_change, set_some
+from train.data.deform import LIPS_OUTER_TOP, MORE_TOGETHER, WHOLE, basis, moved, of_sides
+from train.data.lids import close
+from train.data.mouths import RIM, paint
+from train.data.regions import UNKNOWN, weights
+from train.data.warp import draw, flow_between, polygon_mask
+
+REST = np.zeros(29, np.float32)
+
+
+def told(**intensities: float) -> np.ndarray:
+    """A change (29,) of named AUs; a sided one by both its sides, or by one."""
+    change = REST.copy()
+    for name, value in intensities.items():
+        change[[ESTIMATED.index(name)] if name in ESTIMATED else index((name,))] = value
+    return change
+
+
+@pytest.fixture(scope="module")
+def face(photo) -> tuple[np.ndarray, np.ndarray]:
+    """The shipped photo's crop, (256, 256, 3), and its mesh."""
+    from engines.crop import cut, find_crop
+
+    with FaceReader() as reader:
+        found = reader.read(photo)[0]
+    crop = find_crop(found, 256)
+    return cut(photo, crop), crop.mesh_to_crop(found.mesh_px)
+
+
+def drawn(face: tuple[np.ndarray, np.ndarray], change: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Target, flow, painted mask and mesh after a change, lids drawn."""
+    picture, mesh = face
+    after = moved(mesh, REST, change)
+    flow = flow_between(after, mesh, 256)
+    return *close(draw(picture, flow), flow, picture, mesh, after), after
+
+
+def eye(mesh: np.ndarray, top: tuple[int, ...], bottom: tuple[int, ...]) -> np.ndarray:
+    return polygon_mask(np.concatenate([mesh[list(top), :2], mesh[list(bottom[-2:0:-1]), :2]]), 256) > 0.9
+
+
+def test_a_shut_eye_shows_skin_and_a_line_of_lashes_instead_of_an_eyeball(face):
+    picture, mesh = face
+    target, _, painted, after = drawn(face, told(AU45=1.0))
+    eyeball = eye(mesh, RIGHT_LID_TOP, RIGHT_LID_BOTTOM)
+    lid = eyeball & (painted > 0.9)
+    lid[after[RIGHT_LID_TOP[4], 1].round().astype(int) - 2 :] = False  # above the lashes
+    assert lid.sum() > 20 and picture[lid].mean(axis=1).std() > 2 * target[lid].mean(axis=1).std(), "white, iris and pupil are gone"
+    x, y = after[RIGHT_LID_TOP[4], :2].round().astype(int)
+    assert target[y - 1 : y + 3, x].min() < 0.75 * target[y - 6 : y - 3, x].mean(), "lashes are darker than the lid above them"
+
+
+def test_a_lid_slides_over_an_eyeball_that_stays_where_it_is(face):
+    picture, _ = face
+    target, flow, _, after = drawn(face, told(AU45=0.45))
+    visible = eye(after, RIGHT_LID_TOP, RIGHT_LID_BOTTOM)
+    above = np.roll(visible, 3, axis=0) & np.roll(visible, -1, axis=0)  # apart from the lashes' line and the lower lid
+    assert (visible & above).sum() > 8
+    assert np.abs(flow[visible & above]).mean() < 0.6, "a warp alone would move it by several pixels"
+    assert np.abs(target[visible & above].astype(int) - picture[visible & above]).mean() < 16
+
+
+def test_a_wink_leaves_the_other_eye_alone(face):
+    picture, mesh = face
+    target, _, painted, _ = drawn(face, told(AU45L=1.0))
+    other, winking = eye(mesh, RIGHT_LID_TOP, RIGHT_LID_BOTTOM), eye(mesh, LEFT_LID_TOP, LEFT_LID_BOTTOM)
+    assert not painted[other].any() and np.abs(target[other].astype(int) - picture[other]).max() <= 1
+    assert painted[winking].mean() > 0.5
+
+
+def test_upper_teeth_keep_still_while_the_jaw_drops(face):
+    _, mesh = face
+    shown = []
+    for jaw in (0.5, 0.9):
+        target, _, _, after = drawn(face, told(AU25=0.6, AU26=jaw))
+        shown.append((paint(target, mesh, after)[0].astype(int), polygon_mask(after[RIM, :2], 256) > 0.99))
+    (first, in_first), (second, in_second) = shown
+    lip = mesh[13, 1]
+    upper = in_first & in_second
+    upper[: int(lip) + 2] = upper[int(lip) + 12 :] = False  # the upper row, away from the lip's shadow
+    assert upper.sum() > 60 and first[upper].mean(axis=1).std() > 15, "teeth and the dark below them"
+    assert np.corrcoef(first[upper].ravel(), second[upper].ravel())[0, 1] > 0.9, "the same teeth at the same place"
+
+
+def test_a_painted_mouth_is_dark_inside_with_teeth_and_stays_between_the_lips(face):
+    _, mesh = face
+    target, _, _, after = drawn(face, told(AU25=0.8, AU26=0.8))
+    painted, mask = paint(target, mesh, after)
+    inside = painted[mask > 0.99].mean(axis=1)
+    assert np.percentile(inside, 20) < 70 and np.percentile(inside, 97) > 110, "a dark inside, and teeth"
+    assert np.array_equal(painted[mask == 0], target[mask == 0])
+    grown = polygon_mask(after[RIM, :2], 256, blur_px=9) > 0
+    assert not mask[~grown].any()
+
+
+def test_sides_add_up_to_the_whole_and_one_side_leaves_the_other(face):
+    _, mesh = face
+    whole = np.load(fit_motion.__file__.replace("fit_motion.py", "basis.npy"), allow_pickle=False)
+    rows = of_sides(whole)
+    for au in ("AU12", "AU02", "AU15"):
+        right, left = (rows[ESTIMATED.index(au + side)] for side in "RL")
+        assert right + left == pytest.approx(whole[WHOLE.index(au)], abs=1e-6)
+    after = moved(mesh, REST, told(AU12L=1.0)) - mesh
+    assert np.linalg.norm(after[291]) > 4 and np.linalg.norm(after[61]) < 1, "the left corner rises, the right one rests"
+
+
+def test_aus_that_act_together_go_little_further_than_the_strongest_alone(recorded):
+    aligned, _ = align(recorded["neutral"].mesh_px)
+
+    def brow(change: np.ndarray) -> float:
+        after, _ = align(moved(recorded["neutral"].mesh_px, REST, change))
+        return float(np.linalg.norm((after - aligned)[[105, 334]], axis=-1).mean())
+
+    alone = max(brow(told(AU01=1.0)), brow(told(AU02=1.0)))
+    assert 0.9 * alone < brow(told(AU01=1.0, AU02=1.0)) < (1 + MORE_TOGETHER) * alone * 1.05
+    assert brow(told(AU01=0.3)) == pytest.approx(0.3 * brow(told(AU01=1.0)), rel=0.2), "a single AU stays linear"
+
+
+def test_lips_never_turn_inside_out(recorded):
+    for change in (told(AU14=1.0, AU23=1.0), told(AU14=1.0), told(AU23=1.0, AU17=1.0)):
+        after, _ = align(moved(recorded["neutral"].mesh_px, REST, change))
+        assert (after[list(LIPS_INNER_TOP[1:-1]), 1] >= after[list(LIPS_OUTER_TOP), 1] - 1e-6).all()
+
+
+def test_single_sides_are_asked_for_but_not_most_of_the_time():
+    rng, one_sided, set_both = np.random.default_rng(0), 0, 0
+    right, left = index(("AU12",))
+    for _ in range(4000):
+        wanted = REST.copy()
+        set_some(rng, wanted)
+        one_sided += wanted[right] != wanted[left] and min(wanted[right], wanted[left]) == 0
+        set_both += wanted[right] == wanted[left] > 0
+    assert 0.1 < one_sided / (one_sided + set_both) < 0.5
+
+
+def test_changes_stay_within_what_a_face_can_be_told():
+    rng, own = np.random.default_rng(0), np.random.default_rng(1).uniform(0, 1, 29).astype(np.float32)
+    for towards_rest in (True, False):
+        for _ in range(50):
+            change = draw_change(rng, own, np.roll(own, 3), towards_rest)
+            blink(rng, own, change)
+            assert change.shape == (29,) and change.dtype == np.float32
+            assert ((own + change >= -1e-6) & (own + change <= 1.3)).all() and np.abs(change).max() <= 1
+
+
+def test_what_nobody_can_know_weighs_little(recorded):
+    mesh = recorded["open"].mesh_px[:, :2] / 2
+    nothing, mouth = np.zeros((256, 256), np.float32), polygon_mask(mesh[RIM], 256)
+    known, flow_known = weights(mesh, mesh, nothing, nothing)
+    unknown, flow_unknown = weights(mesh, mesh, nothing, mouth)
+    inside = mouth == 1
+    assert unknown[inside] == pytest.approx(UNKNOWN * known[inside], rel=1e-4)
+    assert np.array_equal(unknown[mouth == 0], known[mouth == 0]) and flow_unknown.sum() < flow_known.sum()
+
+
+def test_calibration_reaches_the_wanted_answers_and_takes_others_off(monkeypatch):
+    """A linear estimator that hears AU12 twice as loud as meant, AU15 too softly, and AU15 in every smile."""
+    rng, count = np.random.default_rng(0), len(WHOLE)
+    pure = rng.normal(0, 0.01, (count, 478, 3)).astype(np.float32)
+    gains = np.ones(count)
+    gains[WHOLE.index("AU12")], gains[WHOLE.index("AU15")] = 2.0, 0.6
+    hears = np.linalg.pinv(pure.reshape(count, -1)) * gains[None, :]
+    leaky = pure.copy()
+    leaky[WHOLE.index("AU12")] += 0.4 * pure[WHOLE.index("AU15")]
+    monkeypatch.setattr(fit_motion, "calibration_faces", lambda corpus: np.arange(3))
+    monkeypatch.setattr(fit_motion, "_mixed", lambda found, resting: found)
+    monkeypatch.setattr(fit_motion, "answers", lambda rows, *_: rows.reshape(count, -1) @ hears)
+    monkeypatch.setattr(fit_motion, "FaceReader", lambda: __import__("contextlib").nullcontext())
+
+    class Meshes:
+        meshes = staticmethod(lambda faces: None)
+
+    _, answer = fit_motion.calibrated(leaky, Meshes())
+    smile, frown = WHOLE.index("AU12"), WHOLE.index("AU15")
+    assert answer[smile, smile] == pytest.approx(fit_motion.ANSWER, abs=0.1) and answer[frown, frown] == pytest.approx(
+        fit_motion.ANSWER, abs=0.1
+    )
+    assert abs(answer[smile, frown]) < 0.5 * abs(leaky.reshape(count, -1)[smile] @ hears[:, frown])
+
+
+def test_the_basis_that_ships_moves_every_au_but_the_blink():
+    reach = np.linalg.norm(basis(), axis=-1).max(axis=1)
+    still = {name for name, far in zip(ESTIMATED, reach, strict=True) if far < 0.02}
+    assert still == {"AU45R", "AU45L"}
+    assert reach.max() <= 0.4 + 1e-6, "outer eye distances: no face goes further"
+    assert translate(np.ones(29, np.float32), ESTIMATED, WHOLE) == pytest.approx(np.ones(len(WHOLE)))
