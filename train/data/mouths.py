@@ -21,7 +21,7 @@ SKIN = [205, 425, 50, 280, 18, 164]  # cheeks, chin and under the nose: what bri
 TEETH_PX_PER_UNIT = 400.0  # outer eye distances
 TEETH_EDGE_PX = (110.0, 70.0)  # x of the midline, y of the incisors' edge
 TEETH_SKIN = 118.0  # grey level of the skin that the teeth came with
-SHOWN_AT_REST = 0.028  # outer eye distances of upper teeth below the resting upper lip: 2 - 3 mm
+SHOWN_AT_REST = 0.045  # outer eye distances of upper teeth below the resting upper lip: 4 mm, as an opening jaw draws the lip down with it
 ARC = 0.9  # how far teeth lie back at the sides: z = ARC * x^2, outer eye distances
 DARK, TONGUE = np.array([26.0, 22.0, 46.0]), np.array([80.0, 72.0, 145.0])  # BGR at TEETH_SKIN
 LOWER_TEETH = (0.82, 0.72)  # size and brightness, of the upper ones'
