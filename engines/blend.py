@@ -23,9 +23,9 @@ Box = tuple[slice, slice]  # rows, columns of the picture
 class Blender:
     """Prepared for one still picture and one crop of it: the upright box that covers the crop, and how outputs map onto it."""
 
-    def __init__(self, crop: Crop, still: np.ndarray, flow_px: int):
-        """still: (H, W, 3) uint8 BGR; flow_px: side of the flow field, 0 for engines without one."""
-        self._still, self._crop = still, crop
+    def __init__(self, crop: Crop, still: np.ndarray, flow_px: int, sampling: int = SAMPLING):
+        """still: (H, W, 3) uint8 BGR; flow_px: side of the flow field, 0 for engines without one; sampling: one of OpenCV's, for moved pixels."""
+        self._still, self._crop, self._sampling = still, crop, sampling
         self._box = self._covering(0, 0, crop.size_px - 1, crop.size_px - 1)
         # A flow cell is `step` crop pixels wide; its value belongs to the cell's centre.
         step = crop.size_px / flow_px if flow_px else 1.0
@@ -40,7 +40,7 @@ class Blender:
             picture[self._box] = self._still[self._box]
         else:
             flow = _scaled(edit.flow @ self._turn, self._frame_from_flow, self._box, outside=0)
-            picture[self._box] = cv2.remap(self._still, self._places + flow, None, SAMPLING, borderMode=cv2.BORDER_REPLICATE)
+            picture[self._box] = cv2.remap(self._still, self._places + flow, None, self._sampling, borderMode=cv2.BORDER_REPLICATE)
         painted = self._painted(edit.attention)
         if painted is not None:
             attention = _scaled(edit.attention, self._crop.frame_from_crop, painted, outside=1)

@@ -11,64 +11,29 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from engines import expression  # noqa: E402
+from engines.aus import PAPER_17, WIDE  # noqa: E402
 from engines.backends import Edit  # noqa: E402
-from engines.crop import cut, find_crop  # noqa: E402
 from engines.errors import DataError, OutputError, SourceError  # noqa: E402
 from engines.expression import ESTIMATED  # noqa: E402
-from engines.face import FaceReader  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402
 from tests.doubles import StubEngine  # noqa: E402
+from tests.people import People, looks  # noqa: E402
 from train.data.emotions import EMOTIONS, prototype  # noqa: E402
 from train.report import animation, figures, measures  # noqa: E402
 from train.report.compare import EngineEditor, RecipeEditor, compare, wanted  # noqa: E402
-from train.report.edits import LEVELS, change_to  # noqa: E402
+from train.report.edits import LEVELS, change_to, wanted_at  # noqa: E402
 from train.report.evaluate import evaluate, outside_error  # noqa: E402
 from train.report.grids import COLUMNS, given, grid  # noqa: E402
 from train.report.likeness import split  # noqa: E402
+from train.report.page import page  # noqa: E402
 from train.report.photos import read_photos  # noqa: E402
 from train.report.scaled import at_size  # noqa: E402
 from train.report.sheets import MAX_BYTES, sheet, write_png  # noqa: E402
 from train.report.steadiness import NOISE_GREY, clip_frames, noisy, puppet_flicker  # noqa: E402
 from train.report.sweep import Sweep, cases, choose_faces, sweep, table  # noqa: E402
 
-SMILE = ESTIMATED.index("AU12")
-
-
-class People:
-    """A corpus of the shipped photos, all of them held out."""
-
-    size_px = 256
-
-    def __init__(self, names=("man", "woman", "mature", "glasses")):
-        self._pictures, aus = [], []
-        with FaceReader() as reader:
-            for name in names:
-                photo = cv2.imread(str(SAMPLES / f"{name}.jpg"))
-                face = reader.read(photo)[0]
-                self._pictures.append(cut(photo, find_crop(face, self.size_px)))
-                aus.append(expression.measure(face))
-        count = len(names)
-        self.aus, self.angles_deg, self.person = np.array(aus, np.float32), np.zeros((count, 3), np.float32), np.arange(count) * 7
-        self.is_clip, self.held_out = np.zeros(count, bool), np.ones(count, bool)
-
-    def __len__(self) -> int:
-        return len(self.aus)
-
-    def picture(self, i: int) -> np.ndarray:
-        return self._pictures[i].copy()
-
-    def own(self, i) -> np.ndarray:
-        return np.clip(self.aus[i], 0, 1)
-
-    def is_from(self, *_sources: str) -> np.ndarray:
-        return np.zeros(len(self), bool)
-
-
-def looks(picture: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
-    """A double of the identity network: the face's colours, 12 numbers."""
-    left, top = landmarks_px.min(axis=0).astype(int).clip(0)
-    small = cv2.resize(picture[top:, left:], (2, 2), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
-    return small / np.linalg.norm(small)
+SMILE = PAPER_17.index("AU12")
+REST = np.zeros(len(ESTIMATED), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +44,7 @@ def people() -> People:
 @pytest.fixture(scope="module")
 def report(people, engine, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    return evaluate(engine, people, folder, count=1, identity=looks, distance_faces=4), folder
+    return evaluate(engine, people, folder, count=1, identity=looks, distance_faces=4, photos=[SAMPLES / "man.jpg"]), folder
 
 
 def test_psnr_and_ssim_of_equal_and_of_opposite_pictures():
@@ -204,10 +169,11 @@ def test_an_engine_that_does_nothing_is_found_out(people):
 
 
 def test_changes_start_from_the_photos_own_expression():
-    own = np.full(17, 0.25, np.float32)
+    own = np.full(len(ESTIMATED), 0.25, np.float32)
     engine = StubEngine()
     assert not change_to(engine, own, (), 0.0).any()
     assert change_to(engine, own, ("AU12",), 1.0)[SMILE] == 0.75 and np.count_nonzero(change_to(engine, own, ("AU12",), 1.0)) == 1
+    assert change_to(StubEngine(aus=WIDE), own, ("AU12",), 1.0)[expression.index(("AU12",))].tolist() == [0.75, 0.75], "both sides alike"
     absolute = SimpleNamespace(bundle=SimpleNamespace(conditioning="absolute", aus=("AU12", "AU01")))
     assert change_to(absolute, own, ("AU12",), 1.0).tolist() == [1.0, 0.25], "in the engine's own order"
 
@@ -215,7 +181,7 @@ def test_changes_start_from_the_photos_own_expression():
 def test_halves_share_nobody_and_are_of_one_size(people):
     several = People.__new__(People)
     several.__dict__.update(people.__dict__)
-    several.aus, several.angles_deg = np.zeros((40, 17), np.float32), np.zeros((40, 3), np.float32)
+    several.aus, several.angles_deg = np.zeros((40, len(ESTIMATED)), np.float32), np.zeros((40, 3), np.float32)
     several.person = np.repeat(np.arange(10), 4)
     several.held_out, several.is_clip = np.ones(40, bool), np.zeros(40, bool)
     halves = split(several, 30)
@@ -229,9 +195,9 @@ def test_halves_share_nobody_and_are_of_one_size(people):
 def test_a_still_drivers_noise_is_what_is_said_and_an_idle_puppet_never_flickers(people, tmp_path):
     frames = np.array(list(noisy(np.full((64, 64, 3), 100, np.uint8), 8)), np.float32)
     assert frames.std() == pytest.approx(NOISE_GREY, rel=0.05)
-    driver, region = np.random.default_rng(0).uniform(0, 1, (4, 17)).astype(np.float32), np.ones((256, 256), bool)
-    assert puppet_flicker(IdleEngine(256), people.picture(0), np.zeros(17, np.float32), region, driver) == 0
-    assert puppet_flicker(StubEngine(256), people.picture(0), np.zeros(17, np.float32), region, driver) > 1
+    driver, region = np.random.default_rng(0).uniform(0, 1, (4, len(ESTIMATED))).astype(np.float32), np.ones((256, 256), bool)
+    assert puppet_flicker(IdleEngine(256), people.picture(0), REST, region, driver) == 0
+    assert puppet_flicker(StubEngine(256), people.picture(0), REST, region, driver) > 1
     (tmp_path / "clip.mp4").write_bytes(b"no clip")
     with pytest.raises(DataError, match="not a clip"):
         list(clip_frames(tmp_path / "clip.mp4"))
@@ -256,18 +222,19 @@ def test_a_reports_folder_that_is_a_file_is_told_in_one_sentence(engine, people,
 
 
 def test_nothing_outside_the_crop_changes(engine, people):
-    assert outside_error(engine, people.picture(0), np.zeros(17, np.float32)) == 0
-    assert outside_error(StubEngine(256), people.picture(0), np.zeros(17, np.float32)) == 0
+    assert outside_error(engine, people.picture(0), REST) == 0
+    assert outside_error(StubEngine(256), people.picture(0), REST) == 0
     spilling = StubEngine(256, flow_px=32, down_px=5)  # still moves things at the crop's edge
-    assert outside_error(spilling, people.picture(0), np.zeros(17, np.float32)) > 10, "what leaves the crop is noticed"
+    assert outside_error(spilling, people.picture(0), REST) > 10, "what leaves the crop is noticed"
 
 
 def test_a_report_has_its_sections_and_its_pictures(report):
     result, folder = report
     text = (folder / "report.md").read_text()
-    for title in ("Commanded and measured", "The same person", "Everything else stays", "Best and worst", "Pictures"):
+    for title in ("Commanded and measured", "The same person", "Everything else stays", "Sharpness", "Best and worst", "Pictures"):
         assert f"## {title}" in text
-    for au in ESTIMATED:
+    assert "## One side" not in text and "## A second" not in text, "neither spoken nor asked for"
+    for au in PAPER_17:
         assert f"| {au} |" in text
     shown = {path.name for path in folder.glob("*.png")}
     assert shown == {"answers.png", "commanded.png", "aus.png", "masks.png", "cases.png"} and all(f"({name})" in text for name in shown)
@@ -275,6 +242,14 @@ def test_a_report_has_its_sections_and_its_pictures(report):
         picture = cv2.imread(str(folder / name))
         assert min(picture.shape[:2]) > 150 and picture.std() > 10 and (folder / name).stat().st_size < MAX_BYTES
     assert json.loads((folder / "figures.json").read_text()) == result and "NaN" not in (folder / "figures.json").read_text()
+
+
+def test_a_page_tells_of_sides_where_they_are_known(report):
+    result, _ = report
+    row = {"slope": 0.91, "other": 0.12}
+    sided = {"faces": 3, "aus": {"AU12": row}, "beyond": {"AU18": {"r": 0.83, "slope": None}}, "mean_slope": 0.91, "mean_other": 0.12}
+    text = page(result | {"sided": sided})
+    assert "## One side alone" in text and "| AU12 | 0.91 | 0.12 |" in text and "| AU18 | 0.83 | - |" in text and "(sides.png)" in text
 
 
 def test_the_shipped_engine_does_what_it_says_in_its_report(report):
@@ -286,6 +261,9 @@ def test_the_shipped_engine_does_what_it_says_in_its_report(report):
     assert 0 < result["flicker_grey"] < 3 and result["flicker_pairs"] == 1
     assert result["frechet_samples"] == 2 and result["frechet_edited"] >= 0 and 0.9 < result["identity_cosine_p5"] <= 1
     assert 0 < result["engine_ms"] <= result["engine_p95_ms"]
+    assert (
+        result["native_photos"] == 1 and result["native_sharpness"] > 0.9 and result["sided"] is None and result["second_opinion"] is None
+    )
 
 
 def test_an_engine_of_smaller_crops_sees_the_corpus_smaller(people):
@@ -327,8 +305,13 @@ def test_the_film_goes_up_and_back_and_plays_in_browsers(engine, small_photo, tm
 
     monkeypatch.setattr(animation, "EXPRESSIONS", animation.EXPRESSIONS[:1])
     film, frames = figures.draw(1, engine, [small_photo], tmp_path)
-    story = np.array(list(animation.story(np.zeros(17, np.float32))))
-    assert story[0].max() == 0 and story[-1].max() == 0 and story[:, SMILE].max() == 1 and np.abs(np.diff(story, axis=0)).max() < 0.15
+    story = np.array(list(animation.story(REST)))
+    assert (
+        story[0].max() == 0
+        and story[-1].max() == 0
+        and story[:, ESTIMATED.index("AU12R")].max() == 1
+        and np.abs(np.diff(story, axis=0)).max() < 0.15
+    )
     with av.open(str(film)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
@@ -401,10 +384,10 @@ def test_figure_nine_shows_an_evaluations_cases_and_refuses_anothers(report, eng
 
 
 def test_sampled_expressions_are_many_and_real_ones_come_from_the_corpus(people):
-    made_up = np.array(figures.made_up_expressions(np.zeros(17, np.float32)))
-    assert made_up.shape == (72, 17) and made_up.min() >= 0 and made_up.max() <= 1 and len(np.unique(made_up, axis=0)) == 72
+    made_up = np.array(figures.made_up_expressions(REST))
+    assert made_up.shape == (72, 29) and made_up.min() >= 0 and made_up.max() <= 1 and len(np.unique(made_up, axis=0)) == 72
     real = np.array(figures.real_expressions(people))
-    assert real.shape == (72, 17) and all(np.isclose(np.clip(people.aus, 0, 1), row).all(axis=1).any() for row in real)
+    assert real.shape == (72, 29) and all(np.isclose(np.clip(people.aus, 0, 1), row).all(axis=1).any() for row in real)
 
 
 class HappyOnly:
@@ -437,18 +420,18 @@ def test_methods_are_compared_on_the_same_faces(engine, people, tmp_path):
 
 @pytest.mark.parametrize("emotion", EMOTIONS[1:])
 def test_an_emotion_sets_its_aus_and_lays_the_others_to_rest(emotion):
-    goal, named = wanted(np.ones(17, np.float32), emotion), prototype(emotion) > 0
+    goal, named = wanted(REST + 1, emotion), prototype(emotion) > 0
     assert goal[named] == pytest.approx(prototype(emotion)[named]) and (goal[~named] < 0.5).all()
-    calm = wanted(np.zeros(17, np.float32), emotion)
+    calm = wanted(REST, emotion)
     assert (calm[~named] == 0).all(), "what rests stays at rest"
 
 
 class PlainGenerator(torch.nn.Module):
     """A generator's double without flow: the more AU12, the greener."""
 
-    def __init__(self, conditioning: str):
+    def __init__(self, conditioning: str, spoken: tuple[str, ...] = PAPER_17):
         super().__init__()
-        self.shape = SimpleNamespace(conditioning=conditioning, size_px=64)
+        self.shape = SimpleNamespace(conditioning=conditioning, size_px=64, spoken=spoken)
         self.green = torch.nn.Parameter(torch.tensor([0.0, 1.0, 0.0]))
 
     def forward(self, photo, aus):
@@ -464,7 +447,15 @@ def test_a_grid_shows_every_person_and_every_level(people):
     assert smile[..., 1].mean() > smile[..., 0].mean() + 40, "told to smile, it turns green"
 
 
+def test_a_grid_of_a_generator_that_knows_sides_shows_them_on_a_line_of_their_own(people):
+    picture = grid(PlainGenerator("relative", WIDE), at_size(people, 128), rows=1)
+    assert picture.shape[0] == (1 + len(LEVELS) + 1) * 64
+
+
 def test_generators_are_told_what_they_were_trained_on():
-    own, goal = np.full(17, 0.25, np.float32), np.full(17, 1.0, np.float32)
+    own, goal = REST + 0.25, REST + 1
     assert given(PlainGenerator("relative"), own, goal) == pytest.approx(0.75)
     assert given(PlainGenerator("absolute"), own, goal) == pytest.approx(1.0)
+    crooked = wanted_at(REST, ("AU12L",), 1.0)
+    assert given(PlainGenerator("relative"), REST, crooked)[SMILE] == 0.5, "half of the whole, where sides are not spoken"
+    assert given(PlainGenerator("relative", WIDE), REST, crooked)[[WIDE.index("AU12R"), WIDE.index("AU12L")]].tolist() == [0, 1]

@@ -95,7 +95,13 @@ def evaluate(options: argparse.Namespace) -> None:
     from train.data.corpus import load_corpus
     from train.report.evaluate import evaluate as run
 
-    run(load(options.engine, options.device), load_corpus(options.corpus), options.out, options.faces, _identity(options), options.still)
+    second = None
+    if options.second_opinion:
+        from train.report.second import SecondOpinion
+
+        second = SecondOpinion()
+    engine, corpus = load(options.engine, options.device), load_corpus(options.corpus)
+    run(engine, corpus, options.out, options.faces, _identity(options), options.still, photos=options.photos, second=second)
     print((options.out / "report.md").read_text())
 
 

@@ -132,6 +132,8 @@ def _evaluate(steps) -> None:
     _engine_and_corpus(step, True)
     step.add_argument("--faces", type=_positive, default=60)
     step.add_argument("--still", type=Path, help="a clip of a still face, for flicker; default: a photo with simulated sensor noise")
+    step.add_argument("--photos", type=Path, nargs="+", default=[], help="with large faces, for sharpness at their own resolution")
+    step.add_argument("--second-opinion", action="store_true", help="measure the same edits by dlib's 68 landmarks, too")
 
 
 def _figures(steps) -> None:

@@ -25,7 +25,7 @@ def eased(share: float) -> float:
 
 
 def story(own: np.ndarray, fps: float = FPS) -> Iterator[np.ndarray]:
-    """Intensities (17,) frame by frame: from a photo's own expression up to each of EXPRESSIONS, and back."""
+    """Intensities (29,) frame by frame: from a photo's own expression up to each of EXPRESSIONS, and back."""
     ramp, hold, rest = (max(1, round(seconds * fps)) for seconds in (RAMP_S, HOLD_S, REST_S))
     up = [eased((step + 1) / ramp) for step in range(ramp)]
     for _, names, level in EXPRESSIONS:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure  # not pyplot: no window system, no global state
 
-from engines.expression import ESTIMATED
+from engines.aus import PAPER_17
 
 matplotlib.rcParams["font.size"] = 8
 
@@ -18,7 +18,7 @@ def heat_map(answers: Sequence[Sequence[float]]) -> np.ndarray:
 
     (H, W, 3) uint8 BGR.
     """
-    values, names = np.array(answers), [au[2:] for au in ESTIMATED]
+    values, names = np.array(answers), [au[2:] for au in PAPER_17]
     figure = Figure(figsize=(8.2, 7.2), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
@@ -45,7 +45,7 @@ def scatter(au: np.ndarray, commanded: np.ndarray, measured: np.ndarray, table: 
     """
     figure = Figure(figsize=(11, 6.0), layout="constrained")
     panels = figure.subplots(3, 6, sharex=True, sharey=True).ravel()
-    for place, (name, panel) in enumerate(zip(ESTIMATED, panels, strict=False)):
+    for place, (name, panel) in enumerate(zip(PAPER_17, panels, strict=False)):
         mine = (au == place) & np.isfinite(measured)
         panel.plot([-1, 1], [-1, 1], color="0.75", linewidth=0.8, zorder=0)
         panel.axhline(0, color="0.9", linewidth=0.6, zorder=0)
@@ -53,7 +53,7 @@ def scatter(au: np.ndarray, commanded: np.ndarray, measured: np.ndarray, table: 
         panel.set_title(f"{name}   r {table[name]['r']:.2f}, slope {table[name]['slope']:.2f}", fontsize=8)
         panel.set_xlim(-1.05, 1.05)
         panel.set_ylim(-1.05, 1.05)
-    for panel in panels[len(ESTIMATED) :]:
+    for panel in panels[len(PAPER_17) :]:
         panel.axis("off")
         panel.text(0.5, 0.5, "grey line:\nmeasured =\ncommanded", ha="center", va="center", color="0.5", transform=panel.transAxes)
     figure.supxlabel("commanded change")

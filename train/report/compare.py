@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from engines import expression
+from engines.aus import PAPER_17
 from engines.backends import Engine
 from engines.errors import DataError, OutputError
-from engines.expression import ESTIMATED
 from engines.face import FaceReader
 from train.data.corpus import Corpus
 from train.data.disk import make_folder
@@ -43,7 +43,7 @@ class Editor(Protocol):
     name: str  # for the figure: at most about 16 letters
 
     def edit(self, crop: np.ndarray, own: np.ndarray, emotion: str) -> np.ndarray | None:
-        """(S, S, 3) uint8 BGR and its own intensities (17,) -> (S, S, 3) uint8, or None for an emotion that it was not made for."""
+        """(S, S, 3) uint8 BGR and its own intensities (29,) -> (S, S, 3) uint8, or None for an emotion that it was not made for."""
         ...
 
 
@@ -97,13 +97,14 @@ def _sized(picture: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def wanted(own: np.ndarray, emotion: str) -> np.ndarray:
-    """Intensities (17,) float32 of a face with its own (17,) that shows an emotion in full."""
-    usual = np.array([USUAL.get(au, AT_REST) for au in ESTIMATED], np.float32)
-    return np.where(_named(emotion), prototype(emotion), np.minimum(own, usual)).astype(np.float32)
-
-
-def _named(emotion: str) -> np.ndarray:
-    return np.array([au in PROTOTYPES[emotion] for au in ESTIMATED])
+    """Intensities (29,) float32 of a face with its own (29,) that shows an emotion in full."""
+    goal = np.minimum(own, AT_REST).astype(np.float32)
+    for au, usual in USUAL.items():
+        places = expression.index((au,))
+        goal[places] = np.minimum(own[places], usual)
+    named = expression.index(PROTOTYPES[emotion])
+    goal[named] = prototype(emotion)[named]
+    return goal
 
 
 @dataclass
@@ -193,9 +194,9 @@ def _judge(
         tally.found.append(bool(again))
         if not again:
             continue
-        named, goal = _named(emotion), prototype(emotion)
-        tally.error.append(float(np.mean((expression.estimate(again[0]) - goal)[named] ** 2)))
-        tally.idle_error.append(float(np.mean((own - goal)[named] ** 2)))
+        goal, named = prototype(emotion), [PAPER_17.index(au) for au in PROTOTYPES[emotion]]
+        tally.error.append(float(np.mean(expression.paper_17(expression.estimate(again[0]) - goal)[named] ** 2)))
+        tally.idle_error.append(float(np.mean(expression.paper_17(own - goal)[named] ** 2)))
     if vectors:
         tally.features.append(vectors[place % len(vectors)])
 

@@ -1,37 +1,42 @@
 """A bundle against people that are held out of training: does it do what it is told, and nothing else, and is it still the same person?
 
-Every held-out photo gets every AU at four levels; the result is found and measured again by the live estimator (circular: it
-also made the labels) and compared with what was commanded. Writes report.md, the PNGs that it shows, and figures.json.
+Every held-out photo gets every AU of the paper's 17 at four levels, on both sides alike; the result is found and measured again by the live
+estimator (circular: it also made the labels) and compared with what was commanded. Writes report.md, the PNGs that it shows, and figures.json.
 Markdown, because it reads in a terminal as on a forge, two runs compare by diff, and the PNGs go into a paper as they are.
 """
 
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from engines import expression
+from engines.aus import PAPER_17
 from engines.backends import Engine
 from engines.blend import Blender
 from engines.crop import Crop
 from engines.errors import OutputError
-from engines.expression import ESTIMATED
 from train.data.corpus import Corpus
 from train.data.disk import make_folder
 from train.report import charts, measures
 from train.report.edits import EXPRESSIONS, LEVELS, SMILE, change_to, compose, edited, towards
 from train.report.likeness import distances, somebody_elses_expression, split
+from train.report.native import native_sharpness
 from train.report.page import page
+from train.report.photos import read_photos
 from train.report.scaled import at_size
+from train.report.second import SecondOpinion, opinion, read_real_faces, yardstick
 from train.report.sheets import flow_picture, mask_picture, sheet, write_png, write_text
+from train.report.sides import sided_sweep, sides_sheet
 from train.report.steadiness import steadiness, still_driver
-from train.report.sweep import Embed, cases, choose_faces, sweep, table
+from train.report.sweep import Embed, Sweep, cases, choose_faces, sweep, table
 
 DISTANCE_FACES = 20  # faces for the Frechet distance, a face of the sweep: each costs 1/35 as much, and the distance wants many
-FORMAT = 2  # of figures.json
+FORMAT = 3  # of figures.json
 
 
 def evaluate(
@@ -42,17 +47,21 @@ def evaluate(
     identity: Embed | None = None,
     still: Path | None = None,
     distance_faces: int | None = None,
+    photos: Sequence[Path] = (),
+    second: SecondOpinion | None = None,
 ) -> dict:
     """Measures an engine on `count` held-out faces, writes report.md, figures.json and PNGs into `folder`; returns the figures.
 
     identity: a train.report.identity.Identity; without one there are neither cosines nor distances. still: a clip of a resting
-    driver, instead of simulated ones. distance_faces: of the Frechet distance, both halves together. Raises DataError, OutputError.
+    driver, instead of simulated ones. distance_faces: of the Frechet distance, both halves together. photos: with faces larger than
+    the engine's crop, for sharpness at their own resolution. second: another family's eyes. Raises DataError, OutputError, SourceError.
     """
     corpus = at_size(corpus, engine.bundle.size_px)
     faces = choose_faces(corpus, count)
     make_folder(folder, OutputError)
     driver = still_driver(still) if still else None  # a wrong clip is noticed before the sweep, not after it
-    rows = sweep(engine, corpus, faces, identity)
+    own_size = native_sharpness(engine, read_photos(list(photos), engine.bundle.size_px)) if photos else {}  # photos likewise
+    rows = sweep(engine, corpus, faces, identity, second)
     read = np.array(sorted(set(rows.face), key=rows.face.index))
     result = {"format": FORMAT, "engine": engine.name, "bundle": engine.bundle.name, "bundle_sha256": engine.bundle.sha256}
     result |= {"estimator": expression.VERSION, "corpus_faces": len(corpus), **table(rows), **steadiness(engine, corpus, read, driver)}
@@ -64,6 +73,8 @@ def evaluate(
         result |= distances(
             corpus, halves, identity, lambda crop, own, number: compose(crop, engine.run(crop, towards(engine, own, lent(number))))
         )
+    result |= {"native_photos": 0, **own_size, "sided": sided_sweep(engine, corpus, read)}
+    result["second_opinion"] = heard(corpus, rows, second) if second else None
     result["cases"] = cases(rows)
     result = without_nan(result)
     write_png(folder / "answers.png", charts.heat_map(result["answers"]))
@@ -72,9 +83,23 @@ def evaluate(
     write_png(folder / "aus.png", au_sheet(engine, corpus, read))
     write_png(folder / "masks.png", mask_sheet(engine, corpus, read))
     write_png(folder / "cases.png", case_sheet(engine, corpus, result["cases"], 3))
+    if result["sided"]:
+        write_png(folder / "sides.png", sides_sheet(engine, corpus, read))
     write_text(folder / "figures.json", json.dumps(result, indent=1) + "\n")
     write_text(folder / "report.md", page(result))
     return result
+
+
+def heard(corpus: Corpus, rows: Sweep, second: SecondOpinion) -> dict:
+    """The second opinion of a sweep, with its yardstick."""
+    real = yardstick(*read_real_faces(corpus, second))
+    table = opinion(rows.of("au"), rows.of("commanded"), rows.of("second"), real)
+    slopes = [row["slope"] for row in table.values() if row["slope"] is not None]
+    return {
+        "aus": table,
+        "mean_r": float(np.mean([row["r"] for row in table.values()])),
+        "mean_slope": float(np.mean(slopes)) if slopes else None,
+    }
 
 
 def speed(engine: Engine, crop: np.ndarray, runs: int = 100) -> dict[str, float]:
@@ -107,7 +132,7 @@ def outside_error(engine: Engine, crop: np.ndarray, own: np.ndarray) -> float:
 def au_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
     """Two faces, every AU (rows) at every level (columns)."""
     rows, shown = [], list(dict.fromkeys([int(faces[0]), int(faces[len(faces) // 2])]))
-    for au in ESTIMATED:
+    for au in PAPER_17:
         row = []
         for face in shown:
             crop, own = corpus.picture(face), corpus.own(face)
@@ -115,8 +140,8 @@ def au_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
         rows.append(row)
     half = (len(rows) + 1) // 2
     columns = [f"{level:g}" for level in LEVELS] * len(shown)
-    left = sheet(rows[:half], columns, ESTIMATED[:half], cell_px=128, names_px=56)
-    right = sheet(rows[half:] + [[None]] * (2 * half - len(rows)), columns, [*ESTIMATED[half:], ""], cell_px=128, names_px=56)
+    left = sheet(rows[:half], columns, PAPER_17[:half], cell_px=128, names_px=56)
+    right = sheet(rows[half:] + [[None]] * (2 * half - len(rows)), columns, [*PAPER_17[half:], ""], cell_px=128, names_px=56)
     return np.hstack([left, right])
 
 

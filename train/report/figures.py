@@ -7,9 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from engines.aus import PAPER_17
 from engines.backends import Engine
 from engines.errors import DataError, OutputError, SourceError
-from engines.expression import ESTIMATED, index
+from engines.expression import index
 from train.data.corpus import Corpus
 from train.data.disk import make_folder
 from train.report.animation import film, frames
@@ -106,10 +107,10 @@ def _write(out: Path, figure: int, name: str, picture: np.ndarray) -> Path:
 
 def single_aus(engine: Engine, photo: Photo) -> np.ndarray:
     """Figure 4: each AU at 0, .33, .66 and 1, from a face whose other AUs stay as they are. At 0 a face that did not show the AU is the photo."""
-    subject, half = photo.subjects[0], (len(ESTIMATED) + 1) // 2
-    rows = [[subject.edited(engine, (au,), level) for level in LEVELS] for au in ESTIMATED]
+    subject, half = photo.subjects[0], (len(PAPER_17) + 1) // 2
+    rows = [[subject.edited(engine, (au,), level) for level in LEVELS] for au in PAPER_17]
     rows += [[subject.picture]] * (2 * half - len(rows))
-    names = [*ESTIMATED, *["photo"] * (len(rows) - len(ESTIMATED))]
+    names = [*PAPER_17, *["photo"] * (len(rows) - len(PAPER_17))]
     columns = [f"{level:g}" for level in LEVELS]
     return np.hstack([sheet(rows[part], columns, names[part], cell_px=160, names_px=64) for part in (slice(half), slice(half, None))])
 
@@ -138,7 +139,7 @@ def many(engine: Engine, photo: Photo, corpus: Corpus | None = None) -> np.ndarr
 
 
 def real_expressions(corpus: Corpus, count: int = SAMPLED, pool: int = 3000) -> list[np.ndarray]:
-    """Intensities (17,) that people of a corpus really show, far apart from each other (farthest-point sampling of a random pool)."""
+    """Intensities (29,) that people of a corpus really show, far apart from each other (farthest-point sampling of a random pool)."""
     chosen = np.random.default_rng(7).permutation(len(corpus))[:pool]
     values = corpus.own(chosen)
     # The least unusual comes first: a corpus' extremes are its broken detections, so the outermost 2 % are left out.
@@ -152,7 +153,7 @@ def real_expressions(corpus: Corpus, count: int = SAMPLED, pool: int = 3000) -> 
 
 
 def made_up_expressions(own: np.ndarray, count: int = SAMPLED) -> list[np.ndarray]:
-    """Intensities (17,): COMBINATIONS at drawn strengths, now and then two at once, from a face that is half at rest. The same every time."""
+    """Intensities (29,): COMBINATIONS at drawn strengths, now and then two at once, from a face that is half at rest. The same every time."""
     rng = np.random.default_rng(7)
     found = []
     for number in range(count):
@@ -161,8 +162,9 @@ def made_up_expressions(own: np.ndarray, count: int = SAMPLED) -> list[np.ndarra
             COMBINATIONS[number % len(COMBINATIONS)],
             *([COMBINATIONS[rng.integers(len(COMBINATIONS))]] if rng.random() < 0.4 else []),
         ]:
-            places = index(names)
-            aus[places] = np.maximum(aus[places], rng.uniform(0.4, 1.0) * rng.uniform(0.7, 1.0, len(places)))
+            strengths = rng.uniform(0.4, 1.0) * rng.uniform(0.7, 1.0, len(names))
+            for name, strength in zip(names, strengths, strict=True):
+                aus[index((name,))] = np.maximum(aus[index((name,))], strength)
         found.append(aus.astype(np.float32))
     return found
 

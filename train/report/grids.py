@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from engines.expression import ESTIMATED
+from engines.aus import PAPER_17, WIDE, translate
+from engines.expression import ESTIMATED, index
 from train.data.corpus import Corpus
 from train.networks.compact import compose
 from train.report.edits import LEVELS, wanted_at
@@ -16,6 +17,7 @@ COLUMNS: tuple[tuple[str, ...], ...] = (
     (), ("AU12",), ("AU06", "AU12", "AU25"), ("AU25",), ("AU25", "AU26"), ("AU04",), ("AU01", "AU02"), ("AU05",), ("AU45",), ("AU09",), ("AU10",),
     ("AU14",), ("AU15",), ("AU17",), ("AU20",), ("AU23",),
 )  # fmt: skip
+BEYOND_17 = tuple(au for au in WIDE if au not in PAPER_17 and au[:4] not in ("AU05", "AU07"))  # as many as there is room for
 SCALE = 0.7  # of the crop's size in a grid
 MAX_CELL_PX = 128  # nineteen columns of more are wider than a screen, and TensorBoard keeps every grid
 MIN_CELL_PX = 64  # smaller ones hold no title
@@ -24,14 +26,14 @@ Edited = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def given(network: nn.Module, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """What a generator is told, float32: wanted minus own, or wanted where it is conditioned on intensities."""
+    """What a generator is told (N,) float32 of intensities (29,): wanted minus own, or wanted where it is conditioned on intensities."""
     relative = getattr(network.shape, "conditioning", "relative") == "relative"
-    return np.asarray(wanted - own if relative else wanted, np.float32)
+    return translate(wanted - own if relative else wanted, ESTIMATED, network.shape.spoken)
 
 
 @torch.no_grad()
 def edits(network: nn.Module, picture: np.ndarray, aus: np.ndarray) -> list[Edited]:
-    """(S, S, 3) uint8 BGR and the generator's AU inputs (n, 17) -> n times result, colour (S, S, 3) uint8, attention (S, S)."""
+    """(S, S, 3) uint8 BGR and the generator's AU inputs (n, N) -> n times result, colour (S, S, 3) uint8, attention (S, S)."""
     device = next(network.parameters()).device
     photo = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255
     found: list[Edited] = []
@@ -51,7 +53,7 @@ def grid_faces(corpus: Corpus, count: int) -> np.ndarray:
     if len(held) == 0:
         held = np.arange(len(corpus))
     held = np.random.default_rng(5).permutation(held)
-    rest = corpus.aus[held][:, [ESTIMATED.index("AU12"), ESTIMATED.index("AU25")]].max(axis=1) < 0.2
+    rest = corpus.aus[held][:, index(("AU12", "AU25"))].max(axis=1) < 0.2
     return np.concatenate([held[rest][: count * 2 // 3], held[~rest]])[:count]
 
 
@@ -63,7 +65,7 @@ def crop_for(network: nn.Module, corpus: Corpus, face: int) -> np.ndarray:
 
 def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
     """(H, W, 3) uint8 BGR. Rows of people: common expressions at full strength, all AUs at rest, A and C; then the first person, every
-    AU at every level."""
+    AU at every level and, by a generator that knows sides, the other AUs on one side alone."""
     faces, lines = grid_faces(corpus, rows), []
     for face in faces:
         picture, own = crop_for(network, corpus, face), corpus.own(face)
@@ -73,11 +75,13 @@ def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
         line = [(result, title) for (result, _, _), title in zip(shown, titles, strict=True)]
         lines.append(_line([*line, (mask_picture(attention), "A 12+25+26"), (colour, "C")]))
     picture, own = crop_for(network, corpus, faces[0]), corpus.own(faces[0])
-    blank = [(np.zeros_like(picture), "")] * (len(COLUMNS) + 3 - len(ESTIMATED))
-    for level in LEVELS:
-        shown = edits(network, picture, np.array([given(network, own, wanted_at(own, (au,), level)) for au in ESTIMATED]))
-        line = [(result, f"{au[2:]} {level:g}") for (result, _, _), au in zip(shown, ESTIMATED, strict=True)]
-        lines.append(_line(line + blank))
+    table = [[(au, level, f"{au[2:]} {level:g}") for au in PAPER_17] for level in LEVELS]
+    if network.shape.spoken == WIDE:
+        table.append([(au, 1.0, au[2:]) for au in BEYOND_17])
+    for row in table:
+        shown = edits(network, picture, np.array([given(network, own, wanted_at(own, (au,), level)) for au, level, _ in row]))
+        line = [(result, title) for (result, _, _), (_, _, title) in zip(shown, row, strict=True)]
+        lines.append(_line(line + [(np.zeros_like(picture), "")] * (len(COLUMNS) + 3 - len(line))))
     return np.vstack(lines)
 
 

@@ -16,7 +16,7 @@ from train.data.corpus import Corpus
 from train.report import measures
 from train.report.sweep import Embed, held_out_faces
 
-# A crop, its own intensities (17,), and the number of the face in the corpus -> the edited crop, or None.
+# A crop, its own intensities (29,), and the number of the face in the corpus -> the edited crop, or None.
 EditFace = Callable[[np.ndarray, np.ndarray, int], np.ndarray | None]
 
 
@@ -68,6 +68,6 @@ def distances(corpus: Corpus, halves: Halves, identity: Embed, edit: EditFace) -
 
 
 def somebody_elses_expression(corpus: Corpus, halves: Halves) -> Callable[[int], np.ndarray]:
-    """Number of a face in the edited half -> the intensities (17,) that another face of that half really shows."""
+    """Number of a face in the edited half -> the intensities (29,) that another face of that half really shows."""
     lender = dict(zip(halves.edited.tolist(), np.roll(halves.edited, 1).tolist(), strict=True))
     return lambda number: corpus.own(lender[number])

@@ -48,6 +48,12 @@ def slope(x: np.ndarray, y: np.ndarray) -> float:
     return float(centred @ y / power) if power > 1e-12 else 0.0
 
 
+def gain(x: np.ndarray, y: np.ndarray) -> float:
+    """Least-squares slope of y (n,) on x (n,) through the origin, for commands that hardly vary: a command of nothing does nothing."""
+    power = float(x @ x)
+    return float(x @ y / power) if power > 1e-12 else 0.0
+
+
 def leakage(commanded: np.ndarray, others: np.ndarray) -> float:
     """Mean |change of an AU that was not commanded| a unit of commanded change: (n,) and (n, k). Only strong commands count; NaN without any."""
     strong = np.abs(commanded) > STRONG

@@ -20,8 +20,10 @@ def page(result: dict) -> str:
     ]  # fmt: skip
     if r["unread_faces"]:
         lines += [f"In {r['unread_faces']} more crops the landmarker found no face; they are left out.", ""]
-    lines += [*_summary(r), "", *_aus(r), "", *_same_person(r), "", *_elsewhere(r), "", *_cases(r), "", *_pictures()]
-    return "\n".join(lines) + "\n"
+    for section in (_summary, _aus, _sides, _second_opinion, _same_person, _elsewhere, _sharpness, _cases, _pictures):
+        written = section(r)
+        lines += [*written, ""] if written else []
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _summary(r: dict) -> list[str]:
@@ -42,11 +44,29 @@ def _summary(r: dict) -> list[str]:
         ("background error where A keeps, nothing moves", f"{number(r['background_error_grey'], '.3f')} grey levels"),
         ("greatest error outside the crop", f"{number(r['outside_crop_error_grey'], '.0f')} grey levels"),
         ("flicker on a still driver", f"{number(r['flicker_grey'], '.2f')} grey levels RMS"),
-        ("sharpness of the face, of the photo's", f"{number(r['sharpness'], '.2f')}; full smile {number(r['smile_sharpness'], '.2f')}"),
+        ("sharpness of the face, of the crop's", f"{number(r['sharpness'], '.2f')}; full smile {number(r['smile_sharpness'], '.2f')}"),
+        *_beside(r),
         ("mean(1 - A)", f"{number(r['mean_changed'], '.4f')}; at full level {number(r['mean_changed_at_full'], '.4f')}"),
         ("speed", f"{number(r['engine_ms'], '.1f')} ms a crop, 95th percentile {number(r['engine_p95_ms'], '.1f')} ms"),
     ]  # fmt: skip
     return ["| | |", "|---|---|", *[f"| {name} | {value} |" for name, value in rows]]
+
+
+def _beside(r: dict) -> list[tuple[str, str]]:
+    """Rows of what only some evaluations measure."""
+    rows = []
+    if r["native_photos"]:
+        ideal = f"{number(r['native_sharpness_ideal'], '.2f')}; full smile {number(r['native_smile_sharpness_ideal'], '.2f')}"
+        value = f"{number(r['native_sharpness'], '.2f')}; full smile {number(r['native_smile_sharpness'], '.2f')} (ideally {ideal})"
+        rows.append(("sharpness of the face at the photo's own size, of the photo's", value))
+    if r["sided"]:
+        rows.append(
+            ("one side alone, mean slope; of the other side", f"{number(r['sided']['mean_slope'])}; {number(r['sided']['mean_other'])}")
+        )
+    if r["second_opinion"]:
+        value = f"{number(r['second_opinion']['mean_r'])}, {number(r['second_opinion']['mean_slope'])} over {len(r['second_opinion']['aus'])} AUs"
+        rows.append(("second opinion: mean r, independent slope", value))
+    return rows
 
 
 def _aus(r: dict) -> list[str]:
@@ -58,6 +78,39 @@ def _aus(r: dict) -> list[str]:
         *lines, "", "![commanded against measured](commanded.png)", "",
         "Off-target: what every AU (columns) does a unit of a commanded one (rows).", "", "![answers](answers.png)",
     ]  # fmt: skip
+
+
+def _sides(r: dict) -> list[str]:
+    if not r["sided"]:
+        return []
+    lines = [
+        "## One side alone", "", f"Each sided AU at full on one side of {r['sided']['faces']} faces, then on the other: what that side did a unit of command, and "
+        "what the other side did. Perfect is 1 and 0.", "", "| AU | commanded side | other side |", "|---|---|---|",
+    ]  # fmt: skip
+    lines += [f"| {au} | {number(row['slope'], '.2f')} | {number(row['other'], '.2f')} |" for au, row in r["sided"]["aus"].items()]
+    if r["sided"]["beyond"]:
+        lines += ["", "Beyond the paper's 17, at four levels:", "", "| AU | r | slope |", "|---|---|---|"]
+        lines += [f"| {au} | {number(row['r'], '.2f')} | {number(row['slope'], '.2f')} |" for au, row in r["sided"]["beyond"].items()]
+    return [*lines, "", "![one side alone](sides.png)"]
+
+
+def _second_opinion(r: dict) -> list[str]:
+    if not r["second_opinion"]:
+        return []
+    lines = [
+        "## A second opinion", "",
+        "The same edits as dlib's 68 landmarks show them, which had no part in labels or training: a distance for each AU that they show. Its yardstick "
+        "is how far the distance goes between real held-out people who show the AU weakly and strongly. r: between command and dlib's "
+        "change. Independent slope: dlib's change a unit of command, in what it sees a unit of the AU between people. "
+        "Real r: how well the distance follows the AU between people; where it is low, dlib hardly sees this AU.", "",
+        "| AU | r | independent slope | slope by the estimator | real r | yardstick's AU, weak and strong |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for au, row in r["second_opinion"]["aus"].items():
+        span = f"{row['real']['low']:.2f}, {row['real']['high']:.2f}" if row["real"] else "-"
+        lines.append(
+            f"| {au} | {row['r']:.2f} | {number(row['slope'], '.2f')} | {r['aus'][au]['slope']:.2f} | {number(row['real_r'], '.2f')} | {span} |"
+        )
+    return lines
 
 
 def _same_person(r: dict) -> list[str]:
@@ -83,8 +136,24 @@ def _elsewhere(r: dict) -> list[str]:
         f"crop by {number(r['outside_crop_error_grey'], '.0f')}.", "",
         f"Flicker: {r['flicker_pairs']} puppets, driver: {r['flicker_driver']}, read by the live tracker and not smoothed. Its AUs tremble by "
         f"{number(r['driver_tremble'], '.4f')} RMS from frame to frame, and the face by {number(r['flicker_grey'], '.2f')} grey levels "
-        f"(worst puppet {number(r['flicker_worst_grey'], '.2f')}).", "",
-        "Sharpness is the median over edits of the variance of the Laplacian inside the face's outline, divided by the photo's.",
+        f"(worst puppet {number(r['flicker_worst_grey'], '.2f')}).",
+    ]  # fmt: skip
+
+
+def _sharpness(r: dict) -> list[str]:
+    lines = [
+        "## Sharpness", "",
+        "The median over full single AUs of the variance of the Laplacian inside the face's outline, divided by the unedited picture's. Crops were "
+        "resampled once already.",
+    ]  # fmt: skip
+    if not r["native_photos"]:
+        return [*lines, "At a photo's own resolution it was not measured: give --photos with large faces."]
+    low, high = r["native_crop_px"]
+    return [
+        *lines, "",
+        f"At their own resolution, in {r['native_photos']} photos whose crops are {low} to {high} px wide: {number(r['native_sharpness'], '.2f')}, 5th percentile "
+        f"{number(r['native_sharpness_p5'], '.2f')}. Stretched skin loses sharpness by right: the same motion by Lanczos sampling keeps "
+        f"{number(r['native_sharpness_ideal'], '.2f')}, so {number(r['native_sharpness_of_ideal'], '.2f')} of what can be kept is kept.",
     ]  # fmt: skip
 
 
@@ -103,7 +172,7 @@ def _cases(r: dict) -> list[str]:
     return [*lines, "", "![best and worst cases](cases.png)"]
 
 
-def _pictures() -> list[str]:
+def _pictures(_r: dict) -> list[str]:
     return [
         "## Pictures", "", "Attention (white keeps the photo), colour, flow (hue: where to; strength: how far) and result.", "",
         "![attention, colour, flow, result](masks.png)", "", "Every AU at every level, two people.", "", "![single AUs](aus.png)",

@@ -11,6 +11,7 @@ from engines.blend import Blender
 from engines.crop import Crop, cut, find_crop
 from engines.errors import SourceError
 from engines.face import FaceReader
+from engines.mesh import FACE_OVAL
 from engines.photo import load_photo
 from train.report.edits import change_to, compose, towards
 
@@ -23,14 +24,15 @@ class Subject:
 
     crop: Crop
     picture: np.ndarray  # (S, S, 3) uint8 BGR, cut out by `crop`
-    own: np.ndarray  # (17,) float32 intensities 0..1
+    own: np.ndarray  # (29,) float32 intensities 0..1, in the order of ESTIMATED
+    outline_px: np.ndarray  # (n, 2) of the face, photo pixels
 
     def edited(self, engine: Engine, names: tuple[str, ...], level: float = 1.0) -> np.ndarray:
         """The crop with the named AUs at `level`."""
         return compose(self.picture, engine.run(self.picture, change_to(engine, self.own, names, level)))
 
     def showing(self, engine: Engine, wanted: np.ndarray) -> np.ndarray:
-        """The crop with intensities (17,)."""
+        """The crop with intensities (29,)."""
         return compose(self.picture, engine.run(self.picture, towards(engine, self.own, wanted)))
 
 
@@ -64,7 +66,7 @@ def read_photos(paths: list[Path], size_px: int) -> list[Photo]:
             subjects = []
             for face in reader.read(image):
                 crop = find_crop(face, size_px)
-                subjects.append(Subject(crop, cut(image, crop), expression.estimate(face)))
+                subjects.append(Subject(crop, cut(image, crop), expression.estimate(face), face.landmarks_px[list(FACE_OVAL)]))
             if not subjects:
                 raise SourceError(
                     f"No face was found in {path}: use a photo that shows one from the front, well lit, at least 100 px high."

@@ -44,7 +44,7 @@ class Scaled:
         return self.corpus.held_out
 
     def own(self, i) -> np.ndarray:
-        """Intensities 0..1 of one face (17,) or of several (n, 17)."""
+        """Intensities 0..1 of one face (29,) or of several (n, 29)."""
         return self.corpus.own(i)
 
     def is_from(self, *sources: str) -> np.ndarray:

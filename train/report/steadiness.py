@@ -32,7 +32,7 @@ class Driver:
     """A clip of a face that rests, read."""
 
     name: str
-    aus: np.ndarray  # (n, 17) intensities, n at least 2
+    aus: np.ndarray  # (n, 29) intensities, n at least 2
 
 
 def noisy(picture: np.ndarray, frames: int = FRAMES, seed: int = 3) -> Iterator[np.ndarray]:
@@ -57,7 +57,7 @@ def clip_frames(path: Path, frames: int = FRAMES) -> Iterator[np.ndarray]:
 
 
 def readings(frames: Iterator[np.ndarray]) -> np.ndarray:
-    """AU intensities (n, 17) of the frames that show a face, by the live tracker."""
+    """AU intensities (n, 29) of the frames that show a face, by the live tracker."""
     rows = []
     with FaceReader(video=True) as reader:
         for number, frame in enumerate(frames):
@@ -76,7 +76,7 @@ def still_driver(clip: Path) -> Driver:
 
 
 def puppet_flicker(engine: Engine, crop: np.ndarray, own: np.ndarray, region: np.ndarray, driver: np.ndarray) -> float:
-    """RMS of the differences between neighbouring pictures of a crop driven by readings (n, 17), in region (S, S), grey levels."""
+    """RMS of the differences between neighbouring pictures of a crop driven by readings (n, 29), in region (S, S), grey levels."""
     squares, before = [], None
     for wanted in driver:
         picture = compose(crop, engine.run(crop, towards(engine, own, wanted)))

@@ -10,9 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from engines import expression
+from engines.aus import PAPER_17
 from engines.backends import Engine
 from engines.errors import DataError
-from engines.expression import ESTIMATED
 from engines.face import FaceReader
 from engines.mesh import FACE_OVAL
 from train.data.corpus import Corpus
@@ -21,6 +21,7 @@ from train.report.edits import LEVELS, SMILE, change_to, compose
 
 MAX_YAW_DEG = 25.0  # beyond, the estimator's own error grows, and would be blamed on the engine
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]  # a picture and its landmarks -> unit vector; train/report/identity.py
+Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]  # a picture and the photo's landmarks -> distances (14,); train/report/second.py
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Sweep:
     """One entry an edit in the first group, one a face in the second. NaN where nothing could be measured."""
 
     face: list[int] = field(default_factory=list)  # number in the corpus
-    au: list[int] = field(default_factory=list)  # place in ESTIMATED
+    au: list[int] = field(default_factory=list)  # place in PAPER_17
     level: list[float] = field(default_factory=list)
     commanded: list[float] = field(default_factory=list)  # change of the swept AU
     measured: list[np.ndarray] = field(default_factory=list)  # (17,) changes
@@ -38,6 +39,7 @@ class Sweep:
     kept_share: list[float] = field(default_factory=list)  # of the crop, where that is
     identity: list[float] = field(default_factory=list)  # cosine to the photo; of full edits only
     sharpness: list[float] = field(default_factory=list)  # of the photo's, in the face; of full edits only
+    second: list[np.ndarray] = field(default_factory=list)  # (14,) changes of distances; none without a second opinion
 
     zero_psnr: list[float] = field(default_factory=list)  # dB
     zero_ssim: list[float] = field(default_factory=list)
@@ -66,23 +68,27 @@ def choose_faces(corpus: Corpus, count: int) -> np.ndarray:
     return np.concatenate([half, held[~sharp][: count - len(half)]])[:count]
 
 
-def sweep(engine: Engine, corpus: Corpus, faces: Sequence[int], identity: Embed | None = None) -> Sweep:
+def sweep(engine: Engine, corpus: Corpus, faces: Sequence[int], identity: Embed | None = None, second: Measure | None = None) -> Sweep:
     """All single AUs at all levels, the zero edit and a full smile of each face. Raises DataError when no face can be read."""
     rows = Sweep()
     with FaceReader() as reader:
         for number in tqdm(faces, desc="sweeping AUs", unit="face", disable=None):
-            _sweep_face(rows, engine, corpus.picture(int(number)), int(number), reader, identity)
+            _sweep_face(rows, engine, corpus.picture(int(number)), int(number), reader, identity, second)
     if not rows.face:
         raise DataError("The landmarker finds no face in any of the held-out crops: prepare the corpus again from sharper photos.")
     return rows
 
 
-def _sweep_face(rows: Sweep, engine: Engine, crop: np.ndarray, number: int, reader: FaceReader, identity: Embed | None) -> None:
+def _sweep_face(
+    rows: Sweep, engine: Engine, crop: np.ndarray, number: int, reader: FaceReader, identity: Embed | None, second: Measure | None
+) -> None:
     found = reader.read(crop)
     if not found:
         rows.unread.append(number)
         return
     own = expression.estimate(found[0])
+    whole = expression.paper_17(own)
+    at_rest = second(crop, found[0].landmarks_px) if second else None
     me = identity(crop, found[0].landmarks_px) if identity else None
     region = measures.polygon(found[0].landmarks_px[list(FACE_OVAL)], crop.shape[:2])
     sharp = max(measures.sharpness(crop, region), 1e-6)
@@ -98,7 +104,7 @@ def _sweep_face(rows: Sweep, engine: Engine, crop: np.ndarray, number: int, read
     rows.smile_found.append(bool(again))
     rows.smile_identity.append(likeness(smile, again))
     rows.smile_sharpness.append(measures.sharpness(smile, region) / sharp)
-    for place, au in enumerate(ESTIMATED):
+    for place, au in enumerate(PAPER_17):
         for level in LEVELS:
             edit = engine.run(crop, change_to(engine, own, (au,), level))
             picture, keeps = compose(crop, edit), measures.kept(edit.attention, edit.flow)
@@ -106,14 +112,16 @@ def _sweep_face(rows: Sweep, engine: Engine, crop: np.ndarray, number: int, read
             rows.face.append(number)
             rows.au.append(place)
             rows.level.append(level)
-            rows.commanded.append(float(level - own[place]))
-            rows.measured.append(expression.estimate(again[0]) - own if again else np.full(len(own), np.nan, np.float32))
+            rows.commanded.append(float(level - whole[place]))
+            rows.measured.append(expression.paper_17(expression.estimate(again[0])) - whole if again else np.full_like(whole, np.nan))
             rows.found.append(bool(again))
             rows.changed.append(float(1 - edit.attention.mean()))
             rows.background.append(measures.masked_error(picture, crop, keeps))
             rows.kept_share.append(float(keeps.mean()))
             rows.identity.append(likeness(picture, again) if level == 1.0 else np.nan)
             rows.sharpness.append(measures.sharpness(picture, region) / sharp if level == 1.0 else np.nan)
+            if second:
+                rows.second.append(second(picture, found[0].landmarks_px) - at_rest)
 
 
 def table(rows: Sweep) -> dict:
@@ -121,7 +129,7 @@ def table(rows: Sweep) -> dict:
     au, commanded, good = rows.of("au"), rows.of("commanded"), rows.of("found")
     measured, full = rows.of("measured"), rows.of("level") == 1.0
     aus, answers = {}, []
-    for place, name in enumerate(ESTIMATED):
+    for place, name in enumerate(PAPER_17):
         mine = good & (au == place)
         x, y = commanded[mine], measured[mine]
         if not len(x):
@@ -129,7 +137,7 @@ def table(rows: Sweep) -> dict:
         follows = measures.follows(x, y[:, place])
         leak = measures.leakage(x, np.delete(y, place, axis=1))
         aus[name] = {"r": follows.r, "slope": follows.slope, "rmse": follows.rmse, "leak": leak}
-        answers.append([measures.slope(x, y[:, other]) for other in range(len(ESTIMATED))])
+        answers.append([measures.slope(x, y[:, other]) for other in range(len(PAPER_17))])
     return {
         "faces": len(rows.zero_psnr), "unread_faces": len(rows.unread), "edits": len(au), "aus": aus, "answers": answers,
         "mean_r": _mean([row["r"] for row in aus.values()]), "mean_slope": _mean([row["slope"] for row in aus.values()]),
@@ -157,7 +165,7 @@ def cases(rows: Sweep, count: int = 6) -> dict[str, list[dict]]:
             missed = measures.miss(au, commanded, measured) if np.isfinite(measured).all() else np.inf
             got = None if np.isinf(missed) else float(measured[au])
             cosine = float(same) if np.isfinite(same) else None
-            found.append({"face": face, "au": ESTIMATED[au], "commanded": commanded, "measured": got, "miss": missed, "identity": cosine})
+            found.append({"face": face, "au": PAPER_17[au], "commanded": commanded, "measured": got, "miss": missed, "identity": cosine})
     found.sort(key=lambda case: case["miss"])
     chosen = {"best": _apart(found, count), "worst": _apart(found[::-1], count)}
     return {kind: [{**case, "miss": case["miss"] if np.isfinite(case["miss"]) else None} for case in some] for kind, some in chosen.items()}
