@@ -12,11 +12,11 @@ from engines.aus import PAPER_17, WIDE, translate  # noqa: E402
 from engines.errors import DataError  # noqa: E402
 from train.losses import gradient_penalty  # noqa: E402
 from train.networks.build import build  # noqa: E402
-from train.networks.compact import CompactGenerator, Shape, compose  # noqa: E402
+from train.networks.compact import CompactGenerator, Shape, across, compose  # noqa: E402
 from train.networks.critic import Critic, CriticShape, compact_critic  # noqa: E402
 from train.networks.listing import cost, listing  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape, ResidualBlock  # noqa: E402
-from train.networks.vocabulary import named, shares, translation, widened  # noqa: E402
+from train.networks.vocabulary import named, shares, translation, views, wholes, widened  # noqa: E402
 
 TINY = Shape(size_px=32, quarter=8, eighth=8, sixteenth=8, blocks=(1, 1, 1, 1), head=8)
 TINY_PAPER = PaperShape(size_px=32, width=4, blocks=1)
@@ -153,21 +153,33 @@ def test_a_widened_generator_answers_symmetric_changes_as_it_did():
     narrow, wide = a_little_trained(dataclasses.replace(TINY, vocabulary="paper17")), CompactGenerator(TINY).eval()
     weights = narrow.state_dict()
     name = "condition.0.weight"
-    wide.load_state_dict({**weights, name: widened(weights[name], PAPER_17, WIDE)})
+    wide.load_state_dict({**weights, name: widened(weights[name], PAPER_17, wholes(WIDE))})
     photo, change = torch.rand(4, 3, 32, 32), torch.rand(4, 17) * 2 - 1
     change[0] = 0
     for before, after in zip(narrow(photo, change), wide(photo, change @ translation(PAPER_17, WIDE)), strict=True):
         assert torch.allclose(before, after, atol=1e-5)
-    columns = dict(zip(WIDE, wide.condition[0].weight.T, strict=True))
-    smile = narrow.condition[0].weight[:, PAPER_17.index("AU12")]
-    assert torch.equal(columns["AU12R"], smile / 2) and torch.equal(columns["AU12L"], smile / 2)
+    columns = dict(zip(wholes(WIDE), wide.condition[0].weight.T, strict=True))
+    assert all(torch.equal(columns[au], narrow.condition[0].weight[:, i]) for i, au in enumerate(PAPER_17))
     assert not columns["AU18"].any() and not columns["AU22"].any()
-    assert torch.equal(columns["AU25"], narrow.condition[0].weight[:, PAPER_17.index("AU25")])
 
 
 def test_tensors_are_translated_as_arrays_are():
     values = torch.rand(3, 29)
     assert torch.allclose(values @ translation(WIDE, PAPER_17), torch.from_numpy(translate(values.numpy(), WIDE, PAPER_17)), atol=1e-6)
+
+
+def test_each_half_of_the_picture_is_told_its_own_side():
+    told = torch.zeros(29)
+    told[WIDE.index("AU12L")], told[WIDE.index("AU25")] = 0.8, 0.5
+    right, left = told @ views(WIDE)
+    place = {au: i for i, au in enumerate(wholes(WIDE))}
+    assert len(place) == 19 and (right[place["AU12"]], left[place["AU12"]]) == (0, pytest.approx(0.8))
+    assert right[place["AU25"]] == left[place["AU25"]] == 0.5
+    assert torch.equal(views(PAPER_17), torch.eye(17)[None]), "one view where no sides are known"
+    halves = torch.stack([torch.zeros(1, 4), torch.ones(1, 4)], dim=1)
+    spread = across(halves, 64)
+    assert spread.shape == (1, 4, 1, 64) and not spread[..., :24].any() and (spread[..., 40:] == 1).all()
+    assert (spread.diff(dim=-1) >= 0).all() and spread[..., 31:33].mean() == pytest.approx(0.5), "smooth at the middle"
 
 
 def test_one_side_opens_the_gate_half_as_far_as_both_and_no_change_keeps_it_shut():

@@ -16,7 +16,7 @@ from engines.expression import VERSION  # noqa: E402
 from tests.small_runs import NARROW, TINY, lines, plan, small_paper, supervised  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train import checkpoint  # noqa: E402
-from train.networks.vocabulary import widened  # noqa: E402
+from train.networks.vocabulary import wholes, widened  # noqa: E402
 from train.trainer import Run, fit  # noqa: E402
 
 
@@ -31,7 +31,7 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another_one_widened(corpu
     run = Run(supervised(), tmp_path / "second", plan(), tmp_path / "first")
     for weights in (run.networks["generator"].state_dict(), run.averages["generator"].state_dict()):
         assert all(torch.equal(weights[name], value) for name, value in old.items() if name != told)
-        assert torch.equal(weights[told], widened(old[told], PAPER_17, WIDE)) and weights[told].shape[1] == 29
+        assert torch.equal(weights[told], widened(old[told], PAPER_17, wholes(WIDE))) and weights[told].shape[1] == 19
     assert (run.seen, run.step) == (0, 0) and not run.optimisers["generator"].state, "and nothing else"
     before = lines(tmp_path / "first", "loss_generator")
     fit(supervised(), corpus, tmp_path / "second", plan(images=8), quiet=True, start_from=tmp_path / "first")

@@ -13,7 +13,7 @@ from engines.errors import DataError
 from train import checkpoint
 from train.networks.build import build, read_shape
 from train.networks.compact import Shape
-from train.networks.vocabulary import PAPER, WIDE, widened
+from train.networks.vocabulary import PAPER, WIDE, wholes, widened
 from train.recipes.recipe import Networks, Recipe
 
 TOLD = "condition.0.weight"  # of a compact generator: the one weight that is as wide as its vocabulary
@@ -55,7 +55,7 @@ def _widened(folder: Path, theirs: Shape, mine: Shape) -> dict[str, Any]:
     narrow: nn.Module = build(theirs.as_dict())
     checkpoint.load(folder, {}, {"generator": narrow})
     weights = narrow.state_dict()
-    return {**weights, TOLD: widened(weights[TOLD], theirs.spoken, mine.spoken)}
+    return {**weights, TOLD: widened(weights[TOLD], theirs.spoken, wholes(mine.spoken))}
 
 
 def _differences(theirs: Any, mine: Any) -> list[str]:

@@ -6,8 +6,9 @@ zero instead, so there are no statistics to fold or to go wrong in half precisio
 
     out = A * warp(photo, flow) + (1 - A) * C        (GANimation eq. 1, with the photo moved by the flow)
 
-Two facts are built in, not learnt. A zero change is exactly the identity: flow and 1 - A are multiplied by a gate that is
-0 there. And the crop's edge is exactly the photo: both are multiplied by a window that is 0 at the border.
+Three facts are built in, not learnt. A zero change is exactly the identity: flow and 1 - A are multiplied by a gate that is
+0 there. The crop's edge is exactly the photo: both are multiplied by a window that is 0 at the border. And sides: crops are
+upright, so each half of the picture is told the AUs of its own side (FiLM alone says the same everywhere; LOG, run 3).
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -17,10 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.errors import DataError
-from train.networks.vocabulary import WIDE, Speaks, shares, with_vocabulary
+from train.networks.vocabulary import WIDE, Speaks, shares, views, with_vocabulary
 
 FLOW_UNIT_PX = 16.0  # the flow head's unit in pixels of a 256 px crop, so that its weights are of the others' size
 GATE_HALF = 0.08  # sum of |change|, of two sides their mean, at which half of an edit is let through: far below any visible expression
+MIDDLE_SHARE = 0.12  # of the crop's side, over which what the right half is told becomes what the left half is told
 WINDOW_SHARE = 0.06  # of the crop's side, over which edits fade out at its border
 
 
@@ -66,9 +68,19 @@ class Block(nn.Module):
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = across(self.film(condition), x.shape[-1]).chunk(2, dim=1)
         h = self.first(F.relu(x)) * (1 + scale) + shift
         return x + self.second(F.relu(h))
+
+
+def across(values: Tensor, width: int) -> Tensor:
+    """(B, V, C) values of each half of the face -> (B, C, 1, width), one running into the other at the middle; (B, C, 1, 1) of one view."""
+    if values.shape[1] == 1:
+        return values[:, 0, :, None, None]
+    place = (torch.arange(width, device=values.device, dtype=values.dtype) + 0.5) / width  # the person's right is the picture's left
+    left = ((place - 0.5) / MIDDLE_SHARE + 0.5).clamp(0, 1)
+    right_half, left_half = values[:, 0, :, None, None], values[:, 1, :, None, None]
+    return right_half + (left_half - right_half) * left
 
 
 class CompactGenerator(nn.Module):
@@ -78,7 +90,8 @@ class CompactGenerator(nn.Module):
         super().__init__()
         self.shape = shape
         q, e, s, condition = shape.quarter, shape.eighth, shape.sixteenth, 128
-        self.condition = nn.Sequential(nn.Linear(shape.aus, condition), nn.ReLU(), nn.Linear(condition, condition), nn.ReLU())
+        self.register_buffer("views", views(shape.spoken), persistent=False)
+        self.condition = nn.Sequential(nn.Linear(self.views.shape[-1], condition), nn.ReLU(), nn.Linear(condition, condition), nn.ReLU())
         self.stem = nn.Conv2d(3 * 16, q, 3, padding=1)
         self.down_eighth = nn.Conv2d(4 * q, e, 3, padding=1)
         self.eighth_down = nn.ModuleList(Block(e, condition) for _ in range(shape.blocks[0]))
@@ -100,7 +113,7 @@ class CompactGenerator(nn.Module):
         self.register_buffer("half_window", _window(shape.size_px // 2), persistent=False)
 
     def forward(self, photo: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        c = self.condition(change)
+        c = self.condition((change[:, None, None, :] @ self.views).squeeze(2))  # (B, V, 128)
         x4 = self.stem(F.pixel_unshuffle(photo * 2 - 1, 4))  # (B, q, S/4, S/4)
         x8 = self.down_eighth(F.pixel_unshuffle(F.relu(x4), 2))
         for block in self.eighth_down:
