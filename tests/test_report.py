@@ -292,7 +292,7 @@ def small_photo(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("figure", "size"), [(4, (26 + 9 * 163, 2 * (64 + 4 * 163))), (5, (26 + 6 * 227, 84 + 5 * 227)), (7, (1176, 1176))]
+    ("figure", "size"), [(4, (26 + 9 * 163, 2 * (64 + 4 * 163))), (5, (26 + 7 * 227, 84 + 5 * 227)), (7, (1176, 1176))]
 )
 def test_figures_have_all_their_cells(engine, small_photo, tmp_path, figure, size):
     (path,) = figures.draw(figure, engine, [small_photo], tmp_path)
@@ -319,6 +319,23 @@ def test_the_film_goes_up_and_back_and_plays_in_browsers(engine, small_photo, tm
     assert len(shown) == len(story) and shown[0].shape[0] % 2 == 0
     assert np.abs(shown[0] - shown[-1]).mean() < 1 < np.abs(shown[0] - shown[len(shown) // 2]).mean()
     assert cv2.imread(str(frames)).shape[:2] == (26 + 195, 84 + 5 * 195)
+
+
+def test_several_photos_perform_together_in_one_animated_picture_without_end(engine, small_photo, tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.setattr(animation, "EXPRESSIONS", animation.EXPRESSIONS[:2])
+    photos = read_photos([small_photo, SAMPLES / "woman.jpg"], engine.bundle.size_px)
+    picture = Image.open(animation.together(engine, photos, tmp_path / "figure-1.webp"))
+    assert picture.format == "WEBP" and picture.size == (512, 256) and picture.info["loop"] == 0
+    assert picture.n_frames > 20
+    shown = []
+    for number in (0, picture.n_frames // 4, picture.n_frames - 1):
+        picture.seek(number)
+        shown.append(np.asarray(picture.convert("RGB")).astype(float))
+    assert np.abs(shown[0] - shown[1]).mean() > 1 and np.abs(shown[0] - shown[2]).mean() < 1, "it moves, and ends where it began"
+    with pytest.raises(OutputError, match="choose another --out"):
+        animation.together(engine, photos[:1], tmp_path / "figure-1.webp" / "below a file.webp")
 
 
 def test_every_face_of_a_group_is_edited_and_the_rest_is_the_photo(engine, tmp_path):

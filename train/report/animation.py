@@ -1,11 +1,13 @@
-"""The paper's figure 1: one photo goes through expressions, as a film (MP4) and as a sheet of its frames."""
+"""The paper's figure 1: a photo goes through expressions, as a film (MP4) and as a sheet; several photos together, as an animated picture (WebP)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from engines.backends import Engine
 from engines.errors import OutputError
@@ -16,6 +18,7 @@ from train.report.sheets import sheet
 FPS = 25
 RAMP_S, HOLD_S, REST_S = 0.5, 0.4, 0.15  # up and down, at the height, between: about the pace of acted expressions
 MAX_SIDE_PX = 720  # of the film: it plays everywhere and stays small
+TOGETHER_PX, TOGETHER_FPS = 256, 12  # of a face in the animated picture: three of them and all expressions are half a megabyte
 SHOWN = (0.0, 0.25, 0.5, 0.75, 1.0)  # of an expression's way up, on the sheet
 
 
@@ -53,9 +56,45 @@ def film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path:
             container.mux(stream.encode(None))
         partial.replace(path)
     except (av.FFmpegError, OSError) as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise OutputError(f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out.") from error
     return path
+
+
+def together(engine: Engine, photos: Sequence[Photo], path: Path) -> Path:
+    """Writes the largest face of each photo, side by side, as one animated WebP without end; each is an expression ahead of the one
+    before it. Raises OutputError when it cannot be written.
+    """
+    parts = []
+    for place, photo in enumerate(photos):
+        told = list(story(photo.subjects[0].own, TOGETHER_FPS))
+        ahead = place * len(told) // len(EXPRESSIONS)
+        parts.append([_close_up(photo, photo.showing(engine, [wanted])) for wanted in told[ahead:] + told[:ahead]])
+    pictures = [Image.fromarray(np.hstack(row)[..., ::-1]) for row in zip(*parts, strict=True)]
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pictures[0].save(
+            partial, "WEBP", save_all=True, append_images=pictures[1:], duration=round(1000 / TOGETHER_FPS), loop=0, quality=60, method=6
+        )
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise OutputError(f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out.") from error
+    return path
+
+
+def _close_up(photo: Photo, picture: np.ndarray) -> np.ndarray:
+    """The square around the largest face, (TOGETHER_PX, TOGETHER_PX, 3)."""
+    crop = photo.subjects[0].crop
+    centre = crop.to_frame(np.array([[(crop.size_px - 1) / 2] * 2]))[0]
+    height, width = picture.shape[:2]
+    side = min(height, width, crop.size_px * crop.frame_px_per_crop_px)
+    left, top = np.clip(centre - side / 2, 0, np.array([width, height]) - side).astype(int)
+    close = picture[top : top + int(side), left : left + int(side)]
+    return cv2.resize(close, (TOGETHER_PX, TOGETHER_PX), interpolation=cv2.INTER_AREA)
 
 
 def frames(engine: Engine, photo: Photo) -> np.ndarray:

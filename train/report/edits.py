@@ -19,6 +19,7 @@ EXPRESSIONS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("frown", ("AU04", "AU07", "AU15", "AU17"), 1.0),
     ("disgust", ("AU04", "AU09", "AU10"), 1.0),
     ("eyes shut", ("AU45",), 1.0),
+    ("wink", ("AU06L", "AU12L", "AU45L"), 1.0),
 )
 
 

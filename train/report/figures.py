@@ -13,7 +13,7 @@ from engines.errors import DataError, OutputError, SourceError
 from engines.expression import index
 from train.data.corpus import Corpus
 from train.data.disk import make_folder
-from train.report.animation import film, frames
+from train.report.animation import film, frames, together
 from train.report.edits import EXPRESSIONS, LEVELS, wanted_at
 from train.report.evaluate import FORMAT, case_sheet, parts
 from train.report.photos import Photo, read_photos
@@ -43,7 +43,7 @@ def draw(
     faces: int = 24,
     identity: Embed | None = None,
 ) -> list[Path]:
-    """Draws one of the paper's figures 1, 4, 5, 7, 8, 9 into the folder `out`; returns the files, PNGs under 3 MB and an MP4.
+    """Draws one of the paper's figures 1, 4, 5, 7, 8, 9 into the folder `out`; returns the files: PNGs under 3 MB, MP4s, and of several photos an animated WebP.
 
     photos: files; figure 9 needs none. corpus: for figure 7 its real expressions are sampled; figure 9 needs it. Figure 9 takes
     its cases from the folder `evaluation` of an `evaluate` of this engine on this corpus, or sweeps `faces` held-out faces itself. Figure 8
@@ -62,8 +62,10 @@ def draw(
     if figure not in FIGURES:
         raise DataError(f"There is no figure {figure} here: draw {', '.join(map(str, FIGURES))}, or figure 6 by `python -m train compare`.")
     make_folder(out, OutputError)
-    files = []
-    for photo in read_photos([Path(path) for path in photos], engine.bundle.size_px):
+    files, read = [], read_photos([Path(path) for path in photos], engine.bundle.size_px)
+    if figure == 1 and len(read) > 1:
+        files.append(together(engine, read, out / "figure-1.webp"))
+    for photo in read:
         match figure:
             case 1:
                 files.append(film(engine, photo, out / f"figure-1-{photo.name}.mp4"))
