@@ -97,7 +97,7 @@ def test_upper_teeth_keep_still_while_the_jaw_drops(face):
 def test_a_painted_mouth_is_dark_inside_with_teeth_and_stays_between_the_lips(face):
     _, mesh = face
     target, _, _, after = drawn(face, told(AU25=0.8, AU26=0.8))
-    painted, mask = paint(target, mesh, after)
+    painted, mask, _ = paint(target, mesh, after)
     inside = painted[mask > 0.99].mean(axis=1)
     assert np.percentile(inside, 20) < 70 and np.percentile(inside, 97) > 110, "a dark inside, and teeth"
     assert np.array_equal(painted[mask == 0], target[mask == 0])

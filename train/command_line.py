@@ -86,6 +86,7 @@ def _fit(steps) -> None:
         "--channels", type=_positive, nargs=3, metavar="N", help="compact: at 1/4, 1/8 and 1/16 of the crop; default 32 96 192"
     )
     what.add_argument("--no-flow", action="store_true", help="compact: colour and attention only, as in the paper")
+    what.add_argument("--no-teeth", action="store_true", help="supervised: paint teeth from memory instead of laying a constant picture")
     what.add_argument(
         "--width", type=_positive, default=None, help="paper's networks (default 64) and baselines (32): channels at full size"
     )

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
 
 from engines.errors import DataError
 from train import checkpoint
@@ -17,6 +17,7 @@ from train.networks.vocabulary import PAPER, WIDE, wholes, widened
 from train.recipes.recipe import Networks, Recipe
 
 TOLD = "condition.0.weight"  # of a compact generator: the one weight that is as wide as its vocabulary
+HEADS = ("out.weight", "out.bias")  # and those that are as long as its heads are many, teeth last
 
 
 def begin_with(source: Path, recipe: Recipe, networks: Networks, averages: Networks) -> dict[str, Any]:
@@ -47,15 +48,21 @@ def _network_of(shape: dict[str, Any]) -> Shape | Any:
 
 
 def _widens(theirs: Any, mine: Any) -> bool:
-    both_compact = isinstance(theirs, Shape) and isinstance(mine, Shape)
-    return both_compact and (theirs.vocabulary, mine.vocabulary) == (PAPER, WIDE) and replace(theirs, vocabulary=WIDE) == mine
+    """Whether a compact generator can start another: the same but for sides, and for teeth, which the new one has to learn to lay."""
+    if not (isinstance(theirs, Shape) and isinstance(mine, Shape)) or theirs == mine:
+        return False
+    more = (theirs.vocabulary, mine.vocabulary) in ((PAPER, WIDE), (mine.vocabulary, mine.vocabulary)) and theirs.teeth <= mine.teeth
+    return more and replace(theirs, vocabulary=mine.vocabulary, teeth=mine.teeth) == mine
 
 
 def _widened(folder: Path, theirs: Shape, mine: Shape) -> dict[str, Any]:
-    narrow: nn.Module = build(theirs.as_dict())
+    narrow, fresh = build(theirs.as_dict()), build(mine.as_dict()).state_dict()
     checkpoint.load(folder, {}, {"generator": narrow})
     weights = narrow.state_dict()
-    return {**weights, TOLD: widened(weights[TOLD], theirs.spoken, wholes(mine.spoken))}
+    weights[TOLD] = widened(weights[TOLD], wholes(theirs.spoken), wholes(mine.spoken))
+    for name in HEADS:
+        weights[name] = torch.cat([weights[name], fresh[name][len(weights[name]) :]])
+    return weights
 
 
 def _differences(theirs: Any, mine: Any) -> list[str]:

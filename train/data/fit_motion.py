@@ -203,5 +203,5 @@ def drawn(picture: np.ndarray, mesh: np.ndarray, rest: np.ndarray, target_mesh: 
     flow = flow_between(target_mesh, mesh, len(picture))
     target, *_ = close(draw(picture, flow), flow, picture, mesh, target_mesh)
     if needs_mouth(float(opening(mesh)[0]), float(opening(target_mesh)[0])):
-        target, _ = paint(target, rest, target_mesh)
+        target, *_ = paint(target, rest, target_mesh)
     return target

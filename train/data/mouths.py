@@ -3,23 +3,17 @@
 Upper teeth hang on the skull: their place depends on the photo alone, so that they keep still while lips move over them. Lower
 teeth and tongue go with the jaw. One mouth for everybody, matched in brightness: a generator that is shown another donor's mouth
 each time learns the mean of all mouths, a blur (LOG, run 1); one that is always shown the same mouth learns its teeth.
-
-teeth.png: the upper left teeth of a face of nobody (seed 291), cut out and mirrored; BGR and alpha, TEETH_PX_PER_UNIT.
 """
-
-from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from engines.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, Pose, align
 from train.data.warp import box_around, polygon_mask
+from train.teeth import places, teeth
 
 RIM = list(LIPS_INNER_TOP) + list(LIPS_INNER_BOTTOM[-2:0:-1])  # the inner lip contour, once around: 20 points
 SKIN = [205, 425, 50, 280, 18, 164]  # cheeks, chin and under the nose: what brightness is compared on
-TEETH_PX_PER_UNIT = 400.0  # outer eye distances
-TEETH_EDGE_PX = (110.0, 70.0)  # x of the midline, y of the incisors' edge
 TEETH_SKIN = 118.0  # grey level of the skin that the teeth came with
 SHOWN_AT_REST = 0.045  # outer eye distances of upper teeth below the resting upper lip: 4 mm, as an opening jaw draws the lip down with it
 ARC = 0.9  # how far teeth lie back at the sides: z = ARC * x^2, outer eye distances
@@ -28,28 +22,20 @@ LOWER_TEETH = (0.82, 0.72)  # size and brightness, of the upper ones'
 RIM_SHADE_UNITS = 0.035  # over which lips darken what lies behind them
 
 
-@lru_cache(maxsize=1)
-def _teeth() -> np.ndarray:
-    """(h, w, 4) float32 BGR and alpha 0..1, colour multiplied by alpha."""
-    stored = cv2.imread(str(Path(__file__).with_name("teeth.png")), cv2.IMREAD_UNCHANGED).astype(np.float32)
-    alpha = stored[..., 3:] / 255
-    return np.concatenate([stored[..., :3] * alpha, alpha], axis=-1)
-
-
 def needs_mouth(gap_before: float, gap_after: float) -> bool:
     """Whether lips part so much more than before (inner lip gaps, outer eye distances) that a warp alone would stretch lips or teeth."""
     return gap_after > 0.035 and gap_after > 1.7 * gap_before + 0.02
 
 
-def paint(target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def paint(target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A mouth between a target's lips. target: (S, S, 3) uint8, already warped; rest: the photo's mesh without its expression; target_mesh: the target's.
 
-    Returns the picture and the (S, S) float32 mask of what was painted.
+    Returns the picture, the (S, S) float32 mask of what was painted, and (S, S, 2) float32 where in train.teeth each of its pixels lies.
     """
     size = len(target)
     box, (left, top) = box_around(target_mesh[RIM, :2], size)
     if box[0].start >= box[0].stop or box[1].start >= box[1].stop:
-        return target, np.zeros((size, size), np.float32)
+        return target, np.zeros((size, size), np.float32), np.zeros((size, size, 2), np.float32)
     _, pose = align(rest)
     light = float(np.clip(_skin_level(target, target_mesh) / TEETH_SKIN, 0.35, 1.5))
     mask = polygon_mask(target_mesh[RIM, :2], size, blur_px=3)
@@ -62,17 +48,18 @@ def paint(target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray) -> tupl
     tongue = np.exp(-((x / 0.19) ** 4) - ((below + 0.01) / max(0.08, 0.32 * gap)) ** 2)[..., None] * np.clip((gap - 0.08) / 0.12, 0, 1)
     layer += (TONGUE - layer) * 0.85 * tongue
     small, dim = LOWER_TEETH
-    layer = _over(layer, _sample(x / small, -(below + 0.012) / small) * np.array([dim, dim, dim, 1], np.float32))
-    layer = _over(layer, _sample(x, y - SHOWN_AT_REST))
+    upper, lower = np.stack([x, y - SHOWN_AT_REST], axis=-1), np.stack([x, -(below + 0.012)], axis=-1) / small
+    is_lower = (upper[..., 1:] > 0) & (lower[..., 1:] < upper[..., 1:])  # both rows are clear between their edges
+    where = np.where(is_lower, lower, upper).astype(np.float32)
+    row = cv2.remap(teeth(), *places(where), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    layer = layer * (1 - row[..., 3:]) + row[..., :3] * np.where(is_lower, np.float32(dim), np.float32(1))
     depth = cv2.distanceTransform((mask[box] > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / (RIM_SHADE_UNITS * float(pose.scale))
     layer *= (light * (0.6 + 0.4 * np.clip(depth, 0, 1)))[..., None]
     shown, painted = mask[box][..., None], target.copy()
     painted[box] = np.clip(target[box] * (1 - shown) + layer * shown + 0.5, 0, 255).astype(np.uint8)
-    return painted, mask
-
-
-def _over(below: np.ndarray, layer: np.ndarray) -> np.ndarray:
-    return below * (1 - layer[..., 3:]) + layer[..., :3]
+    shown_teeth = np.zeros((size, size, 2), np.float32)
+    shown_teeth[box] = where
+    return painted, mask, shown_teeth
 
 
 def _in_units(xs: np.ndarray, ys: np.ndarray, origin: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
@@ -85,18 +72,6 @@ def _in_units(xs: np.ndarray, ys: np.ndarray, origin: np.ndarray, pose: Pose) ->
         x, y = inverse[0, 0] * px + inverse[0, 1] * py, inverse[1, 0] * px + inverse[1, 1] * py
         back = ARC * np.minimum(x**2, 0.1)
     return x, y
-
-
-def _sample(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The teeth at (x, y), outer eye distances from the incisors' edge: (..., 4), colour times alpha and alpha."""
-    places = [(v * TEETH_PX_PER_UNIT + edge).astype(np.float32) for v, edge in zip((x, y), TEETH_EDGE_PX, strict=True)]
-    return cv2.remap(_mip(), places[0] / 2, places[1] / 2, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-
-
-@lru_cache(maxsize=1)
-def _mip() -> np.ndarray:
-    """The teeth at half size: crops show a unit on about 100 px."""
-    return cv2.resize(_teeth(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
 
 
 def _skin_level(picture: np.ndarray, mesh: np.ndarray) -> float:

@@ -40,6 +40,8 @@ class Pair:
     flow_weight: np.ndarray  # (S/2, S/2) float32
     weight: np.ndarray  # (S, S) float32, how much each target pixel counts
     painted: np.ndarray  # (S, S) float32, 1 where the target shows what no warp of the picture can: the inside of a mouth, a lid
+    mouth: np.ndarray  # (S, S) float32, 1 inside a painted mouth
+    teeth: np.ndarray  # (S/2, S/2, 2) float32, where in train.teeth a painted mouth's pixels lie, outer eye distances
 
 
 class Pairs(Dataset):
@@ -126,8 +128,9 @@ def _warp_pair(picture: np.ndarray, mesh: np.ndarray, own: np.ndarray, change: n
     flow = flow_between(target_mesh, shut(mesh, gap, target_gap), size)
     target, flow, painted = close(draw(picture, flow), flow, picture, mesh, target_mesh)
     if needs_mouth(gap, target_gap):
-        target, mouth = paint(target, moved(mesh, own, -own), target_mesh)
-        painted = np.maximum(painted, mouth)
+        target, mouth, teeth = paint(target, moved(mesh, own, -own), target_mesh)
+        pair = _finished(picture, target, change, flow, mesh, target_mesh, painted=np.maximum(painted, mouth))
+        return replace(pair, mouth=mouth, teeth=np.ascontiguousarray(teeth[::2, ::2]))
     return _finished(picture, target, change, flow, mesh, target_mesh, painted=painted)
 
 
@@ -165,7 +168,8 @@ def _finished(
     painted = nothing if painted is None else painted
     weight, flow_weight = weights(mesh, target_mesh, painted, nothing if unknown is None else unknown)
     half_flow = cv2.resize(flow, (size // 2, size // 2), interpolation=cv2.INTER_AREA)
-    return Pair(picture, target, change.astype(np.float32), half_flow, flow_weight, weight, painted)
+    teeth = np.zeros((size // 2, size // 2, 2), np.float32)
+    return Pair(picture, target, change.astype(np.float32), half_flow, flow_weight, weight, painted, nothing, teeth)
 
 
 def _relit(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -9,18 +9,23 @@ zero instead, so there are no statistics to fold or to go wrong in half precisio
 Three facts are built in, not learnt. A zero change is exactly the identity: flow and 1 - A are multiplied by a gate that is
 0 there. The crop's edge is exactly the photo: both are multiplied by a window that is 0 at the border. And sides: crops are
 upright, so each half of the picture is told the AUs of its own side (FiLM alone says the same everywhere; LOG, run 3).
+Teeth are a constant picture that is laid into mouths: the network only says where.
 """
 
 from dataclasses import asdict, dataclass, fields
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.errors import DataError
 from train.networks.vocabulary import WIDE, Speaks, shares, views, with_vocabulary
+from train.teeth import EDGE_PX, PX_PER_UNIT, teeth
 
 FLOW_UNIT_PX = 16.0  # the flow head's unit in pixels of a 256 px crop, so that its weights are of the others' size
+TEETH_UNIT = 0.15  # the unit of the head that says where in the teeth a pixel lies, outer eye distances, likewise
+LIGHTEST = 1.6  # the teeth's brightness at most, of the picture's own
 GATE_HALF = 0.08  # sum of |change|, of two sides their mean, at which half of an edit is let through: far below any visible expression
 MIDDLE_SHARE = 0.12  # of the crop's side, over which what the right half is told becomes what the left half is told
 WINDOW_SHARE = 0.06  # of the crop's side, over which edits fade out at its border
@@ -38,6 +43,7 @@ class Shape(Speaks):
     blocks: tuple[int, int, int, int] = (2, 3, 2, 1)  # residual blocks: 1/8 down, 1/16, 1/8 up, 1/4 up
     head: int = 24  # channels at 1/2
     flow: bool = True  # without it nothing is moved: only colour can change the photo
+    teeth: bool = False  # lays train.teeth into mouths instead of painting teeth from memory
 
     def as_dict(self) -> dict:
         return {"model": "compact", "conditioning": "relative", **asdict(self)}
@@ -84,7 +90,11 @@ def across(values: Tensor, width: int) -> Tensor:
 
 
 class CompactGenerator(nn.Module):
-    """forward(photo (B, 3, S, S) in 0..1, change (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S), flow (B, 2, S/2, S/2) px or None."""
+    """forward(photo (B, 3, S, S) in 0..1, change (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S), flow (B, 2, S/2, S/2) px or None.
+
+    With `tell_mouth`, of a generator that lays teeth, besides: how much of a pixel lies inside a mouth that it paints (B, 1, S, S) 0..1,
+    and where in train.teeth it lies (B, 2, S/2, S/2), outer eye distances.
+    """
 
     def __init__(self, shape: Shape = Shape()):
         super().__init__()
@@ -103,16 +113,22 @@ class CompactGenerator(nn.Module):
         self.quarter_up = nn.ModuleList(Block(q, condition) for _ in range(shape.blocks[3]))
         self.to_half = nn.Conv2d(q, 4 * shape.head, 3, padding=1)
         self.mix_half = nn.Conv2d(shape.head, shape.head, 3, padding=1)
-        self.out = nn.Conv2d(shape.head, 4 * 4 + 2 * shape.flow, 3, padding=1)  # colour and attention shuffled to full size, flow at half
+        # Colour and attention, shuffled to full size; at half size: flow; where in train.teeth, whether inside a mouth, how light.
+        self.out = nn.Conv2d(shape.head, 4 * 4 + 2 * shape.flow + 4 * shape.teeth, 3, padding=1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         with torch.no_grad():
             self.out.bias[12:16] = 2.0  # attention starts at 0.88: mostly the photo, yet not saturated
+            if shape.teeth:
+                self.out.bias[-2] = -3.0  # nowhere inside a mouth
+        if shape.teeth:
+            row = torch.from_numpy(teeth() / np.array([255, 255, 255, 1], np.float32))
+            self.register_buffer("row", row.permute(2, 0, 1)[None].contiguous(), persistent=False)  # (1, 4, h, w): BGR times alpha, alpha
         self.register_buffer("shares", shares(shape.spoken), persistent=False)
         self.register_buffer("window", _window(shape.size_px), persistent=False)
         self.register_buffer("half_window", _window(shape.size_px // 2), persistent=False)
 
-    def forward(self, photo: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def forward(self, photo: Tensor, change: Tensor, tell_mouth: bool = False) -> tuple[Tensor | None, ...]:
         c = self.condition((change[:, None, None, :] @ self.views).squeeze(2))  # (B, V, 128)
         x4 = self.stem(F.pixel_unshuffle(photo * 2 - 1, 4))  # (B, q, S/4, S/4)
         x8 = self.down_eighth(F.pixel_unshuffle(F.relu(x4), 2))
@@ -132,13 +148,27 @@ class CompactGenerator(nn.Module):
         heads = self.out(F.relu(self.mix_half(y2)) + y2).float()
         fine = F.pixel_shuffle(heads[:, :16], 2)  # (B, 4, S, S)
         gate = self.gate(change)
-        colour = torch.sigmoid(fine[:, :3])
+        colour, mouth = torch.sigmoid(fine[:, :3]), heads[:, -4:]
+        if self.shape.teeth:
+            colour, inside, where = self._with_teeth(colour, mouth)
         changed = F.avg_pool2d(F.pad(1 - torch.sigmoid(fine[:, 3:]), (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         attention = 1 - gate * self.window * changed
-        if not self.shape.flow:
-            return colour, attention, None
-        flow = heads[:, 16:] * (FLOW_UNIT_PX * self.shape.size_px / 256)
-        return colour, attention, gate * self.half_window * flow
+        flow = gate * self.half_window * heads[:, 16:18] * (FLOW_UNIT_PX * self.shape.size_px / 256) if self.shape.flow else None
+        return (colour, attention, flow, inside, where) if tell_mouth else (colour, attention, flow)
+
+    def _with_teeth(self, colour: Tensor, mouth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Colour (B, 3, S, S) and the mouth's heads (B, 4, S/2, S/2) -> colour with teeth, how much of a pixel lies inside a mouth (B, 1,
+        S, S), and where in train.teeth it lies (B, 2, S/2, S/2), outer eye distances.
+        """
+        where = mouth[:, :2] * TEETH_UNIT
+        fine = F.interpolate(torch.cat([where, mouth[:, 2:]], dim=1), scale_factor=2.0, mode="bilinear", align_corners=False)
+        inside, light = torch.sigmoid(fine[:, 2:3]), LIGHTEST * torch.sigmoid(fine[:, 3:])
+        height, width = self.row.shape[-2:]
+        x = (fine[:, 0] * PX_PER_UNIT + EDGE_PX[0]) * (2 / (width - 1)) - 1
+        y = (fine[:, 1] * PX_PER_UNIT + EDGE_PX[1]) * (2 / (height - 1)) - 1
+        row = self.row.expand(len(colour), -1, -1, -1)
+        laid = F.grid_sample(row, torch.stack([x, y], dim=-1), mode="bilinear", padding_mode="border", align_corners=True)
+        return colour * (1 - inside * laid[:, 3:]) + inside * light * laid[:, :3], inside, where
 
     def gate(self, change: Tensor) -> Tensor:
         """(B, N) -> (B, 1, 1, 1): 0 for no change, 1/2 at GATE_HALF, towards 1."""

@@ -1,6 +1,7 @@
 """Which recipe: from the options of `fit`, and from the checkpoint of a baseline. The one place that knows every recipe."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ def baseline(name: str) -> type:
 # Options of `fit` that only some recipes have; whoever gives another one is told so, before it trains what was not meant.
 COMPACT = {"channels", "no_flow"}
 USED = {
-    "supervised": COMPACT | {"vocabulary"}, "distil": COMPACT | {"teacher"},
+    "supervised": COMPACT | {"vocabulary", "no_teeth"}, "distil": COMPACT | {"teacher"},
     "compact": COMPACT | {"model", "adversary", "attention_term", "critic_steps", "vocabulary"},
     "paper": {"model", "conditioning", "adversary", "attention_term", "critic_steps", "width", "vocabulary"},
     **{name: {"width", "emotions"} for name in BASELINES},
@@ -60,7 +61,7 @@ def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
     if size > corpus_size_px or (name == "supervised" and size != corpus_size_px):
         raise DataError(f"The corpus has {corpus_size_px} px crops, which do not serve at {size} px: prepare it with --size {size}.")
     if name == "supervised":
-        return Supervised(_compact(options, size, options.vocabulary or WIDE))
+        return Supervised(replace(_compact(options, size, options.vocabulary or WIDE), teeth=not options.no_teeth))
     if name == "distil":
         return Distil(_compact(options, size, named(teacher.aus)), teacher)
     if name == "ganimation":

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from engines.expression import ESTIMATED
@@ -19,7 +20,7 @@ from train.networks.vocabulary import translation
 from train.recipes.recipe import Batch, Networks, Turn, detached, pictures
 from train.report.grids import grid
 
-COLOUR_EVERYWHERE, COLOUR_PAINTED = 0.1, 4.0
+COLOUR_EVERYWHERE, COLOUR_PAINTED = 0.1, 12.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Weights:
     edges: float = 3.0  # L1 of its horizontal and vertical differences: L1 alone is content with a blur
     flow: float = 0.06  # L1 of the flow per pixel of a 256 px crop
     colour: float = 2.0  # L1 of C by itself: seen only through 1 - A, C stays poor and A closes over it (LOG, run 1)
+    detail: float = 6.0  # L1 of the differences of C by itself where it is seen: teeth and lashes are edges
+    inside: float = 1.0  # cross-entropy of being inside a painted mouth
+    teeth: float = 30.0  # L1 of where in the teeth a painted mouth's pixels lie, outer eye distances: 0.3 a pixel of a 256 px crop
     open: float = 0.5  # -log(1 - A) where the target shows what no warp can draw
     changed: float = 0.02  # mean(1 - A): what the flow can do, colour must not; colour is only as sharp as the crop
 
@@ -46,6 +50,7 @@ class Supervised:
         self.shape: dict[str, Any] = {"generator": shape.as_dict()}
         self.guard = AttentionGuard()
         self._told = translation(ESTIMATED, shape.spoken)
+        self._lays_teeth = shape.teeth
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Pairs:
         return Pairs(corpus, seed, held_out=held_out)
@@ -59,15 +64,20 @@ class Supervised:
             "flow_weight": samples["flow_weight"][:, None],
             "weight": samples["weight"][:, None],
             "painted": samples["painted"][:, None],
+            "mouth": samples["mouth"][:, None],
+            "teeth": samples["teeth"].permute(0, 3, 1, 2),
         }
 
     def turns(self, _step: int) -> list[Turn]:
         return [Turn(("generator",), lambda batch: self._loss(self.networks, batch))]
 
     def _loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        colour, attention, flow = networks["generator"](batch["picture"], batch["change"])
         weights = Weights(changed=Weights.changed * self.guard.factor)
-        return supervised_loss(colour, attention, flow, batch, weights)
+        generator, given = networks["generator"], (batch["picture"], batch["change"])
+        if not self._lays_teeth:
+            return supervised_loss(*generator(*given), batch, weights)
+        *edit, inside, where = generator(*given, tell_mouth=True)
+        return supervised_loss(*edit, batch, weights, (inside, where))
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
         loss, terms = self._loss(networks, batch)
@@ -78,11 +88,17 @@ class Supervised:
 
 
 def supervised_loss(
-    colour: Tensor, attention: Tensor, flow: Tensor | None, batch: Batch, weights: Weights = Weights()
+    colour: Tensor,
+    attention: Tensor,
+    flow: Tensor | None,
+    batch: Batch,
+    weights: Weights = Weights(),
+    mouth: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Outputs of a generator for batch["picture"] -> the total and its terms (unweighted, detached).
 
     batch: picture, target (B, 3, S, S) in 0..1; flow (B, 2, S/2, S/2) px; flow_weight (B, 1, S/2, S/2); weight, painted (B, 1, S, S).
+    mouth: what a generator that lays teeth tells of mouths (compact.py); the batch's own: mouth (B, 1, S, S), teeth (B, 2, S/2, S/2).
     """
     size = colour.shape[-1]
     result = compose(batch["picture"], colour, attention, flow)
@@ -90,11 +106,16 @@ def supervised_loss(
         "picture": weighted_mean((result - batch["target"]).abs(), batch["weight"]),
         "edges": edge_difference(result, batch["target"], batch["weight"]),
         "colour": weighted_mean((colour - batch["target"]).abs(), COLOUR_EVERYWHERE * batch["weight"] + COLOUR_PAINTED * batch["painted"]),
+        "detail": edge_difference(colour, batch["target"], COLOUR_PAINTED * batch["painted"]),
         "open": weighted_mean(-torch.log(1 - attention + 1e-3), batch["painted"]),
         "changed": (1 - attention).mean(),
     }
     if flow is not None:
         terms["flow"] = weighted_mean((flow - batch["flow"]).abs(), batch["flow_weight"]) * (256 / size)
+    if mouth is not None:
+        inside, where = mouth
+        terms["inside"] = -torch.log(torch.where(batch["mouth"] > 0.5, inside, 1 - inside) + 1e-3).mean()
+        terms["teeth"] = weighted_mean((where - batch["teeth"]).abs(), F.avg_pool2d(batch["mouth"], 2))
     total = sum(getattr(weights, name) * value for name, value in terms.items())
     return total, detached(terms)
 

@@ -1,0 +1,33 @@
+"""The one row of teeth that puppets show where their photo has none: a picture, and what a place in it means.
+
+Training targets are drawn with it (train/data/mouths.py), and the compact generator keeps it as a constant that it lays into mouths
+(train/networks/compact.py): teeth that a network paints from memory are a white band; teeth that it only has to place are sharp.
+
+teeth.png: the upper teeth of the right half of a face of nobody (seed 291), cut out and mirrored; BGR and alpha.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+PX_PER_UNIT = 200.0  # outer eye distances, in the picture as `teeth` gives it; crops show a unit on about 100 px
+EDGE_PX = (55.0, 35.0)  # x of the midline, y of the incisors' edge
+
+
+@lru_cache(maxsize=1)
+def teeth() -> np.ndarray:
+    """(h, w, 4) float32: BGR 0..255 times alpha, and alpha 0..1; with a clear border."""
+    stored = cv2.imread(str(Path(__file__).with_name("teeth.png")), cv2.IMREAD_UNCHANGED).astype(np.float32)
+    alpha = stored[..., 3:] / 255
+    half = cv2.resize(np.concatenate([stored[..., :3] * alpha, alpha], axis=-1), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    half[[0, -1]] = 0
+    half[:, [0, -1]] = 0
+    half.setflags(write=False)
+    return half
+
+
+def places(units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(..., 2) outer eye distances, right of the midline and below the incisors' edge -> x and y pixels of `teeth`, float32."""
+    return tuple((units[..., axis] * PX_PER_UNIT + EDGE_PX[axis]).astype(np.float32) for axis in (0, 1))
