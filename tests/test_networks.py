@@ -12,7 +12,7 @@ from engines.aus import PAPER_17, WIDE, translate  # noqa: E402
 from engines.errors import DataError  # noqa: E402
 from train.losses import gradient_penalty  # noqa: E402
 from train.networks.build import build  # noqa: E402
-from train.networks.compact import CompactGenerator, Shape, across, compose  # noqa: E402
+from train.networks.compact import LIGHTEST, TEETH_UNIT, CompactGenerator, Shape, across, compose  # noqa: E402
 from train.networks.critic import Critic, CriticShape, compact_critic  # noqa: E402
 from train.networks.listing import cost, listing  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape, ResidualBlock  # noqa: E402
@@ -180,6 +180,27 @@ def test_each_half_of_the_picture_is_told_its_own_side():
     spread = across(halves, 64)
     assert spread.shape == (1, 4, 1, 64) and not spread[..., :24].any() and (spread[..., 40:] == 1).all()
     assert (spread.diff(dim=-1) >= 0).all() and spread[..., 31:33].mean() == pytest.approx(0.5), "smooth at the middle"
+
+
+@torch.no_grad()
+def test_teeth_are_laid_where_the_network_says_and_nowhere_else():
+    from train.teeth import EDGE_PX, PX_PER_UNIT, teeth
+
+    generator = CompactGenerator(dataclasses.replace(TINY, teeth=True)).eval()
+    photo, change = torch.rand(1, 3, 32, 32), torch.full((1, 29), 0.3)
+    bare = CompactGenerator(TINY).eval()(photo, change)[0]  # fresh heads say grey everywhere
+    colour, _, flow, inside, where = generator(photo, change, tell_mouth=True)
+    assert (inside.shape, where.shape, flow.shape) == ((1, 1, 32, 32), (1, 2, 16, 16), (1, 2, 16, 16))
+    assert torch.allclose(colour, bare, atol=0.05) and inside.max() < 0.05, "fresh: hardly anywhere"
+    up = -0.05  # outer eye distances: in the middle of an incisor, a quarter of a tooth beside the midline
+    generator.out.bias[-4:] = torch.tensor([0.02 / TEETH_UNIT, up / TEETH_UNIT, 20.0, 0.0])
+    colour, _, _, inside, where = generator(photo, change, tell_mouth=True)
+    x, y = round(0.02 * PX_PER_UNIT + EDGE_PX[0]), round(up * PX_PER_UNIT + EDGE_PX[1])
+    tooth = torch.from_numpy(teeth()[y, x, :3] / 255) * LIGHTEST / 2
+    assert where[0, :, 8, 8].tolist() == pytest.approx([0.02, up], abs=1e-6)
+    assert torch.allclose(colour[0, :, 16, 16], tooth, atol=0.04) and teeth()[y, x, 3] == pytest.approx(1, abs=0.02)
+    generator.out.bias[-3] = 0.3 / TEETH_UNIT  # far below the edge: clear
+    assert torch.allclose(generator(photo, change)[0], bare, atol=1e-3)
 
 
 def test_one_side_opens_the_gate_half_as_far_as_both_and_no_change_keeps_it_shut():

@@ -1,5 +1,6 @@
 """What a training target shows: lids, teeth, sides and lips that do what faces do, and motion that is calibrated by what it draws."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from train.data.lids import close
 from train.data.mouths import RIM, paint
 from train.data.regions import UNKNOWN, weights
 from train.data.warp import draw, flow_between, polygon_mask
+from train.teeth import places, teeth
 
 REST = np.zeros(29, np.float32)
 
@@ -103,6 +105,20 @@ def test_a_painted_mouth_is_dark_inside_with_teeth_and_stays_between_the_lips(fa
     assert np.array_equal(painted[mask == 0], target[mask == 0])
     grown = polygon_mask(after[RIM, :2], 256, blur_px=9) > 0
     assert not mask[~grown].any()
+
+
+def test_the_labels_of_teeth_say_where_each_pixel_of_a_painted_mouth_lies(face):
+    _, mesh = face
+    target, _, _, after = drawn(face, told(AU10=0.8, AU12=0.8, AU25=1.0))
+    painted, mask, where = paint(target, mesh, after)
+    row = cv2.remap(teeth(), *places(where), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    tooth = (mask > 0.99) & (row[..., 3] > 0.99)
+    assert tooth.sum() > 100, "a smile shows teeth"
+    assert np.corrcoef(painted[tooth].mean(axis=1), row[tooth][:, :3].mean(axis=1))[0, 1] > 0.6, "but for the shade of the lips"
+    inside = (mask > 0.99) & (row[..., 3] < 0.01)
+    assert painted[tooth].mean() > 1.5 * painted[inside].mean()
+    x, y = mesh[13, :2]
+    assert where[round(float(y + 6)), round(float(x))] == pytest.approx([0, 6 / np.linalg.norm(mesh[33] - mesh[263]) - 0.045], abs=0.03)
 
 
 def test_sides_add_up_to_the_whole_and_one_side_leaves_the_other(face):

@@ -50,6 +50,25 @@ def test_a_run_keeps_in_mind_where_it_began(corpus, tmp_path):
     }  # fmt: skip
 
 
+def test_a_generator_that_paints_teeth_can_start_one_that_lays_them(corpus, tmp_path):
+    fit(supervised(), corpus, tmp_path / "first", plan(images=24), quiet=True)
+    laying = Run(supervised(dataclasses.replace(TINY, teeth=True)), tmp_path / "second", plan(), tmp_path / "first").averages["generator"]
+    painting = Run(supervised(), tmp_path / "third", plan(), tmp_path / "first").averages["generator"]
+    photo, change = torch.rand(2, 3, TINY.size_px, TINY.size_px), torch.rand(2, 29)
+    with torch.no_grad():
+        (before, *kept), (after, *same) = painting(photo, change), laying(photo, change)
+    assert all(torch.equal(a, b) for a, b in zip(kept, same, strict=True)), "attention and flow"
+    assert torch.allclose(before, after, atol=0.06)
+    with pytest.raises(DataError, match=r"another network .teeth differ"):
+        Run(supervised(), tmp_path / "fourth", plan(), _laid(corpus, tmp_path))
+
+
+def _laid(corpus, tmp_path) -> Path:
+    """A run whose generator lays teeth."""
+    fit(supervised(dataclasses.replace(TINY, teeth=True)), corpus, tmp_path / "laid", plan(images=4), quiet=True)
+    return tmp_path / "laid"
+
+
 def test_a_critic_begins_anew_when_its_generator_does_not(corpus, tmp_path):
     fit(small_paper(), corpus, tmp_path / "first", plan(images=16), quiet=True)
     fresh = [p.clone() for p in small_paper().networks["critic"].parameters()]

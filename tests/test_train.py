@@ -105,9 +105,9 @@ def test_the_warp_in_torch_is_the_warp_in_numpy(corpus):
     assert np.abs(ours[0].permute(1, 2, 0).numpy() - draw(picture, flow).astype(float)).mean() < 1.0
 
 
-def trained_a_little() -> CompactGenerator:
+def trained_a_little(shape: Shape = TINY) -> CompactGenerator:
     torch.manual_seed(0)
-    network = CompactGenerator(TINY)
+    network = CompactGenerator(shape)
     for parameter in network.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return network.eval()
@@ -143,11 +143,22 @@ def test_loss_terms_are_means_worked_out_by_hand():
     assert terms["changed"] == pytest.approx(0.25) and terms["open"] == 0
     assert terms["colour"] == pytest.approx(0.1 * 0.5)
     assert float(total) == pytest.approx(4 * 0.25 + 0.06 * 128 + 2 * 0.05 + 0.02 * 0.25, rel=1e-5)
+    batch |= {"mouth": torch.ones(1, 1, size, size), "teeth": torch.full((1, 2, 2, 2), 0.1)}
+    mouth = (torch.full((1, 1, size, size), 0.5), torch.full((1, 2, 2, 2), 0.3))
+    with_teeth, terms = supervised_loss(colour, attention, flow, batch, mouth=mouth)
+    assert terms["inside"] == pytest.approx(-np.log(0.501)) and terms["teeth"] == pytest.approx(0.2)
+    assert float(with_teeth - total) == pytest.approx(1 * -np.log(0.501) + 30 * 0.2, rel=1e-5)
+    batch["painted"] += 1  # what is painted asks for C itself, its edges too, and for an open mask
+    ramp = torch.arange(4.0).expand(1, 3, size, size) / 4
+    _, terms = supervised_loss(ramp, attention, flow, batch)
+    assert terms["detail"] == pytest.approx(12 * 0.25 / 2), "a quarter from one column to the next, nothing from row to row"
+    assert terms["open"] == pytest.approx(-np.log(0.251))
     assert weighted_mean(torch.ones(2, 3, 5, 5), torch.full((2, 1, 5, 5), 0.5)) == 0.5
 
 
-def test_the_exported_graph_is_the_network_on_every_backend(tmp_path):
-    network = trained_a_little()
+@pytest.mark.parametrize("laid", [False, True])
+def test_the_exported_graph_is_the_network_on_every_backend(tmp_path, laid):
+    network = trained_a_little(dataclasses.replace(TINY, teeth=laid))
     bundle, differences = export(network, tmp_path, {"images_seen": 0})
     assert differences["colour"] <= 1 and differences["attention"] < 1e-4 and differences["flow_px"] < 1e-3
     rng = np.random.default_rng(0)
