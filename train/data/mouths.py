@@ -15,6 +15,7 @@ from train.teeth import places, teeth
 RIM = list(LIPS_INNER_TOP) + list(LIPS_INNER_BOTTOM[-2:0:-1])  # the inner lip contour, once around: 20 points
 SKIN = [205, 425, 50, 280, 18, 164]  # cheeks, chin and under the nose: what brightness is compared on
 TEETH_SKIN = 118.0  # grey level of the skin that the teeth came with
+LIGHT = (0.4, 1.08)  # of the teeth: they differ less from face to face than skin does, and are white in no photo
 SHOWN_AT_REST = 0.045  # outer eye distances of upper teeth below the resting upper lip: 4 mm, as an opening jaw draws the lip down with it
 ARC = 0.9  # how far teeth lie back at the sides: z = ARC * x^2, outer eye distances
 DARK, TONGUE = np.array([26.0, 22.0, 46.0]), np.array([80.0, 72.0, 145.0])  # BGR at TEETH_SKIN
@@ -37,7 +38,7 @@ def paint(target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray) -> tupl
     if box[0].start >= box[0].stop or box[1].start >= box[1].stop:
         return target, np.zeros((size, size), np.float32), np.zeros((size, size, 2), np.float32)
     _, pose = align(rest)
-    light = float(np.clip(_skin_level(target, target_mesh) / TEETH_SKIN, 0.35, 1.5))
+    light = float(np.clip(np.sqrt(_skin_level(target, target_mesh) / TEETH_SKIN), *LIGHT))
     mask = polygon_mask(target_mesh[RIM, :2], size, blur_px=3)
     xs, ys = np.meshgrid(np.arange(left, box[1].stop, dtype=np.float32), np.arange(top, box[0].stop, dtype=np.float32))
     x, y = _in_units(xs, ys, rest[13, :2], pose)
