@@ -67,7 +67,7 @@ def test_the_commanded_side_and_the_other_are_told_apart(people, monkeypatch):
 
 
 class Symmetric:
-    """The shipped engine behind a vocabulary with sides: one side alone moves both by half."""
+    """The shipped engine, told the means of the sides: one side alone moves both by half."""
 
     name = "symmetric"
 
@@ -75,7 +75,7 @@ class Symmetric:
         self._engine, self.bundle = engine, replace(engine.bundle, aus=WIDE)
 
     def run(self, picture: np.ndarray, aus: np.ndarray) -> Edit:
-        return self._engine.run(picture, translate(aus, WIDE, PAPER_17))
+        return self._engine.run(picture, translate(translate(aus, WIDE, PAPER_17), PAPER_17, self._engine.bundle.aus))
 
 
 def test_an_engine_that_cannot_tell_sides_is_found_out(engine, people):
@@ -83,7 +83,14 @@ def test_an_engine_that_cannot_tell_sides_is_found_out(engine, people):
     smile = result["aus"]["AU12"]
     assert smile["slope"] > 0.15 and smile["other"] == pytest.approx(smile["slope"], rel=0.3)
     assert abs(result["beyond"]["AU18"]["slope"]) < 0.05
-    assert sided_sweep(engine, people, [0]) is None, "the paper's 17 know no sides"
+    assert sided_sweep(StubEngine(256), people, [0]) is None, "the paper's 17 know no sides"
+
+
+def test_the_shipped_engine_tells_sides_apart(engine, people):
+    result = sided_sweep(engine, people, [0, 1])
+    for au in ("AU12", "AU45"):
+        assert result["aus"][au]["slope"] > 0.2 and abs(result["aus"][au]["other"]) < 0.6 * result["aus"][au]["slope"]
+    assert result["beyond"]["AU18"]["r"] > 0.5
 
 
 def test_the_sheet_shows_every_expression_of_every_face(engine, people):
