@@ -328,7 +328,12 @@ def test_ctrl_c_finishes_the_file(tmp_path):
         "--size",
         "320x240",
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+
+    def hear_ctrl_c() -> None:
+        """A shell's background jobs are deaf to it, and so are their children."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=hear_ctrl_c)
     partial = tmp_path / ".out.mp4.part.mp4"
     deadline = time.time() + 60
     while not (partial.exists() and partial.stat().st_size > 2000) and process.poll() is None and time.time() < deadline:
