@@ -26,6 +26,16 @@ def sides(au: str) -> tuple[str, ...]:
     return (au + RIGHT, au + LEFT) if au in SIDED else (au,)
 
 
+def whole(au: str) -> str:
+    """ "AU12" for "AU12L"; the name itself where it names no side."""
+    return au[:-1] if au[:-1] in SIDED else au
+
+
+def wholes(aus: Sequence[str]) -> tuple[str, ...]:
+    """The AUs of a vocabulary without their sides, in order: the 17 of the paper, and 19 of the wide one."""
+    return tuple(dict.fromkeys(map(whole, aus)))
+
+
 # The paper's 17 with sides, pucker and funnel: winks, crooked smiles and "oo".
 WIDE: tuple[str, ...] = tuple(name for au in PAPER_17 for name in sides(au)) + ("AU18", "AU22")
 
@@ -60,8 +70,8 @@ def _projection(spoken: tuple[str, ...], wanted: tuple[str, ...]) -> np.ndarray:
         both = [side for side in sides(name) if side in place]
         if name in place:
             matrix[place[name], column] = 1
-        elif name[:-1] in SIDED and name[:-1] in place:
-            matrix[place[name[:-1]], column] = 1
+        elif whole(name) in place:
+            matrix[place[whole(name)], column] = 1
         elif both:
             matrix[[place[side] for side in both], column] = 1 / 2
     return matrix

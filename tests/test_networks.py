@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
-from engines.aus import PAPER_17, WIDE, translate  # noqa: E402
+from engines.aus import PAPER_17, WIDE, translate, wholes  # noqa: E402
 from engines.errors import DataError  # noqa: E402
 from train.losses import gradient_penalty  # noqa: E402
 from train.networks.build import build  # noqa: E402
@@ -16,7 +16,7 @@ from train.networks.compact import LIGHTEST, TEETH_UNIT, CompactGenerator, Shape
 from train.networks.critic import Critic, CriticShape, compact_critic  # noqa: E402
 from train.networks.listing import cost, listing  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape, ResidualBlock  # noqa: E402
-from train.networks.vocabulary import named, shares, translation, views, wholes, widened  # noqa: E402
+from train.networks.vocabulary import named, shares, translation, views, widened  # noqa: E402
 
 TINY = Shape(size_px=32, quarter=8, eighth=8, sixteenth=8, blocks=(1, 1, 1, 1), head=8)
 TINY_PAPER = PaperShape(size_px=32, width=4, blocks=1)

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
+from engines.aus import wholes
 from engines.errors import DataError
 from train import checkpoint
 from train.networks.build import build, read_shape
 from train.networks.compact import Shape
-from train.networks.vocabulary import PAPER, WIDE, wholes, widened
+from train.networks.vocabulary import PAPER, WIDE, widened
 from train.recipes.recipe import Networks, Recipe
 
 TOLD = "condition.0.weight"  # of a compact generator: the one weight that is as wide as its vocabulary

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.aus import LEFT, PAPER_17, RIGHT, SIDED, sides
+from engines.aus import LEFT, RIGHT, SIDED, sides, whole, wholes
 from engines.expression import ESTIMATED
 from engines.mesh import (
     LEFT_LID_BOTTOM,
@@ -27,7 +27,7 @@ from engines.mesh import (
 )
 
 BASIS = Path(__file__).with_name("basis.npy")
-WHOLE: tuple[str, ...] = (*PAPER_17, "AU18", "AU22")  # rows of the basis: both sides move alike
+WHOLE: tuple[str, ...] = wholes(ESTIMATED)  # rows of the basis: both sides move alike
 BLINK_RIGHT, BLINK_LEFT = (ESTIMATED.index(name) for name in sides("AU45"))
 RIGHTS, LEFTS = ([ESTIMATED.index(sides(au)[side]) for au in SIDED] for side in (0, 1))
 MORE_TOGETHER = 0.1  # raised inner and outer brows go this share further together than the stronger one alone
@@ -49,14 +49,14 @@ def basis() -> np.ndarray:
     return of_sides(np.load(BASIS, allow_pickle=False))
 
 
-def of_sides(whole: np.ndarray) -> np.ndarray:
+def of_sides(both: np.ndarray) -> np.ndarray:
     """Displacements of WHOLE (19, 478, 3) -> of ESTIMATED (29, 478, 3); both sides of an AU add up to the whole."""
     across = np.clip(mean_face()[:, 0] / MIDDLE, -1, 1)  # the person's right is at negative x
     share = {RIGHT: (1 - across) / 2, LEFT: (1 + across) / 2, "": np.ones_like(across)}
     rows = []
     for name in ESTIMATED:
-        au = name[:-1] if name[:-1] in SIDED else name
-        rows.append(whole[WHOLE.index(au)] * share[name.removeprefix(au)][:, None])
+        au = whole(name)
+        rows.append(both[WHOLE.index(au)] * share[name.removeprefix(au)][:, None])
     return np.array(rows, np.float32)
 
 
@@ -76,8 +76,8 @@ def moved(mesh_px: np.ndarray, own: np.ndarray, change: np.ndarray, displacement
 
 def _together(sum_of_all: np.ndarray, displacements: np.ndarray) -> np.ndarray:
     """(478, 3) displacements, bent down smoothly where AUs that act together add up to much more than the strongest of them alone."""
-    whole = displacements[RIGHTS] + displacements[LEFTS]
-    strongest = np.linalg.norm(np.concatenate([displacements, whole]), axis=-1).max(axis=0)
+    both = displacements[RIGHTS] + displacements[LEFTS]
+    strongest = np.linalg.norm(np.concatenate([displacements, both]), axis=-1).max(axis=0)
     length = np.linalg.norm(sum_of_all, axis=-1)
     over = np.maximum(length - strongest, 0)
     room = MORE_TOGETHER * strongest + 1e-6

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from engines import expression
-from engines.aus import SIDED, sides
+from engines.aus import SIDED, sides, wholes
 from engines.mesh import align
 
 REST_PERCENTILE = 30.0  # of resting faces; low, so that a change from rest is not lost below 0
@@ -56,8 +56,7 @@ def fit_scales(photo_mesh, photo_shapes, clip_mesh, clip_shapes, clip_id) -> dic
 
 def _whole(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Values by AU or by side -> by AU alone: the means of the sides."""
-    wholes = dict.fromkeys(name[:-1] if name[:-1] in SIDED else name for name in values)
-    return {au: np.mean([values[name] for name in sides(au)], axis=0) for au in wholes}
+    return {au: np.mean([values[name] for name in sides(au)], axis=0) for au in wholes(list(values))}
 
 
 def within_groups(group: np.ndarray):

@@ -130,31 +130,26 @@ def _scaled(rows: np.ndarray, answer: np.ndarray) -> np.ndarray:
 
 def _unmixed(rows: np.ndarray, answer: np.ndarray) -> np.ndarray:
     """Takes off from each displacement what makes another AU answer that should not, but for AUs that do not answer to a little."""
-    wrong = answer.copy()
-    for i, a in enumerate(WHOLE):
-        for j, b in enumerate(WHOLE):
-            if i == j or a in THRESHOLDS or b in THRESHOLDS:
-                wrong[i, j] = 0
-            elif wrong[i, j] > 0:
-                wrong[i, j] = max(0.0, wrong[i, j] - NATURAL.get((a, b), 0.0))
-    share = np.clip(0.4 * wrong / np.maximum(np.diag(answer), 0.4)[None, :], -0.15, 0.15)
+    share = np.clip(0.4 * _of_others(answer, THRESHOLDS) / np.maximum(np.diag(answer), 0.4)[None, :], -0.15, 0.15)
     return rows - np.tensordot(share, rows, axes=1)
+
+
+def _of_others(answer: np.ndarray, left_out: tuple[str, ...]) -> np.ndarray:
+    """(19, 19) answers -> what of them other AUs should not have answered; 0 on the diagonal, and for AUs that are left out."""
+    natural = np.array([[NATURAL.get((a, b), 0.0) for b in WHOLE] for a in WHOLE])
+    taken = np.array([au not in left_out for au in WHOLE])
+    wrong = np.where(answer > 0, np.maximum(answer - natural, 0), answer)
+    return wrong * (taken[:, None] & taken[None, :] & ~np.eye(len(WHOLE), dtype=bool))
 
 
 def _mixed(found: np.ndarray, resting: np.ndarray) -> np.ndarray:
     """Displacements that the estimator, asked about meshes that were only imagined, answers one by one: others' answers stay small."""
     net, mix = BlendshapeNet(), np.eye(len(WHOLE))
     for _ in range(MESH_ROUNDS):
-        wrong = _on_meshes(limited(np.tensordot(mix, found, axes=1)), resting, net) - np.eye(len(WHOLE))
-        answer = np.diag(wrong) + 1
-        for i, a in enumerate(WHOLE):
-            for j, b in enumerate(WHOLE):
-                limit = NATURAL.get((a, b), 0.0)
-                if i != j and {a, b} & {*BY_GEOMETRY}:
-                    wrong[i, j] = 0
-                elif i != j and wrong[i, j] > 0:
-                    wrong[i, j] = max(0.0, wrong[i, j] - limit)
-        mix -= 0.7 * wrong @ np.diag(1 / np.maximum(answer, 0.3))
+        answer = _on_meshes(limited(np.tensordot(mix, found, axes=1)), resting, net)
+        own = np.diag(answer)
+        wrong = _of_others(answer, BY_GEOMETRY) + np.diag(own - 1)
+        mix -= 0.7 * wrong @ np.diag(1 / np.maximum(own, 0.3))
         mix = np.clip(mix, -1.0, MAX_GAIN)
     return limited(np.tensordot(mix, found, axes=1))
 

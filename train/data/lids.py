@@ -11,7 +11,7 @@ import numpy as np
 
 from engines.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP, mirror_index
 from train.data.deform import CREASE
-from train.data.warp import _rasterise, box_around
+from train.data.warp import _rasterise, box_around, polygon_mask
 
 BELOW = (25, 110, 24, 23, 22, 26, 112)  # skin under the right eye, column by column over RIGHT_LID_TOP[1:-1]
 SLIDES = 0.12  # share of its opening by which an eye must narrow before the lid is drawn, fully from SHUTS on
@@ -64,11 +64,11 @@ def _close_one(target, flow, painted, source, mesh, target_mesh, eye: _Eye, amou
     if min(shape) < 4:
         return
     margin, lower, crease = (points - corner for points in (margin, lower, crease))
-    ball = _mask(np.concatenate([margin, lower[-2:0:-1]]), shape, 3)[..., None]
+    ball = polygon_mask(np.concatenate([margin, lower[-2:0:-1]]), shape, 3)[..., None]
     out = target[box] * (1 - ball) + source[box] * ball
     flow[box] *= 1 - ball
     upper = np.concatenate([margin[:1], crease, margin[-1:]])
-    lid = _mask(np.concatenate([upper, margin[-2:0:-1]]), shape, 5) * np.float32(amount)
+    lid = polygon_mask(np.concatenate([upper, margin[-2:0:-1]]), shape, 5) * np.float32(amount)
     out += (_lid_skin(source, mesh, eye, upper, margin, shape) - out) * lid[..., None]
     line = np.zeros(shape, np.uint8)
     places = np.round((margin + [0, 0.3 * LASH_UNITS * unit]) * 16).astype(np.int32)
@@ -80,13 +80,6 @@ def _close_one(target, flow, painted, source, mesh, target_mesh, eye: _Eye, amou
     out *= 1 - (1 - LASHES) * lashes[..., None]
     target[box] = np.clip(out + 0.5, 0, 255).astype(np.uint8)
     painted[box] = np.maximum(painted[box], np.maximum(lid, lashes))
-
-
-def _mask(points: np.ndarray, shape: tuple[int, int], blur_px: int) -> np.ndarray:
-    """(h, w) float32, 1 inside the polygon."""
-    mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)
-    return cv2.blur(mask, (blur_px, blur_px)).astype(np.float32) / 255
 
 
 def _lid_skin(source: np.ndarray, mesh: np.ndarray, eye: _Eye, upper: np.ndarray, margin: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

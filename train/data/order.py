@@ -7,16 +7,16 @@ number, and faces come a few shards at a time, so that a disk is read nearly fro
 
 import numpy as np
 
-from engines.aus import PAPER_17, sides
+from engines.aus import whole, wholes
 from engines.expression import ESTIMATED
 from train.data.corpus import Corpus, faces_of
 
 SHOWN = 0.4  # an AU from here on is what a face is told by; below, it rests
-BUCKETS = (*PAPER_17, "AU18", "AU22")  # a smile is a smile, whichever side of it is stronger
+BUCKETS = wholes(ESTIMATED)  # a smile is a smile, whichever side of it is stronger
 RESTING = len(BUCKETS)  # the bucket of faces that show no AU
 AT_ONCE = 65536  # faces looked at together: bounds memory
 KEPT_EPOCHS = 2  # the one that is being read, and the one that is read ahead
-_BUCKET_OF = np.array([next(i for i, au in enumerate(BUCKETS) if name in sides(au)) for name in ESTIMATED], np.int8)
+_BUCKET_OF = np.array([BUCKETS.index(whole(name)) for name in ESTIMATED], np.int8)
 
 
 def expression_of(aus: np.ndarray) -> np.ndarray:

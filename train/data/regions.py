@@ -13,6 +13,7 @@ from engines.mesh import (
     RIGHT_LID_BOTTOM,
     RIGHT_LID_TOP,
 )
+from train.data.deform import LIPS_OUTER_BOTTOM, LIPS_OUTER_TOP
 from train.data.warp import polygon_mask
 
 SHUT_LIPS = 0.014  # outer eye distances by which shut lips overlap their detected inner rim, so that no teeth are left between
@@ -52,11 +53,8 @@ def shut(mesh: np.ndarray, gap_before: float, gap_after: float) -> np.ndarray:
         return mesh
     mesh = mesh.copy()
     unit = np.linalg.norm(mesh[33, :2] - mesh[263, :2])
-    for inner, outer in (
-        (LIPS_INNER_TOP, (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)),
-        (LIPS_INNER_BOTTOM, (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)),
-    ):
-        inner, outer = list(inner)[1:-1], list(outer)[1:-1]
+    for inner, outer in ((LIPS_INNER_TOP, LIPS_OUTER_TOP), (LIPS_INNER_BOTTOM, LIPS_OUTER_BOTTOM)):
+        inner, outer = list(inner)[1:-1], list(outer)
         way = mesh[outer, :2] - mesh[inner, :2]
         length = np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-3)
         mesh[inner, :2] += way / length * np.minimum(SHUT_LIPS * unit * closing, 0.5 * length)

@@ -75,9 +75,9 @@ def draw(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     return cv2.remap(picture, _grid(len(flow)) + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def polygon_mask(points_px: np.ndarray, size_px: int, blur_px: int = 0) -> np.ndarray:
-    """(S, S) float32, 1 inside the polygon."""
-    mask = np.zeros((size_px, size_px), np.uint8)
+def polygon_mask(points_px: np.ndarray, shape: int | tuple[int, int], blur_px: int = 0) -> np.ndarray:
+    """(S, S) or (h, w) float32, 1 inside the polygon."""
+    mask = np.zeros((shape, shape) if isinstance(shape, int) else shape, np.uint8)
     cv2.fillPoly(mask, [np.round(points_px * 16).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)
     mask = cv2.blur(mask, (blur_px, blur_px)) if blur_px else mask
     return mask.astype(np.float32) / 255

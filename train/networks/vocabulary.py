@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engines.aus import LEFT, RIGHT, SIDED, VOCABULARIES, translate
+from engines.aus import LEFT, RIGHT, VOCABULARIES, translate, whole, wholes
 from engines.errors import DataError
 
 PAPER, WIDE = "paper17", "wide"
@@ -52,12 +52,7 @@ def named(aus: Sequence[str]) -> str:
 
 def shares(aus: Sequence[str]) -> Tensor:
     """(N,) float32: 1/2 for each side of an AU and 1 for a whole one, so that a sum over both vocabularies means the same."""
-    return torch.tensor([0.5 if name[:-1] in SIDED else 1.0 for name in aus])
-
-
-def wholes(aus: Sequence[str]) -> tuple[str, ...]:
-    """The AUs of a vocabulary without their sides, in order: the 17 of the paper, and 19 of the wide one."""
-    return tuple(dict.fromkeys(name[:-1] if name[:-1] in SIDED else name for name in aus))
+    return torch.tensor([1.0 if whole(name) == name else 0.5 for name in aus])
 
 
 def views(aus: Sequence[str]) -> Tensor:
@@ -65,12 +60,12 @@ def views(aus: Sequence[str]) -> Tensor:
 
     One view where the vocabulary knows no sides.
     """
-    whole, halves = wholes(aus), (RIGHT, LEFT) if set(aus) - set(wholes(aus)) else ("",)
-    seen = torch.zeros(len(halves), len(aus), len(whole))
+    known, halves = wholes(aus), (RIGHT, LEFT) if set(aus) - set(wholes(aus)) else ("",)
+    seen = torch.zeros(len(halves), len(aus), len(known))
     for row, name in enumerate(aus):
         for view, half in enumerate(halves):
-            if name in whole or name.endswith(half):
-                seen[view, row, whole.index(name if name in whole else name[:-1])] = 1
+            if whole(name) == name or name.endswith(half):
+                seen[view, row, known.index(whole(name))] = 1
     return seen
 
 
