@@ -1,5 +1,6 @@
-"""The Engine protocol, and `load`, which picks the backend for this machine. Each backend is one file, imported when chosen."""
+"""What every engine and every backend is, and `load`, which picks the best that this machine runs. Each backend is one file, imported when asked for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,7 +10,7 @@ import numpy as np
 from engines.bundle import DEFAULT, Bundle, load_bundle
 from engines.errors import EngineError
 
-DEVICES = ("auto", "cpu", "cpu-fp32", "reference")
+Say = Callable[[str], None]  # one sentence for people
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,46 @@ class Engine(Protocol):
     name: str  # for people: backend, precision, library version
 
     def run(self, crop: np.ndarray, aus: np.ndarray) -> Edit:
-        """(S, S, 3) uint8 BGR crop and (N,) float32 in the bundle's order and conditioning -> an Edit. Raises EngineError on another shape."""
+        """(S, S, 3) uint8 BGR crop and (N,) float32 in the bundle's order and conditioning -> an Edit.
+
+        A crop that cannot be written to and is the same object as before is taken as unchanged. Raises EngineError on another
+        shape, EngineLost when the device has failed.
+        """
         ...
+
+
+class Backend(Protocol):
+    """One library that compiles and runs bundles, and what this machine offers it."""
+
+    name: str  # "openvino", "tensorrt", "tensorrt_rtx", "onnxruntime"
+
+    def precisions(self, bundle: Bundle) -> tuple[str, ...]:
+        """What this machine computes natively and the bundle offers, best first: of "fp16", "int8", "bf16", "fp32"."""
+        ...
+
+    def depends_on(self) -> dict[str, str]:
+        """Library version, device, its features, driver: a compiled engine is good for exactly these. Raises EngineError when this machine cannot run one."""
+        ...
+
+    def compile(self, bundle: Bundle, precision: str, say: Say) -> bytes:
+        """The engine as bytes; may take minutes, and reports its progress. Raises EngineError."""
+        ...
+
+    def open(self, bundle: Bundle, precision: str, compiled: bytes, threads: int | None = None) -> Engine:
+        """An engine from what `compile` gave. Raises EngineError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """One backend in one precision."""
+
+    backend: Backend
+    precision: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.backend.name}-{self.precision}"
 
 
 def check_inputs(bundle: Bundle, crop: np.ndarray, aus: np.ndarray) -> None:
@@ -48,6 +87,9 @@ def check_signature(bundle: Bundle, ports: dict[str, tuple[int, ...]]) -> None:
     wanted |= {"flow": (1, flow, flow, 2)} if flow else {}
     if ports != wanted:
         raise EngineError(f"{bundle.onnx} has {ports} where its bundle.json describes {wanted}: the two files do not belong together.")
+
+
+DEVICES = ("auto", "cpu", "cpu-fp32", "reference")
 
 
 def load(bundle: Bundle | str | Path = DEFAULT, device: str = "auto", threads: int | None = None) -> Engine:

@@ -5,6 +5,7 @@
     ├── DriverError            the driver: no camera, no clip, nobody ever in view              exit status 4
     ├── CurveError             an AU curve (CSV): names file, line and column                   exit status 5
     ├── EngineError            a bundle or backend: missing, tampered with, of another AU set   exit status 6
+    │   └── EngineLost         the device under a running engine failed                         exit status 6
     ├── OutputError            an output: no virtual camera, path not writable                  exit status 7
     └── DataError              training data or a checkpoint                                    exit status 8
 
@@ -40,6 +41,10 @@ class EngineError(PuppetError):
     """A bundle or a backend cannot be used."""
 
     exit_status = 6
+
+
+class EngineLost(EngineError):
+    """The device failed while an engine ran on it: a GPU that is gone, or out of memory. Another engine may go on."""
 
 
 class OutputError(PuppetError):
