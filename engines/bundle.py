@@ -1,7 +1,8 @@
-"""A generator on disk: a folder with generator.onnx, bundle.json and MODEL_CARD.md. What does not fit together is refused.
+"""A generator on disk: a folder with generator.onnx, bundle.json, MODEL_CARD.md and perhaps variants. What does not fit together is refused.
 
 bundle.json says which AUs the generator speaks and in which order, on which crops and by which estimator it was
-trained, whether it wants AU changes ("relative") or intensities ("absolute"), and the SHA-256 of the ONNX. Knows no backend.
+trained, whether it wants AU changes ("relative") or intensities ("absolute"), and the SHA-256 of the ONNX. A variant is the same
+generator prepared for one precision, such as quantised to INT8, as another ONNX beside the first. Knows no backend.
 """
 
 import hashlib
@@ -35,10 +36,15 @@ class Bundle:
     sha256: str  # of generator.onnx
     training: dict[str, Any] = field(default_factory=dict)  # provenance: data, counts, images seen
     folder: Path = Path()
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)  # precision -> file, its sha256, and how it was made
 
     @property
     def onnx(self) -> Path:
         return self.folder / "generator.onnx"
+
+    def graph(self, precision: str) -> Path:
+        """The ONNX that a precision ("int8", "fp16", "bf16", "fp32") is compiled from: its variant, else generator.onnx."""
+        return self.folder / self.variants[precision]["file"] if precision in self.variants else self.onnx
 
     @property
     def name(self) -> str:
@@ -66,8 +72,9 @@ def load_bundle(name_or_folder: str | Path = DEFAULT) -> Bundle:
     folder = find_bundle(name_or_folder)
     try:
         stored = json.loads((folder / "bundle.json").read_text())
-        bundle = Bundle(folder=folder, **{**{key: stored[key] for key in _FIELDS}, "aus": tuple(stored["aus"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        variants = {str(precision): dict(variant) for precision, variant in stored.get("variants", {}).items()}
+        bundle = Bundle(folder=folder, variants=variants, **{**{key: stored[key] for key in _FIELDS}, "aus": tuple(stored["aus"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(f"{folder}/bundle.json is not a bundle description ({error}): export the engine again.") from error
     if stored.get("format") != FORMAT:
         raise EngineError(f"{folder} has bundle format {stored.get('format')}, this program reads {FORMAT}: export the engine again.")
@@ -80,19 +87,28 @@ def load_bundle(name_or_folder: str | Path = DEFAULT) -> Bundle:
         raise EngineError(
             f"{folder} was trained on AUs by {bundle.estimator}, this program measures by {expression.VERSION}: its expressions would not match."
         )
-    if not bundle.onnx.is_file():
-        raise EngineError(f"{bundle.onnx} is missing: copy the whole bundle folder, or check it out again.")
-    if sha256_of(bundle.onnx) != bundle.sha256:
-        raise EngineError(
-            f"{bundle.onnx} is not the file that bundle.json pins (SHA-256 differs): it was changed or cut short; get the bundle again."
-        )
+    _check_file(bundle.onnx, bundle.sha256)
+    for precision, variant in bundle.variants.items():
+        if not isinstance(variant.get("file"), str) or Path(variant["file"]).name != variant["file"]:
+            raise EngineError(f"{folder}/bundle.json names no file of its own folder for {precision}: get the bundle again.")
+        _check_file(bundle.graph(precision), variant.get("sha256"))
     return bundle
 
 
 def write_description(bundle: Bundle) -> None:
     """Writes bundle.json into the bundle's folder."""
-    stored = {"format": FORMAT, **{key: value for key, value in asdict(bundle).items() if key != "folder"}}
+    unsaid = {"folder"} if bundle.variants else {"folder", "variants"}
+    stored = {"format": FORMAT, **{key: value for key, value in asdict(bundle).items() if key not in unsaid}}
     (bundle.folder / "bundle.json").write_text(json.dumps(stored, indent=1) + "\n")
+
+
+def _check_file(path: Path, pinned: object) -> None:
+    if not path.is_file():
+        raise EngineError(f"{path} is missing: copy the whole bundle folder, or check it out again.")
+    if sha256_of(path) != pinned:
+        raise EngineError(
+            f"{path} is not the file that bundle.json pins (SHA-256 differs): it was changed or cut short; get the bundle again."
+        )
 
 
 def _check_aus(bundle: Bundle) -> None:

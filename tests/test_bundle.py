@@ -7,7 +7,7 @@ import pytest
 from engines import expression
 from engines.aus import PAPER_17, VOCABULARIES, WIDE, translate
 from engines.backends import load
-from engines.bundle import ENGINES, load_bundle, sha256_of
+from engines.bundle import ENGINES, load_bundle, sha256_of, write_description
 from engines.errors import EngineError
 from engines.expression import ESTIMATED
 from realtime.puppet import Puppet
@@ -66,6 +66,65 @@ def test_a_changed_onnx_is_refused(copy):
 def test_a_missing_onnx_is_refused(copy):
     (copy / "generator.onnx").unlink()
     with pytest.raises(EngineError, match="missing"):
+        load_bundle(copy)
+
+
+def with_variant(folder, data=b"another graph", **changes):
+    """Puts a variant for INT8 beside a copy's generator.onnx."""
+    (folder / "other.onnx").write_bytes(data)
+    rewrite(folder, variants={"int8": {"file": "other.onnx", "sha256": sha256_of(folder / "other.onnx"), **changes}})
+
+
+def test_a_variant_is_the_graph_of_its_precision_and_of_no_other(copy):
+    with_variant(copy, calibration={"seed": 3})
+    bundle = load_bundle(copy)
+    assert bundle.graph("int8") == copy / "other.onnx" and bundle.variants["int8"]["calibration"] == {"seed": 3}
+    assert bundle.graph("bf16") == bundle.graph("fp32") == bundle.onnx
+
+
+def test_a_bundle_without_variants_is_read_and_written_without_them(copy):
+    rewrite(copy, variants={})
+    stored = json.loads((copy / "bundle.json").read_text())
+    del stored["variants"]
+    (copy / "bundle.json").write_text(json.dumps(stored))
+    bundle = load_bundle(copy)
+    assert bundle.variants == {} and bundle.graph("int8") == bundle.onnx
+    write_description(bundle)
+    assert json.loads((copy / "bundle.json").read_text()) == stored
+
+
+def test_a_description_is_written_as_it_is_read(copy):
+    with_variant(copy, calibration={"crops": 5})
+    before = json.loads((copy / "bundle.json").read_text())
+    write_description(load_bundle(copy))
+    assert json.loads((copy / "bundle.json").read_text()) == before
+
+
+def test_a_changed_variant_is_refused_by_its_own_name(copy):
+    with_variant(copy)
+    (copy / "other.onnx").write_bytes(b"another graph, changed")
+    with pytest.raises(EngineError, match=r"other\.onnx.*SHA-256"):
+        load_bundle(copy)
+
+
+def test_a_missing_variant_is_refused_by_its_own_name(copy):
+    with_variant(copy)
+    (copy / "other.onnx").unlink()
+    with pytest.raises(EngineError, match=r"other\.onnx is missing"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("changes", [{"file": "../other.onnx"}, {"file": "/etc/passwd"}, {"file": None}, {"sha256": None}])
+def test_a_variant_outside_its_folder_or_unpinned_is_refused(copy, changes):
+    with_variant(copy, **changes)
+    with pytest.raises(EngineError, match="get the bundle again"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("variants", [["int8"], {"int8": 5}, "int8"])
+def test_variants_of_another_shape_are_refused(copy, variants):
+    rewrite(copy, variants=variants)
+    with pytest.raises(EngineError, match="not a bundle description"):
         load_bundle(copy)
 
 
