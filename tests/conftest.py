@@ -12,6 +12,15 @@ from engines.face import Face
 SAMPLES = Path(__file__).parent.parent / "realtime" / "samples"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def engine_cache(tmp_path_factory):
+    """Compiled engines of a test run are its own, and what the user has compiled is neither used nor touched."""
+    folder = tmp_path_factory.mktemp("cache") / "engines"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PUPPET_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def recorded() -> dict[str, Face]:
     """Landmarks and blendshapes of five faces of nobody, as MediaPipe gave them: neutral, open, grin, smile, glasses."""
@@ -28,7 +37,7 @@ def photo() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def engine():
-    from engines.backends import load
+    from engines.load import load
 
     return load("default")
 

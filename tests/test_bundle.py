@@ -6,10 +6,10 @@ import pytest
 
 from engines import expression
 from engines.aus import PAPER_17, VOCABULARIES, WIDE, translate
-from engines.backends import load
 from engines.bundle import ENGINES, load_bundle, sha256_of, write_description
 from engines.errors import EngineError
 from engines.expression import ESTIMATED
+from engines.load import load
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from tests.doubles import speak

@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from engines import expression  # noqa: E402
 from engines.aus import PAPER_17, WIDE  # noqa: E402
-from engines.backends import load  # noqa: E402
 from engines.errors import DataError, EngineError  # noqa: E402
 from engines.expression import ESTIMATED, index  # noqa: E402
+from engines.load import load  # noqa: E402
 from engines.mesh import mean_face  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.data.deform import basis, moved  # noqa: E402

@@ -91,7 +91,7 @@ def export(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from engines.backends import load
+    from engines.load import load
     from train.data.corpus import load_corpus
     from train.report.evaluate import evaluate as run
 
@@ -106,7 +106,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def figures(options: argparse.Namespace) -> None:
-    from engines.backends import load
+    from engines.load import load
     from train.data.corpus import load_corpus
     from train.report.figures import draw_all
 
@@ -119,7 +119,7 @@ def figures(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    from engines.backends import load
+    from engines.load import load
     from train.data.corpus import load_corpus
     from train.recipes.choose import load_baseline
     from train.report.compare import EngineEditor, RecipeEditor

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from engines import crop as crops
 from engines import expression
-from engines.backends import load
 from engines.bundle import Bundle, load_bundle, sha256_of, write_description
 from engines.errors import DataError
+from engines.load import load
 from train import checkpoint
 from train.command_line import BASELINES
 from train.networks.build import build

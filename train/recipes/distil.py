@@ -20,10 +20,10 @@ from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from engines.aus import translate
-from engines.backends import load
 from engines.bundle import Bundle
 from engines.errors import DataError
 from engines.expression import ESTIMATED
+from engines.load import load
 from train.data.corpus import Corpus
 from train.data.faces import Faces
 from train.networks.compact import CompactGenerator, Shape, compose

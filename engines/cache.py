@@ -1,0 +1,257 @@
+"""Compiled engines in the user's cache folder, found again only when everything they depend on is the same.
+
+    <cache folder>/<bundle>-<backend>-<precision>-<16 digits of the key>/
+        engine.bin    what the backend compiled
+        about.json    the key in full, who made it and when, and what the parity check said of it
+        SHA256SUMS    of both, as `sha256sum --check` reads it
+
+A compiled engine is executable code. So a folder that is not the user's own, that others can write to, or whose files are not
+those that its sums pin, is never loaded: it counts as missing and is compiled anew. Entries appear by one rename: there
+is never half of one. Knows no backend, and not what an engine does.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from engines.backends import Say
+from engines.errors import EngineError
+
+PLACE_ENV = "PUPPET_CACHE"  # another folder than the system's own for caches
+ENGINE, ABOUT, SUMS = "engine.bin", "about.json", "SHA256SUMS"
+KEPT = 16  # entries: four bundles on two devices in two precisions; older ones go, so that driver updates do not fill the disk
+ABANDONED_S = 24 * 3600.0  # after which what a killed program was writing is swept up
+LONGEST_BUILD_S = 1800.0  # that one process waits for another that compiles the same
+UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST, errno.ENOENT}
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a compiled engine is good for: exactly these facts."""
+
+    name: str  # for people, the beginning of the folder's name
+    facts: dict[str, str]
+
+    @property
+    def folder_name(self) -> str:
+        digest = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
+        return f"{re.sub('[^A-Za-z0-9._]+', '-', self.name)}-{digest[:16]}"
+
+
+@dataclass(frozen=True)
+class Cached:
+    """An entry whose files are the user's own and as their sums pin them."""
+
+    folder: Path
+    compiled: bytes
+    about: dict
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An entry as `entries` sees it: what it claims to be, and what is wrong with it, "" when nothing is."""
+
+    folder: Path
+    about: dict
+    bytes: int
+    used_s: float  # time.time() of its last use
+    fault: str
+
+
+class Broken(Exception):
+    """An entry that must not be loaded; says why."""
+
+
+def place() -> Path:
+    """The cache folder: $PUPPET_CACHE, or the system's own place for caches."""
+    return Path(os.environ.get(PLACE_ENV) or platformdirs.user_cache_path("expression-puppet") / "engines")
+
+
+class Cache:
+    """Several processes may use one folder at once."""
+
+    def __init__(self, root: Path | None = None):
+        self.root = root or place()
+
+    def find(self, key: Key, say: Say = lambda _: None) -> Cached | None:
+        """The entry of a key; None when there is none that may be loaded, after saying why where something lies there."""
+        folder = self.root / key.folder_name
+        if not os.path.lexists(folder):
+            return None
+        try:
+            found = _read(folder)
+            if found.about.get("key") != key.facts:
+                raise Broken("it is of another key")
+        except Broken as fault:
+            say(f"The compiled engine {folder} is not trusted ({fault}): it is compiled anew.")
+            return None
+        _touch(folder)
+        return found
+
+    def store(self, key: Key, compiled: bytes, say: Say = lambda _: None, **about: object) -> bool:
+        """Writes an entry, in place of one that was there. A cache that cannot be written is told and costs only time: False."""
+        try:
+            _private(self.root)
+            new = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))  # 0700
+            try:
+                described = json.dumps({"key": key.facts, "name": key.name, "made_s": time.time(), **about}, indent=1).encode()
+                sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in ((ENGINE, compiled), (ABOUT, described)))
+                for name, data in ((ENGINE, compiled), (ABOUT, described), (SUMS, sums.encode())):
+                    _write_private(new / name, data)
+                self._put(new, self.root / key.folder_name)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+            self._sweep()
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            say(
+                f"The compiled engine cannot be kept in {self.root} ({error.strerror}): it runs from memory and is compiled again next time; "
+                f"free that place, or name another by {PLACE_ENV}."
+            )
+            return False
+        return True
+
+    def writable(self) -> bool:
+        """Whether an entry could be written now."""
+        try:
+            _private(self.root)
+            with tempfile.TemporaryFile(dir=self.root) as probe:
+                probe.write(b"engine" * 1024)
+                probe.flush()
+        except OSError:
+            return False
+        return True
+
+    @contextmanager
+    def building(self, key: Key, wait_s: float = LONGEST_BUILD_S) -> Iterator[None]:
+        """Held while an entry is compiled: a second process waits for the first, and then finds its entry. Raises EngineError after wait_s."""
+        lock = FileLock(self.root / f".{key.folder_name}.lock")
+        try:
+            _private(self.root)
+            lock.acquire(timeout=wait_s)
+        except Timeout as error:
+            raise EngineError(
+                f"Another program has been compiling {key.name} for {wait_s / 60:.0f} minutes: end it, or choose --device cpu-fp32."
+            ) from error
+        except OSError:  # nothing can be locked where nothing can be written, and nothing needs to be
+            pass
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def entries(self, verify: bool = False) -> list[Listed]:
+        """Every entry, newest first; verify: hash them, too."""
+        found = []
+        for folder in self.root.iterdir() if self.root.is_dir() else ():
+            if folder.name.startswith("."):
+                continue
+            try:
+                seen = _read(folder, hashed=verify)
+                fault, about = "", seen.about
+            except Broken as error:
+                fault, about = str(error), {}
+            size = sum(file.lstat().st_size for file in folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else 0
+            found.append(Listed(folder, about, size, folder.lstat().st_mtime, fault))
+        return sorted(found, key=lambda entry: -entry.used_s)
+
+    def clear(self) -> int:
+        """Deletes every entry and what killed programs left; returns how many entries."""
+        count = len(self.entries())
+        for path in list(self.root.iterdir()) if self.root.is_dir() else []:
+            _delete(path)
+        return count
+
+    def _put(self, new: Path, final: Path) -> None:
+        """One rename; what was there is moved away first."""
+        if os.path.lexists(final):
+            old = final.with_name(f".old-{os.getpid()}-{final.name}")
+            final.rename(old)
+            _delete(old)
+        try:
+            new.rename(final)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise  # else another process has put its own there just now: as good as ours
+
+    def _sweep(self) -> None:
+        for entry in self.entries()[KEPT:]:
+            _delete(entry.folder)
+        for path in self.root.glob(".*"):
+            if time.time() - path.lstat().st_mtime > ABANDONED_S:
+                _delete(path)
+
+
+def _read(folder: Path, hashed: bool = True) -> Cached:
+    """Raises Broken."""
+    _check_mine(folder, stat.S_ISDIR)
+    data = {}
+    for name in (ENGINE, ABOUT, SUMS):
+        _check_mine(folder / name, stat.S_ISREG)
+        try:
+            data[name] = (folder / name).read_bytes() if hashed or name != ENGINE else b""
+        except OSError as error:
+            raise Broken(f"{name} cannot be read: {error.strerror}") from error
+    pinned = {line[66:]: line[:64] for line in data[SUMS].decode(errors="replace").splitlines()}
+    for name in (ENGINE, ABOUT) if hashed else (ABOUT,):
+        if hashlib.sha256(data[name]).hexdigest() != pinned.get(name):
+            raise Broken(f"{name} is not what {SUMS} pins")
+    try:
+        about = json.loads(data[ABOUT])
+    except ValueError as error:
+        raise Broken(f"{ABOUT} is no JSON") from error
+    return Cached(folder, data[ENGINE], about)
+
+
+def _check_mine(path: Path, right_kind) -> None:
+    """Raises Broken unless it is the user's own, of the right kind, no link, and nobody else can write to it."""
+    try:
+        seen = path.lstat()
+    except OSError as error:
+        raise Broken(f"{path.name} is missing") from error
+    if not right_kind(seen.st_mode):
+        raise Broken(f"{path.name} is no plain {'folder' if right_kind is stat.S_ISDIR else 'file'}")
+    if hasattr(os, "getuid") and seen.st_uid != os.getuid():
+        raise Broken(f"{path.name} belongs to another user")
+    if os.name == "posix" and seen.st_mode & 0o077:
+        raise Broken(f"{path.name} is open to other users")
+
+
+def _private(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """0600 from the first byte, and on the disk before the rename that makes it count."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _touch(path: Path) -> None:
+    try:
+        os.utime(path)
+    except OSError:  # a cache that can only be read is as good
+        pass
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
