@@ -1,0 +1,223 @@
+"""The cache of compiled engines: found again only when everything is the same, and never when anything is wrong with it."""
+
+import errno
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from engines.cache import ABANDONED_S, ABOUT, ENGINE, KEPT, SUMS, Cache, Key
+from engines.errors import EngineError
+
+FACTS = {"bundle": "ab", "backend": "openvino", "precision": "int8", "library": "openvino 1", "device": "CPU 1", "driver": "7", "shapes": "256"}
+KEY = Key("default-openvino-int8", FACTS)
+COMPILED = bytes(range(256)) * 40
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return Cache(tmp_path / "engines")
+
+
+@pytest.fixture
+def folder(cache):
+    assert cache.store(KEY, COMPILED, made_by="a test", figures={"picture mean": 0.1})
+    return cache.root / KEY.folder_name
+
+
+def test_what_is_stored_is_found_again_with_its_story(cache, folder):
+    found = cache.find(KEY)
+    assert found.compiled == COMPILED and found.folder == folder
+    assert found.about["made_by"] == "a test" and found.about["figures"] == {"picture mean": 0.1} and found.about["key"] == FACTS
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
+def test_only_the_user_can_read_or_write_it(folder):
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+
+
+def test_the_sums_are_those_that_sha256sum_would_write(folder):
+    for line in (folder / SUMS).read_text().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert {path.name for path in folder.iterdir()} == {ENGINE, ABOUT, SUMS}
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_another_bundle_backend_version_device_driver_or_shape_is_another_engine(cache, folder, fact):
+    assert cache.find(Key(KEY.name, FACTS | {fact: "other"})) is None
+    assert cache.find(Key(KEY.name, {name: value for name, value in FACTS.items() if name != fact})) is None
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def retell(path):
+    """Rewrites the story, as somebody would who wants a refused engine trusted; the sums are left."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"faults": []}))
+
+
+SPOILS = {
+    "a flipped bit": (lambda f: flip(f / ENGINE), f"{ENGINE} is not what"),
+    "an engine cut short": (lambda f: (f / ENGINE).write_bytes(COMPILED[:-1]), f"{ENGINE} is not what"),
+    "another story": (lambda f: retell(f / ABOUT), f"{ABOUT} is not what"),
+    "no sums": (lambda f: (f / SUMS).unlink(), f"{SUMS} is missing"),
+    "no engine": (lambda f: (f / ENGINE).unlink(), f"{ENGINE} is missing"),
+    "sums of nothing": (lambda f: (f / SUMS).write_bytes(b"\xff\xfe nonsense"), "is not what"),
+    "a file that others write": (lambda f: (f / ENGINE).chmod(0o666), "open to other users"),
+    "a folder that others write": (lambda f: f.chmod(0o777), "open to other users"),
+    "a link in the engine's place": (lambda f: ((f / ENGINE).rename(f / "e"), (f / ENGINE).symlink_to(f / "e")), "no plain file"),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_spoilt_entry_is_never_loaded_says_why_and_is_replaced(cache, folder, spoil):
+    said = []
+    SPOILS[spoil][0](folder)
+    assert cache.find(KEY, said.append) is None
+    assert len(said) == 1 and SPOILS[spoil][1] in said[0] and "compiled anew" in said[0]
+    assert cache.entries(verify=True)[0].fault
+    assert cache.store(KEY, b"fresh") and cache.find(KEY).compiled == b"fresh"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no owners")
+def test_an_entry_of_another_user_is_never_loaded(cache, folder, monkeypatch):
+    said, me = [], os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: me + 1)
+    assert cache.find(KEY, said.append) is None and "belongs to another user" in said[0]
+
+
+def test_an_entry_under_another_key_s_name_is_never_loaded(cache, folder):
+    other = Key(KEY.name, FACTS | {"device": "CPU 2"})
+    folder.rename(folder.with_name(other.folder_name))
+    said = []
+    assert cache.find(other, said.append) is None and "another key" in said[0]
+
+
+def test_a_linked_folder_is_never_loaded(cache, folder, tmp_path):
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert cache.find(KEY) is None
+    cache.store(KEY, b"fresh")
+    assert cache.find(KEY).compiled == b"fresh" and (tmp_path / "elsewhere" / ENGINE).read_bytes() == COMPILED, "what it pointed at is left alone"
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS, errno.EACCES], ids=["full", "read-only", "forbidden"])
+@pytest.mark.parametrize("at", ["mkdtemp", "fsync"])
+def test_a_cache_that_cannot_be_written_costs_a_sentence_and_leaves_nothing(cache, monkeypatch, fault, at):
+    def fail(*_arguments, **_options):
+        raise OSError(fault, os.strerror(fault))
+
+    said = []
+    monkeypatch.setattr({"mkdtemp": "tempfile.mkdtemp", "fsync": "os.fsync"}[at], fail)
+    assert cache.store(KEY, COMPILED, said.append) is False
+    assert len(said) == 1 and os.strerror(fault) in said[0] and "PUPPET_CACHE" in said[0]
+    assert cache.find(KEY) is None and not [path for path in cache.root.iterdir() if path.name.startswith(".new")]
+
+
+def test_a_cache_where_a_file_stands_in_the_way_costs_a_sentence(tmp_path):
+    (tmp_path / "engines").write_text("not a folder")
+    cache, said = Cache(tmp_path / "engines"), []
+    assert not cache.writable() and cache.store(KEY, COMPILED, said.append) is False and len(said) == 1
+    assert cache.find(KEY) is None and cache.entries() == []
+    with cache.building(KEY):
+        pass
+
+
+def test_a_full_disk_keeps_the_engine_that_was_there(cache, folder, monkeypatch):
+    def full(_handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert cache.store(KEY, b"new") is False
+    assert cache.find(KEY).compiled == COMPILED
+
+
+def test_the_second_who_builds_waits_for_the_first_and_finds_its_engine(cache):
+    order, inside = [], threading.Event()
+
+    def first():
+        with cache.building(KEY):
+            inside.set()
+            time.sleep(0.2)
+            cache.store(KEY, COMPILED)
+            order.append("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    inside.wait(5)
+    with Cache(cache.root).building(KEY):
+        order.append("second")
+        assert cache.find(KEY).compiled == COMPILED
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_waiting_for_another_builder_ends_with_a_sentence(cache):
+    holder = (
+        "import sys; from pathlib import Path; from engines.cache import Cache, Key; import json;"
+        "k = Key(sys.argv[2], json.loads(sys.argv[3]));\n"
+        "with Cache(Path(sys.argv[1])).building(k): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", holder, str(cache.root), KEY.name, json.dumps(FACTS)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(EngineError, match="Another program has been compiling default-openvino-int8"), cache.building(KEY, wait_s=0.2):
+            pass
+        other.kill()
+    with cache.building(KEY, wait_s=5):  # a builder that was killed holds nothing
+        pass
+
+
+def test_readers_never_see_half_an_engine_while_it_is_replaced(cache, folder):
+    stop, seen, said = threading.Event(), set(), []
+
+    def read():
+        while not stop.is_set():
+            found = cache.find(KEY, said.append)
+            seen.add(None if found is None else found.compiled[:1])
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for number in range(60):
+        cache.store(KEY, bytes([number]) * 200_000)
+    stop.set()
+    thread.join()
+    assert seen - {None} <= {bytes([number]) for number in range(60)} | {COMPILED[:1]}
+    assert cache.find(KEY).compiled == bytes([59]) * 200_000
+
+
+def test_it_does_not_grow_without_end_and_what_was_used_last_stays(cache):
+    for number in range(KEPT + 4):
+        key = Key("default", FACTS | {"driver": str(number)})
+        cache.store(key, COMPILED)
+        os.utime(cache.root / key.folder_name, (1e9 + number, 1e9 + number))
+    cache.find(Key("default", FACTS | {"driver": "4"}))  # the oldest that is still there, used now
+    cache.store(Key("default", FACTS | {"driver": "newest"}), COMPILED)
+    left = {entry.about["key"]["driver"] for entry in cache.entries()}
+    assert len(left) == KEPT and "4" in left and "5" not in left
+
+
+def test_what_a_killed_program_left_is_swept_up_a_day_later(cache, folder):
+    for name, age_s in ((".new-old", ABANDONED_S + 60), (".new-young", 60)):
+        (cache.root / name).mkdir()
+        os.utime(cache.root / name, (time.time() - age_s,) * 2)
+    cache.store(KEY, COMPILED)
+    assert not (cache.root / ".new-old").exists() and (cache.root / ".new-young").exists()
+
+
+def test_clearing_leaves_an_empty_folder_and_says_how_many_went(cache, folder):
+    cache.store(Key("other", {"a": "b"}), COMPILED)
+    assert cache.clear() == 2 and not list(cache.root.iterdir()) and cache.find(KEY) is None
