@@ -32,6 +32,11 @@ def test_each_heavy_library_has_one_door():
         "pyvirtualcam": {"realtime/output.py"},
         "torch": {"train"},
         "openvino": {"engines/openvino.py", "train"},
+        "tensorrt": {"engines/tensorrt.py", "train/torch_tensorrt.py"},
+        "tensorrt_rtx": {"engines/tensorrt.py"},
+        "torch_tensorrt": {"train/torch_tensorrt.py"},
+        "cuda": {"engines/cuda.py"},
+        "onnx": {"engines/typed.py", "train"},
     }
     for path in [*(ROOT / "engines").glob("*.py"), *(ROOT / "realtime").glob("*.py"), *(ROOT / "train").rglob("*.py"), ROOT / "run.py"]:
         place = str(path.relative_to(ROOT))
