@@ -20,7 +20,6 @@ from engines.parity import Verdict, compare, rules
 
 DEVICES = ("auto", "gpu", "cpu", "cpu-int8", "cpu-bf16", "cpu-fp32", "reference")
 FULL = "fp32"  # the precision that needs no check
-TAKE_ANOTHER = "or take another --device"
 
 
 def quiet(_sentence: str) -> None:
@@ -61,7 +60,7 @@ def targets(bundle: Bundle, device: str = "auto") -> list[Target]:
     precision = device.removeprefix("cpu-")
     chosen = [target for target in on_cpu(bundle) if target.precision == precision]
     if not chosen and precision == "int8" and "int8" not in bundle.variants:
-        raise EngineError(f"{bundle.name} has no INT8 form: make one by python -m train quantise, {TAKE_ANOTHER}.")
+        raise EngineError(f"{bundle.name} has no INT8 form: make one by python -m train quantise, or take another --device.")
     if not chosen:
         raise EngineError(f"This CPU does not compute in {precision.upper()}: take --device cpu, which chooses what it does best.")
     return chosen
@@ -74,10 +73,8 @@ def on_cpu(bundle: Bundle) -> list[Target]:
 
 def gpu() -> Backend:
     """TensorRT on this machine's GPU. Raises EngineError, one sentence, where that cannot be had."""
-    try:
-        from engines.tensorrt import TensorRt
-    except ImportError as error:
-        raise EngineError(f"The GPU needs {error.name}: pip install -e '.[tensorrt]' or '.[tensorrt-rtx]', {TAKE_ANOTHER}.") from error
+    from engines.tensorrt import TensorRt
+
     backend = TensorRt()
     backend.depends_on()
     return backend

@@ -5,10 +5,12 @@ compiler crash, this one with it. What it made is found in the cache. Knows no b
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -155,11 +157,11 @@ class Workshop:
         self._bundle, self._threads, self._say = bundle, threads, say
         self.cache, self._building, self._closed = Cache(), None, False
         if not self.cache.writable():
-            self._folder = tempfile.TemporaryDirectory(prefix="puppet-engines-")  # goes with this workshop
             say(
                 f"The engine cache {self.cache.root} cannot be written: engines are compiled for this run alone; name another by {PLACE_ENV}."
             )
-            self.cache = Cache(Path(self._folder.name))
+            self.cache = Cache(Path(tempfile.mkdtemp(prefix="puppet-engines-")))
+            weakref.finalize(self, shutil.rmtree, self.cache.root, ignore_errors=True)  # when the run is over, whichever way
 
     def steps(self, better: Sequence[Target]) -> list[Step]:
         """One for each backend, those that compile fast first."""
