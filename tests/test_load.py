@@ -84,11 +84,11 @@ def test_it_is_checked_anew_when_the_rules_of_the_check_change(cache, monkeypatc
 
 
 def test_a_refused_engine_is_never_run_and_not_compiled_again(cache):
-    backend, target = FakeBackend(MODEL, edits={"int8": wrong}), None
+    backend = FakeBackend(MODEL, edits={"int8": wrong})
     target = Target(backend, "int8")
-    with pytest.raises(EngineError, match="does not do what stub does .*painted mean"):
+    with pytest.raises(EngineError, match=r"does not do what stub does .*painted mean"):
         loading.trusted(MODEL.bundle, target)
-    with pytest.raises(EngineError, match="was refused when it was compiled .*painted mean"):
+    with pytest.raises(EngineError, match=r"was refused when it was compiled .*painted mean"):
         loading.trusted(MODEL.bundle, target)
     assert backend.compiled == ["int8"]
     assert (cache.entries()[0].folder / ENGINE).stat().st_size == 0, "code that is not trusted is not kept"
@@ -119,7 +119,7 @@ def test_a_gpu_that_cannot_be_had_is_silent_in_auto_and_a_sentence_when_asked_fo
 
 
 def test_fp32_is_neither_checked_nor_kept(on_this_machine, cache):
-    cpu, _ = on_this_machine(FakeBackend(MODEL, precisions=("fp32",)))
+    on_this_machine(FakeBackend(MODEL, precisions=("fp32",)))
     said = []
     loading.load(MODEL.bundle, say=said.append)
     assert not cache.entries() and not any("checking" in sentence for sentence in said)
@@ -160,7 +160,8 @@ def test_two_who_need_the_same_engine_at_once_compile_it_once(cache):
     backend, engines = FakeBackend(MODEL), []
     backend.may_compile.clear()
     threads = [
-        threading.Thread(target=lambda: engines.append(loading.trusted(MODEL.bundle, Target(backend, "int8"), cache=Cache()))) for _ in range(2)
+        threading.Thread(target=lambda: engines.append(loading.trusted(MODEL.bundle, Target(backend, "int8"), cache=Cache())))
+        for _ in range(2)
     ]
     for thread in threads:
         thread.start()

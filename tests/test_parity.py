@@ -53,7 +53,7 @@ BROKEN = {
 def test_an_engine_that_does_something_else_is_refused(reference, how):
     verdict = compare(Imitation(reference, "broken", **BROKEN[how]), reference)
     assert not verdict.passed
-    with pytest.raises(EngineError, match="broken does not do what .* does .*: it is not used"):
+    with pytest.raises(EngineError, match=r"broken does not do what .* does .*: it is not used"):
         verdict.require()
 
 
