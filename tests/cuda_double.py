@@ -241,3 +241,14 @@ class EngineDouble:
         results = self._session.run([port.name for port in outputs.values()], {self._own[name].name: arrays[name] for name in self._inputs})
         for name, result in zip(outputs, results, strict=True):
             arrays[name][...] = result
+
+
+def put_in_place(monkeypatch) -> SimpleNamespace:
+    """A GPU (`cuda`) and TensorRT's runtime (`trt`) that engines.tensorrt finds instead of real ones."""
+    from engines import cuda, tensorrt
+
+    double = CudaDouble()
+    library = TensorRtDouble(double)
+    monkeypatch.setattr(cuda, "runtime", double)
+    monkeypatch.setattr(tensorrt, "find_library", lambda _name=None: library)
+    return SimpleNamespace(cuda=double, trt=library)

@@ -4,7 +4,6 @@ import gc
 import shutil
 import threading
 import weakref
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from engines.load import load, reference
 from engines.parity import compare
 from engines.tensorrt import TensorRt, find_library
 from engines.typed import typed
-from tests.cuda_double import CudaDouble, Error, TensorRtDouble
+from tests.cuda_double import CudaDouble, Error, TensorRtDouble, put_in_place
 
 
 def quiet(_sentence):
@@ -48,12 +47,7 @@ def onnx(bundle):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A GPU and TensorRT's runtime, as doubles."""
-    double = CudaDouble()
-    monkeypatch.setattr(cuda, "runtime", double)
-    library = TensorRtDouble(double)
-    monkeypatch.setattr(tensorrt, "find_library", lambda name=None: library)
-    return SimpleNamespace(cuda=double, trt=library)
+    return put_in_place(monkeypatch)
 
 
 @pytest.fixture

@@ -86,8 +86,15 @@ def export(options: argparse.Namespace) -> None:
     folder = options.run / "checkpoint"
     state = checkpoint.read_state(folder)
     record = training_record(state, [read_manifest(corpus) for corpus in options.corpus])
-    bundle, differences = run(load_average(folder), options.out, record, state["estimator"])
+    generator = load_average(folder)
+    if options.via == "torch-tensorrt":
+        from train.torch_tensorrt import compile_with_torch_tensorrt, keep_for_gpu
+
+        compiled, made_by = compile_with_torch_tensorrt(generator)
+    bundle, differences = run(generator, options.out, record, state["estimator"])
     print(f"wrote {bundle.folder}: {bundle.onnx.stat().st_size / 1e6:.1f} MB, worst differences from PyTorch {differences}")
+    if options.via == "torch-tensorrt":
+        print(keep_for_gpu(bundle, compiled, made_by))
 
 
 def evaluate(options: argparse.Namespace) -> None:

@@ -118,6 +118,8 @@ def _export(steps) -> None:
     step.add_argument("run", type=Path, help="the --out of fit")
     step.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     step.add_argument("--corpus", type=Path, nargs="*", default=[], help="named in the bundle's provenance")
+    ways = ("onnx", "torch-tensorrt")
+    step.add_argument("--via", choices=ways, default=ways[0], help="torch-tensorrt: an engine for this GPU besides, made from PyTorch itself")
 
 
 def _engine_and_corpus(step: argparse.ArgumentParser, corpus_required: bool) -> None:
