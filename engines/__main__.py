@@ -38,7 +38,15 @@ def parse(arguments: list[str] | None = None, program: str = "python -m engines"
     step.add_argument("--device", nargs="+", default=None, help=f"default: every one of this machine; {DEVICE_HELP}")
     step.add_argument("--sheet", type=Path, metavar="FILE.png", help="draw both engines' pictures, and what differs")
     step.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
-    return parser.parse_args(arguments)
+    step = steps.add_parser("bench", help="time every engine of this machine")
+    step.add_argument("bundles", nargs="*", default=["default"], metavar="BUNDLE")
+    step.add_argument("--threads", type=int, default=None, help="CPU threads; default: all")
+    step.add_argument("--runs", type=int, default=300, help="edits by each engine; default 300")
+    step.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
+    options = parser.parse_args(arguments)
+    if options.step == "bench" and (options.runs < 1 or (options.threads or 1) < 1):
+        parser.error("--runs and --threads count from 1")
+    return options
 
 
 def main(arguments: list[str] | None = None, program: str = "python -m engines") -> int:
@@ -134,14 +142,33 @@ def parity(options: argparse.Namespace) -> int:
             name = options.sheet.with_stem(f"{options.sheet.stem}-{device}")
             write_sheet(name, engine, reference)
             say(f"wrote {name}: the reference, {engine.name}, and {SHOWN} times their difference\n")
-    if options.json:
-        options.json.write_text(json.dumps(told, indent=1) + "\n")
+    _keep(told, options.json)
     if refused:
         raise EngineError(f"{' and '.join(refused)} would not be used: the figures above say why.")
     return 0
 
 
-STEPS = {"list": show, "build": build, "verify": verify, "clear": clear, "parity": parity}
+def bench(options: argparse.Namespace) -> int:
+    from engines.bench import measure, table
+    from engines.bundle import load_bundle
+
+    bundles = [load_bundle(name) for name in options.bundles]
+    result = measure(bundles, options.threads, options.runs, lambda sentence: print(sentence, file=sys.stderr, flush=True))
+    say(table(result))
+    _keep(result, options.json)
+    return 0
+
+
+def _keep(told: object, path: Path | None) -> None:
+    """Raises EngineError when the file cannot be written."""
+    if path:
+        try:
+            path.write_text(json.dumps(told, indent=1) + "\n")
+        except OSError as error:
+            raise EngineError(f"{path} cannot be written ({error.strerror}): name another place for --json.") from error
+
+
+STEPS = {"list": show, "build": build, "verify": verify, "clear": clear, "parity": parity, "bench": bench}
 
 if __name__ == "__main__":
     sys.exit(main())
