@@ -100,12 +100,15 @@ class TensorRt:
         log = error_log(self._trt)
         runtime = self._trt.Runtime(log)
         engine = runtime.deserialize_cuda_engine(compiled)
-        context = engine.create_execution_context() if engine is not None else None
+        context, memory = _context(self._trt, engine) if engine is not None else (None, None)
         if context is None:
-            where = "on {} (compute capability {}.{})".format(gpu.name, *gpu.capability)
-            raise self._fault(f"cannot open its engine {where} for", bundle, log)
+            capability = "{}.{}".format(*gpu.capability)
+            known = getattr(self._trt, "ComputeCapability", None)  # tensorrt_rtx alone names the GPUs that it is made for
+            unknown = known is not None and not hasattr(known, f"SM{capability.replace('.', '')}")
+            advice = "pip install -e '.[tensorrt]', which is made for such a GPU" if unknown else ""
+            raise self._fault(f"cannot open its engine on {gpu.name} (compute capability {capability}) for", bundle, log, advice)
         name = f"{LIBRARIES[self.name]} {'.'.join(self.version.split('.')[:3])} {gpu.name} {precision.upper()}"
-        return TensorRtEngine(bundle, name, self._trt, engine, context, log)
+        return TensorRtEngine(bundle, name, self._trt, engine, context, (runtime, log, memory))
 
     def _configure(self, config: object) -> None:
         flags = self._trt.BuilderFlag
@@ -121,21 +124,21 @@ class TensorRt:
                 config.num_compute_capabilities = 1
                 config.set_compute_capability(self._trt.ComputeCapability.SM75, 0)
 
-    def _fault(self, what: str, bundle: Bundle, log: object) -> EngineError:
+    def _fault(self, what: str, bundle: Bundle, log: object, advice: str = "") -> EngineError:
         library = LIBRARIES[self.name]
         said = f" ({log.last})" if log.last else ""
-        return EngineError(
-            f"{library} {self.version} {what} {bundle.name}{said}: choose --device cpu, or install another version of {library}."
-        )
+        advice = advice or f"install another version of {library}"
+        return EngineError(f"{library} {self.version} {what} {bundle.name}{said}: {advice}, or choose --device cpu.")
 
 
 class TensorRtEngine:
     """An Engine on the GPU. Its outputs are views that the next `run` overwrites."""
 
-    def __init__(self, bundle: Bundle, name: str, trt: ModuleType, engine: object, context: object, log: object):
+    def __init__(self, bundle: Bundle, name: str, trt: ModuleType, engine: object, context: object, needed: tuple):
+        """needed: the context works only as long as these live: TensorRT's runtime, its logger, the memory that it computes in."""
         cuda = _cuda()
         self.bundle, self.name = bundle, name
-        self._engine, self._context, self._log = engine, context, log
+        self._engine, self._context, self._needed = engine, context, needed
         ports = _ports(bundle, trt, engine)
         self._gpu, self._pinned, self._arrays = {}, {}, {}
         for mine, theirs in ports.items():
@@ -170,7 +173,8 @@ class TensorRtEngine:
         """AUs up, the generator, its outputs down."""
         self._stream.upload(self._gpu["aus"], self._pinned["aus"])
         if not self._context.execute_async_v3(self._stream.handle):
-            said = f" ({self._log.last})" if self._log.last else ""
+            _, log, _ = self._needed
+            said = f" ({log.last})" if log.last else ""
             raise EngineLost(f"The GPU refused to go on{said}: start the program again, or choose --device cpu.")
         for port in self._outputs:
             self._stream.download(self._pinned[port], self._gpu[port])
@@ -192,6 +196,20 @@ def _ports(bundle: Bundle, trt: ModuleType, engine: object) -> dict[str, str]:
         if found != wanted:
             raise EngineError(f"The engine compiled from {bundle.name} has {mine} as {found} instead of {wanted}: compile it again.")
     return ports
+
+
+def _context(trt: ModuleType, engine: object) -> tuple[object, object]:
+    """What runs an engine, None when it cannot; and the memory that it computes in, where that is not its own.
+
+    tensorrt_rtx wants that memory from outside, for engines that can be captured.
+    """
+    if not hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+        return engine.create_execution_context(), None
+    memory = _cuda().Memory(max(engine.device_memory_size_v2, 1))
+    context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+    if context is not None:
+        context.set_device_memory(memory.address, memory.size_bytes)
+    return context, memory
 
 
 def _cuda() -> ModuleType:

@@ -171,6 +171,8 @@ class TensorRtDouble:
     __name__, __version__ = "tensorrt", "11.0.0.42"
     uint8, float32 = "uint8", "float32"
     TensorIOMode = Enum("TensorIOMode", ("INPUT", "OUTPUT"))
+    ExecutionContextAllocationStrategy = Enum("ExecutionContextAllocationStrategy", ("STATIC", "USER_MANAGED"))
+    BuilderFlag = SimpleNamespace(TF32=1)
 
     class ILogger:
         Severity = Enum("Severity", ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"))
@@ -179,6 +181,12 @@ class TensorRtDouble:
         """renamed: other names for some tensors."""
         self.cuda, self.renamed = cuda, renamed or {}
         self.refuses_to_run = False
+
+    def as_rtx(self) -> None:
+        """From now on tensorrt_rtx, whose engines compute in memory that they are given."""
+        self.__name__, self.__version__ = "tensorrt_rtx", "1.5.0.114"
+        self.BuilderFlag = SimpleNamespace(TF32=1, REQUIRE_USER_ALLOCATION=2)
+        self.ComputeCapability = SimpleNamespace(SM75=75, SM80=80, SM86=86, SM89=89, SM120=120)
 
     def Runtime(self, log: object) -> SimpleNamespace:
         def deserialize_cuda_engine(compiled: bytes) -> "EngineDouble | None":
@@ -193,6 +201,9 @@ class TensorRtDouble:
 
 class EngineDouble:
     """An ICudaEngine, and its own IExecutionContext."""
+
+    device_memory_size_v2 = 1 << 20
+    device_memory = 0
 
     def __init__(self, trt: TensorRtDouble, onnx: bytes):
         import onnxruntime
@@ -218,15 +229,22 @@ class EngineDouble:
     def get_tensor_dtype(self, name: str) -> str:
         return {"tensor(uint8)": "uint8", "tensor(float)": "float32"}.get(self._own[name].type, self._own[name].type)
 
-    def create_execution_context(self) -> "EngineDouble":
-        return self
+    def create_execution_context(self, strategy: Enum | None = None) -> "EngineDouble | None":
+        """None for an engine of tensorrt_rtx that is to find its memory itself, as the real one says it does."""
+        managed = strategy == self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        return self if managed == hasattr(self._trt.BuilderFlag, "REQUIRE_USER_ALLOCATION") else None
+
+    def set_device_memory(self, address: int, size_bytes: int) -> None:
+        assert len(self._trt.cuda.memory[address]) == size_bytes >= self.device_memory_size_v2
+        self.device_memory = address
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self._addresses[name] = address
         return True
 
     def execute_async_v3(self, _stream: int) -> bool:
-        if self._trt.refuses_to_run:
+        given = self.device_memory in self._trt.cuda.memory
+        if self._trt.refuses_to_run or given != hasattr(self._trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
             return False
         self._trt.cuda.enqueue(self._run)
         return True

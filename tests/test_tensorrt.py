@@ -134,7 +134,7 @@ def test_a_graph_that_the_compiler_cannot_read_is_refused_in_one_sentence(tmp_pa
     model = format.load(odd.onnx)
     next(node for node in model.graph.node if node.op_type == "Floor").op_type = "Det"  # an operator that TensorRT has not
     format.save(model, odd.onnx)
-    with pytest.raises(EngineError, match=r"TensorRT-RTX [\d.]+ cannot read odd \(.+\): choose --device cpu") as fault:
+    with pytest.raises(EngineError, match=r"TensorRT-RTX [\d.]+ cannot read odd \(.+\): .+ --device cpu") as fault:
         backend.compile(odd, "fp16", quiet)
     assert "\n" not in str(fault.value)
 
@@ -201,6 +201,25 @@ def test_an_engine_that_cannot_be_captured_runs_all_the_same(bundle, onnx, gpu, 
     edit = engine.run(photo_crop, change(bundle))
     assert "cudaGraphLaunch" not in gpu.cuda.calls
     assert np.abs(edit.flow - load(bundle, "reference").run(photo_crop, change(bundle)).flow).mean() < 0.01
+
+
+def test_tensorrt_rtx_computes_in_memory_that_lives_as_long_as_the_engine(bundle, onnx, gpu, photo_crop):
+    gpu.trt.as_rtx()
+    engine = TensorRt().open(bundle, "fp16", onnx)
+    assert engine.name == "TensorRT-RTX 1.5.0 NVIDIA GeForce RTX 4090 FP16"
+    gc.collect()
+    assert engine.run(photo_crop, change(bundle)).attention.min() < 1
+    assert "cudaGraphLaunch" in gpu.cuda.calls and len(gpu.cuda.memory) == 2 * 5 + 1
+    del engine
+    gc.collect()
+    assert not gpu.cuda.memory
+
+
+def test_an_engine_that_needs_more_memory_than_there_is_is_told(bundle, onnx, gpu):
+    gpu.trt.as_rtx()
+    gpu.cuda.fail("cudaMalloc", Error.cudaErrorMemoryAllocation)
+    with pytest.raises(EngineError, match="out of memory"):
+        TensorRt().open(bundle, "fp16", onnx)
 
 
 def test_numbered_outputs_are_taken_in_the_contracts_order(bundle, onnx, gpu, photo_crop):
@@ -320,6 +339,16 @@ def test_an_engine_that_does_not_open_is_told_with_the_gpu_and_the_librarys_own_
         EngineError, match=r"TensorRT 11.+cannot open its engine on NVIDIA GeForce RTX 4090 \(.*8\.9\).*magic tag does not match\)"
     ):
         TensorRt().open(bundle, "fp16", b"another version's engine")
+
+
+@pytest.mark.parametrize(
+    ("capability", "advice"), [((9, 0), r"pip install -e '\.\[tensorrt\]'"), ((12, 0), "another version of TensorRT-RTX")]
+)
+def test_a_gpu_that_tensorrt_rtx_is_not_made_for_is_sent_to_tensorrt(bundle, gpu, monkeypatch, capability, advice):
+    gpu.trt.as_rtx()
+    monkeypatch.setattr(cuda, "runtime", CudaDouble("NVIDIA H100", capability))
+    with pytest.raises(EngineError, match=f"on NVIDIA H100 .*{advice}.*--device cpu"):
+        TensorRt().open(bundle, "fp16", b"an engine that it cannot read")
 
 
 def test_tensorrt_that_is_not_installed_is_told_with_what_to_install(monkeypatch):
