@@ -71,10 +71,7 @@ def export(generator: nn.Module, folder: Path, training: dict, estimator: str = 
         pinned = Bundle(aus, conditioning, size_px, flow_px, crops.RULE, estimator, sha256_of(path), training, part)
         write_description(pinned)
         differences = compare(wrapped, load_bundle(part))
-        if differences["colour"] > MAX_COLOUR or differences["attention"] > MAX_ATTENTION or differences["flow_px"] > MAX_FLOW_PX:
-            raise DataError(
-                f"The exported graph does not do what the network does ({differences}): nothing was written; the checkpoint is unharmed."
-            )
+        check(differences, "The exported graph does not do what the network does")
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("generator.onnx", "bundle.json"):
             (part / name).replace(folder / name)
@@ -115,6 +112,12 @@ def compare(wrapped: Exported, bundle: Bundle, trials: int = 6) -> dict[str, flo
         if flow:
             worst["flow_px"] = max(worst["flow_px"], float(np.abs(flow[0][0].numpy() - edit.flow).max()))
     return worst
+
+
+def check(differences: dict[str, float], wrong: str) -> None:
+    """Raises DataError that begins with `wrong` when a network and a bundle differ by more than rounding."""
+    if differences["colour"] > MAX_COLOUR or differences["attention"] > MAX_ATTENTION or differences["flow_px"] > MAX_FLOW_PX:
+        raise DataError(f"{wrong} ({differences}): nothing was written, and what was there is unharmed.")
 
 
 def _store_half(graph: onnx.GraphProto) -> None:

@@ -1,4 +1,4 @@
-"""A new run that begins with what another one has learnt: the averaged weights of its checkpoint, and nothing else of it.
+"""A new run that begins with what another one has learnt: the averaged weights of its checkpoint, or of a bundle, and nothing else of it.
 
 A compact generator of the paper's 17 AUs can start one of the wide vocabulary: it answers the same to whatever both can be told.
 """
@@ -8,39 +8,63 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from engines.aus import wholes
+from engines.bundle import Bundle, load_bundle
 from engines.errors import DataError
 from train import checkpoint
 from train.networks.build import build, read_shape
 from train.networks.compact import Shape
 from train.networks.vocabulary import PAPER, WIDE, widened
 from train.recipes.recipe import Networks, Recipe
+from train.restore import is_bundle, restore, shape_of
 
 TOLD = "condition.0.weight"  # of a compact generator: the one weight that is as wide as its vocabulary
 HEADS = ("out.weight", "out.bias")  # and those that are as long as its heads are many, teeth last
 
 
 def begin_with(source: Path, recipe: Recipe, networks: Networks, averages: Networks) -> dict[str, Any]:
-    """Fills `averages`, and the networks that they are of, from the run or checkpoint `source`; returns where they come from, as JSON.
+    """Fills `averages`, and the networks that they are of, from the run, checkpoint or bundle `source`; returns where they come from, as JSON.
 
     Raises DataError when there is no checkpoint, or one of another network.
     """
+    if is_bundle(source):
+        return _begin_with_bundle(load_bundle(source), recipe, networks, averages)
     folder = source if checkpoint.find(source) else source / "checkpoint"
     state = checkpoint.read_state(folder)
     theirs, mine = _network_of(state["shape"]), _network_of(recipe.shape)
     if _widens(theirs, mine):
-        averages["generator"].load_state_dict(_widened(folder, theirs, mine))
+        narrow = build(theirs.as_dict())
+        checkpoint.load(folder, {}, {"generator": narrow})
+        averages["generator"].load_state_dict(_widened(narrow, theirs, mine))
     elif theirs == mine:
         checkpoint.load(folder, {}, averages)
     else:
-        other = ", ".join(_differences(theirs, mine))
-        raise DataError(f"{source} is a run of another network ({other} differ): give --start-from one of this network, or its options.")
+        raise _another(source, theirs, mine)
     for name, average in averages.items():
         networks[name].load_state_dict(average.state_dict())
     run = folder.resolve().parent.name if folder.name.startswith("checkpoint") else folder.resolve().name
     found = {"run": run, "recipe": state["recipe"], "seen": state["seen"], "estimator": state["estimator"]}
     return found | ({"started_from": state["started_from"]} if state.get("started_from") else {})
+
+
+def _begin_with_bundle(bundle: Bundle, recipe: Recipe, networks: Networks, averages: Networks) -> dict[str, Any]:
+    """A bundle holds the averaged generator alone: a critic, where the recipe has one, begins anew."""
+    theirs, mine = read_shape(shape_of(bundle)), _network_of(recipe.shape)
+    if theirs != mine and not _widens(theirs, mine):
+        raise _another(bundle.folder, theirs, mine)
+    weights = restore(bundle).state_dict() if theirs == mine else _widened(restore(bundle), theirs, mine)
+    for each in (networks, averages):
+        each["generator"].load_state_dict(weights)
+    found = {"bundle": bundle.name, "sha256": bundle.sha256, "seen": bundle.training.get("images_seen"), "estimator": bundle.estimator}
+    before = bundle.training.get("started_from")
+    return found | ({"started_from": before} if before else {})
+
+
+def _another(source: Path, theirs: Any, mine: Any) -> DataError:
+    other = ", ".join(_differences(theirs, mine))
+    return DataError(f"{source} is a run of another network ({other} differ): give --start-from one of this network, or its options.")
 
 
 def _network_of(shape: dict[str, Any]) -> Shape | Any:
@@ -56,10 +80,8 @@ def _widens(theirs: Any, mine: Any) -> bool:
     return more and replace(theirs, vocabulary=mine.vocabulary, teeth=mine.teeth) == mine
 
 
-def _widened(folder: Path, theirs: Shape, mine: Shape) -> dict[str, Any]:
-    narrow, fresh = build(theirs.as_dict()), build(mine.as_dict()).state_dict()
-    checkpoint.load(folder, {}, {"generator": narrow})
-    weights = narrow.state_dict()
+def _widened(narrow: nn.Module, theirs: Shape, mine: Shape) -> dict[str, Any]:
+    weights, fresh = narrow.state_dict(), build(mine.as_dict()).state_dict()
     weights[TOLD] = widened(weights[TOLD], wholes(theirs.spoken), wholes(mine.spoken))
     for name in HEADS:
         weights[name] = torch.cat([weights[name], fresh[name][len(weights[name]) :]])

@@ -1,0 +1,76 @@
+"""A bundle -> the network that it was exported from, so that a generator goes on learning, or is exported at another size, without its checkpoint.
+
+The exporter keeps the names of parameters, but for the weights of linear layers, which it turns and renames: those are found by
+the bias that is added to their product. Whether the network is the right one is not believed but measured, against the bundle.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from engines.bundle import ENGINES, Bundle
+from engines.errors import DataError
+from train.networks.build import build
+
+STEP_PX = 16  # crops are halved four times
+HALF = "_half"  # what train.export adds to the name of a weight that it stores as FP16
+
+
+def is_bundle(place: Path) -> bool:
+    """Whether a path means a bundle: a folder with a bundle.json, or the name of one of engines/ where no such path is."""
+    return any((folder / "bundle.json").is_file() for folder in ([place] if place.exists() else [ENGINES / place]))
+
+
+def shape_of(bundle: Bundle) -> dict:
+    """The shape that train.networks.build makes its generator from. Raises DataError when the bundle does not tell."""
+    shape = bundle.training.get("shape", {}).get("generator")
+    if not isinstance(shape, dict):
+        raise DataError(f"{bundle.folder}/bundle.json does not tell its network's shape: use the run that it was exported from.")
+    return shape
+
+
+def restore(bundle: Bundle) -> nn.Module:
+    """The compact generator of a bundle, its weights as rounded there.
+
+    Raises DataError for a graph that does not name its parameters: another version's, or the paper's network, whose normalisations lose theirs.
+    """
+    from train.export import Exported, check, compare
+
+    values, network = _values(bundle), build(shape_of(bundle))
+    weights = {name: values.get(name) for name, _ in network.named_parameters()}
+    missing = [name for name, value in weights.items() if value is None or value.shape != tuple(network.get_parameter(name).shape)]
+    if missing:
+        raise DataError(f"{bundle.onnx} lacks {', '.join(missing[:3])}: use the run that it was exported from.")
+    network.load_state_dict({name: torch.from_numpy(value.astype(np.float32)) for name, value in weights.items()}, strict=False)
+    check(compare(Exported(network).eval(), bundle, trials=2), f"The weights in {bundle.onnx} do not make the network that it runs")
+    return network.eval()
+
+
+def resized(generator: nn.Module, size_px: int) -> nn.Module:
+    """The same weights for crops of another size. Raises DataError for a size that its layers cannot halve."""
+    if size_px % STEP_PX or not size_px:
+        raise DataError(f"{size_px} px is no multiple of {STEP_PX}: generators halve their crops four times.")
+    other = build({**generator.shape.as_dict(), "size_px": size_px})
+    other.load_state_dict(generator.state_dict())
+    return other.eval()
+
+
+def _values(bundle: Bundle) -> dict[str, np.ndarray]:
+    """Parameters by the names that they have in the network."""
+    graph = onnx.load(str(bundle.onnx)).graph
+    stored = {weight.name.removesuffix(HALF): numpy_helper.to_array(weight) for weight in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in stored:  # the exporter stores equal parameters once
+            stored[node.output[0]] = stored[node.input[0]]
+    products = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "MatMul"}
+    for node in graph.node:
+        if node.op_type == "Add":
+            bias = next((name for name in node.input if name.endswith(".bias") and name in stored), None)
+            product = next((products[name] for name in node.input if name in products), None)
+            if bias and product in stored:
+                stored[bias.removesuffix("bias") + "weight"] = stored[product].T
+    return {name.removeprefix("generator."): value for name, value in stored.items() if name.startswith("generator.")}
