@@ -15,10 +15,10 @@ import openvino as ov
 
 from engines.backends import Edit, check_inputs, check_signature
 from engines.bundle import Bundle
-from engines.errors import EngineError
+from engines.errors import EngineError, EngineLost
 
 CPUINFO = Path("/proc/cpuinfo")  # Linux only; elsewhere OpenVINO's own list of capabilities decides alone
-# What makes 8-bit products faster than FP32. Without one of these, OpenVINO runs INT8, too, but with three instructions instead of one.
+# What makes 8-bit products faster than FP32. Without one of these, OpenVINO runs INT8, too, in three instructions for one.
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
 # What OpenVINO chooses its kernels by.
 INSTRUCTIONS = DOT_PRODUCTS | {"sse4_1", "avx", "avx2", "avx512f", "avx512bw", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
@@ -75,16 +75,14 @@ class CpuEngine:
 
     def run(self, crop: np.ndarray, aus: np.ndarray) -> Edit:
         check_inputs(self.bundle, crop, aus)
-        self._request.infer({"image": crop[None], "aus": np.asarray(aus, np.float32)[None]}, share_inputs=True)
+        try:
+            self._request.infer({"image": crop[None], "aus": np.asarray(aus, np.float32)[None]}, share_inputs=True)
+        except RuntimeError as error:
+            raise EngineLost(
+                f"OpenVINO failed while it ran {self.bundle.name} ({_reason(error)}): start again, or run with --device cpu-fp32."
+            ) from error
         flow = self._request.get_tensor("flow").data[0] if self.bundle.flow_px else None
         return Edit(self._request.get_tensor("colour").data[0], self._request.get_tensor("attention").data[0], flow)
-
-
-def OpenVinoEngine(bundle: Bundle, threads: int | None = None, full_precision: bool = False) -> CpuEngine:
-    """Compiled and opened at once, without INT8."""
-    core = _core()
-    precision = "bf16" if not full_precision and "BF16" in _capabilities(core) else "fp32"
-    return CpuEngine(bundle, _compiled(core, bundle, precision, threads), precision)
 
 
 def _core() -> ov.Core:

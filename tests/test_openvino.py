@@ -7,7 +7,7 @@ import pytest
 
 from engines import openvino
 from engines.bundle import load_bundle
-from engines.errors import EngineError
+from engines.errors import EngineError, EngineLost
 from engines.openvino import OpenVino
 
 EVERYTHING = {"BF16", "FP32", "INT8", "EXPORT_IMPORT"}
@@ -93,3 +93,14 @@ def test_a_compiled_engine_of_another_bundle_is_refused(bundle):
     compiled = OpenVino().compile(bundle, "fp32")
     with pytest.raises(EngineError, match="do not belong together"):
         OpenVino().open(replace(bundle, aus=bundle.aus[:17]), "fp32", compiled)
+
+
+def test_a_failure_while_running_is_a_lost_engine_not_a_traceback(bundle):
+    class Broken:
+        def infer(self, *_inputs, **_options):
+            raise RuntimeError("Exception from core\ncannot allocate memory")
+
+    engine = OpenVino().open(bundle, "fp32", OpenVino().compile(bundle, "fp32"))
+    engine._request = Broken()
+    with pytest.raises(EngineLost, match=r"failed while it ran default .cannot allocate memory"):
+        engine.run(np.zeros((256, 256, 3), np.uint8), np.zeros(len(bundle.aus), np.float32))

@@ -20,9 +20,10 @@ def main(arguments: list[str] | None = None) -> int:
     except PuppetError as error:
         return _say(str(error), error.exit_status)
     except ModuleNotFoundError as error:
-        if error.name not in TRAIN_EXTRA:
+        if error.name not in {*TRAIN_EXTRA, "nncf"}:
             raise
-        return _say(f"This step needs {error.name}: pip install -e '.[train]'.", DataError.exit_status)
+        extra = "int8" if error.name == "nncf" else "train"
+        return _say(f"This step needs {error.name}: pip install -e '.[{extra}]'.", DataError.exit_status)
     except OSError as error:
         if error.errno not in DISK_FAULTS:
             raise
@@ -97,6 +98,16 @@ def export(options: argparse.Namespace) -> None:
         print(keep_for_gpu(bundle, compiled, made_by))
 
 
+def quantise(options: argparse.Namespace) -> None:
+    from train.quantise import FILE
+    from train.quantise import quantise as run
+
+    bundle, errors = run(options.bundle, options.corpus, options.faces, options.seed, print)
+    kept, size = bundle.variants["int8"]["calibration"]["left_in_float"], (bundle.folder / FILE).stat().st_size
+    print(f"wrote {bundle.folder / FILE}: {size / 1e6:.1f} MB, left in float: {', '.join(kept) or 'nothing'}")
+    print("mean differences from FP32: " + ", ".join(f"{name} {value:.4f}" for name, value in errors.items()))
+
+
 def evaluate(options: argparse.Namespace) -> None:
     from engines.load import load
     from train.data.corpus import load_corpus
@@ -163,7 +174,9 @@ def _identity(options: argparse.Namespace):
     return Identity(options.identity) if options.identity else None
 
 
-STEPS = {step.__name__: step for step in (nobody, prepare, fit, export, evaluate, figures, compare, networks, throughput, estimator)}
+STEPS = {
+    step.__name__: step for step in (nobody, prepare, fit, export, quantise, evaluate, figures, compare, networks, throughput, estimator)
+}
 
 if __name__ == "__main__":
     sys.exit(main())

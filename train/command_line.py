@@ -9,6 +9,7 @@ From faces to an engine, step by step:
   python -m train prepare  --out corpus faces/ photos.tar clips/   aligned crops and AU labels, as WebDataset shards
   python -m train fit      --corpus corpus --out runs/mine         train; goes on where it stopped; Ctrl-C keeps a checkpoint
   python -m train export   runs/mine --out engines/mine            ONNX + bundle.json, checked against PyTorch
+  python -m train quantise engines/mine --corpus corpus            adds an INT8 variant, for CPUs; checked against FP32
   python -m train evaluate --engine engines/mine --corpus corpus --out runs/mine/report
   python run.py --source face.jpg --driver webcam --engine engines/mine
 
@@ -32,7 +33,7 @@ BASELINES = RECIPES[3:]
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m train", description=MANUAL, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
-    for add in (_nobody, _prepare, _fit, _export, _evaluate, _figures, _compare, _networks, _throughput, _estimator):
+    for add in (_nobody, _prepare, _fit, _export, _quantise, _evaluate, _figures, _compare, _networks, _throughput, _estimator):
         add(steps)
     return parser.parse_args(arguments)
 
@@ -120,6 +121,14 @@ def _export(steps) -> None:
     step.add_argument("--corpus", type=Path, nargs="*", default=[], help="named in the bundle's provenance")
     ways = ("onnx", "torch-tensorrt")
     step.add_argument("--via", choices=ways, default=ways[0], help="torch-tensorrt: an engine for this GPU besides, made from PyTorch itself")
+
+
+def _quantise(steps) -> None:
+    step = steps.add_parser("quantise", help="bundle -> its INT8 variant, for CPUs")
+    step.add_argument("bundle", type=Path, help="folder of a bundle, into which the variant is written")
+    step.add_argument("--corpus", type=Path, nargs="+", required=True)
+    step.add_argument("--faces", type=_positive, default=128, help="of which ranges are taken")
+    step.add_argument("--seed", type=int, default=0)
 
 
 def _engine_and_corpus(step: argparse.ArgumentParser, corpus_required: bool) -> None:

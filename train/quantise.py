@@ -1,0 +1,150 @@
+"""A bundle -> the same bundle with a variant in INT8: post-training quantisation on real crops, checked before it counts.
+
+Only convolutions are quantised, in and out of 8 bits at each: their inputs as a whole, their weights channel by channel. Everything
+else stays as it was, above all the gate that makes no change exactly the identity. Convolutions that spoil the picture most stay as
+they were, too: each is tried alone, and the worst are put back, one after the other, until the TARGETS hold.
+
+Sources: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference" (CVPR 2018); NNCF
+(github.com/openvinotoolkit/nncf), which finds the ranges. The graph itself: train/eight_bits.py.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from engines.backends import Edit, Engine
+from engines.bundle import Bundle, load_bundle, sha256_of, write_description
+from engines.errors import DataError
+from engines.openvino import OpenVino
+from train.data.changes import blink, draw_change
+from train.data.corpus import Corpus, faces_of, load_corpus, read_manifest
+from train.eight_bits import NNCF_VERSION, PRESET, convolutions, folded, halved, put_back, quantised
+from train.report.edits import compose, towards
+from train.report.scaled import Scaled, at_size
+
+FILE = "generator-int8.onnx"
+FACES = 128  # whose ranges are taken; of 60, 100 and 300 faces, more only widened the ranges by their rarest pixels
+TRIED = 12  # held-out edits that choose which convolutions stay as they were
+CHECKED = 48  # other held-out edits that the figures are of
+BLINK_SHARE = 0.2  # as in training
+# Mean differences from FP32 at which no further convolution is put back. BF16 alone differs by .15, .03 and .008.
+TARGETS = {"colour": 0.6, "blended": 0.1, "flow_px": 0.03}
+MAX_COLOUR = 1.0  # grey levels of C on average: a variant that differs more is refused
+
+
+@dataclass(frozen=True)
+class Known:
+    """One edit and what the bundle answers in FP32."""
+
+    crop: np.ndarray  # (S, S, 3) uint8 BGR
+    aus: np.ndarray  # (N,) float32, the bundle's order and conditioning
+    edit: Edit
+    drawn: np.ndarray  # (S, S, 3) uint8: the edit drawn on its crop
+
+
+def quantise(
+    folder: Path, corpora: Sequence[Path], faces: int = FACES, seed: int = 0, say: Callable[[str], None] = lambda _: None
+) -> tuple[Bundle, dict[str, float]]:
+    """Writes the INT8 variant into a bundle's folder; returns the bundle and the variant's mean differences from FP32.
+
+    corpora: prepared folders; training people are for the ranges, those held out for the check. Ranges are of `faces` faces. Raises
+    DataError, and writes nothing, when the variant is not good enough or the corpora do not suit; EngineError when the bundle does not.
+    """
+    bundle, corpus = load_bundle(folder), load_corpus(list(corpora))
+    sized, backend = at_size(corpus, bundle.size_px), OpenVino()
+    exact = backend.open(bundle, "fp32", backend.compile(bundle, "fp32"))
+    examples = [(crop, aus) for crop, aus in edits_of(sized, exact, faces, seed, held_out=False)]
+    known = [_known(exact, crop, aus) for crop, aus in edits_of(sized, exact, TRIED + CHECKED, seed + 1, held_out=True)]
+    say(f"taking ranges of {len(examples)} crops")
+    original, half = folded(onnx.load(bundle.onnx))
+    whole, part = quantised(original, examples), bundle.folder.with_name(bundle.folder.name + ".part")
+    part.mkdir(parents=True, exist_ok=True)
+    try:
+        kept = _choose(original, whole, known[:TRIED], replace(bundle, folder=part), say)
+        onnx.save(halved(put_back(whole, original, kept), half), str(part / FILE))
+        errors = differences(_opened(replace(bundle, folder=part)), known[TRIED:] or known)
+        if errors["colour"] > MAX_COLOUR:
+            raise DataError(
+                f"In INT8, the colours of {bundle.name} differ from FP32 by {errors['colour']:.2f} grey levels on average, allowed is "
+                f"{MAX_COLOUR:g}: nothing was written; try more --faces, or leave this bundle without INT8."
+            )
+        calibration = {
+            "by": f"nncf {NNCF_VERSION}", **PRESET, "left_in_float": kept, "crops": len({crop.tobytes() for crop, _ in examples}),
+            "edits": len(examples), "corpora": _told(corpora), "seed": seed, "differences": {name: round(errors[name], 5) for name in errors},
+        }  # fmt: skip
+        variant = {"file": FILE, "sha256": sha256_of(part / FILE), "calibration": calibration}
+        (part / FILE).replace(bundle.folder / FILE)
+        write_description(replace(bundle, variants={**bundle.variants, "int8": variant}))
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return load_bundle(folder), errors
+
+
+def edits_of(corpus: Corpus | Scaled, engine: Engine, count: int, seed: int, held_out: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`count` crops (S, S, 3) uint8 BGR and AU inputs (N,) float32 as training draws them, the same ones every time. Raises DataError."""
+    faces, rng = faces_of(corpus, held_out), np.random.default_rng(seed)
+    chosen = rng.permutation(faces) if len(faces) >= count else rng.choice(faces, count)
+    for face in chosen[:count]:
+        own = corpus.own(int(face))
+        change = draw_change(rng, own, corpus.own(int(rng.choice(faces))), towards_rest=False)
+        if rng.random() < BLINK_SHARE:
+            blink(rng, own, change)
+        yield np.ascontiguousarray(corpus.picture(int(face))), towards(engine, own, own + change)
+
+
+def differences(engine: Engine, known: Sequence[Known]) -> dict[str, float]:
+    """Means over edits: "colour" and "blended" in grey levels, "attention", and "flow_px" in crop pixels, 0 without a flow."""
+    rows = []
+    for case in known:
+        edit = engine.run(case.crop, case.aus)
+        rows.append({
+            "colour": np.abs(edit.colour.astype(int) - case.edit.colour).mean(),
+            "blended": np.abs(compose(case.crop, edit).astype(int) - case.drawn).mean(),
+            "attention": np.abs(edit.attention - case.edit.attention).mean(),
+            "flow_px": 0.0 if edit.flow is None else np.linalg.norm(edit.flow - case.edit.flow, axis=-1).mean(),
+        })  # fmt: skip
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _choose(original: onnx.ModelProto, whole: onnx.ModelProto, known: Sequence[Known], bundle: Bundle, say: Callable) -> list[str]:
+    """Names of the convolutions that stay as they were, in the graph's order."""
+    names = convolutions(original)
+
+    def excess(kept: Sequence[str]) -> tuple[float, dict[str, float]]:
+        onnx.save(put_back(whole, original, kept), str(bundle.folder / FILE))
+        found = differences(_opened(bundle), known)
+        return max(found[name] / TARGETS[name] for name in TARGETS), found
+
+    alone = {}
+    for number, name in enumerate(names, 1):
+        alone[name], _ = excess([other for other in names if other != name])
+        say(f"convolution {number} of {len(names)} alone in INT8: {alone[name]:.2f} of what is aimed at ({name})")
+    worst_first = sorted(names, key=lambda name: -alone[name])
+    for count in range(len(names) + 1):
+        kept = worst_first[:count]
+        beyond, found = excess(kept)
+        say(f"{len(names) - count} convolutions in INT8: " + ", ".join(f"{name} {found[name]:.3f}" for name in found))
+        if beyond <= 1:
+            break
+    return [name for name in names if name in kept]
+
+
+def _opened(bundle: Bundle) -> Engine:
+    """The variant that lies in a folder of its own, not yet described."""
+    bundle, backend = replace(bundle, variants={"int8": {"file": FILE}}), OpenVino()
+    return backend.open(bundle, "int8", backend.compile(bundle, "int8"))
+
+
+def _known(exact: Engine, crop: np.ndarray, aus: np.ndarray) -> Known:
+    edit = exact.run(crop, aus)
+    edit = Edit(edit.colour.copy(), edit.attention.copy(), None if edit.flow is None else edit.flow.copy())
+    return Known(crop, aus, edit, compose(crop, edit))
+
+
+def _told(corpora: Sequence[Path]) -> list[dict]:
+    """As in train.export's training record."""
+    return [{name: manifest[name] for name in ("faces", "people", "sources")} for manifest in map(read_manifest, corpora)]
