@@ -54,8 +54,7 @@ def find_gpu() -> Gpu:
     if not count:
         raise EngineError(SENTENCES["cudaErrorNoDevice"])
     (facts,) = check(runtime.cudaGetDeviceProperties(0))
-    name = facts.name.decode() if isinstance(facts.name, bytes) else facts.name
-    return Gpu(name.rstrip("\0"), (facts.major, facts.minor), _version(driver))
+    return Gpu(facts.name.split(b"\0")[0].decode(errors="replace"), (facts.major, facts.minor), _version(driver))
 
 
 def check(answer: tuple, running: bool = False) -> tuple:

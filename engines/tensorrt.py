@@ -29,10 +29,9 @@ def find_library(name: str | None = None) -> ModuleType:
             else:
                 import tensorrt_rtx as library
             return library
-        except ModuleNotFoundError:
-            continue
-        except (ImportError, OSError, RuntimeError) as error:  # installed, but its own libraries are not found
-            faults.append(f"{wanted} cannot be loaded ({str(error).splitlines()[0]})")
+        except (ImportError, OSError, RuntimeError) as error:
+            if not isinstance(error, ModuleNotFoundError) or error.name != wanted:  # installed, but its own libraries are not found
+                faults.append(f"{wanted} cannot be loaded ({str(error).splitlines()[0]})")
     if faults:
         raise EngineError(f"{'; '.join(faults)}: install it again, or choose --device cpu.")
     raise EngineError(

@@ -17,9 +17,10 @@ from engines.bundle import ENGINES, load_bundle
 from engines.errors import EngineError, EngineLost
 from engines.load import load, reference
 from engines.parity import compare
+from engines.relay import Relay
 from engines.tensorrt import TensorRt, find_library
 from engines.typed import typed
-from tests.cuda_double import CudaDouble, Error, TensorRtDouble, put_in_place
+from tests.cuda_double import CudaDouble, EngineDouble, Error, TensorRtDouble, put_in_place
 
 
 def quiet(_sentence):
@@ -59,6 +60,24 @@ def photo_crop(bundle):
 
 def change(bundle, strength=0.5):
     return np.full(len(bundle.aus), strength, np.float32)
+
+
+# The doubles.
+
+
+def test_the_doubles_have_no_more_than_the_real_libraries():
+    from cuda.bindings import runtime
+
+    for name in vars(CudaDouble):
+        assert not name.startswith("cuda") or hasattr(runtime, name), name
+    for kind in ("cudaMemcpyKind", "cudaStreamCaptureMode"):
+        assert all(hasattr(getattr(runtime, kind), name) for name in vars(getattr(CudaDouble, kind)))
+    assert {error.name: int(error) for error in Error}.items() <= {error.name: int(error) for error in runtime.cudaError_t}.items()
+    trt = find_library(compiler().name)
+    for name in ("uint8", "float32", "TensorIOMode", "ExecutionContextAllocationStrategy", "BuilderFlag", "ILogger", "Runtime"):
+        assert hasattr(trt, name), name
+    for name in [name for name in vars(EngineDouble) if not name.startswith("_")]:
+        assert hasattr(trt.ICudaEngine, name) or hasattr(trt.IExecutionContext, name), name
 
 
 # What is compiled, by the real compiler.
@@ -105,6 +124,15 @@ def test_the_papers_generator_compiles_with_its_normalisation_in_fp32(tmp_path):
     for kind, wanted in (("CONVOLUTION", trt.float16), ("DECONVOLUTION", trt.float16), ("NORMALIZATION", trt.float32)):
         assert {layer.get_output(0).dtype for layer in layers if layer.type == getattr(trt.LayerType, kind)} == {wanted}, kind
     assert len(backend.compile(paper, "fp16", quiet)) > 50_000
+
+
+def test_a_turing_card_gets_an_engine_of_its_own(bundle, monkeypatch):
+    """TensorRT-RTX leaves Turing out unless it is told."""
+    backend, sizes = compiler(), set()
+    for capability in ((7, 5), (8, 9)):
+        monkeypatch.setattr(cuda, "runtime", CudaDouble(capability=capability))
+        sizes.add(len(backend.compile(bundle, "fp16", quiet)))
+    assert len(sizes) == 2
 
 
 def test_who_listens_may_stop_the_compiler(bundle):
@@ -351,6 +379,30 @@ def test_a_gpu_that_tensorrt_rtx_is_not_made_for_is_sent_to_tensorrt(bundle, gpu
         TensorRt().open(bundle, "fp16", b"an engine that it cannot read")
 
 
+def test_the_real_runtime_without_a_gpu_is_told_in_one_sentence(bundle, monkeypatch):
+    backend = compiler()
+    try:
+        pytest.skip(f"this machine has a GPU: {cuda.find_gpu().name}")
+    except EngineError:
+        compiled = backend.compile(bundle, "fp16", quiet)
+    monkeypatch.setattr(cuda, "runtime", CudaDouble())
+    with pytest.raises(EngineError, match=r"TensorRT-RTX .+ cannot open its engine on NVIDIA GeForce RTX 4090 .+ \(.+\): ") as fault:
+        backend.open(bundle, "fp16", compiled)
+    assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize("fault", ["raise OSError('libnvinfer.so.11: cannot open')", "import tensorrt_libs_of_its_own"])
+def test_tensorrt_that_is_installed_but_broken_is_told_so(monkeypatch, tmp_path, fault):
+    import sys
+
+    (tmp_path / "tensorrt.py").write_text(fault)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(EngineError, match=r"tensorrt cannot be loaded .+: install it again"):
+        TensorRt()
+
+
 def test_tensorrt_that_is_not_installed_is_told_with_what_to_install(monkeypatch):
     import sys
 
@@ -384,6 +436,16 @@ def test_a_gpu_that_fails_while_it_runs_is_an_engine_lost(bundle, onnx, gpu, pho
     del engine, fault
     gc.collect()
     assert not gpu.cuda.memory, "given back, though the GPU is lost"
+
+
+def test_a_puppet_whose_gpu_is_lost_goes_on_with_the_cpu(bundle, onnx, gpu, photo_crop):
+    said = []
+    puppet = Relay(TensorRt().open(bundle, "fp16", onnx), spare=load(bundle, "reference"), say=said.append)
+    before = puppet.run(photo_crop, change(bundle)).attention.copy()
+    gpu.cuda.fail("cudaStreamSynchronize", Error.cudaErrorIllegalAddress)
+    after = puppet.run(photo_crop, change(bundle)).attention
+    assert np.abs(before - after).mean() < 0.01 and puppet.name.startswith("ONNX Runtime")
+    assert "cudaErrorIllegalAddress" in said[-1] and "Going on with ONNX Runtime" in said[-1]
 
 
 def test_a_photo_that_did_not_arrive_goes_up_again(bundle, onnx, gpu, photo_crop):
