@@ -7,11 +7,14 @@ where the CPU has it.
 
 import io
 import platform
+import time
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import openvino as ov
+from openvino import opset13 as opset
 
 from engines.backends import Edit, check_inputs, check_signature
 from engines.bundle import Bundle
@@ -133,3 +136,40 @@ def _ports(model: ov.Model | ov.CompiledModel) -> dict[str, tuple[int, ...]]:
 
 def _reason(error: RuntimeError) -> str:
     return str(error).strip().splitlines()[-1]
+
+
+def work(bundle: Bundle) -> tuple[int, int, int]:
+    """What a generator costs by its graph: multiply-adds of its convolutions and products, the values these read and write, its weights."""
+    products = values = weights = 0
+    for node in _core().read_model(bundle.onnx).get_ordered_ops():
+        if node.get_type_name() not in ("Convolution", "MatMul"):
+            continue
+        first, second, out = (list(port.get_shape()) for port in (node.input(0), node.input(1), node.output(0)))
+        depth = prod(second[1:]) if node.get_type_name() == "Convolution" else first[-1]
+        products += prod(out) * depth
+        values += prod(first) + prod(out)
+        weights += prod(second)
+    return products, values, weights
+
+
+def peak(precision: str, threads: int | None = None) -> float:
+    """Multiply-adds a second that OpenVINO reaches here on what it does best: dense 3x3 convolutions of 256 channels at 64 x 64."""
+    channels, side, layers = 256, 64, 4
+    rng = np.random.default_rng(0)
+    port = opset.parameter([1, channels, side, side], np.float32)
+    x = port
+    for _ in range(layers):
+        weights = opset.constant(rng.uniform(-0.02, 0.02, (channels, channels, 3, 3)).astype(np.float32))
+        if precision == "int8":
+            x = opset.fake_quantize(x, *map(np.float32, (-4, 4, -4, 4)), levels=256)
+            weights = opset.fake_quantize(weights, *map(np.float32, (-0.02, 0.02, -0.02, 0.02)), levels=255)
+        x = opset.convolution(x, weights, [1, 1], [1, 1], [1, 1], [1, 1])
+    core = _core()
+    request = core.compile_model(ov.Model([x], [port]), "CPU", _settings(core, precision, threads)).create_infer_request()
+    photo = rng.uniform(-1, 1, (1, channels, side, side)).astype(np.float32)
+    seconds = []
+    for _ in range(12):
+        started_s = time.perf_counter()
+        request.infer([photo], share_inputs=True)
+        seconds.append(time.perf_counter() - started_s)
+    return layers * channels * channels * 9 * side * side / min(seconds)

@@ -79,20 +79,29 @@ def fit(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
+    from engines.bundle import load_bundle
     from train import checkpoint
     from train.data.corpus import read_manifest
     from train.export import export as run
     from train.export import load_average, training_record
+    from train.restore import is_bundle, resized, restore
 
-    folder = options.run / "checkpoint"
-    state = checkpoint.read_state(folder)
-    record = training_record(state, [read_manifest(corpus) for corpus in options.corpus])
-    generator = load_average(folder)
+    manifests = [read_manifest(corpus) for corpus in options.corpus]
+    if is_bundle(options.run):
+        bundle = load_bundle(options.run)
+        generator, record, measured_by = restore(bundle), {**bundle.training, "exported_from": bundle.sha256}, bundle.estimator
+    else:
+        folder = options.run / "checkpoint"
+        state = checkpoint.read_state(folder)
+        generator, record, measured_by = load_average(folder), training_record(state, manifests), state["estimator"]
+    if options.size:
+        generator = resized(generator, options.size)
+        record["shape"] = {**record["shape"], "generator": generator.shape.as_dict()}
     if options.via == "torch-tensorrt":
         from train.torch_tensorrt import compile_with_torch_tensorrt, keep_for_gpu
 
         compiled, made_by = compile_with_torch_tensorrt(generator)
-    bundle, differences = run(generator, options.out, record, state["estimator"])
+    bundle, differences = run(generator, options.out, record, measured_by)
     print(f"wrote {bundle.folder}: {bundle.onnx.stat().st_size / 1e6:.1f} MB, worst differences from PyTorch {differences}")
     if options.via == "torch-tensorrt":
         print(keep_for_gpu(bundle, compiled, made_by))
