@@ -79,7 +79,7 @@ class CpuEngine:
     def run(self, crop: np.ndarray, aus: np.ndarray) -> Edit:
         check_inputs(self.bundle, crop, aus)
         try:
-            self._request.infer({"image": crop[None], "aus": np.asarray(aus, np.float32)[None]}, share_inputs=True)
+            self._request.infer({"image": crop[None], "aus": np.asarray(aus, np.float32)[None]}, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
             raise EngineLost(
                 f"OpenVINO failed while it ran {self.bundle.name} ({_reason(error)}): start again, or run with --device cpu-fp32."

@@ -119,7 +119,7 @@ def test_two_runtimes_agree_on_a_quantised_graph(small, tmp_path):
 
 
 def test_the_command_adds_a_variant_and_says_how_it_was_made(mine, toy_people, capsys, monkeypatch):
-    monkeypatch.setattr(step, "TARGETS", {name: 3 * value for name, value in step.TARGETS.items()})
+    monkeypatch.setattr(step, "TARGETS", {name: 10 * value for name, value in step.TARGETS.items()})
     monkeypatch.setattr(step, "MAX_COLOUR", 4.0)  # the weights are noise, and noise forgives nothing
     before = json.loads((mine / "bundle.json").read_text())
     assert command.main(["quantise", str(mine), "--corpus", str(toy_people), "--faces", "3", "--seed", "5"]) == 0
@@ -149,6 +149,14 @@ def test_a_variant_whose_colours_are_wrong_is_refused_and_nothing_is_written(min
     said = capsys.readouterr().err
     assert "nothing was written" in said and "grey levels" in said
     assert {path.name: path.read_bytes() for path in mine.iterdir()} == before and not mine.with_name("mine.part").exists()
+
+
+def test_a_generator_that_bears_no_quantising_is_refused_and_nothing_is_written(mine, toy_people, monkeypatch, capsys):
+    before = {path.name: path.read_bytes() for path in mine.iterdir()}
+    monkeypatch.setattr(step, "_choose", lambda original, *_others: convolutions(original))
+    assert command.main(["quantise", str(mine), "--corpus", str(toy_people), "--faces", "2"]) == DataError.exit_status
+    assert "leave it without INT8" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in mine.iterdir()} == before
 
 
 def test_convolutions_are_put_back_worst_first_until_the_targets_hold(small, tmp_path, monkeypatch):
