@@ -16,6 +16,7 @@ from engines.errors import EngineError, EngineLost
 LIBRARIES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}  # in the order in which they are looked for
 PRECISION = "fp16"  # what every GPU that TensorRT knows is fast at; INT8 variants are of the CPU's kind, which TensorRT refuses
 TYPING = "1"  # of engines.typed: raised when it makes another graph, so that engines compiled before are compiled anew
+LONG_STEPS = 50  # of a phase of compiling that tells how far it is: on a GPU it times its kernels in hundreds
 INPUTS, OUTPUTS = ("image", "aus"), ("colour", "attention", "flow")
 
 
@@ -46,6 +47,7 @@ class TensorRt:
         self._trt = find_library(library)
         self.name = getattr(self._trt, "_package_name", "") or self._trt.__name__  # torch_tensorrt lets tensorrt_rtx pass for tensorrt
         self.version = self._trt.__version__
+        self._rtx = self.name == "tensorrt_rtx"
 
     def precisions(self, bundle: Bundle) -> tuple[str, ...]:
         return (PRECISION,)
@@ -99,11 +101,10 @@ class TensorRt:
         log = error_log(self._trt)
         runtime = self._trt.Runtime(log)
         engine = runtime.deserialize_cuda_engine(compiled)
-        context, memory = _context(self._trt, engine) if engine is not None else (None, None)
+        context, memory = self._context(engine) if engine is not None else (None, None)
         if context is None:
             capability = "{}.{}".format(*gpu.capability)
-            known = getattr(self._trt, "ComputeCapability", None)  # tensorrt_rtx alone names the GPUs that it is made for
-            unknown = known is not None and not hasattr(known, f"SM{capability.replace('.', '')}")
+            unknown = self._rtx and not hasattr(self._trt.ComputeCapability, f"SM{capability.replace('.', '')}")
             advice = "pip install -e '.[tensorrt]', which is made for such a GPU" if unknown else ""
             raise self._fault(f"cannot open its engine on {gpu.name} (compute capability {capability}) for", bundle, log, advice)
         name = f"{LIBRARIES[self.name]} {'.'.join(self.version.split('.')[:3])} {gpu.name} {precision.upper()}"
@@ -112,16 +113,26 @@ class TensorRt:
     def _configure(self, config: object) -> None:
         flags = self._trt.BuilderFlag
         config.clear_flag(flags.TF32)  # on by default: what the graph wants in FP32 would have FP16's 10-bit mantissas
-        if hasattr(flags, "REQUIRE_USER_ALLOCATION"):  # tensorrt_rtx: nothing allocated while running, or no graph can be captured
-            config.set_flag(flags.REQUIRE_USER_ALLOCATION)
-        if hasattr(config, "set_compute_capability"):  # tensorrt_rtx builds for Ampere and later unless told that it is for Turing
-            try:
-                turing = _cuda().find_gpu().capability == (7, 5)
-            except EngineError:
-                turing = False
-            if turing:
-                config.num_compute_capabilities = 1
-                config.set_compute_capability(self._trt.ComputeCapability.SM75, 0)
+        if not self._rtx:
+            return
+        config.set_flag(flags.REQUIRE_USER_ALLOCATION)  # nothing is allocated while it runs, or no graph could be captured
+        try:
+            turing = _cuda().find_gpu().capability == (7, 5)
+        except EngineError:
+            turing = False
+        if turing:  # else it builds for Ampere and all later cards
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(self._trt.ComputeCapability.SM75, 0)
+
+    def _context(self, engine: object) -> tuple[object, object]:
+        """What runs an engine, None when it cannot; and the memory that it computes in, which tensorrt_rtx wants from outside."""
+        if not self._rtx:
+            return engine.create_execution_context(), None
+        memory = _cuda().Memory(max(engine.device_memory_size_v2, 1))
+        context = engine.create_execution_context(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        if context is not None:
+            context.set_device_memory(memory.address, memory.size_bytes)
+        return context, memory
 
     def _fault(self, what: str, bundle: Bundle, log: object, advice: str = "") -> EngineError:
         library = LIBRARIES[self.name]
@@ -197,20 +208,6 @@ def _ports(bundle: Bundle, trt: ModuleType, engine: object) -> dict[str, str]:
     return ports
 
 
-def _context(trt: ModuleType, engine: object) -> tuple[object, object]:
-    """What runs an engine, None when it cannot; and the memory that it computes in, where that is not its own.
-
-    tensorrt_rtx wants that memory from outside, for engines that can be captured.
-    """
-    if not hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
-        return engine.create_execution_context(), None
-    memory = _cuda().Memory(max(engine.device_memory_size_v2, 1))
-    context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
-    if context is not None:
-        context.set_device_memory(memory.address, memory.size_bytes)
-    return context, memory
-
-
 def _cuda() -> ModuleType:
     """engines.cuda. Raises EngineError when cuda-python is missing."""
     try:
@@ -240,18 +237,26 @@ def error_log(trt: ModuleType) -> object:
 
 
 def _monitor(trt: ModuleType, say: Say) -> object:
-    """Tells `say` of each phase of a build; what `say` raises stops the build and is kept in `stopped_by`."""
+    """Tells `say` of each phase of a build, and of each tenth of a long one; what `say` raises stops the build and is kept in `stopped_by`."""
 
     class Monitor(trt.IProgressMonitor):
         stopped_by: BaseException | None = None
 
+        def __init__(self) -> None:
+            super().__init__()
+            self._steps: dict[str, int] = {}
+
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._steps[phase_name] = num_steps
             self._tell(phase_name)
 
         def phase_finish(self, phase_name: str) -> None:
             pass
 
         def step_complete(self, phase_name: str, step: int) -> bool:
+            steps = self._steps.get(phase_name, 0)
+            if steps >= LONG_STEPS and (step + 1) * 10 // steps > step * 10 // steps:
+                self._tell(f"{phase_name}, {(step + 1) * 100 // steps} %")
             return self.stopped_by is None
 
         def _tell(self, sentence: str) -> None:

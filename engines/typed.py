@@ -64,7 +64,8 @@ def _cast_at_the_ends(model: ModelProto) -> None:
     """uint8 may not be transposed by TensorRT: pictures are cast before all else, and become uint8 after all else."""
     graph = model.graph
     inputs, outputs = {port.name for port in graph.input}, {port.name for port in graph.output}
-    makers, readers = _makers(model), _readers(model)
+    makers = {name: node for node in graph.node for name in node.output}
+    readers = _readers(model)
     for node in graph.node:
         if node.op_type != "Transpose":
             continue
@@ -73,6 +74,7 @@ def _cast_at_the_ends(model: ModelProto) -> None:
             _swap(node, after[0])
         elif node.output[0] in outputs and before is not None and before.op_type == "Cast" and len(readers[node.input[0]]) == 1:
             _swap(before, node)
+    del graph.value_info[:]  # of values that are others now
 
 
 def _swap(first: NodeProto, second: NodeProto) -> None:
@@ -104,30 +106,33 @@ def _halve(model: ModelProto, path: Path) -> None:
 
     for number, node in enumerate(model.graph.node):
         wanted = TensorProto.FLOAT16 if number in half else TensorProto.FLOAT
-        if node.op_type != "Cast":
+        if node.op_type != "Cast":  # which takes either, and says what it gives
             node.input[:] = [
                 converted(name, wanted) if types.get(name) in FLOATS and types[name] != wanted else name for name in node.input
             ]
+            types.update((name, wanted) for name in node.output if types.get(name) in FLOATS)
         nodes.append(node)
-        types.update((name, wanted) for name in node.output if types.get(name) in FLOATS)
     del model.graph.node[:], model.graph.value_info[:]
     model.graph.node.extend(nodes)
 
 
 def _half_nodes(model: ModelProto, types: dict[str, int]) -> set[int]:
     """Numbers of the nodes that compute in FP16: those with a convolution before or at them, and one after or at them."""
-    nodes, makers, readers = list(model.graph.node), _makers(model), _readers(model)
-    outputs = {port.name for port in model.graph.output}
-    places = {id(node): number for number, node in enumerate(nodes)}
+    nodes, outputs = list(model.graph.node), {port.name for port in model.graph.output}
+    maker = {name: number for number, node in enumerate(nodes) for name in node.output}
+    readers = defaultdict(set)
+    for number, node in enumerate(nodes):
+        for name in node.input:
+            readers[name].add(number)
     after_one: set[int] = set()
     before_one: set[int] = set()
     statistics: set[int] = set()
     for number, node in enumerate(nodes):
-        earlier = {places[id(makers[name])] for name in node.input if name in makers and types.get(name) in FLOATS}
+        earlier = {maker[name] for name in node.input if name in maker and types.get(name) in FLOATS}
         if node.op_type in CONVOLUTIONS or earlier & after_one:
             after_one.add(number)
     for number, node in reversed(list(enumerate(nodes))):
-        later = {places[id(reader)] for name in node.output if types.get(name) in FLOATS for reader in readers[name]}
+        later = {reader for name in node.output if types.get(name) in FLOATS for reader in readers[name]}
         if node.op_type in CONVOLUTIONS or later & before_one:
             before_one.add(number)
         if node.op_type in FULL or (node.op_type in ARITHMETIC and later and later <= statistics):
@@ -151,10 +156,6 @@ def element_types(model: ModelProto) -> dict[str, int]:
     graph = shape_inference.infer_shapes(model).graph
     ports = {port.name: port.type.tensor_type.elem_type for port in [*graph.input, *graph.output, *graph.value_info]}
     return ports | {weight.name: weight.data_type for weight in graph.initializer}
-
-
-def _makers(model: ModelProto) -> dict[str, NodeProto]:
-    return {name: node for node in model.graph.node for name in node.output}
 
 
 def _readers(model: ModelProto) -> dict[str, list[NodeProto]]:

@@ -172,7 +172,7 @@ class TensorRtDouble:
     uint8, float32 = "uint8", "float32"
     TensorIOMode = Enum("TensorIOMode", ("INPUT", "OUTPUT"))
     ExecutionContextAllocationStrategy = Enum("ExecutionContextAllocationStrategy", ("STATIC", "USER_MANAGED"))
-    BuilderFlag = SimpleNamespace(TF32=1)
+    ComputeCapability = SimpleNamespace(SM75=75, SM80=80, SM86=86, SM89=89, SM120=120)
 
     class ILogger:
         Severity = Enum("Severity", ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"))
@@ -185,8 +185,10 @@ class TensorRtDouble:
     def as_rtx(self) -> None:
         """From now on tensorrt_rtx, whose engines compute in memory that they are given."""
         self.__name__, self.__version__ = "tensorrt_rtx", "1.5.0.114"
-        self.BuilderFlag = SimpleNamespace(TF32=1, REQUIRE_USER_ALLOCATION=2)
-        self.ComputeCapability = SimpleNamespace(SM75=75, SM80=80, SM86=86, SM89=89, SM120=120)
+
+    @property
+    def rtx(self) -> bool:
+        return self.__name__ == "tensorrt_rtx"
 
     def Runtime(self, log: object) -> SimpleNamespace:
         def deserialize_cuda_engine(compiled: bytes) -> "EngineDouble | None":
@@ -232,7 +234,7 @@ class EngineDouble:
     def create_execution_context(self, strategy: Enum | None = None) -> "EngineDouble | None":
         """None for an engine of tensorrt_rtx that is to find its memory itself, as the real one says it does."""
         managed = strategy == self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        return self if managed == hasattr(self._trt.BuilderFlag, "REQUIRE_USER_ALLOCATION") else None
+        return self if managed == self._trt.rtx else None
 
     def set_device_memory(self, address: int, size_bytes: int) -> None:
         assert len(self._trt.cuda.memory[address]) == size_bytes >= self.device_memory_size_v2
@@ -244,7 +246,7 @@ class EngineDouble:
 
     def execute_async_v3(self, _stream: int) -> bool:
         given = self.device_memory in self._trt.cuda.memory
-        if self._trt.refuses_to_run or given != hasattr(self._trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+        if self._trt.refuses_to_run or given != self._trt.rtx:
             return False
         self._trt.cuda.enqueue(self._run)
         return True

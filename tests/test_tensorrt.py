@@ -74,7 +74,7 @@ def test_the_doubles_have_no_more_than_the_real_libraries():
         assert all(hasattr(getattr(runtime, kind), name) for name in vars(getattr(CudaDouble, kind)))
     assert {error.name: int(error) for error in Error}.items() <= {error.name: int(error) for error in runtime.cudaError_t}.items()
     trt = find_library(compiler().name)
-    for name in ("uint8", "float32", "TensorIOMode", "ExecutionContextAllocationStrategy", "BuilderFlag", "ILogger", "Runtime"):
+    for name in ("uint8", "float32", "TensorIOMode", "ExecutionContextAllocationStrategy", "ComputeCapability", "ILogger", "Runtime"):
         assert hasattr(trt, name), name
     for name in [name for name in vars(EngineDouble) if not name.startswith("_")]:
         assert hasattr(trt.ICudaEngine, name) or hasattr(trt.IExecutionContext, name), name
