@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -205,3 +208,10 @@ def test_without_nncf_the_command_says_what_to_install(mine, monkeypatch, capsys
     monkeypatch.setitem(command.STEPS, "quantise", lambda options: (_ for _ in ()).throw(ModuleNotFoundError(name="nncf")))
     assert command.main(["quantise", str(mine), "--corpus", "nowhere"]) == DataError.exit_status
     assert "pip install -e '.[int8]'" in capsys.readouterr().err
+
+
+def test_quantising_tells_nobody_that_it_was_used():
+    """In a process of its own: within pytest nncf is silent anyway."""
+    code = "import train.eight_bits; from nncf.telemetry.wrapper import NNCFTelemetryStub, telemetry; assert isinstance(telemetry, NNCFTelemetryStub)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    assert done.returncode == 0, done.stderr
