@@ -82,8 +82,9 @@ def quantise(
             "edits": len(examples), "corpora": _told(corpora), "seed": seed, "differences": {name: round(errors[name], 5) for name in errors},
         }  # fmt: skip
         variant = {"file": FILE, "sha256": sha256_of(part / FILE), "calibration": calibration}
-        (part / FILE).replace(bundle.folder / FILE)
-        write_description(replace(bundle, variants={**bundle.variants, "int8": variant}))
+        write_description(replace(bundle, folder=part, variants={**bundle.variants, "int8": variant}))
+        for name in (FILE, "bundle.json"):
+            (part / name).replace(bundle.folder / name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return load_bundle(folder), errors
