@@ -39,6 +39,7 @@ class Row:
     times_ms: np.ndarray  # (RUNS,) float64
     grey_levels: float  # mean error of the colours against the reference, over all cases
     host_bytes: int  # that a frame sends to the engine and fetches from it
+    memory_bytes: int  # weights, and what convolutions and products read and write, once each
     roofline_ms: float | None  # None where no peak is known
 
     def told(self, reference_ms: float) -> dict:
@@ -48,6 +49,7 @@ class Row:
             "bundle": self.bundle, "size_px": self.size_px, "engine": self.engine, "p50_ms": round(p50, 3),
             "p99_ms": round(float(np.percentile(self.times_ms, 99)), 3), "min_ms": round(float(self.times_ms.min()), 3),
             "times_faster": round(reference_ms / p50, 2), "grey_levels": round(self.grey_levels, 3), "host_kib": round(self.host_bytes / 1024),
+            "memory_mb": round(self.memory_bytes / 1e6, 1),
             "roofline_ms": self.roofline_ms and round(self.roofline_ms, 2),
             "of_roofline": self.roofline_ms and round(self.roofline_ms / p50, 2),
         }  # fmt: skip
@@ -67,14 +69,16 @@ def measure(bundles: Sequence[Bundle], threads: int | None = None, runs: int = R
         cases = [_unwritable(case) for case in stored_cases(bundle)]
         times_ms = in_turn([yard, *(engine for engine, _ in engines)], cases, runs)
         reference_ms = float(np.median(times_ms[0]))
-        rows.append(Row(bundle.name, bundle.size_px, yard.name, "fp32", times_ms[0], 0.0, host_bytes(bundle), None).told(reference_ms))
+        moved, host = memory_bytes(bundle, "fp32"), host_bytes(bundle)
+        rows.append(Row(bundle.name, bundle.size_px, yard.name, "fp32", times_ms[0], 0.0, host, moved, None).told(reference_ms))
         for (engine, target), took_ms in zip(engines, times_ms[1:], strict=True):
             say(f"comparing {engine.name}")
             error = float(np.mean([row[GREY] for row in compare(engine, yard).rows]))
             if not target.can_be_lost and target.precision not in peaks:
                 peaks[target.precision] = openvino.peak(target.precision, threads)
             roof_ms = None if target.can_be_lost else roofline_ms(bundle, target.precision, peaks[target.precision], bandwidth)
-            row = Row(bundle.name, bundle.size_px, engine.name, target.precision, took_ms, error, host_bytes(bundle), roof_ms)
+            moved = memory_bytes(bundle, target.precision)
+            row = Row(bundle.name, bundle.size_px, engine.name, target.precision, took_ms, error, host, moved, roof_ms)
             rows.append(row.told(reference_ms))
     work = {bundle.name: openvino.work(bundle) for bundle in bundles}
     return {
@@ -106,8 +110,14 @@ def host_bytes(bundle: Bundle) -> int:
 
 def roofline_ms(bundle: Bundle, precision: str, peak: float, bandwidth: float) -> float:
     """The least time that a frame can take. peak: multiply-adds a second; bandwidth: bytes a second."""
-    products, values, weights = openvino.work(bundle)
-    return 1000 * max(products / peak, (values + weights) * BYTES[precision] / bandwidth)
+    products, _, _ = openvino.work(bundle)
+    return 1000 * max(products / peak, memory_bytes(bundle, precision) / bandwidth)
+
+
+def memory_bytes(bundle: Bundle, precision: str) -> int:
+    """What a frame moves between memory and the processor at least, if nothing stays in a cache."""
+    _, values, weights = openvino.work(bundle)
+    return (values + weights) * BYTES[precision]
 
 
 def copying() -> float:
@@ -134,13 +144,13 @@ def table(result: dict) -> str:
         f"peaks: {peaks} GMAC/s; copying: {result['bandwidth_gb_s']:g} GB/s",
         *(f"{name}: {work['gmac']:g} GMAC, {work['weights'] / 1e6:.1f} M weights" for name, work in result["work"].items()),
         "",
-        f"{'engine':<44}{'px':>5}{'p50 ms':>9}{'p99':>8}{'min':>8}{'x ref.':>8}{'roof ms':>9}{'of roof':>9}{'error':>8}{'KiB':>6}",
+        f"{'engine':<44}{'px':>5}{'p50 ms':>9}{'p99':>8}{'min':>8}{'x ref.':>8}{'roof ms':>9}{'of roof':>9}{'error':>8}{'MB':>7}{'KiB':>6}",
     ]
     for row in result["rows"]:
         roof = (f"{row['roofline_ms']:.2f}", f"{row['of_roofline']:.0%}") if row["roofline_ms"] else ("-", "-")
         lines.append(
             f"{row['engine']:<44}{row['size_px']:>5}{row['p50_ms']:>9.2f}{row['p99_ms']:>8.2f}{row['min_ms']:>8.2f}{row['times_faster']:>8.2f}"
-            f"{roof[0]:>9}{roof[1]:>9}{row['grey_levels']:>8.2f}{row['host_kib']:>6}"
+            f"{roof[0]:>9}{roof[1]:>9}{row['grey_levels']:>8.2f}{row['memory_mb']:>7.1f}{row['host_kib']:>6}"
         )
     lines += [
         "",
