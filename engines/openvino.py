@@ -6,9 +6,11 @@ where the CPU has it.
 """
 
 import io
+import os
 import platform
 import time
 from collections.abc import Callable
+from functools import cache
 from math import prod
 from pathlib import Path
 
@@ -26,6 +28,7 @@ DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
 # What OpenVINO chooses its kernels by.
 INSTRUCTIONS = DOT_PRODUCTS | {"sse4_1", "avx", "avx2", "avx512f", "avx512bw", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
                                "amx_fp16", "fma", "f16c", "asimdhp", "fphp", "bf16", "sve", "sve2"}  # fmt: skip
+PORTS = ("image", "aus", "colour", "attention", "flow")
 
 
 class OpenVino:
@@ -89,11 +92,19 @@ class CpuEngine:
 
 
 def _core() -> ov.Core:
-    """Raises EngineError where there is no CPU plugin for this machine."""
-    core = ov.Core()
+    """The one of this process. Raises EngineError where there is no CPU plugin for this machine."""
+    core = _core_of(os.getpid())
     if "CPU" not in core.available_devices:
         raise EngineError("OpenVINO does not know this machine's CPU: run with --device reference instead.")
     return core
+
+
+@cache
+def _core_of(_process: int) -> ov.Core:
+    """Never let go: the CPU plugin gives the thread that loads it another signal stack, and takes that along when the last engine and core
+    are gone. The next signal, Ctrl-C say, would then end the program by a segmentation fault. A forked process needs threads of its own.
+    """
+    return ov.Core()
 
 
 def _compiled(core: ov.Core, bundle: Bundle, precision: str, threads: int | None) -> ov.CompiledModel:
@@ -131,7 +142,12 @@ def _instructions() -> set[str]:
 
 
 def _ports(model: ov.Model | ov.CompiledModel) -> dict[str, tuple[int, ...]]:
-    return {port.any_name: tuple(port.shape) for port in [*model.inputs, *model.outputs]}
+    return {_name(port): tuple(port.shape) for port in [*model.inputs, *model.outputs]}
+
+
+def _name(port: ov.ConstOutput | ov.Output) -> str:
+    """The contract's name of a port, which may have others: of what it is cast to, say."""
+    return next((name for name in PORTS if name in port.names), port.any_name)
 
 
 def _reason(error: RuntimeError) -> str:

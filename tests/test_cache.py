@@ -15,7 +15,15 @@ import pytest
 from engines.cache import ABANDONED_S, ABOUT, ENGINE, KEPT, SUMS, Cache, Key
 from engines.errors import EngineError
 
-FACTS = {"bundle": "ab", "backend": "openvino", "precision": "int8", "library": "openvino 1", "device": "CPU 1", "driver": "7", "shapes": "256"}
+FACTS = {
+    "bundle": "ab",
+    "backend": "openvino",
+    "precision": "int8",
+    "library": "openvino 1",
+    "device": "CPU 1",
+    "driver": "7",
+    "shapes": "256",
+}
 KEY = Key("default-openvino-int8", FACTS)
 COMPILED = bytes(range(256)) * 40
 
@@ -111,7 +119,9 @@ def test_a_linked_folder_is_never_loaded(cache, folder, tmp_path):
     folder.symlink_to(tmp_path / "elsewhere")
     assert cache.find(KEY) is None
     cache.store(KEY, b"fresh")
-    assert cache.find(KEY).compiled == b"fresh" and (tmp_path / "elsewhere" / ENGINE).read_bytes() == COMPILED, "what it pointed at is left alone"
+    assert cache.find(KEY).compiled == b"fresh" and (tmp_path / "elsewhere" / ENGINE).read_bytes() == COMPILED, (
+        "what it pointed at is left alone"
+    )
 
 
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS, errno.EACCES], ids=["full", "read-only", "forbidden"])

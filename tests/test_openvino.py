@@ -1,5 +1,8 @@
 """Engines compiled by OpenVINO: what this CPU is offered, what a compiled engine depends on, and that opening one changes nothing."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -66,7 +69,7 @@ def test_a_machine_without_a_cpu_plugin_gets_one_sentence(monkeypatch):
     class Nothing:
         available_devices = ()
 
-    monkeypatch.setattr(openvino.ov, "Core", Nothing)
+    monkeypatch.setattr(openvino, "_core_of", lambda process: Nothing())
     with pytest.raises(EngineError, match="does not know this machine's CPU"):
         OpenVino().depends_on()
 
@@ -104,3 +107,37 @@ def test_a_failure_while_running_is_a_lost_engine_not_a_traceback(bundle):
     engine._request = Broken()
     with pytest.raises(EngineLost, match=r"failed while it ran default .cannot allocate memory"):
         engine.run(np.zeros((256, 256, 3), np.uint8), np.zeros(len(bundle.aus), np.float32))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no signal stacks")
+def test_a_signal_after_the_last_engine_was_dropped_elsewhere_is_no_crash():
+    """OpenVINO's CPU plugin lends the thread that loads it a signal stack, and takes it back when it is unloaded."""
+    script = (
+        "import gc, signal, threading\n"
+        "from engines.load import load\n"
+        "kept = [load('default', 'cpu-fp32')]\n"
+        "drop = threading.Thread(target=lambda: (kept.clear(), gc.collect()))\n"
+        "drop.start(); drop.join()\n"
+        "heard = []\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: heard.append(True))\n"
+        "signal.raise_signal(signal.SIGUSR1)\n"
+        "assert heard\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("model", ["compact without flow", "paper"])
+def test_ports_are_known_by_the_contracts_names_whatever_else_they_are_called(model, tmp_path):
+    pytest.importorskip("torch", reason="exporting needs PyTorch: pip install -e '.[train]'")
+    from tests.small_runs import TINY
+    from train.export import export
+    from train.networks.compact import CompactGenerator
+    from train.networks.paper import PaperGenerator, PaperShape
+
+    paper = PaperGenerator(PaperShape(size_px=64, width=8, blocks=1))
+    network = paper if model == "paper" else CompactGenerator(replace(TINY, flow=False))
+    small, _ = export(network.eval(), tmp_path / "small", {})
+    for precision in ("bf16", "fp32"):
+        engine = OpenVino().open(small, precision, OpenVino().compile(small, precision))
+        assert engine.run(np.zeros((64, 64, 3), np.uint8), np.zeros(len(small.aus), np.float32)).attention.shape == (64, 64)

@@ -95,7 +95,10 @@ def _fit(steps) -> None:
     how = step.add_argument_group("how")
     how.add_argument("--verify", action="store_true", help="check the SHA-256 of every shard first")
     how.add_argument(
-        "--start-from", type=Path, metavar="RUN", help="another run, its checkpoint, or a bundle, whose averaged weights a new run begins with"
+        "--start-from",
+        type=Path,
+        metavar="RUN",
+        help="another run, its checkpoint, or a bundle, whose averaged weights a new run begins with",
     )
     how.add_argument("--images", type=_positive, default=190_000, help="images to be seen in all")
     how.add_argument("--batch", type=_positive, default=16, help="of all processes together; the paper's is 25")
@@ -121,7 +124,9 @@ def _export(steps) -> None:
     step.add_argument("--size", type=_positive, metavar="PX", help="of the crops, if not that of training; a multiple of 16")
     step.add_argument("--corpus", type=Path, nargs="*", default=[], help="named in the bundle's provenance")
     ways = ("onnx", "torch-tensorrt")
-    step.add_argument("--via", choices=ways, default=ways[0], help="torch-tensorrt: an engine for this GPU besides, made from PyTorch itself")
+    step.add_argument(
+        "--via", choices=ways, default=ways[0], help="torch-tensorrt: an engine for this GPU besides, made from PyTorch itself"
+    )
 
 
 def _quantise(steps) -> None:

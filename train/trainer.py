@@ -13,6 +13,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
@@ -210,6 +211,9 @@ def fit(
         if not isinstance(data, Faces):
             raise DataError(f"--resident is for the recipe ganimation: {recipe.name} draws its samples from disk.")
         data = run.resident = Resident(data, place.device)
+    cv2.setNumThreads(
+        1
+    )  # OpenCV's threads, if it has any by now, do not survive the fork of a loader: one that lets go of them waits for ever
     loader = DataLoader(
         data,
         batch_sampler=numbers,
