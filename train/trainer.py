@@ -217,11 +217,9 @@ def fit(
     loader = DataLoader(
         data,
         batch_sampler=numbers,
-        num_workers=plan.workers,
-        prefetch_factor=4 if plan.workers else None,
-        worker_init_fn=leave_ctrl_c,
+        num_workers=plan.workers, prefetch_factor=4 if plan.workers else None, worker_init_fn=leave_ctrl_c,
         pin_memory=place.device.type == "cuda",
-    )
+    )  # fmt: skip
     record = Record(out, run.seen, plan.images, quiet) if place.main else None
     watcher = _Watcher(run, corpus, record) if record else None
     started_s = saved_s = time.monotonic()
