@@ -170,6 +170,12 @@ def throughput(options: argparse.Namespace) -> None:
     print(measure(options.corpus, options.size, options.batch, options.seconds, options.compile))
 
 
+def latency(options: argparse.Namespace) -> None:
+    from train.latency import measure
+
+    print(measure(options.engine, options.runs, options.threads))
+
+
 def estimator(options: argparse.Namespace) -> None:
     from train.data.estimator import refit
     from train.data.mean_face import refit_mean_face
@@ -184,7 +190,8 @@ def _identity(options: argparse.Namespace):
 
 
 STEPS = {
-    step.__name__: step for step in (nobody, prepare, fit, export, quantise, evaluate, figures, compare, networks, throughput, estimator)
+    step.__name__: step
+    for step in (nobody, prepare, fit, export, quantise, evaluate, figures, compare, networks, throughput, latency, estimator)
 }
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ BASELINES = RECIPES[3:]
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m train", description=MANUAL, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
-    for add in (_nobody, _prepare, _fit, _export, _quantise, _evaluate, _figures, _compare, _networks, _throughput, _estimator):
+    for add in (_nobody, _prepare, _fit, _export, _quantise, _evaluate, _figures, _compare, _networks, _throughput, _latency, _estimator):
         add(steps)
     return parser.parse_args(arguments)
 
@@ -184,6 +184,13 @@ def _throughput(steps) -> None:
     step.add_argument("--batch", type=_positive, default=16)
     step.add_argument("--seconds", type=float, default=8.0, help="for each network and precision")
     step.add_argument("--compile", action="store_true")
+
+
+def _latency(steps) -> None:
+    step = steps.add_parser("latency", help="one edit at a time: PyTorch, eager and compiled, beside the engine of a call")
+    step.add_argument("--engine", default="default", metavar="BUNDLE")
+    step.add_argument("--runs", type=_positive, default=100, help="edits by each")
+    step.add_argument("--threads", type=_positive, default=None, help="CPU threads; default: all")
 
 
 def _estimator(steps) -> None:
