@@ -7,7 +7,7 @@
 
 A compiled engine is executable code. So a folder that is not the user's own, that others can write to, or whose files are not
 those that its sums pin, is never loaded: it counts as missing and is compiled anew. Entries appear by one rename: there
-is never half of one. Knows no backend, and not what an engine does.
+is never half of one. Nothing else in the cache folder is touched: it may be any folder. Knows no backend, and not what an engine does.
 """
 
 import errno
@@ -20,7 +20,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,10 @@ ENGINE, ABOUT, SUMS = "engine.bin", "about.json", "SHA256SUMS"
 KEPT = 16  # entries: four bundles on two devices in two precisions; older ones go, so that driver updates do not fill the disk
 ABANDONED_S = 24 * 3600.0  # after which what a killed program was writing is swept up
 LONGEST_BUILD_S = 1800.0  # that one process waits for another that compiles the same
-UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST, errno.ENOENT}
+BINARY = getattr(os, "O_BINARY", 0)  # else Windows writes two bytes for a line feed
+LONGEST_NAME = 80  # characters of a name in a folder's name; file systems take 255, and something is put around it
+ENTRY = re.compile(r"[^.].*-[0-9a-f]{16}")  # what is this cache's own in its folder, and nothing else is ever deleted
+PASSING = re.compile(r"\.((new|old)-.*-[0-9a-f]{16}|.*-[0-9a-f]{16}\.lock)")
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Key:
     @property
     def folder_name(self) -> str:
         digest = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
-        return f"{re.sub('[^A-Za-z0-9._]+', '-', self.name)}-{digest[:16]}"
+        return f"{re.sub('[^A-Za-z0-9._]+', '-', self.name).lstrip('.')[:LONGEST_NAME] or 'engine'}-{digest[:16]}"
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class Cache:
         """Writes an entry, in place of one that was there. A cache that cannot be written is told and costs only time: False."""
         try:
             _private(self.root)
-            new = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))  # 0700
+            new = Path(tempfile.mkdtemp(prefix=".new-", suffix=f"-{key.folder_name}", dir=self.root))  # 0700
             try:
                 described = json.dumps({"key": key.facts, "name": key.name, "made_s": time.time(), **about}, indent=1).encode()
                 sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in ((ENGINE, compiled), (ABOUT, described)))
@@ -116,8 +119,6 @@ class Cache:
                 shutil.rmtree(new, ignore_errors=True)
             self._sweep()
         except OSError as error:
-            if error.errno not in UNWRITABLE:
-                raise
             say(
                 f"The compiled engine cannot be kept in {self.root} ({error.strerror}): it runs from memory and is compiled again next time; "
                 f"free that place, or name another by {PLACE_ENV}."
@@ -126,13 +127,14 @@ class Cache:
         return True
 
     def writable(self) -> bool:
-        """Whether an entry could be written now."""
+        """Whether an entry could be written now, and would then be trusted: not every file system keeps owners and modes."""
         try:
             _private(self.root)
-            with tempfile.TemporaryFile(dir=self.root) as probe:
+            with tempfile.NamedTemporaryFile(prefix=".new-", suffix=f"-{'0' * 16}", dir=self.root) as probe:
                 probe.write(b"engine" * 1024)
                 probe.flush()
-        except OSError:
+                _check_mine(Path(probe.name), stat.S_ISREG)
+        except (OSError, Broken):
             return False
         return True
 
@@ -157,30 +159,39 @@ class Cache:
     def entries(self, verify: bool = False) -> list[Listed]:
         """Every entry, newest first; verify: hash them, too."""
         found = []
-        for folder in self.root.iterdir() if self.root.is_dir() else ():
-            if folder.name.startswith("."):
-                continue
+        for folder in self._own(ENTRY):
             try:
                 seen = _read(folder, hashed=verify)
                 fault, about = "", seen.about
             except Broken as error:
                 fault, about = str(error), {}
-            size = sum(file.lstat().st_size for file in folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else 0
-            found.append(Listed(folder, about, size, folder.lstat().st_mtime, fault))
+            try:
+                size = sum(file.lstat().st_size for file in folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else 0
+                found.append(Listed(folder, about, size, folder.lstat().st_mtime, fault))
+            except OSError:  # another process deletes it just now
+                continue
         return sorted(found, key=lambda entry: -entry.used_s)
 
     def clear(self) -> int:
-        """Deletes every entry and what killed programs left; returns how many entries."""
-        count = len(self.entries())
-        for path in list(self.root.iterdir()) if self.root.is_dir() else []:
+        """Deletes every entry and what killed programs left; returns how many entries are gone."""
+        before = self._own(ENTRY)
+        for path in before + self._own(PASSING):
             _delete(path)
-        return count
+        return len(before) - len(self._own(ENTRY))
+
+    def _own(self, names: re.Pattern) -> list[Path]:
+        """What lies in the cache folder under such names."""
+        try:
+            return [path for path in self.root.iterdir() if names.fullmatch(path.name)]
+        except OSError:  # no folder, or one that cannot be read
+            return []
 
     def _put(self, new: Path, final: Path) -> None:
         """One rename; what was there is moved away first."""
         if os.path.lexists(final):
-            old = final.with_name(f".old-{os.getpid()}-{final.name}")
-            final.rename(old)
+            old = new.with_name(new.name.replace(".new-", ".old-", 1))  # nobody else's
+            with suppress(FileNotFoundError):  # another process has moved it just now
+                final.rename(old)
             _delete(old)
         try:
             new.rename(final)
@@ -191,9 +202,10 @@ class Cache:
     def _sweep(self) -> None:
         for entry in self.entries()[KEPT:]:
             _delete(entry.folder)
-        for path in self.root.glob(".*"):
-            if time.time() - path.lstat().st_mtime > ABANDONED_S:
-                _delete(path)
+        for path in self._own(PASSING):
+            with suppress(FileNotFoundError):  # another process is done with it
+                if time.time() - path.lstat().st_mtime > ABANDONED_S:
+                    _delete(path)
 
 
 def _read(folder: Path, hashed: bool = True) -> Cached:
@@ -203,7 +215,7 @@ def _read(folder: Path, hashed: bool = True) -> Cached:
     for name in (ENGINE, ABOUT, SUMS):
         _check_mine(folder / name, stat.S_ISREG)
         try:
-            data[name] = (folder / name).read_bytes() if hashed or name != ENGINE else b""
+            data[name] = _bytes_of(folder / name) if hashed or name != ENGINE else b""
         except OSError as error:
             raise Broken(f"{name} cannot be read: {error.strerror}") from error
     pinned = {line[66:]: line[:64] for line in data[SUMS].decode(errors="replace").splitlines()}
@@ -211,18 +223,21 @@ def _read(folder: Path, hashed: bool = True) -> Cached:
         if hashlib.sha256(data[name]).hexdigest() != pinned.get(name):
             raise Broken(f"{name} is not what {SUMS} pins")
     try:
-        about = json.loads(data[ABOUT])
-    except ValueError as error:
-        raise Broken(f"{ABOUT} is no JSON") from error
+        about = dict(json.loads(data[ABOUT]))
+    except (ValueError, TypeError) as error:
+        raise Broken(f"{ABOUT} is no story") from error
     return Cached(folder, data[ENGINE], about)
 
 
 def _check_mine(path: Path, right_kind) -> None:
     """Raises Broken unless it is the user's own, of the right kind, no link, and nobody else can write to it."""
     try:
-        seen = path.lstat()
+        _check_seen(path, path.lstat(), right_kind)
     except OSError as error:
         raise Broken(f"{path.name} is missing") from error
+
+
+def _check_seen(path: Path, seen: os.stat_result, right_kind) -> None:
     if not right_kind(seen.st_mode):
         raise Broken(f"{path.name} is no plain {'folder' if right_kind is stat.S_ISDIR else 'file'}")
     if hasattr(os, "getuid") and seen.st_uid != os.getuid():
@@ -231,13 +246,20 @@ def _check_mine(path: Path, right_kind) -> None:
         raise Broken(f"{path.name} is open to other users")
 
 
+def _bytes_of(path: Path) -> bytes:
+    """Of the very file that is checked, though somebody exchange it meanwhile. Raises Broken, OSError."""
+    with os.fdopen(os.open(path, os.O_RDONLY | BINARY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        _check_seen(path, os.fstat(file.fileno()), stat.S_ISREG)
+        return file.read()
+
+
 def _private(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 def _write_private(path: Path, data: bytes) -> None:
     """0600 from the first byte, and on the disk before the rename that makes it count."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -254,4 +276,5 @@ def _delete(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()

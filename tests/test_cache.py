@@ -221,13 +221,105 @@ def test_it_does_not_grow_without_end_and_what_was_used_last_stays(cache):
 
 
 def test_what_a_killed_program_left_is_swept_up_a_day_later(cache, folder):
-    for name, age_s in ((".new-old", ABANDONED_S + 60), (".new-young", 60)):
-        (cache.root / name).mkdir()
-        os.utime(cache.root / name, (time.time() - age_s,) * 2)
+    old, young = (cache.root / f".new-{name}-{KEY.folder_name}" for name in ("old", "young"))
+    for path, age_s in ((old, ABANDONED_S + 60), (young, 60)):
+        path.mkdir()
+        os.utime(path, (time.time() - age_s,) * 2)
     cache.store(KEY, COMPILED)
-    assert not (cache.root / ".new-old").exists() and (cache.root / ".new-young").exists()
+    assert not old.exists() and young.exists()
+
+
+def test_what_else_lies_in_the_cache_folder_is_never_deleted(tmp_path):
+    """PUPPET_CACHE may name a home folder."""
+    for number in range(KEPT + 2):
+        (tmp_path / f"letters-{number}").mkdir()
+    for name in (".ssh", ".new-plans"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (1e9, 1e9))
+    before = set(tmp_path.iterdir())
+    cache = Cache(tmp_path)
+    for number in range(KEPT + 2):
+        cache.store(Key("default", {"driver": str(number)}), COMPILED)
+    assert before < set(tmp_path.iterdir()) and len(cache.entries()) == KEPT
+    assert cache.clear() == KEPT and set(tmp_path.iterdir()) == before
 
 
 def test_clearing_leaves_an_empty_folder_and_says_how_many_went(cache, folder):
     cache.store(Key("other", {"a": "b"}), COMPILED)
     assert cache.clear() == 2 and not list(cache.root.iterdir()) and cache.find(KEY) is None
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "..-openvino-int8", "", "B/ü x"])
+def test_a_bundle_of_any_name_has_an_entry_that_is_listed(cache, name):
+    key = Key(name, FACTS)
+    assert cache.store(key, COMPILED) and cache.find(key).compiled == COMPILED
+    assert [entry.folder.name for entry in cache.entries()] == [key.folder_name]
+
+
+def test_what_a_killed_program_of_the_same_number_left_is_not_in_the_way(cache, folder):
+    left = cache.root / f".old-{os.getpid()}-{KEY.folder_name}"  # in containers, programs have the same few numbers
+    left.mkdir()
+    (left / ENGINE).write_bytes(b"old")
+    assert cache.store(KEY, b"fresh") and cache.find(KEY).compiled == b"fresh"
+
+
+def test_many_who_store_at_once_do_not_sweep_each_other_s_work(cache):
+    said = []
+
+    def store(name: str) -> None:
+        for number in range(60):
+            cache.store(Key(name, {"driver": str(number % 30)}), b"x", said.append)
+
+    threads = [threading.Thread(target=store, args=(f"bundle{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not said, said[0]
+
+
+def test_a_story_that_is_no_story_is_not_trusted(cache, folder):
+    (folder / ABOUT).write_text("[1]")
+    (folder / SUMS).write_text("".join(f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in (ENGINE, ABOUT)))
+    said = []
+    assert cache.find(KEY, said.append) is None and "no story" in said[0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
+def test_the_file_that_is_read_is_the_one_that_was_checked(cache, folder, monkeypatch):
+    """Somebody else exchanges it between the two."""
+    (folder / "theirs").write_bytes(b"evil")
+    (folder / "theirs").chmod(0o666)
+    opening = os.open
+
+    def exchange(path, *arguments, **options):
+        if os.path.basename(path) == ENGINE:
+            (folder / "theirs").replace(path)
+        return opening(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", exchange)
+    said = []
+    assert cache.find(KEY, said.append) is None and "open to other users" in said[0]
+
+
+def test_engines_are_bytes_on_windows_too(cache, monkeypatch):
+    """Its os.open would write two bytes for a line feed."""
+    bit, seen, opening = 1 << 40, set(), os.open
+
+    def note(path, flags, *rest, **more):
+        seen.add((os.path.basename(path), bool(flags & bit)))
+        return opening(path, flags & ~bit, *rest, **more)
+
+    monkeypatch.setattr("engines.cache.BINARY", bit)
+    monkeypatch.setattr(os, "open", note)
+    cache.store(KEY, COMPILED)
+    cache.find(KEY)
+    assert {(name, True) for name in (ENGINE, ABOUT, SUMS)} <= seen and not {(name, False) for name in (ENGINE, ABOUT, SUMS)} & seen
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no owners")
+def test_a_file_system_that_keeps_no_owners_is_no_place_for_a_cache(cache, monkeypatch):
+    assert cache.writable()
+    me = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: me + 1)
+    assert not cache.writable()
