@@ -160,7 +160,10 @@ class Workshop:
             say(
                 f"The engine cache {self.cache.root} cannot be written: engines are compiled for this run alone; name another by {PLACE_ENV}."
             )
-            self.cache = Cache(Path(tempfile.mkdtemp(prefix="puppet-engines-")))
+            try:
+                self.cache = Cache(Path(tempfile.mkdtemp(prefix="puppet-engines-")))
+            except OSError:  # nothing can be written anywhere: an engine in FP32 needs no cache
+                return
             weakref.finalize(self, shutil.rmtree, self.cache.root, ignore_errors=True)  # when the run is over, whichever way
 
     def steps(self, better: Sequence[Target]) -> list[Step]:
@@ -174,8 +177,8 @@ class Workshop:
 
     def close(self) -> None:
         self._closed = True
-        if self._building:
-            self._building.terminate()
+        if building := self._building:
+            building.terminate()
 
     def _open(self, wanted: Sequence[Target]) -> Engine:
         if (engine := _first_ready(self._bundle, wanted, self._threads, self.cache)) is None:
@@ -187,18 +190,26 @@ class Workshop:
 
     def _build(self, devices: Sequence[str]) -> None:
         """Raises EngineError with what the building program said last."""
-        command = [sys.executable, "-m", "engines", "build", str(self._bundle.folder), "--device", *devices, "--background"]
-        places = {PLACE_ENV: str(self.cache.root), "PYTHONPATH": os.pathsep.join([str(ENGINES.parent), os.environ.get("PYTHONPATH", "")])}
+        # -P: what lies in the user's working folder is not imported; --: nor is a bundle's name an option.
+        command = [sys.executable, "-P", "-m", "engines", "build", "--background", "--device", *devices, "--", str(self._bundle.folder)]
+        paths = [str(ENGINES.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        places = {PLACE_ENV: str(self.cache.root), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
         said = ""
-        with subprocess.Popen(
-            command, env=os.environ | places, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True,  # Ctrl-C is for this program, which ends that one
-        ) as self._building:  # fmt: skip
+        try:
+            program = subprocess.Popen(
+                command, env=os.environ | places, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                encoding="utf-8", errors="replace", creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                start_new_session=True,  # as above on Windows: Ctrl-C is for this program, which ends that one
+            )  # fmt: skip
+        except OSError as error:
+            raise EngineError(f"No other program can be started to compile {' or '.join(devices)} ({error.strerror}).") from error
+        with program as self._building:
             if self._closed:
-                self._building.terminate()
-            for line in self._building.stdout:
+                program.terminate()
+            for line in program.stdout:
                 said = line.strip() or said
                 self._say(f"meanwhile: {said}")
-        status, self._building = self._building.returncode, None
+        status, self._building = program.returncode, None
         if status:
-            raise EngineError(said if status > 0 else f"The program that compiled {' or '.join(devices)} was ended by signal {-status}.")
+            ended = f"The program that compiled {' or '.join(devices)} was ended by {f'signal {-status}' if status < 0 else f'status {status}'}."
+            raise EngineError(said if said and status > 0 else ended)

@@ -1,6 +1,7 @@
 """The hand-over between engines while pictures are drawn: nothing waits, nothing stops, and a lost GPU is not the end."""
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ import pytest
 from engines import load as loading
 from engines import relay as relays
 from engines.aus import WIDE
+from engines.bundle import load_bundle
 from engines.cache import Cache
 from engines.errors import EngineError, EngineLost
 from engines.relay import Relay, Step, Workshop, load_live
@@ -243,8 +245,10 @@ def program(tmp_path, text: str) -> str:
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", f"ended by signal {int(signal.SIGSEGV)}"),
         ("print('working'); import sys; sys.exit('engines: the compiler found no memory')", "found no memory"),
         ("print('done')", "is not to be found"),
+        ("import sys; sys.exit(3)", "ended by status 3"),
+        ("import sys; sys.stdout.buffer.write(bytes([255, 10])); sys.exit('engines: no text')", "no text"),
     ],
-    ids=["crashes", "refuses", "makes nothing"],
+    ids=["crashes", "refuses", "makes nothing", "says nothing", "says no text"],
 )
 def test_a_compiler_that_fails_takes_nothing_with_it(cache, tmp_path, monkeypatch, text, words):
     monkeypatch.setattr(sys, "executable", program(tmp_path, text))
@@ -253,6 +257,42 @@ def test_a_compiler_that_fails_takes_nothing_with_it(cache, tmp_path, monkeypatc
     relay = Relay(Imitation(MODEL, "first"), workshop.steps([loading.Target(backend, "int8")]), say=said.append)
     until(lambda: any("Staying on first" in sentence for sentence in said))
     assert words in said[-1] and relay.run(CROP, AUS)
+
+
+def test_a_compiler_that_cannot_be_started_is_a_sentence(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no such program"))
+    workshop = Workshop(MODEL.bundle, None, print)
+    with pytest.raises(EngineError, match="No other program can be started to compile cpu-int8"):
+        workshop.step([loading.Target(FakeBackend(MODEL), "int8")]).open()
+
+
+@pytest.mark.parametrize("name", ["my bundle", "-x"])
+def test_the_compiler_imports_nothing_from_where_the_user_stands(cache, tmp_path, monkeypatch, name):
+    from engines.bundle import find_bundle
+
+    shutil.copytree(find_bundle("default"), tmp_path / name)
+    (tmp_path / "numpy.py").write_text("raise SystemExit('this is not numpy')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    bundle, said = load_bundle(f"./{name}"), []
+    workshop = Workshop(bundle, None, said.append)
+    wanted = loading.targets(bundle, "cpu")[:1]
+    if wanted[0].precision == "fp32":
+        pytest.skip("nothing is compiled for this CPU")
+    assert workshop.step(wanted).open().bundle.name == name and not any("numpy" in sentence for sentence in said)
+
+
+def test_where_nothing_can_be_written_at_all_fp32_runs(tmp_path, monkeypatch):
+    def nowhere(**_options):
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    (tmp_path / "engines").write_text("a file in the way")
+    monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "engines"))
+    monkeypatch.setattr("tempfile.mkdtemp", nowhere)
+    said = []
+    relay = load_live(say=said.append, device="cpu")
+    assert relay.name.endswith("FP32") and any("cannot be written" in sentence for sentence in said)
+    relay.close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs programs with #! and signals")
