@@ -57,6 +57,25 @@ def test_an_engine_that_does_something_else_is_refused(reference, how):
         verdict.require()
 
 
+@pytest.mark.parametrize("au", ["AU14L", "AU20", "AU23"])
+def test_an_engine_that_is_deaf_to_one_action_unit_is_refused(reference, au):
+    heard = np.float32([name != au for name in reference.bundle.aus])
+    cases = [case for case in stored_cases(reference.bundle) if (case.aus * (1 - heard)).any()]
+    assert not compare(Imitation(reference, "deaf", aus=lambda aus: aus * heard), reference, cases).passed
+
+
+def test_every_action_unit_is_asked_for(reference):
+    asked = np.abs([case.aus for case in stored_cases(reference.bundle)]).max(axis=0)
+    assert not [name for name, most in zip(reference.bundle.aus, asked, strict=True) if most < 0.3]
+
+
+def test_a_figure_that_is_no_number_refuses(reference):
+    """Whoever says so: here, the reference."""
+    nowhere = Imitation(reference, "nowhere", changed(attention=poisoned))
+    verdict = compare(reference, nowhere, stored_cases(reference.bundle)[:2])
+    assert np.isnan(verdict.figures["attention mean"]) and any("attention mean nan" in fault for fault in verdict.faults)
+
+
 def test_an_engine_that_only_rounds_differently_passes(reference):
     def rounded(edit: Edit) -> Edit:
         colour = np.clip(edit.colour.astype(int) + np.random.default_rng(1).integers(-1, 2, edit.colour.shape), 0, 255).astype(np.uint8)
