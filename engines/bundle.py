@@ -48,7 +48,7 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.folder.resolve().name  # which "." has, too
 
 
 def sha256_of(path: Path) -> str:

@@ -50,6 +50,11 @@ def test_a_bundle_of_an_unknown_estimator_is_refused_by_name(copy):
         load_bundle(copy)
 
 
+def test_a_bundle_has_its_folder_s_name_wherever_the_user_stands(copy, monkeypatch):
+    monkeypatch.chdir(copy)
+    assert load_bundle(".").name == load_bundle("../mine").name == "mine"
+
+
 def test_a_missing_bundle_names_those_that_ship():
     with pytest.raises(EngineError, match="default"):
         load_bundle("no-such-engine")

@@ -21,7 +21,7 @@ from tests.small_runs import TINY  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train import quantise as step  # noqa: E402
 from train.eight_bits import convolutions, folded, halved, put_back, quantised  # noqa: E402
-from train.export import export  # noqa: E402
+from train.export import beside, export  # noqa: E402
 from train.networks.compact import CompactGenerator  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 
@@ -208,6 +208,13 @@ def test_without_nncf_the_command_says_what_to_install(mine, monkeypatch, capsys
     monkeypatch.setitem(command.STEPS, "quantise", lambda options: (_ for _ in ()).throw(ModuleNotFoundError(name="nncf")))
     assert command.main(["quantise", str(mine), "--corpus", "nowhere"]) == DataError.exit_status
     assert "pip install -e '.[int8]'" in capsys.readouterr().err
+
+
+def test_a_bundle_is_written_beside_its_folder_however_that_is_named(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+    assert {beside(Path(name)) for name in (".", "../link", "../mine")} == {tmp_path.resolve() / "mine.part"}
 
 
 def test_quantising_tells_nobody_that_it_was_used():

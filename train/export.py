@@ -62,7 +62,7 @@ def export(generator: nn.Module, folder: Path, training: dict, estimator: str = 
     shape = generator.shape.as_dict()
     rounded = build(shape).eval()
     rounded.load_state_dict({name: value.half().float() for name, value in generator.state_dict().items()})
-    wrapped, part = Exported(rounded).eval(), folder.with_name(folder.name + ".part")
+    wrapped, part = Exported(rounded).eval(), beside(folder)
     part.mkdir(parents=True, exist_ok=True)
     try:
         path = part / "generator.onnx"
@@ -78,6 +78,12 @@ def export(generator: nn.Module, folder: Path, training: dict, estimator: str = 
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return load_bundle(folder), differences
+
+
+def beside(folder: Path) -> Path:
+    """Where a bundle is written before it is moved into its folder, on the same disk; that may be named "." or through a link."""
+    folder = folder.resolve()
+    return folder.with_name(folder.name + ".part")
 
 
 def _write_onnx(wrapped: Exported, path: Path) -> int:

@@ -23,6 +23,7 @@ from engines.openvino import OpenVino
 from train.data.changes import blink, draw_change
 from train.data.corpus import Corpus, faces_of, load_corpus, read_manifest
 from train.eight_bits import NNCF_VERSION, PRESET, convolutions, folded, halved, put_back, quantised
+from train.export import beside
 from train.report.edits import compose, towards
 from train.report.scaled import Scaled, at_size
 
@@ -62,7 +63,7 @@ def quantise(
     known = [_known(exact, crop, aus) for crop, aus in edits_of(sized, exact, TRIED + CHECKED, seed + 1, held_out=True)]
     say(f"taking ranges of {len(examples)} crops")
     original, half = folded(onnx.load(bundle.onnx))
-    whole, part = quantised(original, examples), bundle.folder.with_name(bundle.folder.name + ".part")
+    whole, part = quantised(original, examples), beside(bundle.folder)
     part.mkdir(parents=True, exist_ok=True)
     try:
         kept = _choose(original, whole, known[:TRIED], replace(bundle, folder=part), say)
