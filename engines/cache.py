@@ -139,12 +139,19 @@ class Cache:
         return True
 
     @contextmanager
-    def building(self, key: Key, wait_s: float = LONGEST_BUILD_S) -> Iterator[None]:
-        """Held while an entry is compiled: a second process waits for the first, and then finds its entry. Raises EngineError after wait_s."""
+    def building(self, key: Key, say: Say = lambda _: None, wait_s: float = LONGEST_BUILD_S) -> Iterator[None]:
+        """Held while an entry is compiled: a second process waits for the first, and says so, and then finds its entry.
+
+        Raises EngineError after wait_s.
+        """
         lock = FileLock(self.root / f".{key.folder_name}.lock")
         try:
             _private(self.root)
-            lock.acquire(timeout=wait_s)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                say(f"Another program compiles {key.name}: waiting for it.")
+                lock.acquire(timeout=wait_s)
         except Timeout as error:
             raise EngineError(
                 f"Another program has been compiling {key.name} for {wait_s / 60:.0f} minutes: end it, or choose --device cpu-fp32."

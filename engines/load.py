@@ -118,7 +118,7 @@ def trusted(bundle: Bundle, target: Target, threads: int | None = None, say: Say
     cache, key = cache or Cache(), key_of(bundle, target)
     engine = _from_cache(cache, key, bundle, target, threads, say)
     if engine is None:
-        with cache.building(key):
+        with cache.building(key, say):
             engine = _from_cache(cache, key, bundle, target, threads, quiet) or _make(cache, key, bundle, target, threads, say)
     return engine
 
@@ -150,7 +150,7 @@ def _from_cache(cache: Cache, key: Key, bundle: Bundle, target: Target, threads:
     try:
         return target.backend.open(bundle, target.precision, found.compiled, threads)
     except EngineError as error:
-        say(f"{error} Compiling it anew.")
+        say(str(error))
         return None
 
 

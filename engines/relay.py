@@ -24,6 +24,8 @@ from engines.cache import PLACE_ENV, Cache
 from engines.errors import EngineError, EngineLost
 from engines.load import on_cpu, quiet, ready, reference, targets, trusted
 
+LAST_OPENING_S = 10.0  # that closing waits for an engine that is being opened: on a GPU it takes seconds
+
 
 @dataclass(frozen=True)
 class Step:
@@ -54,6 +56,7 @@ class Relay:
         self._opened: deque[tuple[Engine, Step]] = deque(maxlen=1)  # waits for the next edit
         self._lost = False
         self._closed = threading.Event()
+        self._threads: list[threading.Thread] = []
         self._open_in_background(better)
 
     @property
@@ -71,9 +74,14 @@ class Relay:
             return self._running.run(crop, aus)
 
     def close(self) -> None:
-        """No other engine takes over any more; what compiles one is ended."""
+        """No other engine takes over any more; what compiles one is ended.
+
+        What opens one is waited for: a program that ends while a library's code runs in another thread is aborted.
+        """
         self._closed.set()
         self._on_close()
+        for thread in self._threads:
+            thread.join(LAST_OPENING_S)
 
     def _take_over(self, engine: Engine, step: Step) -> None:
         if not step.can_be_lost:
@@ -94,10 +102,13 @@ class Relay:
 
     def _open_in_background(self, steps: Sequence[Step]) -> None:
         if steps:
-            threading.Thread(target=self._open, args=(steps,), name="open engines", daemon=True).start()
+            self._threads.append(threading.Thread(target=self._open, args=(steps,), name="open engines", daemon=True))
+            self._threads[-1].start()
 
     def _open(self, steps: Sequence[Step]) -> None:
         for step in steps:
+            if self._closed.is_set():
+                return
             try:
                 engine = step.open()
             except EngineError as error:
@@ -139,14 +150,14 @@ def load_live(
     return Relay(engine, workshop.steps(better), workshop.step([target]), spare, say, workshop.close)
 
 
-def _first_ready(bundle: Bundle, wanted: Sequence[Target], threads: int | None, cache: Cache) -> Engine | None:
-    """Opens the first of the targets that is in the cache and was not refused."""
+def _first_ready(bundle: Bundle, wanted: Sequence[Target], threads: int | None, cache: Cache, say: Say = quiet) -> Engine | None:
+    """Opens the first of the targets that is in the cache and was not refused; says why one is not opened."""
     for target in wanted:
         try:
-            if engine := ready(bundle, target, threads, cache=cache):
+            if engine := ready(bundle, target, threads, say, cache):
                 return engine
-        except EngineError:  # refused; said when it was
-            continue
+        except EngineError as error:
+            say(str(error))
     return None
 
 
@@ -181,11 +192,12 @@ class Workshop:
             building.terminate()
 
     def _open(self, wanted: Sequence[Target]) -> Engine:
+        faults: list[str] = []
         if (engine := _first_ready(self._bundle, wanted, self._threads, self.cache)) is None:
             self._build([target.device for target in wanted])
-            engine = _first_ready(self._bundle, wanted, self._threads, self.cache)
+            engine = _first_ready(self._bundle, wanted, self._threads, self.cache, faults.append)
         if engine is None:
-            raise EngineError(f"What was compiled for {wanted[0].name} is not to be found in {self.cache.root}.")
+            raise EngineError(" ".join(faults) or f"What was compiled for {wanted[0].name} is not to be found in {self.cache.root}.")
         return engine
 
     def _build(self, devices: Sequence[str]) -> None:

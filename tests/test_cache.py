@@ -184,8 +184,13 @@ def test_waiting_for_another_builder_ends_with_a_sentence(cache):
     command = [sys.executable, "-c", holder, str(cache.root), KEY.name, json.dumps(FACTS)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(EngineError, match="Another program has been compiling default-openvino-int8"), cache.building(KEY, wait_s=0.2):
+        said = []
+        with (
+            pytest.raises(EngineError, match="Another program has been compiling default-openvino-int8"),
+            cache.building(KEY, said.append, wait_s=0.2),
+        ):
             pass
+        assert said == ["Another program compiles default-openvino-int8: waiting for it."]
         other.kill()
     with cache.building(KEY, wait_s=5):  # a builder that was killed holds nothing
         pass

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -25,6 +26,7 @@ from realtime.script import Curve
 from realtime.timing import Timings
 from tests.doubles import KeepingOutput, StubEngine
 from tests.engine_doubles import FakeBackend, Imitation
+from tests.test_rooms import ROOT
 
 MODEL = StubEngine()
 CROP, AUS = np.zeros((64, 64, 3), np.uint8), np.full(17, 0.5, np.float32)
@@ -159,12 +161,47 @@ def test_without_a_spare_the_loss_is_told():
 
 def test_after_closing_nothing_takes_over_and_nothing_is_said():
     door, said, closed = Door(Imitation(MODEL, "late")), [], []
-    relay = Relay(Imitation(MODEL, "first"), [door.step], say=said.append, on_close=lambda: closed.append(True))
+    never = Door(Imitation(MODEL, "never"))
+    relay = Relay(Imitation(MODEL, "first"), [door.step, never.step], say=said.append, on_close=lambda: closed.append(True))
+    until(lambda: door.asked)
+    threading.Timer(0.2, door.opened.set).start()
     relay.close()
-    door.opened.set()
-    until(lambda: not [t for t in threading.enumerate() if t.name == "open engines"])
+    assert not [t for t in threading.enumerate() if t.name == "open engines"], "it waits for what is being opened"
     relay.run(CROP, AUS)
-    assert relay.name == "first" and not said and closed == [True]
+    assert relay.name == "first" and not said and closed == [True] and not never.asked
+
+
+def test_a_program_that_ends_while_an_engine_is_opened_ends_cleanly(cache):
+    """A thread in OpenVINO's code at the interpreter's end would abort it."""
+    code = """
+import random, time
+from engines.bundle import load_bundle
+from engines.load import reference, targets, trusted, ready
+from engines.relay import Relay, Step
+bundle = load_bundle()
+best = targets(bundle, "cpu")[0]
+relay = Relay(trusted(bundle, best), [Step(lambda: ready(bundle, best), False)] * 1000)
+time.sleep(random.uniform(0.1, 0.4))
+relay.close()
+"""
+    for _ in range(2):
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+        assert ended.returncode == 0, ended.stderr
+
+
+def test_an_engine_that_was_compiled_and_cannot_be_opened_says_why(cache, monkeypatch):
+    def full(*_arguments):
+        raise EngineError("The GPU is out of memory.")
+
+    monkeypatch.setattr(loading, "yardstick", lambda bundle, threads=None: MODEL)
+    gpu = FakeBackend(MODEL, "tensorrt_rtx", ("fp16",))
+    target = loading.Target(gpu, "fp16")
+    loading.trusted(MODEL.bundle, target)
+    monkeypatch.setattr(gpu, "open", full)
+    workshop = Workshop(MODEL.bundle, None, print)
+    monkeypatch.setattr(workshop, "_build", lambda devices: None)
+    with pytest.raises(EngineError, match=r"^The GPU is out of memory\.$"):
+        workshop.step([target]).open()
 
 
 class Slow(Imitation):
