@@ -53,7 +53,7 @@ class Relay:
         self._running, self._again, self._spare = first, again, spare
         self._say, self._on_close = say, on_close
         self.bundle = first.bundle
-        self._opened: deque[tuple[Engine, Step]] = deque(maxlen=1)  # waits for the next edit
+        self._opened: deque[tuple[Engine, Step]] = deque()  # wait for the next edit, which a face at rest may not need for long
         self._lost = False
         self._closed = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -65,8 +65,8 @@ class Relay:
 
     def run(self, crop: np.ndarray, aus: np.ndarray) -> Edit:
         """As Engine.run. EngineLost leaves it only when there is no spare."""
-        if self._opened:
-            self._take_over(*self._opened.pop())
+        while self._opened:  # all in turn: the last may be lost, and the one before is its spare
+            self._take_over(*self._opened.popleft())
         try:
             return self._running.run(crop, aus)
         except EngineLost as error:

@@ -11,6 +11,7 @@ import pytest
 
 from engines import load as loading
 from engines.backends import Edit, Target
+from engines.bundle import load_bundle
 from engines.cache import ENGINE, Cache
 from engines.errors import EngineError
 from tests.doubles import StubEngine
@@ -182,8 +183,6 @@ def test_an_engine_compiled_elsewhere_is_checked_like_any_other(cache):
 
 
 def test_unknown_and_missing_devices_are_sentences():
-    from engines.bundle import load_bundle
-
     bundle = dataclasses.replace(load_bundle("default"), variants={})
     with pytest.raises(EngineError, match="no device 'tpu'; known are auto, gpu, cpu"):
         loading.targets(bundle, "tpu")
@@ -216,6 +215,8 @@ def test_build_list_verify_and_clear_from_the_command_line(cache):
 
 
 def test_two_programs_that_build_the_same_engine_compile_it_once(cache):
+    if loading.targets(load_bundle("default"), "cpu")[0].precision == loading.FULL:
+        pytest.skip("nothing is compiled for this CPU")
     command = [sys.executable, "-m", "engines", "build", "--device", "cpu-bf16", "cpu"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
     said = [program.communicate(timeout=120)[0] for program in both]

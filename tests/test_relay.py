@@ -97,6 +97,21 @@ def test_several_better_engines_take_over_in_turn():
         run_until(relay, name)
 
 
+def test_where_two_opened_before_the_next_edit_the_first_is_the_spare_of_the_second():
+    """A face at rest asks for no edit."""
+    gpu = Imitation(MODEL, "GPU")
+    doors = [Door(Imitation(MODEL, "CPU INT8")), Door(gpu, can_be_lost=True)]
+    relay = Relay(Imitation(MODEL, "CPU FP32"), [door.step for door in doors])
+    for door in doors:
+        door.opened.set()
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "open engines"])
+    relay.run(CROP, AUS)
+    assert relay.name == "GPU"
+    gpu.failures = 1
+    relay.run(CROP, AUS)
+    assert relay.name == "CPU INT8"
+
+
 def test_a_better_engine_that_cannot_be_made_leaves_the_first_running_and_says_why():
     doors, said = [Door(error="INT8 is refused."), Door(Imitation(MODEL, "next"))], []
     relay = Relay(Imitation(MODEL, "first"), [door.step for door in doors], say=said.append)
@@ -264,7 +279,8 @@ def test_a_cache_that_cannot_be_written_still_gives_the_best_engine_for_this_run
     monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "engines"))
     said = []
     relay = load_live(say=said.append, device="cpu", wait=True)
-    assert "cannot be written" in said[0] and not relay.name.endswith("FP32")
+    best = loading.targets(relay.bundle, "cpu")[0].precision.upper()
+    assert "cannot be written" in said[0] and relay.name.endswith(best)
     assert (tmp_path / "engines").read_text() == "a file in the way"
 
 
