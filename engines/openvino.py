@@ -48,6 +48,7 @@ class OpenVino:
         return {
             "library": f"openvino {ov.__version__}",
             "device": str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
+            "settings": " ".join(f"{precision} {_settings(core, precision, None)}" for precision in ("int8", "bf16")),
             "capabilities": " ".join(sorted(_capabilities(core))),
             "instructions": " ".join(sorted(_instructions() & INSTRUCTIONS)),
             "machine": platform.machine(),

@@ -55,6 +55,12 @@ def test_a_bundle_without_an_int8_variant_is_not_offered_in_int8(cpu, bundle):
     assert OpenVino().precisions(replace(bundle, variants={})) == ("bf16", "fp32")
 
 
+def test_a_compiled_engine_depends_on_the_settings_that_it_is_compiled_with(monkeypatch):
+    before, settings = OpenVino().depends_on(), openvino._settings
+    monkeypatch.setattr(openvino, "_settings", lambda *given: settings(*given) | {"PERFORMANCE_HINT": "THROUGHPUT"})
+    assert OpenVino().depends_on() != before
+
+
 def test_a_compiled_engine_depends_on_library_cpu_and_instructions(cpu):
     before = OpenVino().depends_on()
     assert "openvino 20" in before["library"] and before["device"] and before["machine"] and before["system"]
