@@ -5,6 +5,7 @@ stream and one captured graph. The photo's crop goes up once; a frame sends its 
 """
 
 import platform
+from concurrent.futures import ThreadPoolExecutor, wait
 from types import ModuleType
 
 import numpy as np
@@ -15,8 +16,9 @@ from engines.errors import EngineError, EngineLost
 
 LIBRARIES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}  # in the order in which they are looked for
 PRECISION = "fp16"  # what every GPU that TensorRT knows is fast at; INT8 variants are of the CPU's kind, which TensorRT refuses
-TYPING = "1"  # of engines.typed: raised when it makes another graph, so that engines compiled before are compiled anew
+TYPING = "1"  # of engines.typed and _configure: raised when they ask for something else, so that older engines are compiled anew
 LONG_STEPS = 50  # of a phase of compiling that tells how far it is: on a GPU it times its kernels in hundreds
+LISTEN_S = 0.2  # between two looks for Ctrl-C, which Windows does not bring to a thread that waits
 INPUTS, OUTPUTS = ("image", "aus"), ("colour", "attention", "flow")
 
 
@@ -66,6 +68,17 @@ class TensorRt:
             raise EngineError(f"{LIBRARIES[self.name]} computes in FP16 here, not in {precision.upper()}: take --device gpu.")
         say(f"{LIBRARIES[self.name]} compiles {bundle.name} for the GPU in FP16")
         log, monitor = error_log(self._trt), _monitor(self._trt, say)
+        with ThreadPoolExecutor(1, "compile") as aside:  # Ctrl-C that arrives in one of TensorRT's calls back would be lost: none do there
+            building = aside.submit(self._build, bundle, log, monitor)
+            try:
+                while not wait([building], LISTEN_S).done:
+                    pass
+            except BaseException as error:
+                monitor.stopped_by = error  # ends the build at its next step, for which the thread is waited
+                raise
+        return building.result()
+
+    def _build(self, bundle: Bundle, log: object, monitor: object) -> bytes:
         builder, network = self.read(bundle, log)
         config = builder.create_builder_config()
         self._configure(config)

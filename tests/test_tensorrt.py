@@ -2,6 +2,7 @@
 
 import gc
 import shutil
+import signal
 import threading
 import weakref
 
@@ -144,6 +145,22 @@ def test_who_listens_may_stop_the_compiler(bundle):
 
     with pytest.raises(KeyboardInterrupt):
         backend.compile(bundle, "fp16", stop)
+
+
+def test_ctrl_c_while_it_compiles_is_not_lost(bundle, capfd):
+    """In one of its calls back, where Ctrl-C mostly arrives, TensorRT would print it and go on: so those are another thread's."""
+    backend, callers = compiler(), []
+
+    def press(sentence):
+        if "compiles" not in sentence:
+            callers.append(threading.current_thread())
+            if len(callers) == 1:
+                signal.raise_signal(signal.SIGINT)  # the main thread answers it, when it looks up
+
+    with pytest.raises(KeyboardInterrupt):
+        backend.compile(bundle, "fp16", press)
+    assert threading.main_thread() not in callers and not callers[0].is_alive()
+    assert "KeyboardInterrupt" not in "".join(capfd.readouterr())
 
 
 def test_another_precision_than_fp16_is_refused_with_what_to_ask_for(bundle):
