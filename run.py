@@ -25,6 +25,7 @@ One photo of a face comes alive: it wears the expression of whoever drives it.
   python run.py --source face.jpg --driver clip.mp4 --output puppet.mp4
   python run.py --source face.jpg --driver smile.csv --output window --output puppet.mp4
   python run.py --benchmark                                       how fast this machine does all of it
+  python run.py doctor                                            what this machine lacks for a call, and the command for each
   python run.py engines list | build | verify | clear             what was compiled for this machine; `engines --help` says more
 
 drivers   webcam | webcam:1 | webcam:NAME | /dev/video2           look straight and at rest for the first second: that is your neutral
@@ -113,6 +114,10 @@ def main(arguments: list[str] | None = None) -> int:
         from engines.__main__ import main as engines
 
         return engines(arguments[1:], "run.py engines")
+    if arguments[:1] == ["doctor"]:
+        from realtime.doctor import main as doctor
+
+        return doctor(arguments[1:], "run.py doctor")
     options = parse(arguments)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end by the system: like Ctrl-C, files are finished

@@ -19,8 +19,11 @@ from engines.face import quiet_stderr
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv"}
 SHEET_SUFFIXES = {".png", ".jpg"}
+LOAD_LOOPBACK = (
+    "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Puppet"  # exclusive_caps: browsers list no camera that is also an output
+)
 HOW_TO_GET_A_CAMERA = {
-    "Linux": "sudo apt install v4l2loopback-dkms && sudo modprobe v4l2loopback exclusive_caps=1 card_label=Puppet",
+    "Linux": f"sudo apt install v4l2loopback-dkms && {LOAD_LOOPBACK}",
     "Darwin": "install OBS 30 or newer, start its virtual camera once, then stop it",
     "Windows": "install OBS (or Unity Capture)",
 }

@@ -1,0 +1,115 @@
+"""`run.py doctor`: what this machine has for a call, and the command for each missing piece. The looks are in devices.py and equipment.py."""
+
+import argparse
+import json
+import platform
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+
+from realtime import devices, equipment
+from realtime.finding import FINE, Finding, looked
+from realtime.system import System
+
+MANUAL = """\
+What this machine has for a call, and for each missing piece the command that mends it. Each camera is opened for one picture;
+nothing else is started, nothing is installed, and nothing leaves this machine.
+
+A call works where a photo can be animated (the bundle, the face model and an engine, tried on a shipped photo), a camera gives a
+picture, and there is a virtual camera or at least a screen for a window.
+"""
+STATUSES = "exit status  0 a call would work   1 it would not   2 wrong command line   130 stopped by Ctrl-C"
+WIDTH = 118  # columns: the longest word that must not be cut, a SHA-256, fits beside its name
+
+# Seconds until a look counts as hung.
+LOOK_S = 30.0  # four commands of five seconds, or four cameras of five, on a busy machine
+ENGINE_S = 90.0  # MediaPipe and OpenVINO from a cold disk take ten, a GPU's engine as much again
+
+
+def examine(bundle: str = "default", system: System | None = None) -> Iterator[Finding]:
+    """Everything, look after look; each is told as soon as it is known."""
+    system = system or System()
+    for topic, look, deadline_s in (
+        (equipment.PACKAGES, lambda: equipment.package_findings(system), LOOK_S),
+        (equipment.BUNDLE, lambda: equipment.bundle_findings(bundle), LOOK_S),
+        (equipment.FACE_MODEL, lambda: equipment.face_model_findings(system), LOOK_S),
+        (equipment.CACHE, lambda: equipment.cache_findings(system), LOOK_S),
+        (equipment.GPU, lambda: equipment.gpu_findings(system), LOOK_S),
+        (equipment.ENGINE, lambda: equipment.engine_findings(bundle), ENGINE_S),
+        (devices.CAMERA, lambda: devices.camera_findings(system), LOOK_S),
+        (devices.VIRTUAL, lambda: devices.virtual_findings(system), LOOK_S),
+        (devices.WINDOW, lambda: devices.window_findings(system), LOOK_S),
+    ):
+        yield from looked(topic, look, deadline_s)
+
+
+def verdict(findings: Iterable[Finding]) -> dict[str, bool]:
+    """The three things that a call needs, and whether it works."""
+    findings = list(findings)
+    fine = {found.topic for found in findings if found.state == FINE}
+    bad = {found.topic for found in findings if found.state not in (FINE, "optional")}
+    needs = {
+        "photo": all(topic in fine and topic not in bad for topic in (equipment.BUNDLE, equipment.FACE_MODEL, equipment.ENGINE)),
+        "camera": devices.CAMERA in fine,  # one is enough
+        "output": bool({devices.VIRTUAL, devices.WINDOW} & fine),
+    }
+    return {"works": all(needs.values()), **needs, "virtual_camera": devices.VIRTUAL in fine}
+
+
+def tell(found: Finding) -> str:
+    """One finding for people: what, what was seen, and below it what mends it."""
+    indent = " " * 12
+    lines = [f"  {found.state:<10}{found.what}: {found.detail}"]
+    told = [line for text in lines for line in textwrap.wrap(text, WIDTH, subsequent_indent=indent, **WHOLE_WORDS)]
+    cure = [f"{indent}-> {found.cure}"] if found.cure else []  # on one line, to be copied
+    return "\n".join([*told, *cure])
+
+
+WHOLE_WORDS = {"break_long_words": False, "break_on_hyphens": False}
+
+
+def sum_up(judged: dict[str, bool]) -> str:
+    """The verdict as a sentence or two."""
+    lacks = [
+        sentence
+        for need, sentence in (
+            ("photo", "a photo cannot be animated"),
+            ("camera", "no camera gives a picture"),
+            ("output", "there is neither a virtual camera nor a screen"),
+        )
+        if not judged[need]
+    ]
+    if not lacks:
+        return "A call would work." if judged["virtual_camera"] else "A call would work in a window only: there is no virtual camera."
+    files = " Files work: python run.py --demo" if judged["photo"] else ""
+    return f"A call would not work yet: {', and '.join(lacks)}.{files}"
+
+
+def main(arguments: list[str] | None = None, program: str = "python -m realtime.doctor", system: System | None = None) -> int:
+    parser = argparse.ArgumentParser(program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", default="default", metavar="BUNDLE", help="the engine bundle that the call would be started with")
+    parser.add_argument("--json", action="store_true", help="for programs: one object on standard output")
+    options = parser.parse_args(arguments)
+    machine = f"{platform.system()} {platform.release()} {platform.machine()}"
+    found: list[Finding] = []
+    try:
+        if not options.json:
+            print(f"{machine}\n", flush=True)
+        for finding in examine(options.engine, system):
+            found.append(finding)
+            if not options.json:
+                print(tell(finding), flush=True)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    judged = verdict(found)
+    if options.json:
+        print(json.dumps({**judged, "system": machine, "findings": [asdict(finding) for finding in found]}, indent=1))
+    else:
+        print(f"\n{sum_up(judged)}")
+    return 0 if judged["works"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

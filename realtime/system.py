@@ -1,0 +1,129 @@
+"""The machine as `doctor` asks it: its files, its commands, its video devices. Tests hand in another one.
+
+A device is never kept: what could hang or crash (a camera's first picture) happens in a program of its own, which is ended at
+the deadline, and the device with it is free again.
+"""
+
+import json
+import os
+import platform
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.errors import DriverError
+
+ROOT = Path(__file__).parent.parent
+QUERYCAP = 0x80685600  # VIDIOC_QUERYCAP of <linux/videodev2.h>: reads a struct v4l2_capability of 104 bytes
+CAPABILITY = struct.Struct("=16s32s32sIII12x")  # driver, card, bus, version, capabilities of all nodes, of this one
+PICTURE_S = 5.0  # for the program's start, opening and the first picture: Windows alone can take three seconds to open a camera
+COMMAND_S = 5.0  # nvidia-smi wakes a sleeping GPU in two to three
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a V4L2 device says of itself."""
+
+    driver: str  # "uvcvideo", "v4l2 loopback"
+    flags: int  # V4L2_CAP_*, of this node
+
+    @property
+    def captures(self) -> bool:
+        return bool(self.flags & 0x1001)  # V4L2_CAP_VIDEO_CAPTURE, ..._MPLANE
+
+    @property
+    def shows(self) -> bool:
+        return bool(self.flags & 0x0002)  # V4L2_CAP_VIDEO_OUTPUT
+
+    @property
+    def converts(self) -> bool:
+        return bool(self.flags & 0xC000)  # V4L2_CAP_VIDEO_M2M, ..._MPLANE: a codec, no camera
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The first picture of a camera, opened as a call opens it."""
+
+    width_px: int
+    height_px: int
+    fps: float  # that it promises
+
+
+def run_command(command: Sequence[str]) -> str | None:
+    """What it writes; None when there is no such program, it fails, or takes longer than COMMAND_S."""
+    if not shutil.which(command[0]):
+        return None
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=COMMAND_S, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def query(device: Path) -> Capability:
+    """Asks without starting anything: a camera's lamp stays dark, and another program may go on using it. Raises OSError."""
+    import fcntl  # not on Windows
+
+    handle = os.open(device, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        answer = fcntl.ioctl(handle, QUERYCAP, bytes(CAPABILITY.size))
+    finally:
+        os.close(handle)
+    driver, _card, _bus, _version, every, this = CAPABILITY.unpack(answer)
+    return Capability(driver.split(b"\0")[0].decode(errors="replace"), this if every & 0x80000000 else every)
+
+
+def first_picture(camera: str, deadline_s: float = PICTURE_S) -> Picture:
+    """Opens a camera (as --driver names it) like a call does, and lets it go after one picture. Raises DriverError."""
+    command = [sys.executable, "-c", "import sys; from realtime.system import show; show(sys.argv[1])", camera]
+    places = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=deadline_s, stdin=subprocess.DEVNULL, env=os.environ | places
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DriverError(f"It gave no picture within {deadline_s:g} s.") from error
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError as error:
+        raise DriverError(f"The program that opened it failed (exit status {done.returncode}).") from error
+    if "error" in answer:
+        raise DriverError(answer["error"])
+    return Picture(**answer)
+
+
+def show(camera: str) -> None:
+    """In the program of its own: prints the first picture's size as JSON."""
+    from realtime.capture import Camera
+
+    try:
+        opened = Camera(camera)
+        frame, fps = opened.read(), opened.fps
+        opened.close()
+        height_px, width_px = frame.image.shape[:2]
+        print(json.dumps({"width_px": width_px, "height_px": height_px, "fps": round(fps, 2)}))
+    except DriverError as error:
+        print(json.dumps({"error": str(error)}))
+
+
+@dataclass(frozen=True)
+class System:
+    """This machine, or a test's double of one."""
+
+    name: str = platform.system()  # "Linux", "Darwin", "Windows"
+    root: Path = Path("/")  # where sys, dev, proc, lib/modules and usr/src lie
+    release: str = platform.release()  # of the kernel
+    run: Callable[[Sequence[str]], str | None] = run_command
+    query: Callable[[Path], Capability] = query
+    first_picture: Callable[[str], Picture] = first_picture
+
+    def text(self, path: str) -> str:
+        """A small file's contents; "" where it is missing or may not be read."""
+        try:
+            return (self.root / path).read_text(errors="replace").strip()
+        except OSError:
+            return ""
