@@ -9,12 +9,13 @@ from pathlib import Path
 
 from engines.errors import DriverError, OutputError
 from realtime.finding import FINE, MISSING, OPTIONAL, Finding
-from realtime.system import Capability, System
+from realtime.system import Capability, Picture, System
 
 CAMERA, VIRTUAL, WINDOW = "camera", "virtual camera", "window"
 LOOPBACK = "v4l2 loopback"  # the driver's own name
 JOIN_GROUP = "sudo usermod -aG video $USER, then log out and in again"
 PLUG_IN = "plug a camera in; or drive with a clip, a picture or an AU curve: --driver clip.mp4"
+WINDOWS_ITSELF = "run it under Windows itself: Linux under Windows (WSL) has no video devices"
 ALLOW = {
     "Darwin": 'open "x-apple.systempreferences:com.apple.preference.security?Privacy_Camera", allow your terminal, and start it again',
     "Windows": "start ms-settings:privacy-webcam, and let desktop apps use the camera",
@@ -61,7 +62,8 @@ def nodes(system: System) -> list[Node]:
 def camera_findings(system: System) -> Iterator[Finding]:
     """Each camera, opened for one picture."""
     found = list(_linux_cameras(system) if system.name == "Linux" else _other_cameras(system))
-    yield from found or [Finding(CAMERA, CAMERA, MISSING, "no camera is connected", PLUG_IN)]
+    cure = WINDOWS_ITSELF if system.under_windows else PLUG_IN
+    yield from found or [Finding(CAMERA, CAMERA, MISSING, "no camera is connected", cure)]
 
 
 def _linux_cameras(system: System) -> Iterator[Finding]:
@@ -85,7 +87,7 @@ def _pictured(system: System, node: Node, what: str) -> Finding:
         cure = f"close programs that use it (sudo fuser -v {node.path} names them), or unplug it and plug it in again"
         return Finding(CAMERA, what, MISSING, _reason(error, "gives no picture"), cure)
     listed = modes(system.run(["v4l2-ctl", "-d", str(node.path), "--list-formats-ext"]) or "")
-    return Finding(CAMERA, what, FINE, _gives(picture) + (f"; modes {listed}" if listed else ""))
+    return Finding(CAMERA, what, FINE, _gives(picture, node.index) + (f"; modes {listed}" if listed else ""))
 
 
 def _other_cameras(system: System) -> Iterator[Finding]:
@@ -100,7 +102,7 @@ def _other_cameras(system: System) -> Iterator[Finding]:
             if index == 0 and names:
                 yield Finding(CAMERA, f"camera webcam:0{label}", MISSING, _reason(error, "gives no picture") + known, ALLOW[system.name])
             return
-        yield Finding(CAMERA, f"camera webcam:{index}{label}", FINE, _gives(picture) + ("" if label or index else known))
+        yield Finding(CAMERA, f"camera webcam:{index}{label}", FINE, _gives(picture, index) + ("" if label or index else known))
 
 
 def _names(system: System) -> list[str]:
@@ -115,8 +117,8 @@ def _names(system: System) -> list[str]:
     return [line.strip() for line in (system.run(["powershell", "-NoProfile", "-Command", ask]) or "").splitlines() if line.strip()]
 
 
-def _gives(picture) -> str:
-    return f"gives {picture.width_px}x{picture.height_px}, {picture.fps:g} a second"
+def _gives(picture: Picture, index: int) -> str:
+    return f"gives {picture.width_px}x{picture.height_px}, {picture.fps:g} a second, by --driver webcam{f':{index}' if index else ''}"
 
 
 def _reason(error: DriverError, otherwise: str) -> str:
@@ -218,7 +220,8 @@ def _no_loopback(system: System) -> Finding:
         why = f"v4l2loopback is installed, but not built for this kernel ({system.release})"
         cure = f"sudo apt install linux-headers-{system.release} && sudo dkms autoinstall && {LOAD_LOOPBACK}"
     else:
-        why, cure = "v4l2loopback is not installed", _for_this_distribution(system, HOW_TO_GET_A_CAMERA["Linux"])
+        why = "v4l2loopback is not installed"
+        cure = WINDOWS_ITSELF if system.under_windows else _for_this_distribution(system, HOW_TO_GET_A_CAMERA["Linux"])
     return Finding(VIRTUAL, VIRTUAL, MISSING, why, cure)
 
 

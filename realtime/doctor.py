@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 from realtime import devices, equipment
-from realtime.finding import FINE, Finding, looked
+from realtime.finding import FINE, MISSING, Finding, looked
 from realtime.system import System
 
 MANUAL = """\
@@ -48,7 +48,7 @@ def verdict(findings: Iterable[Finding]) -> dict[str, bool]:
     """The three things that a call needs, and whether it works."""
     findings = list(findings)
     fine = {found.topic for found in findings if found.state == FINE}
-    bad = {found.topic for found in findings if found.state not in (FINE, "optional")}
+    bad = {found.topic for found in findings if found.state == MISSING}
     needs = {
         "photo": all(topic in fine and topic not in bad for topic in (equipment.BUNDLE, equipment.FACE_MODEL, equipment.ENGINE)),
         "camera": devices.CAMERA in fine,  # one is enough
@@ -60,13 +60,10 @@ def verdict(findings: Iterable[Finding]) -> dict[str, bool]:
 def tell(found: Finding) -> str:
     """One finding for people: what, what was seen, and below it what mends it."""
     indent = " " * 12
-    lines = [f"  {found.state:<10}{found.what}: {found.detail}"]
-    told = [line for text in lines for line in textwrap.wrap(text, WIDTH, subsequent_indent=indent, **WHOLE_WORDS)]
+    line = f"  {found.state:<10}{found.what}: {found.detail}"
+    told = textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     cure = [f"{indent}-> {found.cure}"] if found.cure else []  # on one line, to be copied
     return "\n".join([*told, *cure])
-
-
-WHOLE_WORDS = {"break_long_words": False, "break_on_hyphens": False}
 
 
 def sum_up(judged: dict[str, bool]) -> str:

@@ -57,8 +57,9 @@ def bundle_findings(name: str) -> Iterator[Finding]:
     try:
         bundle = load_bundle(name)
     except EngineError as error:
-        shipped = (ENGINES / name / "bundle.json").is_file() and (ROOT / ".git").exists()
-        restore = f"git -C {ROOT} checkout -- engines/{name}" if shipped else f"--engine {DEFAULT}, which ships"
+        shipped = (ENGINES / name / "bundle.json").is_file() and Path(name).name == name and (ROOT / ".git").exists()
+        other = f"copy the whole folder {ENGINES / name} again" if name == DEFAULT else f"take the one that ships: --engine {DEFAULT}"
+        restore = f"git -C {ROOT} checkout -- engines/{name}" if shipped else other
         yield Finding(BUNDLE, f"bundle {name}", MISSING, _sentence(error), restore)
         return
     files = {bundle.onnx.name: bundle.sha256} | {variant["file"]: variant["sha256"] for variant in bundle.variants.values()}
@@ -146,7 +147,8 @@ def _card(system: System) -> tuple[str, float]:
         name, _, capability = told.strip().splitlines()[0].partition(",")
         return name.strip(), float(capability) if re.fullmatch(r"\s*\d+\.\d+\s*", capability) else 0.0
     for described in sorted((system.root / "proc/driver/nvidia/gpus").glob("*/information")):
-        if model := re.search(r"^Model:\s*(.+)$", described.read_text(errors="replace"), re.MULTILINE):
+        told = system.text(str(described.relative_to(system.root)))
+        if model := re.search(r"^Model:\s*(.+)$", told, re.MULTILINE):
             return model[1].strip(), 0.0
     for device in sorted((system.root / "sys/bus/pci/devices").glob("*")):
         place = f"sys/bus/pci/devices/{device.name}"
@@ -167,9 +169,10 @@ def _without_tensorrt(system: System, card: str, capability: float, fault: str) 
         return f"too old for TensorRT (compute capability {capability}, wanted {OLDEST}): the CPU draws", ""
     extra = "tensorrt-rtx" if re.search(r"GeForce|RTX", card) else "tensorrt"
     install = f'pip install -e ".[{extra}]"'  # these quotes do in every shell
-    lacks = [name for name in (*LIBRARIES, "cuda-bindings") if not _installed(name)]
-    if "cuda-bindings" in lacks or len(lacks) == len(LIBRARIES):
+    if not any(_installed(name) for name in LIBRARIES):
         return "TensorRT is not installed: the CPU draws", install
+    if not _installed("cuda-bindings"):
+        return "cuda-bindings, which TensorRT is driven by, is not installed: the CPU draws", install
     if "cannot be loaded" in fault:
         return fault, install.replace("install", "install --force-reinstall")
     return fault, "nvidia-smi, which tells what its driver thinks; update that driver where the fault names it"
