@@ -20,7 +20,7 @@ ALLOW = {
     "Darwin": 'open "x-apple.systempreferences:com.apple.preference.security?Privacy_Camera", allow your terminal, and start it again',
     "Windows": "start ms-settings:privacy-webcam, and let desktop apps use the camera",
 }
-SHORT_OF_MODES = 4  # sizes told of each pixel format, the largest first; a camera can have dozens
+FORMATS, SIZES = 4, 4  # pixel formats told, and sizes of each, the largest first; kernel drivers can list dozens
 MOST_CAMERAS = 4  # indexes tried where the system lists none
 LARGEST_SHOWN = 9  # programs named that hold a device
 
@@ -61,9 +61,12 @@ def nodes(system: System) -> list[Node]:
 
 def camera_findings(system: System) -> Iterator[Finding]:
     """Each camera, opened for one picture."""
-    found = list(_linux_cameras(system) if system.name == "Linux" else _other_cameras(system))
-    cure = WINDOWS_ITSELF if system.under_windows else PLUG_IN
-    yield from found or [Finding(CAMERA, CAMERA, MISSING, "no camera is connected", cure)]
+    none = True
+    for found in _linux_cameras(system) if system.name == "Linux" else _other_cameras(system):
+        yield found  # at once: what is known is kept if the next camera hangs
+        none = False
+    if none:
+        yield Finding(CAMERA, CAMERA, MISSING, "no camera is connected", WINDOWS_ITSELF if system.under_windows else PLUG_IN)
 
 
 def _linux_cameras(system: System) -> Iterator[Finding]:
@@ -140,11 +143,12 @@ def modes(listed: str) -> str:
         elif begins := re.search(r"\(([\d.]+)(?:-([\d.]+))? fps\)", line):
             sizes[size] = max(sizes.get(size, 0.0), float(begins[2] or begins[1]))
     told = []
-    for name, rates in formats.items():
+    for name, rates in sorted(formats.items(), key=lambda listed: listed[0] != "MJPG")[:FORMATS]:  # a call asks for MJPG
         largest = sorted(rates, key=lambda size: -int(size.split("x")[0]))
-        shown = [f"{size}@{rates[size]:g}" if rates[size] else size for size in largest[:SHORT_OF_MODES]]
-        told.append(" ".join([name, *shown, *(["..."] if len(largest) > SHORT_OF_MODES else [])]))
-    return ", ".join(told)
+        shown = [f"{size}@{rates[size]:g}" if rates[size] else size for size in largest[:SIZES]]
+        told.append(" ".join([name, *shown, *(["..."] if len(largest) > SIZES else [])]))
+    more = [f"{len(formats) - FORMATS} formats more"] if len(formats) > FORMATS else []
+    return ", ".join([*told, *more])
 
 
 def holders(system: System, device: Path) -> str:

@@ -23,7 +23,8 @@ STATUSES = "exit status  0 a call would work   1 it would not   2 wrong command 
 WIDTH = 118  # columns: the longest word that must not be cut, a SHA-256, fits beside its name
 
 # Seconds until a look counts as hung.
-LOOK_S = 30.0  # four commands of five seconds, or four cameras of five, on a busy machine
+LOOK_S = 20.0  # a command takes five at most
+CAMERAS_S = 60.0  # six that hang, each for as long as it may, and their modes
 ENGINE_S = 90.0  # MediaPipe and OpenVINO from a cold disk take ten, a GPU's engine as much again
 
 
@@ -37,7 +38,7 @@ def examine(bundle: str = "default", system: System | None = None) -> Iterator[F
         (equipment.CACHE, lambda: equipment.cache_findings(system), LOOK_S),
         (equipment.GPU, lambda: equipment.gpu_findings(system), LOOK_S),
         (equipment.ENGINE, lambda: equipment.engine_findings(bundle), ENGINE_S),
-        (devices.CAMERA, lambda: devices.camera_findings(system), LOOK_S),
+        (devices.CAMERA, lambda: devices.camera_findings(system), CAMERAS_S),
         (devices.VIRTUAL, lambda: devices.virtual_findings(system), LOOK_S),
         (devices.WINDOW, lambda: devices.window_findings(system), LOOK_S),
     ):

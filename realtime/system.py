@@ -20,7 +20,7 @@ from engines.errors import DriverError
 ROOT = Path(__file__).parent.parent
 QUERYCAP = 0x80685600  # VIDIOC_QUERYCAP of <linux/videodev2.h>: reads a struct v4l2_capability of 104 bytes
 CAPABILITY = struct.Struct("=16s32s32sIII12x")  # driver, card, bus, version, capabilities of all nodes, of this one
-PICTURE_S = 5.0  # for the program's start, opening and the first picture: Windows alone can take three seconds to open a camera
+PICTURE_S = 6.0  # for the program's start (1 s), opening (on Windows up to 3 s) and the first picture (1 s where exposure is slow)
 COMMAND_S = 5.0  # nvidia-smi wakes a sleeping GPU in two to three
 
 

@@ -108,6 +108,12 @@ def test_a_camera_without_v4l2_ctl_is_told_by_what_it_gives(machine):
 def test_a_camera_with_dozens_of_sizes_is_told_by_its_largest():
     sizes = "".join(f"\t\tSize: Discrete {w}x{w}\n\t\t\tInterval: Discrete 0.1s (10.000 fps)\n" for w in range(100, 2000, 100))
     assert devices.modes(f"\t[0]: 'MJPG' (x)\n{sizes}") == "MJPG 1900x1900@10 1800x1800@10 1700x1700@10 1600x1600@10 ..."
+    formats = "".join(
+        f"\t[{n}]: '{name}' (x)\n\t\tSize: Discrete 640x480\n" for n, name in enumerate(["YUYV", "NV12", "RGB3", "GREY", "MJPG"])
+    )
+    assert devices.modes(formats) == "MJPG 640x480, YUYV 640x480, NV12 640x480, RGB3 640x480, 1 formats more", (
+        "what a call takes is told first"
+    )
     assert devices.modes("Cannot open device /dev/video0, exiting.") == ""
 
 
