@@ -22,7 +22,7 @@ ALLOW = {
 }
 FORMATS, SIZES = 4, 4  # pixel formats told, and sizes of each, the largest first; kernel drivers can list dozens
 MOST_CAMERAS = 4  # indexes tried where the system lists none
-LARGEST_SHOWN = 9  # programs named that hold a device
+MOST_HOLDERS = 9  # programs named that hold a device
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def modes(listed: str) -> str:
         largest = sorted(rates, key=lambda size: -int(size.split("x")[0]))
         shown = [f"{size}@{rates[size]:g}" if rates[size] else size for size in largest[:SIZES]]
         told.append(" ".join([name, *shown, *(["..."] if len(largest) > SIZES else [])]))
-    more = [f"{len(formats) - FORMATS} formats more"] if len(formats) > FORMATS else []
+    more = [f"{len(formats) - FORMATS} more"] if len(formats) > FORMATS else []
     return ", ".join([*told, *more])
 
 
@@ -160,7 +160,7 @@ def holders(system: System, device: Path) -> str:
                 found.append(f"{system.text(f'proc/{process.name}/comm') or 'a program'} ({process.name})")
         except OSError:  # another user's, or ended meanwhile
             continue
-    return ", ".join(sorted(found)[:LARGEST_SHOWN])
+    return ", ".join(sorted(found)[:MOST_HOLDERS])
 
 
 def _open_cure(node: Node) -> str:

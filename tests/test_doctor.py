@@ -111,9 +111,7 @@ def test_a_camera_with_dozens_of_sizes_is_told_by_its_largest():
     formats = "".join(
         f"\t[{n}]: '{name}' (x)\n\t\tSize: Discrete 640x480\n" for n, name in enumerate(["YUYV", "NV12", "RGB3", "GREY", "MJPG"])
     )
-    assert devices.modes(formats) == "MJPG 640x480, YUYV 640x480, NV12 640x480, RGB3 640x480, 1 formats more", (
-        "what a call takes is told first"
-    )
+    assert devices.modes(formats) == "MJPG 640x480, YUYV 640x480, NV12 640x480, RGB3 640x480, 1 more", "what a call takes is told first"
     assert devices.modes("Cannot open device /dev/video0, exiting.") == ""
 
 
@@ -373,7 +371,7 @@ def test_a_camera_that_hangs_is_let_go_at_the_deadline(tmp_path, monkeypatch):
 
 def test_a_camera_library_that_crashes_takes_nothing_along(tmp_path, monkeypatch):
     instead(monkeypatch, tmp_path, "import os\ndef show(_): os.abort()\n")
-    with pytest.raises(DriverError, match="exit status -6"):
+    with pytest.raises(DriverError, match="failed .exit status"):
         system.first_picture("webcam", 20)
 
 
