@@ -371,7 +371,7 @@ def test_a_camera_that_hangs_is_let_go_at_the_deadline(tmp_path, monkeypatch):
 
 def test_a_camera_library_that_crashes_takes_nothing_along(tmp_path, monkeypatch):
     instead(monkeypatch, tmp_path, "import os\ndef show(_): os.abort()\n")
-    with pytest.raises(DriverError, match="failed .exit status"):
+    with pytest.raises(DriverError, match="failed"):
         system.first_picture("webcam", 20)
 
 
