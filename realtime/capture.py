@@ -40,10 +40,10 @@ class FrameDriver(Protocol):
     def close(self) -> None: ...
 
 
-def cameras(listed: Path = Path("/sys/class/video4linux")) -> dict[int, str]:
-    """Cameras of this machine by index, with their names where the system tells them (Linux); `listed`: where it does."""
+def cameras(listed: Path | None = None) -> dict[int, str]:
+    """Cameras of this machine by index, with their names where the system tells them (Linux); listed: a double of where it does."""
     found = {}
-    for node in sorted(listed.glob("video*")):
+    for node in sorted((listed or Path("/sys/class/video4linux")).glob("video*")):
         name = (node / "name").read_text().strip() if (node / "name").is_file() else node.name
         found[int(node.name.removeprefix("video"))] = name
     return found
