@@ -20,6 +20,7 @@ from engines.errors import EngineError
 FORMAT = 1
 ENGINES = Path(__file__).parent
 DEFAULT = "default"
+VARIANTS = ("int8",)  # precisions that a bundle may bring a graph of their own for
 CONDITIONINGS = ("relative", "absolute")
 
 
@@ -89,6 +90,8 @@ def load_bundle(name_or_folder: str | Path = DEFAULT) -> Bundle:
         )
     _check_file(bundle.onnx, bundle.sha256)
     for precision, variant in bundle.variants.items():
+        if precision not in VARIANTS:  # FP32 above all is generator.onnx itself, with which everything is compared
+            raise EngineError(f"{folder}/bundle.json has a variant for {precision!r}; known are {', '.join(VARIANTS)}: get the bundle again.")
         if not isinstance(variant.get("file"), str) or Path(variant["file"]).name != variant["file"]:
             raise EngineError(f"{folder}/bundle.json names no file of its own folder for {precision}: get the bundle again.")
         _check_file(bundle.graph(precision), variant.get("sha256"))

@@ -126,6 +126,13 @@ def test_a_variant_outside_its_folder_or_unpinned_is_refused(copy, changes):
         load_bundle(copy)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int4", "../int8"])
+def test_a_variant_that_would_pass_for_the_reference_or_is_unknown_is_refused(copy, precision):
+    rewrite(copy, variants={precision: {"file": "generator.onnx", "sha256": load_bundle("default").sha256}})
+    with pytest.raises(EngineError, match="known are int8"):
+        load_bundle(copy)
+
+
 @pytest.mark.parametrize("variants", [["int8"], {"int8": 5}, "int8"])
 def test_variants_of_another_shape_are_refused(copy, variants):
     rewrite(copy, variants=variants)

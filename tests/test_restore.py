@@ -80,9 +80,10 @@ def test_a_bundle_that_tells_no_shape_or_a_wrong_one_is_refused(tmp_path):
     exported(CompactGenerator(TINY), tmp_path / "mine")
     path = tmp_path / "mine" / "bundle.json"
     told = json.loads(path.read_text())
-    path.write_text(json.dumps(told | {"training": {}}))
-    with pytest.raises(DataError, match="does not tell its network's shape"):
-        restore(load_bundle(tmp_path / "mine"))
+    for training in ({}, {"shape": "wide"}, {"shape": {"generator": 5}}):
+        path.write_text(json.dumps(told | {"training": training}))
+        with pytest.raises(DataError, match="does not tell its network's shape"):
+            restore(load_bundle(tmp_path / "mine"))
     shape = told["training"]["shape"]["generator"]
     path.write_text(json.dumps(told | {"training": {"shape": {"generator": shape | {"head": 12}}}}))
     with pytest.raises(DataError, match="lacks"):

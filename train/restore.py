@@ -27,7 +27,8 @@ def is_bundle(place: Path) -> bool:
 
 def shape_of(bundle: Bundle) -> dict:
     """The shape that train.networks.build makes its generator from. Raises DataError when the bundle does not tell."""
-    shape = bundle.training.get("shape", {}).get("generator")
+    told = bundle.training.get("shape")
+    shape = told.get("generator") if isinstance(told, dict) else None
     if not isinstance(shape, dict):
         raise DataError(f"{bundle.folder}/bundle.json does not tell its network's shape: use the run that it was exported from.")
     return shape
