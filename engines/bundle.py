@@ -91,7 +91,9 @@ def load_bundle(name_or_folder: str | Path = DEFAULT) -> Bundle:
     _check_file(bundle.onnx, bundle.sha256)
     for precision, variant in bundle.variants.items():
         if precision not in VARIANTS:  # FP32 above all is generator.onnx itself, with which everything is compared
-            raise EngineError(f"{folder}/bundle.json has a variant for {precision!r}; known are {', '.join(VARIANTS)}: get the bundle again.")
+            raise EngineError(
+                f"{folder}/bundle.json has a variant for {precision!r}; known are {', '.join(VARIANTS)}: get the bundle again."
+            )
         if not isinstance(variant.get("file"), str) or Path(variant["file"]).name != variant["file"]:
             raise EngineError(f"{folder}/bundle.json names no file of its own folder for {precision}: get the bundle again.")
         _check_file(bundle.graph(precision), variant.get("sha256"))

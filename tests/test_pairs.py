@@ -92,8 +92,37 @@ def test_upper_teeth_keep_still_while_the_jaw_drops(face):
     lip = mesh[13, 1]
     upper = in_first & in_second
     upper[int(lip) + 11 :] = False  # the upper row's edge and what is below it
+    upper[:, : int(mesh[13, 0]) - 12] = upper[:, int(mesh[13, 0]) + 12 :] = False  # front teeth; the row's sides follow the corners
     assert upper.sum() > 60 and first[upper].mean(axis=1).std() > 15, "teeth and the dark below them"
     assert np.corrcoef(first[upper].ravel(), second[upper].ravel())[0, 1] > 0.9, "the same teeth at the same place"
+
+
+def tooth_share(mesh: np.ndarray, after: np.ndarray, target: np.ndarray, share: float) -> float:
+    """Of a painted mouth's upper `share`, measured between its lips at every column, that is tooth."""
+    _, mask, where = paint(target, mesh, after)
+    row = cv2.remap(teeth(), *places(where), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    inside, upper = mask > 0.9, np.zeros(mask.shape, bool)
+    for x in np.flatnonzero(inside.sum(axis=0) > 3):
+        ys = np.flatnonzero(inside[:, x])
+        upper[ys[0] : ys[0] + max(1, round(share * len(ys))), x] = True
+    return float(((row[..., 3] > 0.5) & (where[..., 1] < 0))[upper].mean())
+
+
+@pytest.mark.parametrize("smile", [{"AU12": 0.9, "AU25": 0.3}, {"AU06": 0.6, "AU12": 0.9, "AU25": 0.5}, {"AU12": 0.6, "AU25": 0.4}])
+def test_a_smile_shows_teeth_right_under_the_lip_and_nearly_to_the_corners(face, smile):
+    """A lip that rises further than a tooth is high takes the row along, and the row curves with the mouth: no dark gap above it."""
+    _, mesh = face
+    target, _, _, after = drawn(face, told(**smile))
+    assert tooth_share(mesh, after, target, 0.6) > 0.8
+
+
+def test_an_oo_shows_no_upper_teeth_and_a_dropped_jaw_does(face):
+    _, mesh = face
+    shares = []
+    for change in ({"AU18": 0.7, "AU22": 0.6, "AU25": 0.4}, {"AU10": 0.5, "AU25": 0.7, "AU26": 0.7}):
+        target, _, _, after = drawn(face, told(**change))
+        shares.append(tooth_share(mesh, after, target, 0.2))
+    assert shares[0] < 0.05 < 0.2 < shares[1], shares
 
 
 def test_a_painted_mouth_is_dark_inside_with_teeth_and_stays_between_the_lips(face):

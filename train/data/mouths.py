@@ -1,7 +1,8 @@
 """What shows between lips that part, where the photo's own were shut: teeth, tongue and a dark inside, drawn in layers.
 
-Upper teeth hang on the skull: their place depends on the photo alone, so that they keep still while lips move over them. Lower
-teeth and tongue go with the jaw. One mouth for everybody, matched in brightness: a generator that is shown another donor's mouth
+Upper teeth hang on the skull, so that they keep still while lips move over them, until a lip has risen by a tooth's height: then it takes
+them along, as motion that is stronger than life would else leave a dark gap above them. Lower teeth and tongue go with the jaw. One
+mouth for everybody, matched in brightness: a generator that is shown another donor's mouth
 each time learns the mean of all mouths, a blur (LOG, run 1); one that is always shown the same mouth learns its teeth.
 """
 
@@ -17,6 +18,10 @@ SKIN = [205, 425, 50, 280, 18, 164]  # cheeks, chin and under the nose: what bri
 TEETH_SKIN = 118.0  # grey level of the skin that the teeth came with
 LIGHT = (0.4, 1.08)  # of the teeth: they differ less from face to face than skin does, and are white in no photo
 SHOWN_AT_REST = 0.045  # outer eye distances of upper teeth below the resting upper lip: 4 mm, as an opening jaw draws the lip down with it
+TOOTH = 0.115  # height of the front teeth: a lip that rises further takes them along, or smiles would show a dark gap above them
+ROUND, NARROW = 0.175, 0.215  # half widths of a mouth: up to the first its lips hide the teeth, from the second on they show; at rest .28
+ARCH = 0.6  # share of the corners' lift that the row follows at the sides: smiles curve, and a straight row leaves their corners dark
+ROW_HALF, WIDER = 0.27, 1.25  # mouths of a greater half width show a wider row, up to so many times: dark corners look like gaps
 ARC = 0.9  # how far teeth lie back at the sides: z = ARC * x^2, outer eye distances
 DARK, TONGUE = np.array([26.0, 22.0, 46.0]), np.array([80.0, 72.0, 145.0])  # BGR at TEETH_SKIN
 LOWER_TEETH = (0.82, 0.72)  # size and brightness, of the upper ones'
@@ -49,7 +54,7 @@ def paint(target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray) -> tupl
     tongue = np.exp(-((x / 0.19) ** 4) - ((below + 0.01) / max(0.08, 0.32 * gap)) ** 2)[..., None] * np.clip((gap - 0.08) / 0.12, 0, 1)
     layer += (TONGUE - layer) * 0.85 * tongue
     small, dim = LOWER_TEETH
-    upper, lower = np.stack([x, y - SHOWN_AT_REST], axis=-1), np.stack([x, -(below + 0.012)], axis=-1) / small
+    upper, lower = _upper_row(x, y, rest, target_mesh, pose), np.stack([x, -(below + 0.012)], axis=-1) / small
     is_lower = (upper[..., 1:] > 0) & (lower[..., 1:] < upper[..., 1:])  # both rows are clear between their edges
     where = np.where(is_lower, lower, upper).astype(np.float32)
     row = cv2.remap(teeth(), *places(where), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
@@ -61,6 +66,24 @@ def paint(target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray) -> tupl
     shown_teeth = np.zeros((size, size, 2), np.float32)
     shown_teeth[box] = where
     return painted, mask, shown_teeth
+
+
+def _upper_row(x: np.ndarray, y: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray, pose: Pose) -> np.ndarray:
+    """Where pixels lie in the upper row. x, y: from the resting upper lip -> (..., 2) right of the midline and below the incisors' edge.
+
+    All in outer eye distances. How much of a tooth shows depends on how far the lip has risen, the row's sides and width on the corners.
+    """
+
+    def units(points: np.ndarray) -> np.ndarray:
+        return np.stack(_in_units(points[:, 0].astype(np.float32), points[:, 1].astype(np.float32), rest[13, :2], pose), axis=-1)
+
+    (_, lip), *corners = units(target_mesh[[13, 78, 308], :2])
+    rest_corners, corners = units(rest[[78, 308], :2]), np.array(corners)
+    half = float(corners[1, 0] - corners[0, 0]) / 2
+    lift = float(np.clip(rest_corners[:, 1].mean() - (corners[:, 1].mean() - lip), 0, 0.2))
+    shown = np.clip(SHOWN_AT_REST - lip, 0, TOOTH) * np.clip((half - ROUND) / (NARROW - ROUND), 0, 1)
+    edge = lip + shown - ARCH * lift * np.minimum((x / half) ** 2, 1.2)
+    return np.stack([x / np.clip(half / ROW_HALF, 1, WIDER), y - edge], axis=-1)
 
 
 def _in_units(xs: np.ndarray, ys: np.ndarray, origin: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
