@@ -36,7 +36,7 @@ outputs   vcam | vcam:/dev/video10 | window | FILE.mp4 | none     repeat --outpu
 
 STATUSES = """\
 When your face leaves the picture the puppet holds for half a second, eases to neutral and shows the still photo. Your own picture
-never reaches an output, and nothing leaves this machine.
+never reaches an output, and nothing leaves this machine. It does the same while the camera is away, and looks for it by its name.
 
 exit status  0 done   2 wrong command line   3 photo   4 driver   5 AU curve   6 engine   7 output   130 a file stopped by Ctrl-C before its end
 """
@@ -166,6 +166,7 @@ def play(options: argparse.Namespace) -> int:
     from realtime.capture import Paced, is_camera, open_frames
     from realtime.output import VIDEO_SUFFIXES, VideoFile, has_screen
     from realtime.script import Curve, load_curve
+    from realtime.steady import SteadyCamera
 
     started_s = time.perf_counter()
     check_paths(options)
@@ -177,7 +178,7 @@ def play(options: argparse.Namespace) -> int:
         if Path(options.driver).suffix.lower() == ".csv":
             driver = load_curve(options.driver)
         else:
-            driver = open_frames(options.driver, options.seconds)
+            driver = SteadyCamera(options.driver, say) if is_camera(options.driver) else open_frames(options.driver, options.seconds)
             stack.callback(lambda: driver.close())
         curve = isinstance(driver, Curve)
         fps = options.fps or (30.0 if live or curve else driver.fps)

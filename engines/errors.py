@@ -3,6 +3,7 @@
     PuppetError                something is wrong that the user can mend; str() is one sentence that says how
     ├── SourceError            the photo: missing, unreadable, nobody in it                     exit status 3
     ├── DriverError            the driver: no camera, no clip, nobody ever in view              exit status 4
+    │   └── CameraBusy         the camera does not open: another program has it           exit status 4
     ├── CurveError             an AU curve (CSV): names file, line and column                   exit status 5
     ├── EngineError            a bundle or backend: missing, tampered with, of another AU set   exit status 6
     │   └── EngineLost         the device under a running engine failed                         exit status 6
@@ -29,6 +30,10 @@ class DriverError(PuppetError):
     """The driver (camera, clip, picture) cannot be used."""
 
     exit_status = 4
+
+
+class CameraBusy(DriverError):
+    """A camera that does not open at all; where it is plugged in, another program has it."""
 
 
 class CurveError(PuppetError):

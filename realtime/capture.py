@@ -1,7 +1,8 @@
 """Where the driver's pictures come from: a camera, a clip, a single picture. Frames in, nothing else.
 
 A driver of frames keeps one promise: `read` returns the next frame, stamped with the time at which it was handed over, or
-None when there will be no more. The driver's pictures go to the tracker and nowhere else.
+None when there will be no more. A live one may say NOT_YET after a short wait, and is asked again: that is how a camera that
+is away holds nobody (steady.py). The driver's pictures go to the tracker and nowhere else.
 """
 
 import os
@@ -13,14 +14,15 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from engines.errors import DriverError, SourceError
-from engines.face import quiet_stderr
+from engines.errors import CameraBusy, DriverError, SourceError
 from engines.photo import load_photo
-from realtime.frame import Frame
+from realtime.frame import Frame, NotYet
 
 CAMERA_SIZE = (640, 480)  # enough for landmarks, and every camera has it at 30 fps; the driver is never shown
+V4L_TIMEOUT_S = "2"  # OpenCV's own limit of a read that hangs, on Linux; its 10 s keep a dead camera shut for others
+SYSFS = Path("/sys/class/video4linux")  # Linux's list of video devices
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-CLIP_SIDE_PX = 1280  # larger clips are shrunk at reading: landmarks gain nothing from more, memory does
+LARGEST_SIDE_PX = 1280  # larger pictures are shrunk at reading: landmarks gain nothing from more, memory does
 MOST_SKIPPED = 8  # late frames in a row, before one is handed over all the same
 LONGEST_WAIT_S = 1.0
 HIGHEST_CAMERA = 99
@@ -35,7 +37,7 @@ class FrameDriver(Protocol):
     length: int | None  # frames, where that is known
     has_rest: bool  # whether it starts from a resting face from which a neutral can be learnt
 
-    def read(self) -> Frame | None: ...
+    def read(self) -> Frame | NotYet | None: ...
 
     def close(self) -> None: ...
 
@@ -43,8 +45,11 @@ class FrameDriver(Protocol):
 def cameras() -> dict[int, str]:
     """Cameras of this machine by index, with their names where the system tells them (Linux)."""
     found = {}
-    for node in sorted(Path("/sys/class/video4linux").glob("video*")):
-        name = (node / "name").read_text().strip() if (node / "name").is_file() else node.name
+    for node in sorted(SYSFS.glob("video*")):
+        try:
+            name = (node / "name").read_text().strip()
+        except OSError:  # it tells none, or is being unplugged
+            name = node.name
         found[int(node.name.removeprefix("video"))] = name
     return found
 
@@ -57,7 +62,8 @@ def camera_list() -> str:
 def camera_index(text: str) -> int | str:
     """What --driver says of a camera -> an index or device path: webcam, webcam:1, webcam:NAME, /dev/video2. Raises DriverError."""
     if text.startswith("/dev/"):
-        return text
+        index = os.path.realpath(text).removeprefix("/dev/video")  # /dev/v4l/by-id/... are links
+        return int(index) if index.isdecimal() else text
     name = text.partition(":")[2]
     if not name:
         return 0
@@ -71,40 +77,89 @@ def camera_index(text: str) -> int | str:
     return matches[0]
 
 
+class Whereabouts:
+    """Where one camera is, now and after it was plugged in again: found by its name, since its index may have moved.
+
+    Where the system tells no names (anywhere but Linux) it is looked for where it was.
+    """
+
+    def __init__(self, text: str):
+        """text: what --driver says of it. Raises DriverError when no camera has that name."""
+        self.first = camera_index(text)
+        self.name = cameras().get(self.first, "")
+        self._twins = {_port(index) for index in self._namesakes()} - {_port(self.first)}
+
+    def places(self) -> list[int | str]:
+        """Where it may be now, the likeliest first; empty when it is not plugged in. Its twins at other ports are never meant."""
+        if not self.name:
+            return [self.first]
+        found = [index for index in self._namesakes() if _port(index) not in self._twins]
+        return sorted(found, key=lambda index: (index != self.first, index))
+
+    def _namesakes(self) -> list[int]:
+        return [index for index, name in cameras().items() if name == self.name]
+
+
+def _port(index: int | str) -> str:
+    """What a camera is plugged into: one for all video nodes of one device."""
+    return os.path.realpath(SYSFS / f"video{index}" / "device")
+
+
 class Camera:
-    """A camera by OpenCV. Raises DriverError when it cannot be opened or gives no picture."""
+    """One opening of a camera by OpenCV. Raises CameraBusy when it does not open, DriverError when a read fails; steady.py mends that."""
 
     live, has_rest, length = True, True, None
 
-    def __init__(self, text: str = "webcam"):
-        which = camera_index(text)
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        with quiet_stderr():  # OpenCV and V4L report a missing camera in a dozen lines of their own
-            self._capture = cv2.VideoCapture(which)
-            if self._capture.isOpened():
-                self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-                self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, CAMERA_SIZE[0])
-                self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, CAMERA_SIZE[1])
-                self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-            ok = self._capture.isOpened() and self._capture.read()[0]
-        if not ok:
+    def __init__(
+        self, text: str = "webcam", which: int | str | None = None, open_capture: Callable[[int | str], cv2.VideoCapture] = cv2.VideoCapture
+    ):
+        """text: what --driver says of it; which: index or path, where that is known better; open_capture: the seam for doubles."""
+        which = camera_index(text) if which is None else which
+        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", V4L_TIMEOUT_S)
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it reports a missing camera in a dozen lines of its own
+        self._capture, self._text = open_capture(which), text
+        if self._capture.isOpened():
+            self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, CAMERA_SIZE[0])
+            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, CAMERA_SIZE[1])
+            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        opened = self._capture.isOpened()
+        if not opened or self._grab() is None:
             self._capture.release()
             known = camera_list()
-            raise DriverError(
+            raise (DriverError if opened else CameraBusy)(
                 f"The camera {text} gives no picture: {'this machine has ' + known if known else 'no camera is connected'}; "
                 "close programs that use it, or drive with a clip, a picture or an AU curve (--driver clip.mp4 | picture.jpg | curve.csv)."
             )
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or 30.0
-        self._text = text
 
-    def read(self) -> Frame | None:
-        ok, image = self._capture.read()
-        if not ok:
+    @property
+    def stamp_s(self) -> float:
+        """When the device took the last frame, by a clock of its own; 0 where it does not say."""
+        return self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+
+    def read(self) -> Frame:
+        image = self._grab()
+        if image is None:
             raise DriverError(f"The camera {self._text} stopped giving pictures: plug it in again and restart.")
-        return Frame(image, time.perf_counter())
+        return Frame(_at_most(image), time.perf_counter())
+
+    def _grab(self) -> np.ndarray | None:
+        """(H, W, 3) uint8 BGR, of whatever size the camera gives now; None when it gives none."""
+        try:
+            ok, image = self._capture.read()
+        except cv2.error:  # a broken picture
+            return None
+        return image if ok and image is not None and image.size and image.ndim == 3 else None
 
     def close(self) -> None:
         self._capture.release()
+
+
+def _at_most(image: np.ndarray) -> np.ndarray:
+    """A picture no larger than is of use."""
+    shrink = LARGEST_SIDE_PX / max(image.shape[:2])
+    return image if shrink >= 1 else cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
 
 
 class Clip:
@@ -146,10 +201,7 @@ class Clip:
         self._start_s = moment_s if self._start_s is None else self._start_s
         self._number += 1
         image = np.rot90(frame.to_ndarray(format="bgr24"), round(frame.rotation / 90))  # as the phone was held
-        shrink = CLIP_SIDE_PX / max(image.shape[:2])
-        if shrink < 1:
-            image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        return Frame(np.ascontiguousarray(image), moment_s - self._start_s)
+        return Frame(np.ascontiguousarray(_at_most(image)), moment_s - self._start_s)
 
     def close(self) -> None:
         self._container.close()
@@ -213,13 +265,9 @@ class Paced:
 
 
 def is_camera(text: str) -> bool:
-    return text == "webcam" or text.startswith(("webcam:", "/dev/video"))
+    return text == "webcam" or text.startswith(("webcam:", "/dev/video", "/dev/v4l/"))
 
 
-def open_frames(text: str, duration_s: float | None = None) -> FrameDriver:
-    """The frame driver that --driver names. Raises DriverError."""
-    if is_camera(text):
-        return Camera(text)
-    if Path(text).suffix.lower() in PICTURE_SUFFIXES:
-        return Still(text, duration_s or PICTURE_S)
-    return Clip(text)
+def open_frames(path: str, duration_s: float | None = None) -> FrameDriver:
+    """The clip or picture that --driver names; duration_s is how long a picture drives. Raises DriverError."""
+    return Still(path, duration_s or PICTURE_S) if Path(path).suffix.lower() in PICTURE_SUFFIXES else Clip(path)

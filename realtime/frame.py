@@ -1,6 +1,7 @@
 """The values that pass between the stages of the live loop. Pictures are BGR uint8; times are `time.perf_counter()` seconds."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -11,6 +12,15 @@ class Frame:
 
     image: np.ndarray  # (H, W, 3) uint8 BGR
     captured_s: float  # when the device handed it over; age is measured from here
+
+
+class NotYet(Enum):
+    """What a live driver's `read` says when it has no frame at the moment: ask again."""
+
+    NOT_YET = "not yet"
+
+
+NOT_YET = NotYet.NOT_YET
 
 
 @dataclass(frozen=True)

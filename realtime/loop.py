@@ -17,7 +17,7 @@ import numpy as np
 from engines.expression import ESTIMATED
 from realtime.calibrate import Neutral
 from realtime.capture import FrameDriver
-from realtime.frame import Frame, Picture, Told
+from realtime.frame import NOT_YET, Frame, Picture, Told
 from realtime.latest import Latest
 from realtime.output import Output
 from realtime.presence import Presence
@@ -193,10 +193,13 @@ class LiveLoop:
         while not self._stopping.is_set():
             if not self._clocked:
                 self.frames.wait_empty(IDLE_S)
-            with self._timings.measure("capture"):
-                frame = self._driver.read()
+            started_s = time.perf_counter()
+            frame = self._driver.read()
             if frame is None:
                 return self.stop()
+            if frame is NOT_YET:  # render goes on without: hold, ease, the still photo
+                continue
+            self._timings.add("capture", time.perf_counter() - started_s)
             self.frames.put(frame)
 
     def _track(self) -> None:

@@ -1,0 +1,302 @@
+"""A camera that fails in every way that cameras do, by a double of cv2.VideoCapture; in a sixth of the time, except at the end."""
+
+import dataclasses
+import threading
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+
+from engines.aus import WIDE
+from engines.errors import DriverError
+from engines.expression import ESTIMATED
+from realtime import capture
+from realtime.capture import Camera, Whereabouts, camera_index, is_camera
+from realtime.frame import NOT_YET, Frame, Told
+from realtime.loop import LiveLoop, Stage
+from realtime.puppet import Puppet
+from realtime.reading import LATE_S, Freshness, Patience
+from realtime.retarget import Retarget
+from realtime.steady import MOST_LEFT, State, SteadyCamera
+from realtime.timing import Timings
+from realtime.track import Performer
+from tests.camera_double import Desk
+from tests.doubles import KeepingOutput, StubEngine, speak
+
+QUICK = Patience(**{name: value / 6 for name, value in dataclasses.asdict(Patience()).items()})
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A desk with one camera, at index 0."""
+    monkeypatch.setattr(capture, "SYSFS", tmp_path / "video4linux")
+    desk = Desk(tmp_path / "video4linux")
+    desk.plug(0)
+    yield desk
+    desk.fault = ""
+    desk.freed.set()
+
+
+@pytest.fixture
+def use(desk):
+    """Opens a steady camera on the desk; `said` is what it said. All its threads are gone at the end."""
+    cameras = []
+
+    def use(text: str = "webcam", patience: Patience = QUICK) -> SteadyCamera:
+        said: list[str] = []
+        camera = SteadyCamera(text, said.append, partial(Camera, open_capture=desk.open), patience)
+        camera.said = said
+        cameras.append(camera)
+        return camera
+
+    yield use
+    desk.freed.set()
+    for camera in cameras:
+        camera.close()
+    deadline_s = time.perf_counter() + 2
+    while desk.now_open and time.perf_counter() < deadline_s:
+        time.sleep(0.01)
+    assert desk.now_open == 0, "an opening was never released"
+
+
+def watch(camera: SteadyCamera, until=lambda: False, longest_s: float = 3.0) -> list[Frame]:
+    """Reads as the loop does, until something is so; returns the frames."""
+    frames, end_s = [], time.perf_counter() + longest_s
+    while not until() and time.perf_counter() < end_s:
+        started_s = time.perf_counter()
+        frame = camera.read()
+        assert time.perf_counter() - started_s < 0.5, "a read held the loop"
+        assert frame is not None
+        if frame is not NOT_YET:
+            frames.append(frame)
+    return frames
+
+
+def until(camera: SteadyCamera, state: State, longest_s: float = 3.0) -> float:
+    """Reads until the camera is in a state; returns how long that took."""
+    started_s = time.perf_counter()
+    watch(camera, lambda: camera.state is state, longest_s)
+    assert camera.state is state, camera.said
+    return time.perf_counter() - started_s
+
+
+def test_a_camera_that_is_well_is_read_and_nothing_is_said(use):
+    camera = use()
+    frames = watch(camera, longest_s=0.5)
+    assert len(frames) > 10 and camera.state is State.LIVE and camera.said == []
+    assert (np.diff([frame.captured_s for frame in frames]) > 0).all()
+
+
+def test_five_pictures_a_second_are_well(desk, use):
+    desk.fps = 5
+    camera = use(patience=Patience())
+    assert 2 <= len(watch(camera, longest_s=0.8)) <= 5 and camera.state is State.LIVE and camera.said == []
+
+
+@pytest.mark.parametrize("fault", ["silent", "hang", "stale", "frozen"])
+def test_a_fault_is_noticed_in_time_and_told_once_and_its_end_too(desk, use, fault):
+    camera = use()
+    watch(camera, longest_s=0.2)
+    desk.fault = fault
+    noticed_s = until(camera, State.STILL if fault == "frozen" else State.LOST)
+    assert noticed_s < 2 / 6 + 0.15
+    watch(camera, longest_s=0.6)
+    assert len(camera.said) == 1, camera.said
+    desk.fault = ""
+    desk.freed.set()
+    until(camera, State.BACK)
+    assert len(watch(camera, longest_s=0.2)) > 3
+    assert len(camera.said) == 2 and "is back after" in camera.said[1], camera.said
+    assert camera.said[0].startswith("The camera webcam (Desk Cam) ")
+
+
+def test_no_old_picture_is_ever_handed_on_as_a_new_one(desk, use):
+    camera = use()
+    watch(camera, longest_s=0.2)
+    desk.fault = "stale"
+    watch(camera, longest_s=0.05)
+    assert watch(camera, lambda: camera.state is State.LOST) == []
+
+
+def test_a_frozen_picture_is_handed_on_for_a_moment_only_and_opened_again_but_rarely(desk, use):
+    camera = use(patience=dataclasses.replace(QUICK, still_again_s=0.7))
+    watch(camera, longest_s=0.2)
+    desk.fault = "frozen"
+    until(camera, State.STILL)
+    openings = len(desk.opened)
+    assert watch(camera, longest_s=1.0) == []  # a face in mid-word would be held for ever
+    assert 1 <= len(desk.opened) - openings <= 2 and len(camera.said) == 1 and camera.state is State.STILL
+    assert desk.most_open == 1, "it was opened while it was open"
+
+
+def test_an_unplugged_camera_is_found_again_under_another_index_by_its_name(desk, use):
+    desk.plug(1, port="2-1")  # a twin, which is somebody else's
+    camera = use()
+    watch(camera, longest_s=0.2)
+    desk.unplug(0)
+    until(camera, State.LOST)
+    assert "was unplugged: plug it in again" in camera.said[0]
+    openings = len(desk.opened)
+    watch(camera, longest_s=0.5)
+    assert len(desk.opened) == openings, "its twin was opened, or what is not there"
+    desk.plug(4, port="1-2")
+    until(camera, State.BACK)
+    assert desk.opened[-1] == 4 and len(camera.said) == 2
+
+
+def test_the_node_of_a_camera_that_gives_no_pictures_is_passed_over(desk):
+    desk.plug(1)  # a webcam's second node, for metadata: same name, same port
+    where = Whereabouts("webcam:desk")
+    assert where.first == 0 and where.places() == [0, 1]
+    desk.unplug(0)
+    desk.plug(2)
+    assert where.places() == [1, 2]
+
+
+def test_a_camera_that_another_program_took_is_told_and_comes_back_when_it_is_free(desk, use):
+    camera = use()
+    watch(camera, longest_s=0.2)
+    desk.fault = "silent"
+    until(camera, State.LOST)
+    desk.fault = "busy"
+    until(camera, State.BUSY)
+    watch(camera, longest_s=0.5)
+    assert len(camera.said) == 2 and "close the program that uses it" in camera.said[1]
+    desk.fault = ""
+    until(camera, State.BACK)
+    assert len(camera.said) == 3
+
+
+def test_the_waits_between_openings_double_up_to_a_longest(desk, use):
+    camera = use(patience=Patience(first_wait_s=0.05, longest_wait_s=0.2, fail_s=0.05, read_s=0.01))
+    desk.fault = "silent"
+    until(camera, State.LOST)
+    openings = len(desk.opened)
+    watch(camera, longest_s=0.7)  # at 0.05, 0.15, 0.35, 0.55, and a moment late each time
+    assert 3 <= len(desk.opened) - openings <= 4
+
+
+def test_threads_that_hang_are_never_more_than_a_few(desk, use):
+    camera = use(patience=dataclasses.replace(QUICK, open_s=0.1))
+    before = threading.active_count() - 1
+    desk.fault = "hang"
+    watch(camera, lambda: desk.hanging == MOST_LEFT)
+    watch(camera, longest_s=0.5)
+    assert desk.hanging == MOST_LEFT == threading.active_count() - before
+    assert len(camera.said) == 1
+    desk.fault = ""
+    desk.freed.set()
+    until(camera, State.BACK)
+    assert desk.now_open == 1
+
+
+def test_a_hanging_read_does_not_keep_the_end_waiting(desk, use):
+    camera = use()
+    desk.fault = "hang"
+    watch(camera, longest_s=0.1)
+    started_s = time.perf_counter()
+    camera.close()
+    assert camera.read() is None
+    assert time.perf_counter() - started_s < 1.5
+
+
+def test_the_first_opening_fails_at_once_with_one_sentence(desk, use):
+    with pytest.raises(DriverError, match=r"There is no camera named 'Other'.*webcam:0 \(Desk Cam\)"):
+        use("webcam:Other")
+    desk.fault = "busy"
+    with pytest.raises(DriverError, match=r"gives no picture.*close programs that use it"):
+        use()
+    desk.fault = "hang"
+    with pytest.raises(DriverError, match="does not answer: unplug it"):
+        use(patience=Patience(open_s=0.2))
+
+
+@pytest.mark.parametrize("fault", ["broken", "grey", "empty"])
+def test_what_is_no_picture_is_a_read_that_failed(desk, fault):
+    camera = Camera("webcam", 0, desk.open)
+    desk.fault = fault
+    with pytest.raises(DriverError, match="stopped giving pictures"):
+        camera.read()
+
+
+def test_a_defect_in_the_reading_thread_is_raised_where_the_camera_is_read(desk):
+    class Defect(Camera):
+        def read(self):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        watch(SteadyCamera("webcam", open_camera=partial(Defect, open_capture=desk.open)))
+
+
+def test_a_camera_is_named_by_its_device_or_by_a_link_to_it(tmp_path):
+    assert camera_index("/dev/video3") == 3 and camera_index("webcam:2") == 2
+    assert is_camera("/dev/v4l/by-id/usb-cam") and not is_camera("/dev/fd/63") and not is_camera("webcam.mp4")
+
+
+def test_stamps_count_only_once_they_rise_and_age_only_by_this_machines_clock():
+    noise = np.random.default_rng(0)
+
+    def new(freshness: Freshness, *stamps_and_times: tuple[float, float]) -> list[bool]:
+        return [freshness.is_new(noise.integers(0, 255, (48, 64, 3), np.uint8), *moment) for moment in stamps_and_times]
+
+    assert new(Freshness(), (0, 1), (0, 2), (0, 3)) == [True] * 3, "a driver without stamps"
+    assert new(Freshness(), (7, 1), (7, 2), (7, 3)) == [True] * 3, "a driver with a constant for a stamp"
+    assert new(Freshness(), (100, 100), (100.1, 100.1), (100.1, 100.2), (100.3, 100.3)) == [True, True, False, True]
+    queue = (100.2, 110), (100.3, 110), (110, 110.01)
+    assert new(Freshness(), (100, 100), (100.1, 100.1), *queue) == [True, True, False, False, True], "an old queue after a pause"
+    slow = [(5 + second, 100 + (1 + LATE_S) * second) for second in range(5)]
+    assert new(Freshness(), *slow) == [True] * 5, "a clock of its own that goes wrong"
+
+
+def test_a_change_of_size_disturbs_neither_the_tracker_nor_memory(desk, use, photo):
+    """Real MediaPipe; 4K comes out no larger than is of use."""
+    import cv2
+
+    camera, told = use(patience=Patience()), []
+    desk.size = (3840, 2160)
+    assert watch(camera, longest_s=0.5)[-1].image.shape[:2] == (720, capture.LARGEST_SIDE_PX) and camera.said == []
+    face = cv2.resize(photo, (480, 480))
+    sizes = [(480, 480)] * 3 + [(320, 240)] * 3 + [(1280, 720)] * 3 + [(480, 640)] * 3
+    with Performer(Timings()) as performer:
+        for number, (width, height) in enumerate(sizes):
+            side = min(width, height)
+            image = np.full((height, width, 3), 90, np.uint8)
+            image[:side, (width - side) // 2 :][:, :side] = cv2.resize(face, (side, side))
+            told.append(performer(Frame(image, number / 30)))
+    assert [word.seen for word in told].count(False) <= 3, "one frame to find it anew, for each change"
+    assert told[2].seen and told[5].seen and told[8].seen and told[11].seen
+
+
+def test_closed_loop_the_output_goes_on_shows_the_still_photo_and_the_driver_comes_back(desk, use, photo):
+    """The real times: unplugged for long enough that hold and ease are over, then plugged in under another index."""
+    puppet, output, timings = Puppet(photo, StubEngine(aus=WIDE), (320, 240)), KeepingOutput(), Timings()
+    camera = use(patience=Patience())
+    stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+
+    def smiling(frame: Frame) -> Told:
+        return Told(speak(ESTIMATED, AU12=1), frame.captured_s, seen=True)
+
+    def still(image: np.ndarray) -> bool:
+        return np.array_equal(image, puppet.still)
+
+    loop = LiveLoop(camera, smiling, stage, [output], timings, fps=30)
+    with loop.running():
+        loop.wait(0.6)
+        assert not still(output.images[-1])
+        desk.unplug(0)
+        loop.wait(0.35)
+        assert not still(output.images[-1]), "it holds"
+        loop.wait(1.2)
+        assert still(output.images[-1]) and camera.state is State.LOST
+        desk.plug(1)
+        loop.wait(1.5)
+        assert not still(output.images[-1]) and camera.state in (State.BACK, State.LIVE)
+        desk.fault = "hang"
+        loop.wait(0.3)
+        started_s = time.perf_counter()
+    camera.close()
+    assert time.perf_counter() - started_s < 2.0, "the end waited for a read that hangs"
+    assert np.diff(output.times_s).max() < 0.3, "the output stopped"
+    assert len(camera.said) == 2
+    assert timings.summary()["capture"]["p99_ms"] < 500
