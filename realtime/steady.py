@@ -4,6 +4,7 @@ The watch is kept by whoever reads: every `read` waits a moment for a frame and 
 from a thread of their own (reading.py). While it is away `read` says NOT_YET; what is shown meanwhile is presence.py's matter.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -56,7 +57,7 @@ class SteadyCamera:
         self._freshness: Freshness | None = None  # what the next opening knows of the one before
         self._state, self._since_s = State.LIVE, time.perf_counter()
         self._refused, self._told_still = 0, False
-        self._reader: Reader | None = self._start([self._where.first])
+        self._reader: Reader | None = self._start_first()
         try:
             self._reader.ready.wait(patience.open_s)
         except BaseException:  # Ctrl-C
@@ -92,6 +93,12 @@ class SteadyCamera:
         self._closed.set()
         if self._reader:
             self._reader.leave(CLOSE_S)
+
+    def _start_first(self) -> Reader:
+        if sys.platform != "darwin":
+            return self._start([self._where.first])
+        camera = self._open_camera(self._text, self._where.first)  # macOS asks the user for leave on the main thread only
+        return Reader(lambda: camera, self._patience)
 
     def _start(self, places: list[int | str]) -> Reader:
         freshness, self._freshness = self._freshness, None
@@ -142,7 +149,11 @@ class SteadyCamera:
         self._refused = self._refused + 1 if trouble is Trouble.BUSY else 0
         if was_well or self._state is State.STILL:
             self._change(State.LOST, now_s)
-            away = "was unplugged: plug it in again" if not self._where.places() else f"{trouble.value}: it is opened again and again"
+            away = (
+                "was unplugged: plug it in again"
+                if not self._where.places()
+                else f"{trouble.value}: it is being opened again, plug it in anew if that takes long"
+            )
             self._say(f"The camera {self._name} {away}; the puppet goes on.")
         elif self._refused == 2 and self._state is State.LOST and not any(left.alive for left in self._left):  # the first may be too early
             self._change(State.BUSY, self._since_s)

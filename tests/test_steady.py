@@ -220,6 +220,13 @@ def test_what_is_no_picture_is_a_read_that_failed(desk, fault):
         camera.read()
 
 
+def test_on_macos_the_first_opening_is_made_where_the_user_can_be_asked(desk, use, monkeypatch):
+    threads = []
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr(desk, "open", lambda which: (threads.append(threading.current_thread()), Desk.open(desk, which))[1])
+    assert len(watch(use(), longest_s=0.2)) > 3 and threads == [threading.main_thread()]
+
+
 def test_a_defect_in_the_reading_thread_is_raised_where_the_camera_is_read(desk):
     class Defect(Camera):
         def read(self):
