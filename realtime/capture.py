@@ -6,6 +6,7 @@ is away holds nobody (steady.py). The driver's pictures go to the tracker and no
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from realtime.frame import Frame, NotYet
 
 CAMERA_SIZE = (640, 480)  # enough for landmarks, and every camera has it at 30 fps; the driver is never shown
 V4L_TIMEOUT_S = "2"  # OpenCV's own limit of a read that hangs, on Linux; its 10 s keep a dead camera shut for others
+FIRST_READS = 3  # of V4L_TIMEOUT_S each
 SYSFS = Path("/sys/class/video4linux")  # Linux's list of video devices
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 LARGEST_SIDE_PX = 1280  # larger pictures are shrunk at reading: landmarks gain nothing from more, memory does
@@ -105,13 +107,18 @@ def _port(index: int | str) -> str:
     return os.path.realpath(SYSFS / f"video{index}" / "device")
 
 
+def _open_capture(which: int | str) -> cv2.VideoCapture:
+    # On Linux FFmpeg would have its try at a camera that V4L2 refuses, and tell about it in lines of its own.
+    return cv2.VideoCapture(which, cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY)
+
+
 class Camera:
     """One opening of a camera by OpenCV. Raises CameraBusy when it does not open, DriverError when a read fails; steady.py mends that."""
 
     live, has_rest, length = True, True, None
 
     def __init__(
-        self, text: str = "webcam", which: int | str | None = None, open_capture: Callable[[int | str], cv2.VideoCapture] = cv2.VideoCapture
+        self, text: str = "webcam", which: int | str | None = None, open_capture: Callable[[int | str], cv2.VideoCapture] = _open_capture
     ):
         """text: what --driver says of it; which: index or path, where that is known better; open_capture: the seam for doubles."""
         which = camera_index(text) if which is None else which
@@ -124,7 +131,7 @@ class Camera:
             self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, CAMERA_SIZE[1])
             self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         opened = self._capture.isOpened()
-        if not opened or self._grab() is None:
+        if not opened or self._first() is None:
             self._capture.release()
             known = camera_list()
             raise (DriverError if opened else CameraBusy)(
@@ -143,6 +150,15 @@ class Camera:
         if image is None:
             raise DriverError(f"The camera {self._text} stopped giving pictures: plug it in again and restart.")
         return Frame(_at_most(image), time.perf_counter())
+
+    def _first(self) -> np.ndarray | None:
+        """The first picture, for which a camera may need longer than a read lasts."""
+        for _ in range(FIRST_READS):
+            started_s = time.perf_counter()
+            image = self._grab()
+            if image is not None or time.perf_counter() - started_s < 0.5:  # failed at once: it is not slow but dead
+                break
+        return image
 
     def _grab(self) -> np.ndarray | None:
         """(H, W, 3) uint8 BGR, of whatever size the camera gives now; None when it gives none."""

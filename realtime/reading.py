@@ -17,6 +17,7 @@ from realtime.capture import Camera
 from realtime.frame import Frame
 from realtime.latest import Latest
 
+THREAD = "camera"  # the name of every thread that reads one
 RETRY_S = 0.01  # after a read that gave nothing new: a driver that answers at once would take a whole core
 LATE_S = 2.0  # a frame taken so long ago is out of an old queue; a slow machine's own queue is not so long
 
@@ -94,7 +95,7 @@ class Reader:
         self.opened_s = self.first_s = self.fresh_s = self._old_s = 0.0  # 0: not yet; first and newest fresh frame, newest old one
         self._open, self._patience = open_camera, patience
         self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="camera", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
         self._thread.start()
 
     @property

@@ -13,11 +13,16 @@ from enum import Enum
 from engines.errors import DriverError
 from realtime.capture import Camera, Whereabouts
 from realtime.frame import NOT_YET, Frame, NotYet
-from realtime.reading import Freshness, Patience, Reader, Trouble
+from realtime.reading import THREAD, Freshness, Patience, Reader, Trouble
 
 MOST_LEFT = 3  # threads that hang in the driver; no more are started before one of them has ended
 BACK_S = 3.0  # how long `state` says that the camera is back
 CLOSE_S = 1.0  # for the thread at the end; a read that hangs is left to the end of the process
+
+
+def any_hangs() -> bool:
+    """Whether a thread of this process still hangs in a camera's driver. If it came back while the interpreter ends, it would abort."""
+    return any(thread.name == THREAD for thread in threading.enumerate())
 
 
 class State(Enum):

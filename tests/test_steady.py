@@ -1,9 +1,12 @@
 """A camera that fails in every way that cameras do, by a double of cv2.VideoCapture; in a sixth of the time, except at the end."""
 
 import dataclasses
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +27,7 @@ from realtime.track import Performer
 from tests.camera_double import Desk
 from tests.doubles import KeepingOutput, StubEngine, speak
 
+ROOT = Path(__file__).parent.parent
 QUICK = Patience(**{name: value / 6 for name, value in dataclasses.asdict(Patience()).items()})
 
 
@@ -120,6 +124,7 @@ def test_no_old_picture_is_ever_handed_on_as_a_new_one(desk, use):
 
 
 def test_a_frozen_picture_is_handed_on_for_a_moment_only_and_opened_again_but_rarely(desk, use):
+    desk.fps = 20  # an opening takes a while to let go
     camera = use(patience=dataclasses.replace(QUICK, still_again_s=0.7))
     watch(camera, longest_s=0.2)
     desk.fault = "frozen"
@@ -199,6 +204,52 @@ def test_a_hanging_read_does_not_keep_the_end_waiting(desk, use):
     camera.close()
     assert camera.read() is None
     assert time.perf_counter() - started_s < 1.5
+
+
+def test_a_process_ends_with_its_own_status_while_a_read_hangs(tmp_path):
+    code = f"""
+import pathlib, functools, run
+from realtime import capture
+from realtime.steady import SteadyCamera
+from tests.camera_double import Desk
+capture.SYSFS = pathlib.Path({str(tmp_path / "sysfs")!r})
+desk = Desk(capture.SYSFS); desk.plug(0)
+camera = SteadyCamera("webcam", open_camera=functools.partial(capture.Camera, open_capture=desk.open))
+desk.fault = "hang"
+while not desk.hanging: camera.read()
+camera.close()
+import atexit; atexit.register(lambda: print("the interpreter ended by itself"))
+print("closed")
+run.leave(130)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "closed\n", "")
+
+
+def test_a_camera_may_be_slow_to_start_but_a_dead_one_is_refused_at_once(desk):
+    class Slow:
+        """A capture whose first read times out."""
+
+        def __init__(self, which: int):
+            self._capture, self._started = desk.open(which), False
+
+        def __getattr__(self, name: str):
+            return getattr(self._capture, name)
+
+        def read(self):
+            if self._started:
+                return self._capture.read()
+            self._started = True
+            time.sleep(0.6)
+            return False, None
+
+    camera = Camera("webcam", 0, Slow)
+    assert camera.read().image.any()
+    camera.close()
+    desk.fault, started_s = "silent", time.perf_counter()
+    with pytest.raises(DriverError, match="gives no picture"):
+        Camera("webcam", 0, desk.open)
+    assert time.perf_counter() - started_s < 0.3
 
 
 def test_the_first_opening_fails_at_once_with_one_sentence(desk, use):
