@@ -6,7 +6,8 @@ success. So a frame counts only when it is fresh: the device's stamp rises, and 
 
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -79,24 +80,35 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 class Reader:
-    """Opens a camera and reads it until told to leave. The newest fresh frame is in `frames`.
+    """Opens a camera and reads it until told to leave.
 
     A thread that hangs in the driver is left behind: it is a daemon, and it closes its camera itself if it ever comes back
     (closing a camera under a read crashes OpenCV).
     """
 
     def __init__(self, open_camera: Callable[[], Camera], patience: Patience, freshness: Freshness | None = None):
-        self.frames: Latest[Frame] = Latest()
+        self._frames: Latest[Frame] = Latest()
         self.freshness = freshness or Freshness()
-        self.ready = threading.Event()  # it is open, or that has failed
+        self._ready = threading.Event()  # it is open, or that has failed
         self.error: BaseException | None = None  # that ended it
         self.fps = 30.0  # nominal, once open
         self.started_s = time.perf_counter()
         self.opened_s = self.first_s = self.fresh_s = self._old_s = 0.0  # 0: not yet; first and newest fresh frame, newest old one
         self._open, self._patience = open_camera, patience
         self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._thread = threading.Thread(target=lambda: deque(self._steps(), maxlen=0), name=THREAD, daemon=True)
         self._thread.start()
+
+    def wait_open(self, timeout_s: float) -> None:
+        """Waits so long until it is open or has failed."""
+        self._ready.wait(timeout_s)
+
+    def take(self, timeout_s: float) -> Frame | None:
+        """The newest fresh frame that was not taken yet, or None after timeout_s without one."""
+        return self._frames.take(timeout_s)
 
     @property
     def alive(self) -> bool:
@@ -123,21 +135,23 @@ class Reader:
     def _stands_still(self, now_s: float) -> bool:
         return now_s - self.freshness.changed_s > self._patience.still_s
 
-    def _work(self) -> None:
+    def _steps(self) -> Iterator[None]:
+        """The thread's work, one read a step."""
         camera = None
         try:
             camera = self._open()
             self.fps, self.opened_s = camera.fps, time.perf_counter()
-            self.ready.set()
+            self._ready.set()
             while not self._leaving.is_set():
                 self._read(camera)
+                yield
         except BaseException as error:
             self.error = error
         finally:
             if camera:
                 camera.close()
-            self.ready.set()
-            self.frames.close()
+            self._ready.set()
+            self._frames.close()
 
     def _read(self, camera: Camera) -> None:
         try:
@@ -145,16 +159,16 @@ class Reader:
         except DriverError:
             if time.perf_counter() - max(self.opened_s, self.fresh_s) > self._patience.fail_s:
                 raise
-            self._leaving.wait(RETRY_S)
+            time.sleep(RETRY_S)
             return
         now_s = frame.captured_s
         if not self.freshness.is_new(frame.image, camera.stamp_s, now_s):
             self._old_s = now_s
-            self._leaving.wait(RETRY_S)
+            time.sleep(RETRY_S)
             return
         self.fresh_s = now_s
         self.first_s = self.first_s or now_s
         if not self._stands_still(now_s):
-            self.frames.put(frame)
+            self._frames.put(frame)
         if self.freshness.changed_s != now_s:
-            self._leaving.wait(RETRY_S)
+            time.sleep(RETRY_S)

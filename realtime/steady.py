@@ -49,8 +49,10 @@ class SteadyCamera:
         say: Callable[[str], None] = lambda _sentence: None,
         open_camera: Callable[[str, int | str], Camera] = Camera,
         patience: Patience = Patience(),
+        reader: type[Reader] = Reader,
     ):
-        """text: what --driver says of it; open_camera: given that text and an index or path, opens it."""
+        """text: what --driver says of it; open_camera: given that text and an index or path, opens it; reader: what reads an opening."""
+        self._read_by = reader
         self._text, self._say, self._open_camera, self._patience = text, say, open_camera, patience
         self._where = Whereabouts(text)
         self._name = f"{text} ({self._where.name})" if self._where.name else text
@@ -64,7 +66,7 @@ class SteadyCamera:
         self._refused, self._told_still = 0, False
         self._reader: Reader | None = self._start_first()
         try:
-            self._reader.ready.wait(patience.open_s)
+            self._reader.wait_open(patience.open_s)
         except BaseException:  # Ctrl-C
             self.close()
             raise
@@ -87,9 +89,9 @@ class SteadyCamera:
             return None
         frame = None
         if self._reader:
-            frame = self._reader.frames.take(self._patience.read_s)
+            frame = self._reader.take(self._patience.read_s)
         else:
-            self._closed.wait(self._patience.read_s)
+            time.sleep(self._patience.read_s)
         self._watch(time.perf_counter())
         return frame or NOT_YET
 
@@ -103,11 +105,11 @@ class SteadyCamera:
         if sys.platform != "darwin":
             return self._start([self._where.first])
         camera = self._open_camera(self._text, self._where.first)  # macOS asks the user for leave on the main thread only
-        return Reader(lambda: camera, self._patience)
+        return self._read_by(lambda: camera, self._patience)
 
     def _start(self, places: list[int | str]) -> Reader:
         freshness, self._freshness = self._freshness, None
-        return Reader(lambda: self._open_one_of(places), self._patience, freshness)
+        return self._read_by(lambda: self._open_one_of(places), self._patience, freshness)
 
     def _open_one_of(self, places: list[int | str]) -> Camera:
         """One name can stand for several nodes, of which one gives pictures."""

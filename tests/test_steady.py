@@ -1,6 +1,5 @@
-"""A camera that fails in every way that cameras do, by a double of cv2.VideoCapture; in a sixth of the time, except at the end."""
+"""A camera that fails in every way that cameras do, by a double of cv2.VideoCapture: in virtual time, and the threads in real time."""
 
-import dataclasses
 import subprocess
 import sys
 import threading
@@ -14,196 +13,228 @@ import pytest
 from engines.aus import WIDE
 from engines.errors import DriverError
 from engines.expression import ESTIMATED
-from realtime import capture
-from realtime.capture import Camera, Whereabouts, camera_index, is_camera
+from realtime import capture, reading, steady
+from realtime.capture import Camera, camera_index, is_camera
 from realtime.frame import NOT_YET, Frame, Told
 from realtime.loop import LiveLoop, Stage
 from realtime.puppet import Puppet
-from realtime.reading import LATE_S, Freshness, Patience
+from realtime.reading import LATE_S, Freshness, Patience, Reader
 from realtime.retarget import Retarget
 from realtime.steady import MOST_LEFT, State, SteadyCamera
 from realtime.timing import Timings
 from realtime.track import Performer
-from tests.camera_double import Desk
+from tests import camera_double
+from tests.camera_double import Desk, VirtualTime, stepped
 from tests.doubles import KeepingOutput, StubEngine, speak
 
 ROOT = Path(__file__).parent.parent
-QUICK = Patience(**{name: value / 6 for name, value in dataclasses.asdict(Patience()).items()})
 
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
     """A desk with one camera, at index 0."""
     monkeypatch.setattr(capture, "SYSFS", tmp_path / "video4linux")
-    desk = Desk(tmp_path / "video4linux")
+    desk = Desk(tmp_path / "video4linux", fps=30)
     desk.plug(0)
+    desk.clock = time
     yield desk
     desk.fault = ""
     desk.freed.set()
 
 
 @pytest.fixture
+def virtual(desk, monkeypatch):
+    """The desk in virtual time: no threads, and minutes pass in milliseconds."""
+    desk.clock = VirtualTime()
+    for module in (capture, reading, steady, camera_double):
+        monkeypatch.setattr(module, "time", desk.clock)
+    return desk
+
+
+@pytest.fixture
 def use(desk):
-    """Opens a steady camera on the desk; `said` is what it said. All its threads are gone at the end."""
+    """Opens a steady camera on the desk; `said` is what it said. All its openings are released at the end."""
     cameras = []
 
-    def use(text: str = "webcam", patience: Patience = QUICK) -> SteadyCamera:
+    def use(text: str = "webcam", **options) -> SteadyCamera:
         said: list[str] = []
-        camera = SteadyCamera(text, said.append, partial(Camera, open_capture=desk.open), patience)
-        camera.said = said
-        cameras.append(camera)
-        return camera
+        by = Reader if desk.clock is time else stepped(desk, desk.clock)
+        cameras.append(SteadyCamera(text, said.append, partial(Camera, open_capture=desk.open), reader=by, **options))
+        cameras[-1].said, cameras[-1].clock = said, desk.clock
+        return cameras[-1]
 
     yield use
+    desk.fault = ""
     desk.freed.set()
     for camera in cameras:
         camera.close()
-    deadline_s = time.perf_counter() + 2
-    while desk.now_open and time.perf_counter() < deadline_s:
+        assert not any(reader.alive for reader in [camera._reader, *camera._left] if reader and desk.clock is not time)
+    end_s = time.perf_counter() + 5
+    while desk.now_open and time.perf_counter() < end_s:
         time.sleep(0.01)
     assert desk.now_open == 0, "an opening was never released"
 
 
-def watch(camera: SteadyCamera, until=lambda: False, longest_s: float = 3.0) -> list[Frame]:
-    """Reads as the loop does, until something is so; returns the frames."""
-    frames, end_s = [], time.perf_counter() + longest_s
-    while not until() and time.perf_counter() < end_s:
-        started_s = time.perf_counter()
+def watch(camera: SteadyCamera, longest_s: float, until=lambda: False) -> list[Frame]:
+    """Reads for so long as the loop does, or until something is so; returns the frames."""
+    frames, end_s = [], camera.clock.perf_counter() + longest_s
+    while not until() and camera.clock.perf_counter() < end_s:
+        started_s = camera.clock.perf_counter()
         frame = camera.read()
-        assert time.perf_counter() - started_s < 0.5, "a read held the loop"
+        assert camera.clock.perf_counter() - started_s < 0.5, "a read held the loop"
         assert frame is not None
         if frame is not NOT_YET:
             frames.append(frame)
     return frames
 
 
-def until(camera: SteadyCamera, state: State, longest_s: float = 3.0) -> float:
-    """Reads until the camera is in a state; returns how long that took."""
-    started_s = time.perf_counter()
-    watch(camera, lambda: camera.state is state, longest_s)
+def until(camera: SteadyCamera, state: State, longest_s: float = 20.0) -> float:
+    """Reads until the camera is in a state; returns how many seconds that took."""
+    started_s = camera.clock.perf_counter()
+    watch(camera, longest_s, lambda: camera.state is state)
     assert camera.state is state, camera.said
-    return time.perf_counter() - started_s
+    return camera.clock.perf_counter() - started_s
 
 
-def test_a_camera_that_is_well_is_read_and_nothing_is_said(use):
+@pytest.mark.parametrize("fps", [60, 30, 5])
+def test_a_camera_that_is_well_is_read_and_nothing_is_said(virtual, use, fps):
+    virtual.fps = fps
     camera = use()
-    frames = watch(camera, longest_s=0.5)
-    assert len(frames) > 10 and camera.state is State.LIVE and camera.said == []
+    frames = watch(camera, 100)
+    assert len(frames) == pytest.approx(100 * fps, rel=0.02) and camera.state is State.LIVE and camera.said == []
     assert (np.diff([frame.captured_s for frame in frames]) > 0).all()
 
 
-def test_five_pictures_a_second_are_well(desk, use):
-    desk.fps = 5
-    camera = use(patience=Patience())
-    assert 2 <= len(watch(camera, longest_s=0.8)) <= 5 and camera.state is State.LIVE and camera.said == []
-
-
 @pytest.mark.parametrize("fault", ["silent", "hang", "stale", "frozen"])
-def test_a_fault_is_noticed_in_time_and_told_once_and_its_end_too(desk, use, fault):
+def test_a_fault_is_noticed_within_2_s_and_told_once_and_its_end_too(virtual, use, fault):
     camera = use()
-    watch(camera, longest_s=0.2)
-    desk.fault = fault
-    noticed_s = until(camera, State.STILL if fault == "frozen" else State.LOST)
-    assert noticed_s < 2 / 6 + 0.15
-    watch(camera, longest_s=0.6)
-    assert len(camera.said) == 1, camera.said
-    desk.fault = ""
-    desk.freed.set()
-    until(camera, State.BACK)
-    assert len(watch(camera, longest_s=0.2)) > 3
+    watch(camera, 60)
+    virtual.fault = fault
+    assert until(camera, State.STILL if fault == "frozen" else State.LOST) < 2.0
+    watch(camera, 30)
+    assert len(camera.said) == 1 and camera.said[0].startswith("The camera webcam (Desk Cam) "), camera.said
+    virtual.fault = ""
+    assert until(camera, State.BACK) < 11.0
+    assert len(watch(camera, 5)) > 100 and camera.state is State.LIVE
     assert len(camera.said) == 2 and "is back after" in camera.said[1], camera.said
-    assert camera.said[0].startswith("The camera webcam (Desk Cam) ")
+    assert virtual.most_open == 1 or fault == "hang"
 
 
-def test_no_old_picture_is_ever_handed_on_as_a_new_one(desk, use):
+def test_no_old_picture_is_ever_handed_on_as_a_new_one(virtual, use):
     camera = use()
-    watch(camera, longest_s=0.2)
-    desk.fault = "stale"
-    watch(camera, longest_s=0.05)
-    assert watch(camera, lambda: camera.state is State.LOST) == []
+    watch(camera, 5)
+    virtual.fault = "stale"
+    watch(camera, 0.05)
+    assert watch(camera, 2.0, lambda: camera.state is State.LOST) == []
 
 
-def test_a_frozen_picture_is_handed_on_for_a_moment_only_and_opened_again_but_rarely(desk, use):
-    desk.fps = 20  # an opening takes a while to let go
-    camera = use(patience=dataclasses.replace(QUICK, still_again_s=0.7))
-    watch(camera, longest_s=0.2)
-    desk.fault = "frozen"
+def test_a_frozen_picture_is_handed_on_for_a_moment_only_and_opened_again_but_rarely(virtual, use):
+    camera = use()
+    watch(camera, 60)
+    virtual.fault = "frozen"
     until(camera, State.STILL)
-    openings = len(desk.opened)
-    assert watch(camera, longest_s=1.0) == []  # a face in mid-word would be held for ever
-    assert 1 <= len(desk.opened) - openings <= 2 and len(camera.said) == 1 and camera.state is State.STILL
-    assert desk.most_open == 1, "it was opened while it was open"
+    openings = len(virtual.opened)
+    assert watch(camera, 600) == []  # a face in mid-word would be held for ever
+    assert 9 <= len(virtual.opened) - openings <= 11, "once a minute"
+    assert len(camera.said) == 1 and camera.state is State.STILL
+    assert virtual.most_open == 1, "it was opened while it was open"
 
 
-def test_an_unplugged_camera_is_found_again_under_another_index_by_its_name(desk, use):
-    desk.plug(1, port="2-1")  # a twin, which is somebody else's
+def test_a_picture_that_stands_still_now_and_then_fills_no_log(virtual, use):
     camera = use()
-    watch(camera, longest_s=0.2)
-    desk.unplug(0)
-    until(camera, State.LOST)
+    for _ in range(20):
+        virtual.fault = "frozen"
+        watch(camera, 2)
+        virtual.fault = ""
+        watch(camera, 1)
+    assert len(camera.said) <= 2, "two sentences a minute"
+
+
+def test_an_unplugged_camera_is_found_again_under_another_index_by_its_name(virtual, use):
+    virtual.plug(1, port="2-1")  # a twin, which is somebody else's
+    camera = use()
+    watch(camera, 60)
+    virtual.unplug(0)
+    assert until(camera, State.LOST) < 1.0
     assert "was unplugged: plug it in again" in camera.said[0]
-    openings = len(desk.opened)
-    watch(camera, longest_s=0.5)
-    assert len(desk.opened) == openings, "its twin was opened, or what is not there"
-    desk.plug(4, port="1-2")
+    openings = len(virtual.opened)
+    watch(camera, 300)
+    assert len(virtual.opened) == openings, "its twin was opened, or what is not there"
+    virtual.plug(4, port="1-2")
+    assert until(camera, State.BACK) < 1.5
+    assert virtual.opened[-1] == 4 and len(camera.said) == 2
+
+
+def test_the_node_of_a_camera_that_gives_no_pictures_is_passed_over(virtual, use):
+    virtual.plug(1)  # a webcam's second node, for metadata: same name, same port
+    camera = use("webcam:desk")
+    watch(camera, 5)
+    virtual.unplug(0)
+    virtual.deaf = {1}
+    virtual.plug(2)
     until(camera, State.BACK)
-    assert desk.opened[-1] == 4 and len(camera.said) == 2
+    assert virtual.opened[-2:] == [1, 2]
 
 
-def test_the_node_of_a_camera_that_gives_no_pictures_is_passed_over(desk):
-    desk.plug(1)  # a webcam's second node, for metadata: same name, same port
-    where = Whereabouts("webcam:desk")
-    assert where.first == 0 and where.places() == [0, 1]
-    desk.unplug(0)
-    desk.plug(2)
-    assert where.places() == [1, 2]
-
-
-def test_a_camera_that_another_program_took_is_told_and_comes_back_when_it_is_free(desk, use):
+def test_a_camera_that_another_program_took_is_told_and_comes_back_when_it_is_free(virtual, use):
     camera = use()
-    watch(camera, longest_s=0.2)
-    desk.fault = "silent"
+    watch(camera, 60)
+    virtual.fault = "silent"
     until(camera, State.LOST)
-    desk.fault = "busy"
+    virtual.fault = "busy"
     until(camera, State.BUSY)
-    watch(camera, longest_s=0.5)
+    watch(camera, 60)
     assert len(camera.said) == 2 and "close the program that uses it" in camera.said[1]
-    desk.fault = ""
+    virtual.fault = ""
     until(camera, State.BACK)
     assert len(camera.said) == 3
 
 
-def test_the_waits_between_openings_double_up_to_a_longest(desk, use):
-    camera = use(patience=Patience(first_wait_s=0.05, longest_wait_s=0.2, fail_s=0.05, read_s=0.01))
-    desk.fault = "silent"
+def test_the_waits_between_openings_double_up_to_8_s(virtual, use):
+    camera = use()
+    watch(camera, 60)
+    virtual.fault, tried_s = "busy", []
+    virtual.unplug(0)
+    virtual.plug(0)
     until(camera, State.LOST)
-    openings = len(desk.opened)
-    watch(camera, longest_s=0.7)  # at 0.05, 0.15, 0.35, 0.55, and a moment late each time
-    assert 3 <= len(desk.opened) - openings <= 4
+    lost_s, openings = virtual.clock.now_s, len(virtual.opened)
+    while len(tried_s) < 7:
+        watch(camera, 60, lambda: len(virtual.opened) > openings + len(tried_s))
+        tried_s.append(virtual.clock.now_s)
+    assert np.diff([lost_s, *tried_s]) == pytest.approx([0.5, 1, 2, 4, 8, 8, 8], abs=0.25)
+
+
+def test_a_camera_that_comes_and_goes_is_not_told_each_time(virtual, use):
+    camera = use()
+    for _ in range(20):
+        virtual.fault = ""
+        watch(camera, 10, lambda: camera._reader is not None and camera._reader.first_s > 0)
+        virtual.fault = "silent"
+        watch(camera, 10, lambda: camera._reader is None)
+    assert len(camera.said) <= 4, camera.said
 
 
 def test_threads_that_hang_are_never_more_than_a_few(desk, use):
-    camera = use(patience=dataclasses.replace(QUICK, open_s=0.1))
+    camera = use(patience=Patience(lost_s=0.3, open_s=0.3, first_wait_s=0.1, longest_wait_s=0.1))
     before = threading.active_count() - 1
     desk.fault = "hang"
-    watch(camera, lambda: desk.hanging == MOST_LEFT)
-    watch(camera, longest_s=0.5)
+    watch(camera, 10, lambda: desk.hanging == MOST_LEFT)
+    watch(camera, 1.0)
     assert desk.hanging == MOST_LEFT == threading.active_count() - before
     assert len(camera.said) == 1
     desk.fault = ""
     desk.freed.set()
     until(camera, State.BACK)
-    assert desk.now_open == 1
 
 
 def test_a_hanging_read_does_not_keep_the_end_waiting(desk, use):
     camera = use()
     desk.fault = "hang"
-    watch(camera, longest_s=0.1)
+    watch(camera, 5, lambda: desk.hanging)
     started_s = time.perf_counter()
     camera.close()
     assert camera.read() is None
-    assert time.perf_counter() - started_s < 1.5
+    assert time.perf_counter() - started_s < 1.8
 
 
 def test_a_process_ends_with_its_own_status_while_a_read_hangs(tmp_path):
@@ -275,7 +306,7 @@ def test_on_macos_the_first_opening_is_made_where_the_user_can_be_asked(desk, us
     threads = []
     monkeypatch.setattr("sys.platform", "darwin")
     monkeypatch.setattr(desk, "open", lambda which: (threads.append(threading.current_thread()), Desk.open(desk, which))[1])
-    assert len(watch(use(), longest_s=0.2)) > 3 and threads == [threading.main_thread()]
+    assert watch(use(), 5, lambda: len(desk.opened)) == [] and threads == [threading.main_thread()]
 
 
 def test_a_defect_in_the_reading_thread_is_raised_where_the_camera_is_read(desk):
@@ -284,7 +315,9 @@ def test_a_defect_in_the_reading_thread_is_raised_where_the_camera_is_read(desk)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        watch(SteadyCamera("webcam", open_camera=partial(Defect, open_capture=desk.open)))
+        camera = SteadyCamera("webcam", open_camera=partial(Defect, open_capture=desk.open))
+        camera.clock = time
+        watch(camera, 5)
 
 
 def test_a_camera_is_named_by_its_device_or_by_a_link_to_it(tmp_path):
@@ -307,13 +340,14 @@ def test_stamps_count_only_once_they_rise_and_age_only_by_this_machines_clock():
     assert new(Freshness(), *slow) == [True] * 5, "a clock of its own that goes wrong"
 
 
-def test_a_change_of_size_disturbs_neither_the_tracker_nor_memory(desk, use, photo):
+def test_a_change_of_size_disturbs_neither_the_tracker_nor_memory(virtual, use, photo):
     """Real MediaPipe; 4K comes out no larger than is of use."""
     import cv2
 
-    camera, told = use(patience=Patience()), []
-    desk.size = (3840, 2160)
-    assert watch(camera, longest_s=0.5)[-1].image.shape[:2] == (720, capture.LARGEST_SIDE_PX) and camera.said == []
+    camera, told = use(), []
+    watch(camera, 1)
+    virtual.size, virtual.fps = (3840, 2160), 5
+    assert watch(camera, 1)[-1].image.shape[:2] == (720, capture.LARGEST_SIDE_PX) and camera.said == []
     face = cv2.resize(photo, (480, 480))
     sizes = [(480, 480)] * 3 + [(320, 240)] * 3 + [(1280, 720)] * 3 + [(480, 640)] * 3
     with Performer(Timings()) as performer:
@@ -329,7 +363,7 @@ def test_a_change_of_size_disturbs_neither_the_tracker_nor_memory(desk, use, pho
 def test_closed_loop_the_output_goes_on_shows_the_still_photo_and_the_driver_comes_back(desk, use, photo):
     """The real times: unplugged for long enough that hold and ease are over, then plugged in under another index."""
     puppet, output, timings = Puppet(photo, StubEngine(aus=WIDE), (320, 240)), KeepingOutput(), Timings()
-    camera = use(patience=Patience())
+    camera = use()
     stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
 
     def smiling(frame: Frame) -> Told:
