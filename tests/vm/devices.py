@@ -20,7 +20,7 @@ WEBCAM, FACE, PUPPET = "/dev/video0", "/dev/video10", "/dev/video20"
 FACE_NAME, PUPPET_NAME = "FaceCam", "PuppetCam"  # v4l2loopback splits its labels at spaces
 FPS = 10  # an emulated processor tears pictures at 30
 CLIP_SIZE = (640, 480)  # of the raw clip that tests/vm/run makes
-PATIENCE_S = 30.0  # for another program to start, stop or read its pictures; each takes 1 to 3 s here
+PATIENCE_S = 30.0  # for another program to start or stop, which takes 1 to 3 s in emulation
 
 
 def load_webcam(number: int = 0) -> None:
@@ -113,20 +113,27 @@ def held_by_another(device: str, playing_into: bool = False) -> Iterator[None]:
 
 
 class Reader:
-    """Another program that opens the virtual camera as a call does, and keeps `count` pictures."""
+    """Another program that opens the virtual camera as a call does, and keeps every picture. Use as a context manager."""
 
-    def __init__(self, count: int, size: tuple[int, int], device: str = PUPPET):
+    def __init__(self, size: tuple[int, int], device: str = PUPPET):
         self._shape, self._file = (-1, size[1], size[0], 3), Path("/run/read.bgr")
-        command = ["ffmpeg", "-v", "error", "-y", "-f", "v4l2", "-i", device, "-frames:v", str(count), "-fps_mode", "passthrough"]
-        command += ["-f", "rawvideo", "-pix_fmt", "bgr24", str(self._file)]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self._file.unlink(missing_ok=True)
+        source = ["-f", "v4l2", "-i", device, "-fps_mode", "passthrough"]
+        into = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-flush_packets", "1", str(self._file)]
+        self._program = _running(["ffmpeg", "-v", "error", *source, *into])
 
-    @property
-    def reading(self) -> bool:
-        return self._process.poll() is None
+    def __enter__(self) -> "Reader":
+        self._process = self._program.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._program.__exit__(*exc)
 
     def pictures(self) -> np.ndarray:
-        """(count, H, W, 3) uint8 BGR, when it has them all."""
-        complaint = self._process.communicate(timeout=PATIENCE_S)[1]
-        assert self._process.returncode == 0, f"the reader failed: {complaint}"
-        return np.fromfile(self._file, np.uint8).reshape(self._shape)
+        """(count, H, W, 3) uint8 BGR: what it got so far."""
+        assert self._process.poll() is None, f"the reader ended: {self._process.stderr.read()}"
+        if not self._file.exists():
+            return np.empty((0, *self._shape[1:]), np.uint8)
+        stored = np.fromfile(self._file, np.uint8)
+        whole = stored.size // np.prod(self._shape[1:])
+        return stored[: whole * np.prod(self._shape[1:])].reshape(self._shape)
