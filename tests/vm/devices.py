@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+CLIP = os.environ.get("VM_CLIP", "")  # raw pictures of a face
 WEBCAM, FACE, PUPPET = "/dev/video0", "/dev/video10", "/dev/video20"
 FACE_NAME, PUPPET_NAME = "FaceCam", "PuppetCam"  # v4l2loopback splits its labels at spaces
 FPS = 10  # an emulated processor tears pictures at 30
@@ -29,9 +30,15 @@ def load_webcam(number: int = 0) -> None:
     wait_for(Path(f"/dev/video{number}").exists, "the webcam's device")
 
 
-def unload_webcam() -> None:
-    """The webcam and its device are gone."""
-    _modprobe("-r", "vivid")
+def unload_held_webcam() -> None:
+    """Pulls the webcam's plug under the program that reads it, and takes its device away as soon as that lets go of it."""
+
+    def gone() -> bool:
+        subprocess.run(["rmmod", "vivid"], capture_output=True)
+        return not Path(WEBCAM).exists()
+
+    unplug()
+    wait_for(gone, "the end of the webcam")
 
 
 def load_loopbacks() -> None:
@@ -64,6 +71,12 @@ def holders(device: str) -> set[int]:
     return found
 
 
+def released(*devices: str) -> None:
+    """Asserts that no process has any of them open."""
+    for device in devices:
+        assert not holders(device), f"{device} is still held"
+
+
 def wait_for(condition, what: str, patience_s: float = PATIENCE_S) -> None:
     end_s = time.monotonic() + patience_s
     while not condition():
@@ -83,9 +96,9 @@ def _running(command: list[str]) -> Iterator[subprocess.Popen]:
 
 
 @contextmanager
-def clip_playing(clip: str) -> Iterator[subprocess.Popen]:
-    """Another program plays the raw clip into FACE, in a loop from its beginning."""
-    into = ["-stream_loop", "-1", "-i", clip, "-f", "v4l2", FACE]
+def clip_playing() -> Iterator[subprocess.Popen]:
+    """Another program plays the clip into FACE, in a loop from its beginning."""
+    into = ["-stream_loop", "-1", "-i", CLIP, "-f", "v4l2", FACE]
     raw = ["-f", "rawvideo", "-pix_fmt", "yuyv422", "-video_size", "{}x{}".format(*CLIP_SIZE), "-framerate", str(FPS)]
     with _running(["ffmpeg", "-v", "error", "-re", *raw, *into]) as player:
         wait_for(lambda: is_camera(FACE), "the clip")
