@@ -12,6 +12,10 @@ from engines.errors import EngineError
 Say = Callable[[str], None]  # one sentence for people
 
 
+def quiet(_sentence: str) -> None:
+    """A Say that says nothing."""
+
+
 @dataclass(frozen=True)
 class Edit:
     """What a generator says about one crop. Pixels are BGR."""
@@ -19,6 +23,10 @@ class Edit:
     colour: np.ndarray  # (S, S, 3) uint8
     attention: np.ndarray  # (S, S) float32, 1 keeps the photo (moved by the flow)
     flow: np.ndarray | None  # (s, s, 2) float32, crop pixels, out(p) = photo(p + flow(p)); None when the generator has none
+
+    def kept(self) -> "Edit":
+        """A copy that outlives the engine's next call."""
+        return Edit(self.colour.copy(), self.attention.copy(), None if self.flow is None else self.flow.copy())
 
 
 class Engine(Protocol):

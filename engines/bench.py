@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines import openvino
-from engines.backends import Engine, Say
+from engines.backends import Engine, Say, quiet
 from engines.bundle import Bundle
 from engines.errors import EngineError
-from engines.load import opened, quiet, reference, targets
+from engines.load import opened, reference, targets
 from engines.parity import Case, compare, stored_cases
 
 RUNS, IN_TURN, WARM = 300, 10, 20  # 300 runs: three of them are beyond p99; ten in turn, as caches are warm in a call, too
@@ -66,8 +66,7 @@ def measure(bundles: Sequence[Bundle], threads: int | None = None, runs: int = R
                 engines.append((opened(bundle, target, threads), target))
             except EngineError as error:
                 say(f"{target.name} is left out: {error}")
-        cases = [_unwritable(case) for case in stored_cases(bundle)]
-        times_ms = in_turn([yard, *(engine for engine, _ in engines)], cases, runs)
+        times_ms = in_turn([yard, *(engine for engine, _ in engines)], stored_cases(bundle), runs)
         reference_ms = float(np.median(times_ms[0]))
         moved, host = memory_bytes(bundle, "fp32"), host_bytes(bundle)
         rows.append(Row(bundle.name, bundle.size_px, yard.name, "fp32", times_ms[0], 0.0, host, moved, None).told(reference_ms))
@@ -128,12 +127,6 @@ def copying() -> float:
         np.copyto(goal, source)
         seconds.append(time.perf_counter() - started_s)
     return 2 * source.nbytes / min(seconds)
-
-
-def _unwritable(case: Case) -> Case:
-    """As in a call, where the photo's crop never changes."""
-    case.crop.flags.writeable = False
-    return case
 
 
 def table(result: dict) -> str:

@@ -65,6 +65,14 @@ class Blender:
         return slice(low[1], high[1]), slice(low[0], high[0])
 
 
+def compose(crop: np.ndarray, edit: Edit) -> np.ndarray:
+    """An edit drawn on its own crop, by the code that draws it live: (S, S, 3) uint8."""
+    picture = crop.copy()
+    flow_px = 0 if edit.flow is None else len(edit.flow)
+    Blender(Crop(np.eye(2, 3), len(crop)), crop, flow_px).blend(picture, edit)
+    return picture
+
+
 def _scaled(field: np.ndarray, frame_from_field: np.ndarray, box: Box, outside: float) -> np.ndarray:
     """What the generator says, scaled to the picture's pixels in a box."""
     rows, columns = box

@@ -27,7 +27,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from engines.backends import Say
+from engines.backends import Say, quiet
 from engines.errors import EngineError
 
 PLACE_ENV = "PUPPET_CACHE"  # another folder than the system's own for caches
@@ -89,7 +89,7 @@ class Cache:
     def __init__(self, root: Path | None = None):
         self.root = root or place()
 
-    def find(self, key: Key, say: Say = lambda _: None) -> Cached | None:
+    def find(self, key: Key, say: Say = quiet) -> Cached | None:
         """The entry of a key; None when there is none that may be loaded, after saying why where something lies there."""
         folder = self.root / key.folder_name
         if not os.path.lexists(folder):
@@ -104,7 +104,7 @@ class Cache:
         _touch(folder)
         return found
 
-    def store(self, key: Key, compiled: bytes, say: Say = lambda _: None, **about: object) -> bool:
+    def store(self, key: Key, compiled: bytes, say: Say = quiet, **about: object) -> bool:
         """Writes an entry, in place of one that was there. A cache that cannot be written is told and costs only time: False."""
         try:
             _private(self.root)
@@ -139,7 +139,7 @@ class Cache:
         return True
 
     @contextmanager
-    def building(self, key: Key, say: Say = lambda _: None, wait_s: float = LONGEST_BUILD_S) -> Iterator[None]:
+    def building(self, key: Key, say: Say = quiet, wait_s: float = LONGEST_BUILD_S) -> Iterator[None]:
         """Held while an entry is compiled: a second process waits for the first, and says so, and then finds its entry.
 
         Raises EngineError after wait_s.

@@ -11,7 +11,7 @@ FP32 is not compared: it is what the others are compared with, by ONNX Runtime w
 
 from pathlib import Path
 
-from engines.backends import Backend, Engine, Say, Target
+from engines.backends import Backend, Engine, Say, Target, quiet
 from engines.bundle import DEFAULT, FORMAT, Bundle, load_bundle
 from engines.cache import Cache, Key
 from engines.errors import EngineError
@@ -20,10 +20,6 @@ from engines.parity import Verdict, compare, rules
 
 DEVICES = ("auto", "gpu", "cpu", "cpu-int8", "cpu-bf16", "cpu-fp32", "reference")
 FULL = "fp32"  # the precision that needs no check
-
-
-def quiet(_sentence: str) -> None:
-    """A Say that says nothing."""
 
 
 def load(bundle: Bundle | str | Path = DEFAULT, device: str = "auto", threads: int | None = None, say: Say = quiet) -> Engine:

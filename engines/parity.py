@@ -18,9 +18,9 @@ import numpy as np
 from engines import expression
 from engines.aus import WIDE, translate
 from engines.backends import Edit, Engine
-from engines.blend import Blender
+from engines.blend import compose
 from engines.bundle import Bundle
-from engines.crop import Crop, cut, find_crop
+from engines.crop import cut, find_crop
 from engines.errors import EngineError
 from engines.face import Face, FaceReader
 from engines.photo import load_photo
@@ -100,7 +100,7 @@ def compare(engine: Engine, reference: Engine, cases: Sequence[Case] | None = No
     cases, rows, faults = cases or stored_cases(engine.bundle), [], []
     with FaceReader() as reader:
         for case in cases:
-            ours, theirs = _kept(engine.run(case.crop, case.aus)), _kept(reference.run(case.crop, case.aus))
+            ours, theirs = engine.run(case.crop, case.aus).kept(), reference.run(case.crop, case.aus).kept()
             if fault := _unlike_an_edit(ours, engine.bundle):
                 faults.append(f"{case.name}: {fault}")
                 continue
@@ -122,6 +122,7 @@ def stored_cases(bundle: Bundle) -> list[Case]:
             asked = np.clip(rest + asked, 0, 1)
         size = (bundle.size_px, bundle.size_px)
         picture = crop if bundle.size_px == SIZE_PX else cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+        picture.flags.writeable = False  # as in a call, where the photo's crop never changes
         cases.append(Case(name, picture, translate(asked, WIDE, bundle.aus).astype(np.float32)))
     return cases
 
@@ -149,11 +150,6 @@ def _stored() -> tuple[list[np.ndarray], np.ndarray]:
         return [cv2.imdecode(stored[f"crop{number}"], cv2.IMREAD_COLOR) for number in range(len(own))], own
 
 
-def _kept(edit: Edit) -> Edit:
-    """An engine may overwrite its outputs at the next call."""
-    return Edit(edit.colour.copy(), edit.attention.copy(), None if edit.flow is None else edit.flow.copy())
-
-
 def _unlike_an_edit(edit: Edit, bundle: Bundle) -> str:
     """What is wrong with an edit whatever it shows; "" when nothing is."""
     size, flow = bundle.size_px, bundle.flow_px
@@ -168,16 +164,9 @@ def _unlike_an_edit(edit: Edit, bundle: Bundle) -> str:
     return ""
 
 
-def drawn(crop: np.ndarray, edit: Edit, bundle: Bundle) -> np.ndarray:
-    """(S, S, 3) uint8: the edit in its own crop, by the blending that people see."""
-    size, picture = bundle.size_px, crop.copy()
-    Blender(Crop(np.eye(2, 3), size), crop, bundle.flow_px).blend(picture, edit)
-    return picture
-
-
 def _differences(case: Case, ours: Edit, theirs: Edit, bundle: Bundle, reader: FaceReader) -> dict[str, float | None]:
     """By the names of LIMITS; None where nothing can be compared."""
-    pictures = [drawn(case.crop, edit, bundle) for edit in (ours, theirs)]
+    pictures = [compose(case.crop, edit) for edit in (ours, theirs)]
     apart, painted = np.abs(pictures[0].astype(int) - pictures[1]), theirs.attention < 0.9
     aus = [measured(reader.read(picture)) for picture in pictures]
     moved = np.full(len(WIDE), np.nan) if aus[1] is None else np.abs(aus[0] - aus[1]) if aus[0] is not None else np.ones(len(WIDE))
@@ -216,7 +205,7 @@ def write_sheet(path: Path, engine: Engine, reference: Engine) -> None:
     """A PNG with a column for each expression: the reference, the engine, and SHOWN times what differs. Raises EngineError."""
     columns = []
     for case in stored_cases(engine.bundle):
-        theirs, ours = (drawn(case.crop, each.run(case.crop, case.aus), engine.bundle) for each in (reference, engine))
+        theirs, ours = (compose(case.crop, each.run(case.crop, case.aus)) for each in (reference, engine))
         apart = np.clip(np.abs(ours.astype(int) - theirs) * SHOWN, 0, 255).astype(np.uint8)
         columns.append(np.vstack([theirs, ours, apart]))
     if path.suffix.lower() != ".png" or not path.parent.is_dir() or not cv2.imwrite(str(path), np.hstack(columns)):

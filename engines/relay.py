@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.backends import Edit, Engine, Say, Target
+from engines.backends import Edit, Engine, Say, Target, quiet
 from engines.bundle import DEFAULT, ENGINES, Bundle, load_bundle
 from engines.cache import PLACE_ENV, Cache
 from engines.errors import EngineError, EngineLost
-from engines.load import on_cpu, quiet, ready, reference, targets, trusted
+from engines.load import on_cpu, ready, reference, targets, trusted
 
 LAST_OPENING_S = 10.0  # that closing waits for an engine that is being opened: on a GPU it takes seconds
 

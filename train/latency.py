@@ -52,8 +52,6 @@ def measure(name: str, runs: int = RUNS, threads: int | None = None) -> str:
     """A table of medians; what PyTorch cannot compile is told and left out. Raises EngineError, DataError for a bundle that cannot be used."""
     bundle = load_bundle(name)
     network, cases = restore(bundle), stored_cases(bundle)
-    for case in cases:
-        case.crop.flags.writeable = False
     if threads:
         torch.set_num_threads(threads)
     engines, left_out = [load(bundle, threads=threads)], []

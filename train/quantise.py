@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 
 from engines.backends import Edit, Engine
+from engines.blend import compose
 from engines.bundle import Bundle, load_bundle, sha256_of, write_description
 from engines.errors import DataError
 from engines.openvino import OpenVino
@@ -24,7 +25,7 @@ from train.data.changes import blink, draw_change
 from train.data.corpus import Corpus, faces_of, load_corpus, read_manifest
 from train.eight_bits import NNCF_VERSION, PRESET, convolutions, folded, halved, put_back, quantised
 from train.export import beside
-from train.report.edits import compose, towards
+from train.report.edits import towards
 from train.report.scaled import Scaled, at_size
 
 FILE = "generator-int8.onnx"
@@ -147,8 +148,7 @@ def _opened(bundle: Bundle) -> Engine:
 
 
 def _known(exact: Engine, crop: np.ndarray, aus: np.ndarray) -> Known:
-    edit = exact.run(crop, aus)
-    edit = Edit(edit.colour.copy(), edit.attention.copy(), None if edit.flow is None else edit.flow.copy())
+    edit = exact.run(crop, aus).kept()
     return Known(crop, aus, edit, compose(crop, edit))
 
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
@@ -136,6 +137,7 @@ def loader_share(variant: Variant, corpus, batch: int) -> str:
     for number in range(2 * batch):
         data[number]
     sample_s = (time.process_time() - started_s) / (2 * batch)
+    cv2.setNumThreads(1)  # as in train.trainer: OpenCV's threads do not survive the fork
     loader = iter(DataLoader(data, batch_sampler=Numbers(0, batch * (LOADED_STEPS + 5), batch, 0, 1), num_workers=1, prefetch_factor=4))
     for _ in range(5):
         variant.run.advance(next(loader))

@@ -19,13 +19,14 @@ from tqdm import tqdm
 from engines import expression
 from engines.aus import PAPER_17
 from engines.backends import Engine
+from engines.blend import compose
 from engines.errors import DataError, OutputError
 from engines.face import FaceReader
 from train.data.corpus import Corpus
 from train.data.disk import make_folder
 from train.data.emotions import EMOTIONS, PROTOTYPES, USUAL, prototype, scores
 from train.report import measures
-from train.report.edits import compose, towards
+from train.report.edits import towards
 from train.report.evaluate import without_nan
 from train.report.likeness import split
 from train.report.page import number

@@ -4,9 +4,8 @@ import numpy as np
 
 from engines import expression
 from engines.aus import translate
-from engines.backends import Edit, Engine
-from engines.blend import Blender
-from engines.crop import Crop
+from engines.backends import Engine
+from engines.blend import compose
 from engines.expression import ESTIMATED
 
 LEVELS = (0.0, 0.33, 0.66, 1.0)  # at which single AUs are shown and swept; the paper's figure 4
@@ -21,14 +20,6 @@ EXPRESSIONS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("eyes shut", ("AU45",), 1.0),
     ("wink", ("AU06L", "AU12L", "AU45L"), 1.0),
 )
-
-
-def compose(crop: np.ndarray, edit: Edit) -> np.ndarray:
-    """An edit drawn on its own crop, by the code that draws it live: (S, S, 3) uint8."""
-    picture = crop.copy()
-    flow_px = 0 if edit.flow is None else len(edit.flow)
-    Blender(Crop(np.eye(2, 3), len(crop)), crop, flow_px).blend(picture, edit)
-    return picture
 
 
 def wanted_at(own: np.ndarray, names: tuple[str, ...], level: float) -> np.ndarray:

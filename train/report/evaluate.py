@@ -17,13 +17,13 @@ import numpy as np
 from engines import expression
 from engines.aus import PAPER_17
 from engines.backends import Engine
-from engines.blend import Blender
+from engines.blend import Blender, compose
 from engines.crop import Crop
 from engines.errors import OutputError
 from train.data.corpus import Corpus
 from train.data.disk import make_folder
 from train.report import charts, measures
-from train.report.edits import EXPRESSIONS, LEVELS, SMILE, change_to, compose, edited, towards
+from train.report.edits import EXPRESSIONS, LEVELS, SMILE, change_to, edited, towards
 from train.report.likeness import distances, somebody_elses_expression, split
 from train.report.native import native_sharpness
 from train.report.page import page

@@ -7,13 +7,13 @@ import numpy as np
 
 from engines import expression
 from engines.backends import Engine
-from engines.blend import Blender
+from engines.blend import Blender, compose
 from engines.crop import Crop, cut, find_crop
 from engines.errors import SourceError
 from engines.face import FaceReader
 from engines.mesh import FACE_OVAL
 from engines.photo import load_photo
-from train.report.edits import change_to, compose, towards
+from train.report.edits import change_to, towards
 
 MAX_FACES = 8
 

@@ -12,10 +12,11 @@ from tqdm import tqdm
 from engines import expression
 from engines.aus import LEFT, PAPER_17, RIGHT, SIDED
 from engines.backends import Engine
+from engines.blend import compose
 from engines.face import FaceReader
 from train.data.corpus import Corpus
 from train.report import measures
-from train.report.edits import LEVELS, change_to, compose, edited
+from train.report.edits import LEVELS, change_to, edited
 from train.report.sheets import sheet
 
 FACES = 24  # 48 edits of each sided AU

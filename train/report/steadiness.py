@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 from engines import expression
 from engines.backends import Engine
+from engines.blend import compose
 from engines.errors import DataError
 from engines.face import FaceReader
 from engines.mesh import FACE_OVAL
 from train.data.corpus import Corpus
 from train.report import measures
-from train.report.edits import compose, towards
+from train.report.edits import towards
 
 FRAMES = 60  # two seconds at 30 fps
 NOISE_GREY = 2.0  # standard deviation a colour: a webcam indoors, after its own denoising

@@ -12,12 +12,13 @@ from tqdm import tqdm
 from engines import expression
 from engines.aus import PAPER_17
 from engines.backends import Engine
+from engines.blend import compose
 from engines.errors import DataError
 from engines.face import FaceReader
 from engines.mesh import FACE_OVAL
 from train.data.corpus import Corpus
 from train.report import measures
-from train.report.edits import LEVELS, SMILE, change_to, compose
+from train.report.edits import LEVELS, SMILE, change_to
 
 MAX_YAW_DEG = 25.0  # beyond, the estimator's own error grows, and would be blamed on the engine
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]  # a picture and its landmarks -> unit vector; train/report/identity.py
