@@ -111,7 +111,7 @@ def play_offline(performance: Iterator[Told], stage: Stage, outputs: list[Output
     for told in performance:
         picture = stage.show(told, told.captured_s)
         for output in outputs:
-            output.send(picture.image, count)
+            output.send(picture.image, told.captured_s)
         count += 1
         on_frame()
     return count
@@ -168,9 +168,9 @@ class LiveLoop:
 
     def wait(self, duration_s: float = float("inf")) -> None:
         """Serves the outputs of the main thread until duration_s is over or the loop has stopped."""
-        end_s = time.perf_counter() + duration_s
-        while not self._stopping.is_set() and (left_s := end_s - time.perf_counter()) > 0:
-            self._show_on_main(min(0.1, left_s))
+        start_s = time.perf_counter()
+        while not self._stopping.is_set() and (left_s := start_s + duration_s - time.perf_counter()) > 0:
+            self._show_on_main(min(0.1, left_s), time.perf_counter() - start_s)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -242,16 +242,16 @@ class LiveLoop:
             picture = new or picture
             with self._timings.measure("send"):
                 for output in self._threaded:
-                    output.send(picture.image, tick)
+                    output.send(picture.image, tick / self._fps)
             self.sent += 1
             if new is not None:
                 self.fresh += 1
                 self._timings.add("capture to output", time.perf_counter() - picture.captured_s)
                 self._preview.put(picture)
 
-    def _show_on_main(self, timeout_s: float) -> None:
+    def _show_on_main(self, timeout_s: float, time_s: float) -> None:
         self._shown = self._preview.take(timeout_s) or self._shown
         for output in self._on_main:  # also without a new picture: a window that is never served counts as hung
-            output.send(self._shown.image, self.sent)
+            output.send(self._shown.image, time_s)
             if output.closed:
                 self.stop()

@@ -51,8 +51,8 @@ class Output(Protocol):
     main_thread: bool
     closed: bool  # by the user
 
-    def send(self, image: np.ndarray, number: int) -> None:
-        """One (H, W, 3) uint8 BGR picture of the size given at opening; `number` of the tick of 1/fps that it belongs to."""
+    def send(self, image: np.ndarray, time_s: float) -> None:
+        """One (H, W, 3) uint8 BGR picture of the size given at opening, and its time in seconds since the output began; it rises."""
         ...
 
     def close(self) -> None: ...
@@ -74,7 +74,7 @@ class VirtualCamera:
             raise OutputError(f"There is no virtual camera ({what}): {how}; or write a file now with --output out.mp4.") from error
         self.name = f"virtual camera {self._camera.device}"
 
-    def send(self, image: np.ndarray, number: int) -> None:
+    def send(self, image: np.ndarray, time_s: float) -> None:
         self._camera.send(image)
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class Window:
             raise OutputError(f"The window cannot be opened ({error.err}): use --output FILE.mp4 or the virtual camera.") from error
         self.closed = False
 
-    def send(self, image: np.ndarray, number: int) -> None:
+    def send(self, image: np.ndarray, time_s: float) -> None:
         cv2.imshow(self.TITLE, image)
         key = cv2.pollKey() & 0xFF
         if key in (27, ord("q")) or cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) < 1:
@@ -136,9 +136,9 @@ class VideoFile:
         self.frames = 0
         self._broken = False
 
-    def send(self, image: np.ndarray, number: int) -> None:
+    def send(self, image: np.ndarray, time_s: float) -> None:
         frame = self._av.VideoFrame.from_ndarray(image, format="bgr24")
-        frame.pts, frame.time_base = number, self._tick  # live, late ticks are left out; the clock goes on
+        frame.pts, frame.time_base = round(time_s / self._tick), self._tick  # live, late ticks are left out; the clock goes on
         try:
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
@@ -175,7 +175,7 @@ class Nothing:
 
     name, main_thread, closed = "none", False, False
 
-    def send(self, image: np.ndarray, number: int) -> None:
+    def send(self, image: np.ndarray, time_s: float) -> None:
         pass
 
     def close(self) -> None:
@@ -210,7 +210,7 @@ class ContactSheet:
         self._columns, self._count, self._width = columns, columns * rows, width_px
         self._number, self._kept = 0, []
 
-    def send(self, image: np.ndarray, number: int) -> None:
+    def send(self, image: np.ndarray, time_s: float) -> None:
         if self._number % self._every == 0 and len(self._kept) < self._count:
             height = round(image.shape[0] * self._width / image.shape[1])
             self._kept.append(cv2.resize(image, (self._width, height), interpolation=cv2.INTER_AREA))

@@ -76,15 +76,15 @@ class KeepingOutput:
     def __init__(self, limit: int = 500):
         self.images: list[np.ndarray] = []
         self.times_s: list[float] = []
-        self.numbers: list[int] = []
+        self.stamps_s: list[float] = []
         self._limit, self._lock = limit, threading.Lock()
 
-    def send(self, image: np.ndarray, number: int) -> None:
+    def send(self, image: np.ndarray, time_s: float) -> None:
         with self._lock:
             if len(self.images) < self._limit:
                 self.images.append(image)
                 self.times_s.append(time.perf_counter())
-                self.numbers.append(number)
+                self.stamps_s.append(time_s)
 
     def close(self) -> None:
         pass

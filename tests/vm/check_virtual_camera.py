@@ -38,7 +38,7 @@ def a_closed_virtual_camera_opens_again_with_another_size():
 
 def a_virtual_camera_that_is_open_is_refused_a_second_time_and_goes_on():
     with closing(VirtualCamera(SIZE, FPS, PUPPET)) as camera:
-        camera.send(numbered(0), 0)
+        camera.send(numbered(0), 0.0)
         refused(OutputError, lambda: VirtualCamera(SIZE, FPS, PUPPET))
         assert len(send_to(camera, 3)) >= 3
 

@@ -23,10 +23,10 @@ def numbered(number: int) -> np.ndarray:
 
 def send_to(camera: VirtualCamera, count: int) -> np.ndarray:
     """Numbered pictures at FPS until another program has read `count` of them -> what it read."""
-    camera.send(numbered(0), 0)
+    camera.send(numbered(0), 0.0)
     with Reader(SIZE) as reader:
         for number in range(60 * FPS):
-            camera.send(numbered(number % 16), number)
+            camera.send(numbered(number % 16), number / FPS)
             time.sleep(1 / FPS)
             if len(pictures := reader.pictures()) >= count:
                 return pictures
