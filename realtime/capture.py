@@ -38,6 +38,7 @@ class FrameDriver(Protocol):
     fps: float  # nominal
     length: int | None  # frames, where that is known
     has_rest: bool  # whether it starts from a resting face from which a neutral can be learnt
+    note: str  # what is wrong with it, in two words for a screen; "" when nothing is
 
     def read(self) -> Frame | NotYet | None: ...
 
@@ -115,7 +116,7 @@ def _open_capture(which: int | str) -> cv2.VideoCapture:
 class Camera:
     """One opening of a camera by OpenCV. Raises CameraBusy when it does not open, DriverError when a read fails; steady.py mends that."""
 
-    live, has_rest, length = True, True, None
+    live, has_rest, length, note = True, True, None, ""
 
     def __init__(
         self, text: str = "webcam", which: int | str | None = None, open_capture: Callable[[int | str], cv2.VideoCapture] = _open_capture
@@ -181,7 +182,7 @@ def _at_most(image: np.ndarray) -> np.ndarray:
 class Clip:
     """A video file by PyAV. Frames carry their own time in the file: captured_s = start + that."""
 
-    live, has_rest = False, True
+    live, has_rest, note = False, True, ""
 
     def __init__(self, path: str | Path):
         import av
@@ -226,7 +227,7 @@ class Clip:
 class Still:
     """A single picture as a driver: its expression, held for duration_s. It has no rest to compare with."""
 
-    live, has_rest = False, False
+    live, has_rest, note = False, False, ""
 
     def __init__(self, path: str | Path, duration_s: float = PICTURE_S, fps: float = 30.0):
         try:
@@ -249,7 +250,7 @@ class Still:
 class Paced:
     """A file driver played like a camera: frames come at their time, late ones are skipped, the file starts again at its end."""
 
-    live, length = True, None
+    live, length, note = True, None, ""
 
     def __init__(self, driver: FrameDriver, reopen: Callable[[], FrameDriver]):
         self._driver, self._reopen = driver, reopen

@@ -245,7 +245,7 @@ def _for_this_distribution(system: System, debian: str) -> str:
 
 def window_findings(system: System) -> Iterator[Finding]:
     """Whether a preview can be shown."""
-    from realtime.output import has_screen
+    from realtime.window import has_screen
 
     if has_screen():
         yield Finding(WINDOW, WINDOW, FINE, "a screen for --output window")

@@ -3,121 +3,32 @@
     driver frame -> track -> estimate AUs -> calibrate -> smooth -> retarget -> puppet.render -> output
 
 Live, four threads are joined by newest-wins slots: capture | track + estimate | render | output. The output keeps its own
-clock, so a virtual camera never stops, whatever the driver does. Offline, the same stages run in turn on every frame.
+clock, so a virtual camera never stops, whatever the driver or the generator does. Offline (offline.py) the same stages run in turn.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 
-from engines.expression import ESTIMATED
-from realtime.calibrate import Neutral
+from engines.backends import Say, quiet
+from engines.errors import OutputError
 from realtime.capture import FrameDriver
+from realtime.controls import Controls
 from realtime.frame import NOT_YET, Frame, Picture, Told
 from realtime.latest import Latest
 from realtime.output import Output
-from realtime.presence import Presence
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.script import Curve, CurveWriter
-from realtime.timing import Timings
+from realtime.overlay import slate
+from realtime.script import Curve
+from realtime.speech import LOG
+from realtime.stage import Stage
+from realtime.timing import Rate, Timings
 from realtime.track import Performer
 
-LONGEST_LESSON = 90  # frames kept while the neutral is learnt offline: 250 MB of 720p pictures at most
 IDLE_S = 1 / 30  # how often the puppet is drawn anew while the driver says nothing: easing to neutral goes on
-LEAVE_S = 5.0  # for a thread to end; a picture in the encoder takes a tenth of that on a slow machine
-LONGEST_GAP_S = 5.0  # between two words of a file; a longer one is a broken time stamp and is cut short
-
-
-class Stage:
-    """The puppet's side of a frame's life: what it is told -> a picture."""
-
-    def __init__(self, puppet: Puppet, retarget: Retarget, timings: Timings, record: CurveWriter | None = None):
-        self.puppet = puppet
-        self._retarget, self._timings, self._record = retarget, timings, record
-        self._presence = Presence()
-        self.seen = False  # whether the driver's face was ever in view
-        self._aus: np.ndarray | None = None  # of the picture that was drawn last
-        self._picture = Picture(puppet.still, 0.0)
-
-    def show(self, told: Told | None, now_s: float) -> Picture:
-        """The newest word of the driver, or None when there is none -> the picture for now_s; the same one while nothing changes."""
-        shown = self._presence.at(told, now_s)
-        if self._record:
-            self._record.add(np.zeros(len(ESTIMATED)) if shown is None else shown.expression, now_s)
-        if shown is None:  # nobody was seen yet
-            return self._picture
-        self.seen = True
-        aus = self._retarget(shown.expression)
-        if self._aus is None or not np.array_equal(aus, self._aus):
-            with self._timings.measure("render"):
-                self._picture = Picture(self.puppet.render(aus), shown.captured_s)
-            self._aus = aus
-        elif told is not None:
-            self._picture = replace(self._picture, captured_s=shown.captured_s)
-        return self._picture
-
-
-# --- offline: every frame, in turn -------------------------------------------------------------------------------------
-
-
-def perform_frames(driver: FrameDriver, timings: Timings) -> Iterator[Told]:
-    """Every frame of a file driver. Its first second is looked at twice: once for the driver's neutral, then for the puppet."""
-    waiting: list[Frame] = []
-    neutral = None if driver.has_rest else Neutral.absent(len(ESTIMATED))
-    if neutral is None:
-        with Performer(timings) as scout:
-            while scout.neutral.neutral is None and len(waiting) < LONGEST_LESSON and (frame := driver.read()):
-                scout(frame)
-                waiting.append(frame)
-            scout.neutral.finish()
-            neutral = scout.neutral
-    with Performer(timings, neutral) as performer:
-        for frame in waiting:
-            yield performer(frame)
-        while (frame := driver.read()) is not None:
-            yield performer(frame)
-
-
-def at_rate(performance: Iterator[Told], fps: float) -> Iterator[Told]:
-    """A performance with times of its own -> one word for every 1/fps: the newest at that moment."""
-    newest, number, late_s = None, 0, 0.0
-    for told in performance:
-        told = replace(told, captured_s=told.captured_s - late_s)
-        if newest is not None and told.captured_s - newest.captured_s > LONGEST_GAP_S:
-            late_s += told.captured_s - newest.captured_s - 1 / fps
-            told = replace(told, captured_s=newest.captured_s + 1 / fps)
-        while newest is not None and number / fps < told.captured_s - 1e-4:
-            yield replace(newest, captured_s=number / fps)
-            number += 1
-        newest = told
-    if newest is not None:
-        yield replace(newest, captured_s=number / fps)
-
-
-def perform_curve(curve: Curve, fps: float) -> Iterator[Told]:
-    """A curve, sampled evenly."""
-    for number in range(max(1, int(curve.duration_s * fps) + 1)):
-        yield Told(curve.at(number / fps), number / fps, seen=True)
-
-
-def play_offline(performance: Iterator[Told], stage: Stage, outputs: list[Output], on_frame: Callable[[], None] = lambda: None) -> int:
-    """Draws a performance frame by frame; returns how many. Nothing is dropped, nothing waits."""
-    count = 0
-    for told in performance:
-        picture = stage.show(told, told.captured_s)
-        for output in outputs:
-            output.send(picture.image, told.captured_s)
-        count += 1
-        on_frame()
-    return count
-
-
-# --- live: threads -----------------------------------------------------------------------------------------------------
+LEAVE_S = 1.0  # for all threads to end; one that hangs in a device is left behind
 
 
 class LiveLoop:
@@ -125,9 +36,12 @@ class LiveLoop:
 
     def __init__(
         self, driver: FrameDriver | Curve, performer: Performer | None, stage: Stage, outputs: list[Output], timings: Timings,
-        fps: float = 30.0, clocked: bool = True,
+        fps: float = 30.0, clocked: bool = True, controls: Controls | None = None, say: Say = quiet,
     ):  # fmt: skip
-        """clocked: the output keeps its own clock of `fps`; without, every picture is sent as soon as it is drawn (benchmarks)."""
+        """clocked: the output keeps its own clock of `fps`; without, every picture is sent as soon as it is drawn (benchmarks).
+
+        controls: what the user switches; say: told, in a sentence, when an output is left out.
+        """
         self._driver, self._performer, self._stage, self._timings = driver, performer, stage, timings
         self._fps, self._clocked = fps, clocked
         self._threaded = [o for o in outputs if not o.main_thread]
@@ -136,9 +50,14 @@ class LiveLoop:
         self.words: Latest[Told] = Latest()
         self.pictures: Latest[Picture] = Latest()
         self._preview: Latest[Picture] = Latest()
-        self._shown = Picture(stage.puppet.still, 0.0)  # on the main thread's outputs
+        self._shown = Picture(stage.still, 0.0)  # on the main thread's outputs
+        self._controls, self._say = controls or Controls(), say
+        self._slate = slate(stage.still)
         self._stopping = threading.Event()
         self._error: BaseException | None = None
+        self.failed: OutputError | None = None  # the first output that was left out
+        self.note = ""  # what is wrong with the driver's picture, in two words
+        self.rate = Rate()  # of fresh pictures
         self.sent = 0
         self.fresh = 0  # sent pictures that were not sent before
 
@@ -152,7 +71,7 @@ class LiveLoop:
         """Threads started on entry, all gone on exit; then the first error of any of them is raised."""
         stages = [self._recite] if isinstance(self._driver, Curve) else [self._capture, self._track]
         threads = [
-            threading.Thread(target=self._guarded, args=(work,), name=work.__name__, daemon=True)
+            threading.Thread(target=self._guarded, args=(work,), name=f"puppet{work.__name__}", daemon=True)
             for work in (*stages, self._render, self._send)
         ]
         for thread in threads:
@@ -161,16 +80,18 @@ class LiveLoop:
             yield
         finally:
             self.stop()
+            end_s = time.perf_counter() + LEAVE_S
             for thread in threads:
-                thread.join(LEAVE_S)
+                thread.join(max(0.0, end_s - time.perf_counter()))
         if self._error:
             raise self._error
 
-    def wait(self, duration_s: float = float("inf")) -> None:
-        """Serves the outputs of the main thread until duration_s is over or the loop has stopped."""
+    def wait(self, duration_s: float = float("inf"), each_turn: Callable[[], None] = lambda: None) -> None:
+        """Serves the outputs of the main thread until duration_s is over, the user ends it, or the loop has stopped."""
         start_s = time.perf_counter()
-        while not self._stopping.is_set() and (left_s := start_s + duration_s - time.perf_counter()) > 0:
-            self._show_on_main(min(0.1, left_s), time.perf_counter() - start_s)
+        while not (self._stopping.is_set() or self._controls.ending) and (left_s := start_s + duration_s - time.perf_counter()) > 0:
+            self._show_on_main(min(IDLE_S, left_s), time.perf_counter() - start_s)
+            each_turn()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -181,6 +102,12 @@ class LiveLoop:
     def dropped(self) -> dict[str, int]:
         """Values that a newer one replaced, by slot."""
         return {"frames": self.frames.dropped, "expressions": self.words.dropped, "pictures": self.pictures.dropped}
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not as it should be, in two words each."""
+        switched = ["panic: still photo"] if self._controls.panic else ["paused"] if self._controls.paused else []
+        return [*switched, *filter(None, (self._driver.note, self.note))]
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -206,6 +133,9 @@ class LiveLoop:
         while not self._stopping.is_set():
             if frame := self.frames.take(IDLE_S):
                 told = self._performer(frame)
+                if told.note != self.note:
+                    LOG.debug("driver: %s", told.note or "well")
+                    self.note = told.note
                 if not self._clocked:  # a benchmark of pictures: tracking what is never drawn would only take the cores away
                     self.words.wait_empty(IDLE_S)
                 self.words.put(told)
@@ -220,19 +150,22 @@ class LiveLoop:
     def _render(self) -> None:
         last = self._stage.show(None, time.perf_counter())  # the still photo, which the output has already
         while not self._stopping.is_set():
-            picture = self._stage.show(self.words.take(IDLE_S), time.perf_counter())
+            told, now_s = self.words.take(IDLE_S), time.perf_counter()
+            picture = self._stage.rest(now_s) if self._controls.covered else self._stage.show(told, now_s)
             if picture is not last:
                 self.pictures.put(picture)
                 last = picture
 
     def _send(self) -> None:
         start_s, tick = time.perf_counter(), 0
-        picture = Picture(self._stage.puppet.still, start_s)
+        picture = Picture(self._stage.still, start_s)
         while not self._stopping.is_set():
             if self._clocked:
                 tick = max(tick + 1, int((time.perf_counter() - start_s) * self._fps))  # a late tick is left out, not made up for
-                if self._stopping.wait(max(0.0, start_s + tick / self._fps - time.perf_counter())):
+                due_s = start_s + tick / self._fps
+                if self._stopping.wait(max(0.0, due_s - time.perf_counter())):
                     return
+                self._timings.add("output clock late", time.perf_counter() - due_s)
                 new = self.pictures.take(0)
             else:
                 tick += 1
@@ -241,17 +174,38 @@ class LiveLoop:
                     continue
             picture = new or picture
             with self._timings.measure("send"):
-                for output in self._threaded:
-                    output.send(picture.image, tick / self._fps)
+                self._send_to_all(self._covered(picture), tick / self._fps)
             self.sent += 1
             if new is not None:
                 self.fresh += 1
+                self.rate.add(time.perf_counter())
                 self._timings.add("capture to output", time.perf_counter() - picture.captured_s)
                 self._preview.put(picture)
 
+    def _covered(self, picture: Picture) -> np.ndarray:
+        """The puppet, or what stands in its place."""
+        return self._stage.still if self._controls.panic else self._slate if self._controls.paused else picture.image
+
+    def _send_to_all(self, image: np.ndarray, time_s: float) -> None:
+        for output in tuple(self._threaded):
+            try:
+                output.send(image, time_s)
+            except OutputError as error:  # a full disk must not end the call
+                self._threaded.remove(output)
+                self._leave_out(error)
+
+    def _leave_out(self, error: OutputError) -> None:
+        if not self._threaded and not self._on_main:
+            raise error
+        self.failed = self.failed or error
+        self._say(f"{error} The other outputs go on.")
+
     def _show_on_main(self, timeout_s: float, time_s: float) -> None:
         self._shown = self._preview.take(timeout_s) or self._shown
-        for output in self._on_main:  # also without a new picture: a window that is never served counts as hung
-            output.send(self._shown.image, time_s)
+        for output in tuple(self._on_main):  # also without a new picture: a window that is never served counts as hung
+            output.send(self._covered(self._shown), time_s)
             if output.closed:
-                self.stop()
+                self._on_main.remove(output)
+                if not self._threaded and not self._on_main:
+                    return self.stop()
+                self._say(f"The {output.name} was closed; the other outputs go on, Ctrl-C ends them.")

@@ -1,4 +1,4 @@
-"""Where the puppet's pictures go: virtual camera, window, video file. Pictures in, nothing back.
+"""Where the puppet's pictures go: virtual camera, video file, and by window.py the screen. Pictures in, nothing back.
 
 An output is opened before the first frame, so that a missing device is told at once, takes pictures of one size, and is
 closed whatever happens. `main_thread` marks those that a system lets only the main thread touch.
@@ -6,7 +6,6 @@ closed whatever happens. `main_thread` marks those that a system lets only the m
 
 import os
 import platform
-import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 
 from engines.errors import OutputError
-from engines.face import quiet_stderr
+from realtime.window import Window
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv"}
 SHEET_SUFFIXES = {".png", ".jpg"}
@@ -27,11 +26,6 @@ HOW_TO_GET_A_CAMERA = {
     "Darwin": "install OBS 30 or newer, start its virtual camera once, then stop it",
     "Windows": "install OBS (or Unity Capture)",
 }
-
-
-def has_screen() -> bool:
-    """Whether a window can be opened here."""
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def check_writable(path: str | Path, option: str) -> None:
@@ -79,33 +73,6 @@ class VirtualCamera:
 
     def close(self) -> None:
         self._camera.close()
-
-
-class Window:
-    """A preview on the screen. `closed` turns true when the user closes it or presses q or Esc."""
-
-    name, main_thread = "window", True
-    TITLE = "Expression Puppet"
-
-    def __init__(self, size: tuple[int, int]):
-        if not has_screen():  # asked first: the window library ends the whole process when it finds no display
-            raise OutputError("There is no screen for --output window: use --output FILE.mp4 or the virtual camera.")
-        try:
-            with quiet_stderr():  # Qt tells about its fonts
-                cv2.namedWindow(self.TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-            cv2.resizeWindow(self.TITLE, *size)
-        except cv2.error as error:
-            raise OutputError(f"The window cannot be opened ({error.err}): use --output FILE.mp4 or the virtual camera.") from error
-        self.closed = False
-
-    def send(self, image: np.ndarray, time_s: float) -> None:
-        cv2.imshow(self.TITLE, image)
-        key = cv2.pollKey() & 0xFF
-        if key in (27, ord("q")) or cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) < 1:
-            self.closed = True
-
-    def close(self) -> None:
-        cv2.destroyWindow(self.TITLE)
 
 
 class VideoFile:

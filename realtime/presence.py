@@ -14,9 +14,10 @@ RETURN_S = 0.25  # back from the still photo to the driver, without a jump
 class Presence:
     """Follows what the driver asks through losses of the face. Zero change means the still photo."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: float = 1.0) -> None:
+        """shown: share of the driver's expression to begin with, 0..1; it eases to 1."""
         self._last: Told | None = None  # the last with a face
-        self._shown = 1.0  # share of the driver's expression that is shown, 0..1
+        self._shown = shown
         self._shown_s: float | None = None
 
     def at(self, told: Told | None, now_s: float) -> Told | None:

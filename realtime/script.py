@@ -35,6 +35,7 @@ class Curve:
     aus: tuple[str, ...]
     times_s: np.ndarray  # (T,) float64, rising, from 0
     values: np.ndarray  # (T, len(aus)) float32, 0..1
+    note = ""  # nothing goes wrong with a curve
 
     @property
     def duration_s(self) -> float:

@@ -13,16 +13,11 @@ from enum import Enum
 from engines.errors import DriverError
 from realtime.capture import Camera, Whereabouts
 from realtime.frame import NOT_YET, Frame, NotYet
-from realtime.reading import THREAD, Freshness, Patience, Reader, Trouble
+from realtime.reading import Freshness, Patience, Reader, Trouble
 
 MOST_LEFT = 3  # threads that hang in the driver; no more are started before one of them has ended
 BACK_S = 3.0  # how long `state` says that the camera is back
 CLOSE_S = 1.0  # for the thread at the end; a read that hangs is left to the end of the process
-
-
-def any_hangs() -> bool:
-    """Whether a thread of this process still hangs in a camera's driver. If it came back while the interpreter ends, it would abort."""
-    return any(thread.name == THREAD for thread in threading.enumerate())
 
 
 class State(Enum):
@@ -76,6 +71,11 @@ class SteadyCamera:
             self.close()
             raise DriverError(f"The camera {self._name} does not answer: unplug it, plug it in again and restart.")
         self.fps = self._reader.fps
+
+    @property
+    def note(self) -> str:
+        """The same in words, where they are worth telling."""
+        return "" if self.state is State.LIVE else self.state.value
 
     @property
     def state(self) -> State:

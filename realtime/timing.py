@@ -41,3 +41,18 @@ class Timings:
             name: {"count": len(ms), **{f"p{p}_ms": round(float(np.percentile(ms, p)), 2) for p in (50, 95, 99)}}
             for name, ms in series.items()
         }
+
+
+class Rate:
+    """How often something happened lately. `add` is for one thread, `per_second` for any."""
+
+    def __init__(self, kept: int = 64):
+        self._times_s: deque[float] = deque(maxlen=kept)
+
+    def add(self, now_s: float) -> None:
+        self._times_s.append(now_s)
+
+    def per_second(self, now_s: float, within_s: float = 2.0) -> float:
+        """Over the last within_s, or as much of them as is known."""
+        recent = [time_s for time_s in tuple(self._times_s) if now_s - time_s <= within_s]
+        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else 0.0

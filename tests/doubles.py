@@ -49,7 +49,7 @@ class StubEngine:
 class ScriptedDriver:
     """Gives numbered grey frames at a pace, then ends, or fails, or hangs."""
 
-    live, has_rest, length = True, True, None
+    live, has_rest, length, note = True, True, None, ""
 
     def __init__(self, count: int, fps: float = 200.0, error: Exception | None = None):
         self.fps, self.closed = fps, False

@@ -12,10 +12,12 @@ from engines.errors import DriverError
 from engines.expression import ESTIMATED
 from engines.face import FaceReader
 from realtime.frame import Told
-from realtime.loop import LiveLoop, Stage, at_rate, perform_curve, play_offline
+from realtime.loop import LiveLoop
+from realtime.offline import at_rate, perform_curve, play_offline
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.script import Curve, load_curve
+from realtime.stage import Stage
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, ScriptedDriver, StubEngine, speak

@@ -19,10 +19,11 @@ from engines.bundle import load_bundle
 from engines.cache import Cache
 from engines.errors import EngineError, EngineLost
 from engines.relay import Relay, Step, Workshop, load_live
-from realtime.loop import LiveLoop, Stage
+from realtime.loop import LiveLoop
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.script import Curve
+from realtime.stage import Stage
 from realtime.timing import Timings
 from tests.doubles import KeepingOutput, StubEngine
 from tests.engine_doubles import FakeBackend, Imitation

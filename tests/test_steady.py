@@ -16,10 +16,11 @@ from engines.expression import ESTIMATED
 from realtime import capture, reading, steady
 from realtime.capture import Camera, camera_index, is_camera
 from realtime.frame import NOT_YET, Frame, Told
-from realtime.loop import LiveLoop, Stage
+from realtime.loop import LiveLoop
 from realtime.puppet import Puppet
 from realtime.reading import LATE_S, Freshness, Patience, Reader
 from realtime.retarget import Retarget
+from realtime.stage import Stage
 from realtime.steady import MOST_LEFT, State, SteadyCamera
 from realtime.timing import Timings
 from realtime.track import Performer

@@ -15,14 +15,16 @@ import run
 from engines.aus import WIDE
 from engines.expression import ESTIMATED
 from engines.photo import load_photo
+from realtime import play
 from realtime.capture import Camera
 from realtime.devices import camera_findings, virtual_findings
 from realtime.finding import FINE
 from realtime.frame import Frame, Told
-from realtime.loop import LiveLoop, Stage
+from realtime.loop import LiveLoop
 from realtime.output import VirtualCamera
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
+from realtime.stage import Stage
 from realtime.system import System
 from realtime.timing import Timings
 from realtime.track import Performer
@@ -69,7 +71,7 @@ def _command(*arguments: str, meanwhile: Callable[[], None] = lambda: None) -> t
 
     trouble = threading.Thread(target=disturb, daemon=True)
     trouble.start()
-    run.make_puppet = lambda *_arguments, **_options: (_puppet(), StubEngine())
+    play.make_puppet = lambda *_arguments, **_options: (_puppet(), StubEngine())
     with redirect_stderr(said):
         status = run.main([*arguments, "--source", str(PHOTO), "--size", "{}x{}".format(*SIZE), "--fps", str(FPS)])
     trouble.join(5)

@@ -1,0 +1,69 @@
+"""A file driver into files: every frame goes through its life in turn, nothing is dropped, nothing waits."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from engines.expression import ESTIMATED
+from realtime.calibrate import Neutral
+from realtime.capture import FrameDriver
+from realtime.frame import Frame, Told
+from realtime.output import Output
+from realtime.script import Curve
+from realtime.stage import Stage
+from realtime.timing import Timings
+from realtime.track import Performer
+
+LONGEST_LESSON = 90  # frames kept while the neutral is learnt: 250 MB of 720p pictures at most
+LONGEST_GAP_S = 5.0  # between two words of a file; a longer one is a broken time stamp and is cut short
+
+
+def perform_frames(driver: FrameDriver, timings: Timings) -> Iterator[Told]:
+    """Every frame of a file driver. Its first second is looked at twice: once for the driver's neutral, then for the puppet."""
+    waiting: list[Frame] = []
+    neutral = None if driver.has_rest else Neutral.absent(len(ESTIMATED))
+    if neutral is None:
+        with Performer(timings) as scout:
+            while scout.neutral.neutral is None and len(waiting) < LONGEST_LESSON and (frame := driver.read()):
+                scout(frame)
+                waiting.append(frame)
+            scout.neutral.finish()
+            neutral = scout.neutral
+    with Performer(timings, neutral) as performer:
+        for frame in waiting:
+            yield performer(frame)
+        while (frame := driver.read()) is not None:
+            yield performer(frame)
+
+
+def at_rate(performance: Iterator[Told], fps: float) -> Iterator[Told]:
+    """A performance with times of its own -> one word for every 1/fps: the newest at that moment."""
+    newest, number, late_s = None, 0, 0.0
+    for told in performance:
+        told = replace(told, captured_s=told.captured_s - late_s)
+        if newest is not None and told.captured_s - newest.captured_s > LONGEST_GAP_S:
+            late_s += told.captured_s - newest.captured_s - 1 / fps
+            told = replace(told, captured_s=newest.captured_s + 1 / fps)
+        while newest is not None and number / fps < told.captured_s - 1e-4:
+            yield replace(newest, captured_s=number / fps)
+            number += 1
+        newest = told
+    if newest is not None:
+        yield replace(newest, captured_s=number / fps)
+
+
+def perform_curve(curve: Curve, fps: float) -> Iterator[Told]:
+    """A curve, sampled evenly."""
+    for number in range(max(1, int(curve.duration_s * fps) + 1)):
+        yield Told(curve.at(number / fps), number / fps, seen=True)
+
+
+def play_offline(performance: Iterator[Told], stage: Stage, outputs: list[Output], on_frame: Callable[[], None] = lambda: None) -> int:
+    """Draws a performance frame by frame; returns how many. Nothing is dropped, nothing waits."""
+    count = 0
+    for told in performance:
+        picture = stage.show(told, told.captured_s)
+        for output in outputs:
+            output.send(picture.image, told.captured_s)
+        count += 1
+        on_frame()
+    return count

@@ -1,0 +1,214 @@
+"""One run: from what the command line asks for to a photo that is animated, live or frame by frame. Knows nothing of how options are written."""
+
+import argparse
+import signal
+import time
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+
+from tqdm import tqdm
+
+from engines.backends import Engine
+from engines.errors import DriverError, OutputError
+from engines.expression import ESTIMATED
+from engines.relay import load_live
+from realtime.calibrate import Neutral
+from realtime.canvas import parse_size
+from realtime.capture import FrameDriver, Paced, is_camera, open_frames
+from realtime.controls import Controls
+from realtime.ending import STOPPED, Ending
+from realtime.loop import LiveLoop
+from realtime.offline import at_rate, perform_curve, perform_frames, play_offline
+from realtime.output import VIDEO_SUFFIXES, ContactSheet, Output, VideoFile, open_output
+from realtime.overlay import Badge
+from realtime.puppet import Puppet
+from realtime.retarget import Retarget
+from realtime.script import Curve, CurveWriter, load_curve
+from realtime.speech import LOG, say
+from realtime.stage import Stage
+from realtime.steady import SteadyCamera
+from realtime.terminal import Terminal
+from realtime.timing import Timings
+from realtime.track import Performer
+from realtime.window import Window, has_screen
+
+LIVE_SIZE, LIVE_FPS = (1280, 720), 30.0  # what call programs ask a camera for
+FIGURES_S = 10.0  # between two lines of figures in the log
+REFRESH_S = 0.5  # of the figures on the screen: percentiles over thousands of samples cost a millisecond
+
+
+def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None, stack: ExitStack, wait: bool) -> tuple[Puppet, Engine]:
+    """wait: for the best engine to be compiled; else a better one than is ready takes over while pictures are drawn."""
+    engine = load_live(options.engine, options.device, say=say, wait=wait)
+    stack.callback(engine.close)
+    return Puppet.from_file(options.source, engine, size, options.fit, say), engine
+
+
+def check_paths(options: argparse.Namespace) -> None:
+    """Raises OutputError when a file would be written twice, or over what is read."""
+    written = [name for name in (*(options.output or []), options.record, options.sheet) if name]
+    places = [Path(name).resolve() for name in written]
+    for number, (name, place) in enumerate(zip(written, places, strict=True)):
+        if place in (Path(options.source).resolve(), Path(options.driver).resolve()):
+            raise OutputError(f"{name} would be written over what is read: choose another name.")
+        if place in places[:number]:
+            raise OutputError(f"{name} is named twice: give every output a name of its own.")
+
+
+def play(options: argparse.Namespace, ending: Ending) -> int:
+    """Animates the photo; returns the exit status. Raises PuppetError, and KeyboardInterrupt before there is anything to finish."""
+    started_s = time.perf_counter()
+    check_paths(options)
+    names = options.output or ["vcam"] + (["window"] if has_screen() else [])
+    into_files = all(name == "none" or Path(name).suffix.lower() in VIDEO_SUFFIXES for name in names)
+    live = is_camera(options.driver) or not into_files
+    size = parse_size(options.size) if options.size else (LIVE_SIZE if live else None)
+    with ExitStack() as stack:
+        driver = _open_driver(options, stack)
+        curve = isinstance(driver, Curve)
+        fps = options.fps or (LIVE_FPS if live or curve else driver.fps)
+        puppet, engine = make_puppet(options, size, stack, wait=not live)
+        if live and not curve and not driver.live:
+            driver = Paced(driver, lambda: open_frames(options.driver))
+            stack.callback(driver.close)
+        outputs = _open_outputs(options, names, puppet.size, fps, stack)
+        into = ", ".join(output.name for output in outputs)
+        say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {options.driver}, {engine.name}, into {into}")
+        timings = Timings()
+        stage = _stage(options, puppet, timings, stack)
+        if live:
+            status, count = _play_live(options, driver, stage, engine, outputs, timings, fps, stack, ending)
+        else:
+            status, count = _play_offline(options, driver, stage, outputs, timings, fps, stack, ending)
+    for output in outputs:
+        if isinstance(output, VideoFile):
+            say(f"wrote {output.name}: {output.frames} pictures at {fps:g} a second")
+    if options.sheet:
+        say(f"wrote {options.sheet}: a contact sheet")
+    if not live:
+        say(f"{count} pictures in {time.perf_counter() - started_s:.1f} s")
+    return status
+
+
+def _open_driver(options: argparse.Namespace, stack: ExitStack) -> FrameDriver | Curve:
+    if Path(options.driver).suffix.lower() == ".csv":
+        return load_curve(options.driver)
+    driver = SteadyCamera(options.driver, say) if is_camera(options.driver) else open_frames(options.driver, options.seconds)
+    stack.callback(driver.close)
+    return driver
+
+
+def _open_outputs(options: argparse.Namespace, names: list[str], size: tuple[int, int], fps: float, stack: ExitStack) -> list[Output]:
+    """The outputs, open; a default one that is missing (no virtual camera, but a screen) is told and left out."""
+    outputs = []
+    for name in names:
+        try:
+            outputs.append(open_output(name, size, fps))
+        except OutputError as error:
+            if options.output or (name == names[-1] and not outputs):  # asked for, or nothing else is left
+                raise
+            say(f"run.py: {error} Going on without it.")
+            continue
+        stack.callback(outputs[-1].close)
+    return outputs
+
+
+def _stage(options: argparse.Namespace, puppet: Puppet, timings: Timings, stack: ExitStack) -> Stage:
+    """The puppet's side of the loop, with a recording where one was asked for."""
+    record = stack.enter_context(CurveWriter(options.record)) if options.record else None
+    badge = Badge(puppet.size) if options.badge else None
+    return Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, options.strength), timings, record, badge)
+
+
+def _play_offline(options, driver, stage, outputs, timings, fps, stack, ending) -> tuple[int, int]:
+    """Every frame of a file, with a progress bar; returns the exit status and the pictures drawn. Raises DriverError when nobody was seen."""
+    if isinstance(driver, Curve):
+        total, performance = int(driver.duration_s * fps) + 1, perform_curve(driver, fps)
+    else:
+        total = int(driver.length * fps / driver.fps) if driver.length else None
+        performance = at_rate(perform_frames(driver, timings), fps)
+    if options.seconds:
+        total = min(total or 10**9, max(1, int(options.seconds * fps)))
+        performance = islice(performance, total)
+    if options.sheet:
+        outputs = [*outputs, ContactSheet(options.sheet, total or 300)]
+        stack.callback(outputs[-1].close)
+    stack.callback(ending.close)
+    with tqdm(total=total, unit="picture", desc="drawing", disable=None) as bar:
+        try:
+            count = play_offline(performance, stage, outputs, bar.update)
+        except KeyboardInterrupt:
+            say("stopped: finishing what was drawn so far")
+            return STOPPED, bar.n
+    if not stage.seen:
+        for output in outputs:
+            if isinstance(output, VideoFile):
+                output.discard()
+        raise DriverError(f"No face was found in {options.driver}: give a driver that shows one from the front; nothing was written.")
+    return 0, count
+
+
+def _play_live(options, driver, stage, engine, outputs, timings, fps, stack, ending) -> tuple[int, int]:
+    """Threads, until Ctrl-C, q, --seconds or a closed window; returns the exit status and the pictures sent."""
+    performer = None
+    if not isinstance(driver, Curve):
+        performer = stack.enter_context(Performer(timings, None if driver.has_rest else Neutral.absent(len(ESTIMATED))))
+    if options.sheet:
+        outputs = [*outputs, ContactSheet(options.sheet, int((options.seconds or 20) * fps))]
+        stack.callback(outputs[-1].close)
+    controls = Controls(say)
+    loop = LiveLoop(driver, performer, stage, outputs, timings, fps, controls=controls, say=say)
+    figures = Figures(loop, timings, engine.name)
+    for output in outputs:
+        if isinstance(output, Window):
+            output.serve(controls, figures, stage.badge)
+    terminal = stack.enter_context(Terminal())
+    ending.at_last.append(terminal.restore)
+    if ending.live() and hasattr(signal, "SIGUSR1"):
+        before = signal.signal(signal.SIGUSR1, controls.toggle_panic)  # for a hotkey of the desktop: pkill -USR1 -f run.py
+        stack.callback(signal.signal, signal.SIGUSR1, before)
+    stack.callback(ending.close)
+    told_s = time.perf_counter()
+
+    def each_turn() -> None:
+        nonlocal told_s
+        for key in terminal.keys():
+            controls.press(key)
+        if time.perf_counter() - told_s > FIGURES_S:
+            told_s = time.perf_counter()
+            LOG.debug("; ".join(text for text, _ in figures()))
+
+    say("live; Ctrl-C ends it, space shows the still photo at once, p pauses" if terminal.listens else "live; Ctrl-C ends it")
+    try:
+        with loop.running():
+            loop.wait(options.seconds or float("inf"), each_turn)
+    except KeyboardInterrupt:
+        pass
+    say("ended")
+    if delay := timings.summary().get("capture to output"):
+        say(f"{loop.fresh} new pictures, {delay['p50_ms']:.0f} ms from camera to output (95 %: {delay['p95_ms']:.0f} ms)")
+    return loop.failed.exit_status if loop.failed else 0, loop.sent
+
+
+class Figures:
+    """What a preview and a log tell of a live run: a line of figures, and one of what is not as it should be (true)."""
+
+    def __init__(self, loop: LiveLoop, timings: Timings, engine: str):
+        self._loop, self._timings, self._engine = loop, timings, engine
+        self._line, self._line_s = "", -REFRESH_S
+
+    def __call__(self) -> list[tuple[str, bool]]:
+        now_s = time.perf_counter()
+        if now_s - self._line_s >= REFRESH_S:
+            self._line, self._line_s = self._figures(now_s), now_s
+        notes = self._loop.notes
+        return [(self._line, False), *([(", ".join(notes), True)] if notes else [])]
+
+    def _figures(self, now_s: float) -> str:
+        known = self._timings.summary()
+        parts = [f"{self._loop.rate.per_second(now_s):.0f} new pictures a second"]
+        for name, said in (("capture to output", "camera to output"), ("output clock late", "clock late")):
+            if name in known:
+                parts.append(f"{said} {known[name]['p50_ms']:.0f} ms (95 % {known[name]['p95_ms']:.0f})")
+        return ", ".join([*parts, f"dropped {sum(self._loop.dropped.values())}", self._engine])

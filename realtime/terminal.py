@@ -1,0 +1,61 @@
+"""Keys typed into the terminal that the program was started from: the panic key works without a window, too."""
+
+import os
+import sys
+from collections.abc import Iterator
+
+
+class Terminal:
+    """Keys as they are typed, without Enter. Use as a context manager; does nothing where standard input is no terminal."""
+
+    def __init__(self) -> None:
+        self._saved: list | None = None
+
+    def __enter__(self) -> "Terminal":
+        if sys.platform != "win32" and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty() and _in_foreground():
+            import termios
+            import tty
+
+            self._saved = termios.tcgetattr(sys.stdin)
+            tty.setcbreak(sys.stdin)  # Ctrl-C still ends the program
+        return self
+
+    @property
+    def listens(self) -> bool:
+        """Whether keys can be typed."""
+        return sys.platform == "win32" or self._saved is not None
+
+    def __exit__(self, *_exc: object) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        """Gives the terminal back as it was."""
+        if self._saved:
+            import termios
+
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._saved)
+            self._saved = None
+
+    def keys(self) -> Iterator[str]:
+        """What was typed since the last call."""
+        if sys.platform == "win32":
+            import msvcrt
+
+            while msvcrt.kbhit():
+                yield msvcrt.getwch()
+            return
+        if not self._saved:
+            return
+        import select
+
+        if select.select([sys.stdin], [], [], 0)[0]:
+            typed = os.read(sys.stdin.fileno(), 64).decode(errors="ignore")
+            yield from [typed] if len(typed) == 1 else [key for key in typed if key != "\x1b"]  # arrows begin with Esc: no panic
+
+
+def _in_foreground() -> bool:
+    """Whether the terminal is ours: a program in the background that changes it is stopped by the system."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:
+        return False

@@ -1,0 +1,66 @@
+"""The preview on the screen: a mirror of what others see, with figures and notes over it, and the keys. For the main thread."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from engines.errors import OutputError
+from engines.face import quiet_stderr
+from realtime.controls import KEYS, Controls
+from realtime.overlay import Badge, mirrored, write_lines
+
+
+def has_screen() -> bool:
+    """Whether a window can be opened here."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+class Window:
+    """An output. `closed` turns true when the user closes it; its keys go to `controls`, which `serve` gives it."""
+
+    name, main_thread = "window", True
+    TITLE = "Expression Puppet"
+
+    def __init__(self, size: tuple[int, int]):
+        if not has_screen():  # asked first: the window library ends the whole process when it finds no display
+            raise OutputError("There is no screen for --output window: use --output FILE.mp4 or the virtual camera.")
+        try:
+            with quiet_stderr():  # Qt tells about its fonts
+                cv2.namedWindow(self.TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+            cv2.resizeWindow(self.TITLE, *size)
+        except cv2.error as error:
+            raise OutputError(f"The window cannot be opened ({error.err}): use --output FILE.mp4 or the virtual camera.") from error
+        self.closed = False
+        self.serve(Controls(hud=False, mirror=False))
+
+    def serve(
+        self, controls: Controls, lines: Callable[[], Sequence[tuple[str, bool]]] = tuple, badge: Badge | None = None
+    ) -> None:  # fmt: skip
+        """controls: what its keys switch; lines: what is told over the picture, as overlay.write_lines takes it; badge: the pictures' own."""
+        self._controls, self._lines, self._badge = controls, lines, badge
+
+    def send(self, image: np.ndarray, time_s: float) -> None:
+        cv2.imshow(self.TITLE, self.dressed(image))
+        key = cv2.pollKey()
+        if key >= 0:
+            self._controls.press(chr(key & 0xFF))
+        self.closed = cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) < 1
+
+    def dressed(self, image: np.ndarray) -> np.ndarray:
+        """What the user sees of a picture; the picture itself stays as it is."""
+        shown = mirrored(image, self._badge) if self._controls.mirror else image
+        if not (self._controls.hud or self._controls.help):
+            return shown
+        shown = image.copy() if shown is image else shown
+        if self._controls.hud:
+            write_lines(shown, self._lines())
+        if self._controls.help:
+            write_lines(shown, [(f"{key.name}: {key.what}", False) for key in KEYS], at_top=True)
+        return shown
+
+    def close(self) -> None:
+        if not self.closed:
+            cv2.destroyWindow(self.TITLE)
