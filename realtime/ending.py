@@ -58,10 +58,8 @@ class Ending:
 
     def _handle(self, _number: int, _frame: object) -> None:
         self._count += 1
-        if self._count == 1 and not self._closing:
+        if self._count == 1 and not self._closing:  # a second one is the listening thread's
             raise KeyboardInterrupt
-        if self._count > 1:
-            self._now()
 
     def _listen(self) -> None:
         heard = 0

@@ -52,7 +52,7 @@ class LiveLoop:
         self._preview: Latest[Picture] = Latest()
         self._shown = Picture(stage.still, 0.0)  # on the main thread's outputs
         self._controls, self._say = controls or Controls(), say
-        self._slate = slate(stage.still)
+        self._slate = slate(stage.puppet.still)
         self._stopping = threading.Event()
         self._error: BaseException | None = None
         self.failed: OutputError | None = None  # the first output that was left out
