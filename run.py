@@ -179,7 +179,7 @@ def play(options: argparse.Namespace) -> int:
     """Animates the photo, live or frame by frame."""
     from realtime.canvas import parse_size
     from realtime.capture import Paced, is_camera, open_frames
-    from realtime.output import VIDEO_SUFFIXES, VideoFile, has_screen
+    from realtime.output import VIDEO_SUFFIXES, Recording, VideoFile, has_screen
     from realtime.script import Curve, load_curve
     from realtime.steady import SteadyCamera
 
@@ -200,14 +200,14 @@ def play(options: argparse.Namespace) -> int:
         puppet, engine = make_puppet(options, size, stack, wait=not live)
         if live and not curve and not driver.live:
             driver = Paced(driver, lambda: open_frames(options.driver))
-        outputs = _open_outputs(options, names, puppet.size, fps, stack)
+        outputs = _open_outputs(options, names, puppet.size, fps, stack, live)
         say(
             f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {options.driver}, {engine.name}, into {', '.join(o.name for o in outputs)}"
         )
         status, count = (_play_live if live else _play_offline)(options, driver, puppet, outputs, fps, stack)
     for output in outputs:
-        if isinstance(output, VideoFile):
-            say(f"wrote {output.name}: {output.frames} pictures at {fps:g} a second")
+        if isinstance(output, VideoFile | Recording) and output.frames:
+            say(f"wrote {output.written}")
     if options.sheet:
         say(f"wrote {options.sheet}: a contact sheet")
     if not live:
@@ -215,14 +215,14 @@ def play(options: argparse.Namespace) -> int:
     return status
 
 
-def _open_outputs(options, names, size, fps, stack):
+def _open_outputs(options, names, size, fps, stack, live):
     """The outputs, open; a default one that is missing (no virtual camera, but a screen) is told and left out."""
     from realtime.output import open_output
 
     outputs = []
     for name in names:
         try:
-            outputs.append(open_output(name, size, fps))
+            outputs.append(open_output(name, size, fps, live, say))
         except OutputError as error:
             if options.output or (name == names[-1] and not outputs):  # asked for, or nothing else is left
                 raise
