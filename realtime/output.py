@@ -5,7 +5,6 @@ closed whatever happens. `main_thread` marks those that a system lets only the m
 """
 
 import os
-import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,17 +18,11 @@ from engines.face import quiet_stderr
 from realtime.microphone import Microphone
 from realtime.part import check_writable
 from realtime.recording import Recording
+from realtime.steady_vcam import SteadyVirtualCamera
+from realtime.vcam import VirtualCamera
 from realtime.video import VIDEO_SUFFIXES, VideoFile
 
 SHEET_SUFFIXES = {".png", ".jpg"}
-LOAD_LOOPBACK = (
-    "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Puppet"  # exclusive_caps: browsers list no camera that is also an output
-)
-HOW_TO_GET_A_CAMERA = {
-    "Linux": f"sudo apt install v4l2loopback-dkms && {LOAD_LOOPBACK}",
-    "Darwin": "install OBS 30 or newer, start its virtual camera once, then stop it",
-    "Windows": "install OBS (or Unity Capture)",
-}
 
 
 def has_screen() -> bool:
@@ -52,29 +45,6 @@ class Output(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-class VirtualCamera:
-    """A camera that call programs see, by pyvirtualcam. Raises OutputError when the system has none."""
-
-    main_thread, closed = False, False
-
-    def __init__(self, size: tuple[int, int], fps: float, device: str | None = None):
-        import pyvirtualcam
-
-        try:
-            self._camera = pyvirtualcam.Camera(*size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=device)
-        except RuntimeError as error:
-            how = HOW_TO_GET_A_CAMERA.get(platform.system(), "see pyvirtualcam's README for this system")
-            what = str(error).strip().splitlines()[0].rstrip(".")
-            raise OutputError(f"There is no virtual camera ({what}): {how}; or write a file now with --output out.mp4.") from error
-        self.name = f"virtual camera {self._camera.device}"
-
-    def send(self, image: np.ndarray, time_s: float) -> None:
-        self._camera.send(image)
-
-    def close(self) -> None:
-        self._camera.close()
 
 
 class Window:
@@ -127,7 +97,7 @@ def open_output(
     """
     kind, _, rest = text.partition(":")
     if kind == "vcam":
-        return VirtualCamera(size, fps, rest or None)
+        return SteadyVirtualCamera(lambda: VirtualCamera(size, fps, rest or None), say) if live else VirtualCamera(size, fps, rest or None)
     if text == "window":
         return Window(size)
     if text == "none":
