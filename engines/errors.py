@@ -8,6 +8,7 @@
     ├── EngineError            a bundle or backend: missing, tampered with, of another AU set   exit status 6
     │   └── EngineLost         the device under a running engine failed                         exit status 6
     ├── OutputError            an output: no virtual camera, path not writable                  exit status 7
+    │   └── OutputBusy         a virtual camera that another program has                        exit status 7
     └── DataError              training data or a checkpoint                                    exit status 8
 
 A plain PuppetError leaves with 2, as a wrong command line does. Anything else that escapes is a defect of the program.
@@ -56,6 +57,10 @@ class OutputError(PuppetError):
     """An output (virtual camera, window, file) cannot be opened or written."""
 
     exit_status = 7
+
+
+class OutputBusy(OutputError):
+    """A virtual camera that is there and does not open: another program plays into it."""
 
 
 class DataError(PuppetError):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.errors import DriverError, OutputError
+from engines.errors import DriverError, OutputBusy, OutputError
 from realtime.finding import FINE, MISSING, OPTIONAL, Finding
 from realtime.system import Capability, Picture, System
 
@@ -175,10 +175,13 @@ def virtual_findings(system: System) -> Iterator[Finding]:
     if system.name == "Linux":
         yield from _linux_virtual(system)
         return
-    from realtime.output import HOW_TO_GET_A_CAMERA, VirtualCamera
+    from realtime.vcam import HOW_TO_GET_A_CAMERA, VirtualCamera
 
     try:
         camera = VirtualCamera((1280, 720), 30.0)
+    except OutputBusy:
+        yield Finding(VIRTUAL, VIRTUAL, MISSING, "in use by another program", "stop the virtual camera in OBS, or close that program")
+        return
     except OutputError as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
         yield Finding(VIRTUAL, VIRTUAL, MISSING, reason, HOW_TO_GET_A_CAMERA.get(system.name, ""))
@@ -189,7 +192,7 @@ def virtual_findings(system: System) -> Iterator[Finding]:
 
 def _linux_virtual(system: System) -> Iterator[Finding]:
     """By what the devices say of themselves: opening one for writing would leave some v4l2loopback (0.12) closed to the next program."""
-    from realtime.output import LOAD_LOOPBACK
+    from realtime.vcam import LOAD_LOOPBACK
 
     loopbacks = [node for node in nodes(system) if node.loopback]
     again, free = f"sudo modprobe -r v4l2loopback && {LOAD_LOOPBACK}", False
@@ -213,7 +216,7 @@ def _linux_virtual(system: System) -> Iterator[Finding]:
 
 def _no_loopback(system: System) -> Finding:
     """Loaded, built, unpacked, or not there at all: each wants another command."""
-    from realtime.output import HOW_TO_GET_A_CAMERA, LOAD_LOOPBACK
+    from realtime.vcam import HOW_TO_GET_A_CAMERA, LOAD_LOOPBACK
 
     modules = system.root / "lib/modules" / system.release
     if (system.root / "sys/module/v4l2loopback").is_dir():

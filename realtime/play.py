@@ -20,7 +20,7 @@ from realtime.controls import Controls
 from realtime.ending import STOPPED, Ending
 from realtime.loop import LiveLoop
 from realtime.offline import at_rate, perform_curve, perform_frames, play_offline
-from realtime.output import VIDEO_SUFFIXES, ContactSheet, Output, VideoFile, open_output
+from realtime.output import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output
 from realtime.overlay import Badge
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
@@ -72,7 +72,7 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
         if live and not curve and not driver.live:
             driver = Paced(driver, lambda: open_frames(options.driver))
             stack.callback(driver.close)
-        outputs = _open_outputs(options, names, puppet.size, fps, stack)
+        outputs = _open_outputs(options, names, puppet.size, fps, live, stack)
         into = ", ".join(output.name for output in outputs)
         say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {options.driver}, {engine.name}, into {into}")
         timings = Timings()
@@ -82,8 +82,8 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
         else:
             status, count = _play_offline(options, driver, stage, outputs, timings, fps, stack, ending)
     for output in outputs:
-        if isinstance(output, VideoFile):
-            say(f"wrote {output.name}: {output.frames} pictures at {fps:g} a second")
+        if isinstance(output, VideoFile | Recording) and output.frames:
+            say(f"wrote {output.written}")
     if options.sheet:
         say(f"wrote {options.sheet}: a contact sheet")
     if not live:
@@ -99,12 +99,14 @@ def _open_driver(options: argparse.Namespace, stack: ExitStack) -> FrameDriver |
     return driver
 
 
-def _open_outputs(options: argparse.Namespace, names: list[str], size: tuple[int, int], fps: float, stack: ExitStack) -> list[Output]:
+def _open_outputs(
+    options: argparse.Namespace, names: list[str], size: tuple[int, int], fps: float, live: bool, stack: ExitStack
+) -> list[Output]:
     """The outputs, open; a default one that is missing (no virtual camera, but a screen) is told and left out."""
     outputs = []
     for name in names:
         try:
-            outputs.append(open_output(name, size, fps))
+            outputs.append(open_output(name, size, fps, live, say))
         except OutputError as error:
             if options.output or (name == names[-1] and not outputs):  # asked for, or nothing else is left
                 raise

@@ -236,7 +236,7 @@ def test_macs_and_windows_are_asked_through_the_output_of_a_call(machine, monkey
     def absent(*_):
         raise OutputError("There is no virtual camera.") from RuntimeError("'obs' backend: OBS is not installed.\nand more")
 
-    monkeypatch.setattr("realtime.output.VirtualCamera", absent)
+    monkeypatch.setattr("realtime.vcam.VirtualCamera", absent)
     for name in ("Darwin", "Windows"):
         (found,) = virtual(machine, name)
         assert found.state == MISSING and found.detail == "'obs' backend: OBS is not installed" and "OBS" in found.cure

@@ -29,7 +29,7 @@ def test_each_heavy_library_has_one_door():
     doors = {
         "mediapipe": {"engines/face.py"},
         "onnxruntime": {"engines/reference.py"},
-        "pyvirtualcam": {"realtime/output.py"},
+        "pyvirtualcam": {"realtime/vcam.py"},
         "torch": {"train"},
         "openvino": {"engines/openvino.py", "train"},
         "tensorrt": {"engines/tensorrt.py", "train/torch_tensorrt.py"},
