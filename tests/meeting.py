@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from engines.backends import Edit
-from engines.errors import EngineLost
+from engines.errors import EngineLost, OutputError
 from engines.face import Face
+from realtime.controls import Controls
 from tests.camera_double import Desk
 from tests.doubles import StubEngine
 from tests.mishaps import Mishap
@@ -17,6 +18,7 @@ DRIVERS_COLOUR = (255, 0, 255)  # BGR, of the camera's pictures; neither the pho
 TRACK_S, SLOW_TRACK_S = (0.002, 0.004), 1.0
 DRAW_S, OPEN_ENGINE_S = 0.008, 3.0
 SEND_S = 0.0002
+AT_ONCE_S = 0.001  # for a key to be obeyed: a picture that is on its way may still arrive
 CAMERA_FPS = (32.0, 38.0)  # 1 M frames in 8 hours
 
 
@@ -64,13 +66,13 @@ class PatientEngine(StubEngine):
 
 
 class Receiver:
-    """An output that looks at every picture and keeps none; it stalls when it is told to."""
+    """An output that looks at every picture and keeps none; it stalls or fails when it is told to."""
 
     closed = False
 
     def __init__(self, name: str, main_thread: bool = False):
         self.name, self.main_thread = name, main_thread
-        self.send_s, self.count, self.leaked = SEND_S, 0, 0
+        self.send_s, self.full, self.count, self.leaked = SEND_S, False, 0, 0
         self._last: np.ndarray | None = None
 
     def send(self, image: np.ndarray, time_s: float) -> None:
@@ -79,6 +81,8 @@ class Receiver:
             self.leaked += shows_driver(image)
         self.count += 1
         time.sleep(self.send_s)
+        if self.full:
+            raise OutputError(f"The disk under {self.name} is full: free some space.")
 
     def close(self) -> None:
         pass
@@ -141,27 +145,59 @@ def face_mishaps(performers: Performers) -> list[Mishap]:
     ]
 
 
-def engine_mishaps(engines: list[PatientEngine]) -> list[Mishap]:
-    """engines: all that were opened, the newest last."""
+def engine_mishaps(engines: list[PatientEngine], on_stall: Callable[[bool], None]) -> list[Mishap]:
+    """engines: all that were opened, the newest last; on_stall: told when they begin to stall and when that is over."""
 
-    def turn(name: str, value: object) -> Callable[[], None]:
-        return lambda: [setattr(engine, name, value) for engine in engines] and None
+    def stall(on: bool) -> Callable[[], None]:
+        def turn() -> None:
+            for engine in engines:
+                engine.stalled = on
+            on_stall(on)
+
+        return turn
+
+    def draw(seconds: float) -> Callable[[], None]:
+        return lambda: [setattr(engine, "draw_s", seconds) for engine in engines] and None
 
     def lose() -> None:
         engines[-1].lost = True
 
     return [
-        Mishap("generator stalls", turn("stalled", True), turn("stalled", False), (0.1, 5), 0.3),
-        Mishap("generator takes 120 ms", turn("draw_s", 0.12), turn("draw_s", DRAW_S), (2, 30), 0.4),
-        Mishap("generator's device lost", lose, lambda: None, (0.1, 5), 0.3, 3),
+        Mishap("generator stalls", stall(True), stall(False), (0.1, 5), 0.3),
+        Mishap("generator takes 120 ms", draw(0.12), draw(DRAW_S), (2, 30), 0.4),
+        Mishap("generator's device lost", lose, lambda: None, (4, 5), 0.3, 3, at_most=2),  # the second time is for good
     ]
 
 
 def output_mishaps(recording: Receiver, window: Receiver) -> list[Mishap]:
-    def turn(receiver: Receiver, send_s: float) -> Callable[[], None]:
-        return lambda: setattr(receiver, "send_s", send_s)
+    def turn(receiver: Receiver, name: str, value: object) -> Callable[[], None]:
+        return lambda: setattr(receiver, name, value)
 
     return [
-        Mishap("recording's disk takes 20 ms a picture", turn(recording, 0.02), turn(recording, SEND_S), (0.5, 20), 0.3),
-        Mishap("window stalls", turn(window, 1.0), turn(window, SEND_S), (0.5, 20), 0.3),
+        Mishap("recording's disk full", turn(recording, "full", True), lambda: None, (0.1, 5), 0.3, 1, at_most=1),
+        Mishap("window stalls", turn(window, "send_s", 1.0), turn(window, "send_s", SEND_S), (0.5, 20), 0.3),
+    ]
+
+
+def user_mishaps(controls: Controls, only: Callable[[str], None]) -> list[Mishap]:
+    """only: told "still" or "slate", one tick after it was asked for, and "" just before that is over."""
+
+    def on(toggle: Callable[[], None], what: str) -> Callable[[], None]:
+        def press() -> None:
+            toggle()
+            time.sleep(AT_ONCE_S)
+            only(what)
+
+        return press
+
+    def off(toggle: Callable[[], None]) -> Callable[[], None]:
+        def press() -> None:
+            only("")
+            toggle()
+
+        return press
+
+    return [
+        Mishap("panic", on(controls.toggle_panic, "still"), off(controls.toggle_panic), (0.1, 60), 0.4, 2),
+        Mishap("pause", on(controls.toggle_pause, "slate"), off(controls.toggle_pause), (0.1, 60), 0.4, 2),
     ]

@@ -17,6 +17,15 @@ class Mishap:
     lasts_s: tuple[float, float]  # at least, at most
     within_s: float
     sentences: int = 0  # that may be said of it, its end included
+    at_most: int = 10**9  # times in a run
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much goes wrong."""
+
+    calm_s: tuple[float, float]  # between the end of a mishap and the next of its chain, at least and at most
+    longest_s: float = float("inf")  # that one may last
 
 
 @dataclass
@@ -31,9 +40,8 @@ class Record:
 class Fate:
     """Lets mishaps befall. Those of one chain follow one another, chains know nothing of each other."""
 
-    def __init__(self, chains: dict[str, list[Mishap]], calm_s: tuple[float, float], seed: int):
-        """calm_s: between the end of a mishap and the next of its chain, at least and at most."""
-        self._chains, self._calm_s, self._seed = chains, calm_s, seed
+    def __init__(self, chains: dict[str, list[Mishap]], pace: Pace, seed: int):
+        self.chains, self._pace, self._seed = chains, pace, seed
         self._lock, self._over = threading.Lock(), threading.Event()
         self._threads = [threading.Thread(target=self._befall, args=(name,), name=f"fate of {name}", daemon=True) for name in chains]
         self._active: list[Mishap] = []
@@ -79,8 +87,8 @@ class Fate:
 
     def _befall(self, chain: str) -> None:
         chance = random.Random(f"{self._seed} {chain}")
-        while not self._over.wait(chance.uniform(*self._calm_s)):
-            mishap = chance.choice(self._chains[chain])
+        while not self._over.wait(chance.uniform(*self._pace.calm_s)):
+            mishap = chance.choice([may for may in self.chains[chain] if self.records[may.name].count < may.at_most])
             with self._lock:
                 if self._ended and not self._active:
                     self._make_good(self._ended_s - 1, time.perf_counter())
@@ -88,7 +96,7 @@ class Fate:
                 self._last[chain] = (mishap, 0)
             self.records[mishap.name].count += 1
             mishap.begin()
-            low_s, high_s = mishap.lasts_s
+            low_s, high_s = (min(self._pace.longest_s, limit_s) for limit_s in mishap.lasts_s)
             self._over.wait(low_s * (high_s / low_s) ** chance.random())  # short ones are as frequent as long ones
             mishap.end()
             with self._lock:

@@ -25,6 +25,10 @@ class Deadlock(AssertionError):
     """All wait and nobody has a deadline, or time stands still because somebody never waits. Tells who is where."""
 
 
+class _Over(BaseException):
+    """The simulation has ended under a thread: it leaves."""
+
+
 class _Pause:
     """One wait of one thread."""
 
@@ -127,7 +131,7 @@ class Simulation:
     def _leave(self) -> None:
         if threading.current_thread() is self._main:
             raise Deadlock(self._fault)
-        raise SystemExit
+        raise _Over
 
     def watch(self, over: threading.Event) -> None:
         """In a thread of real time: ends the simulation when it is stuck."""
@@ -155,6 +159,8 @@ class _Thread(threading.Thread):
         sim.gates[self.ident] = _gate()
         try:
             super().run()
+        except _Over:
+            pass
         finally:
             with sim.lock:
                 self.ended = True
