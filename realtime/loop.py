@@ -107,7 +107,7 @@ class LiveLoop:
     def notes(self) -> list[str]:
         """What is not as it should be, in two words each."""
         switched = ["panic: still photo"] if self._controls.panic else ["paused"] if self._controls.paused else []
-        return [*switched, *filter(None, (self._driver.note, self.note))]
+        return [*switched, *filter(None, (self._driver.note, self.note, self._stage.note))]
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:

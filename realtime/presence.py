@@ -8,26 +8,40 @@ from realtime.frame import Told
 
 HOLD_S = 0.5  # a hand that passes, a missed detection: nobody notices
 EASE_S = 0.7  # slow enough not to look like an expression, quick enough not to linger
+LONGEST_WORD_S = 2.0  # a tracker that takes longer for one picture is out of order, and a face held for so long looks it too
 RETURN_S = 0.25  # back from the still photo to the driver, without a jump
 
 
 class Presence:
-    """Follows what the driver asks through losses of the face. Zero change means the still photo."""
+    """Follows what the driver asks through losses of the face. Zero change means the still photo.
+
+    A face counts as missing from when the next word was due: where tracking is slow, a word may take as long as the one before.
+    """
 
     def __init__(self, shown: float = 1.0) -> None:
         """shown: share of the driver's expression to begin with, 0..1; it eases to 1."""
         self._last: Told | None = None  # the last with a face
+        self._due_s = 0.0  # when the word after it was
+        self._captured_s, self._word_s = 0.0, 0.0  # of the newest word, with a face or without; how long it took
         self._shown = shown
         self._shown_s: float | None = None
 
+    @property
+    def note(self) -> str:
+        """That the driver is read too slowly, in two words; "" where he is not."""
+        return "tracking slow" if self._word_s > HOLD_S else ""
+
     def at(self, told: Told | None, now_s: float) -> Told | None:
         """The newest word from the driver (or None when there was none) -> what to show now; None before anybody was seen."""
-        if told is not None and told.seen:
-            self._last = told
+        if told is not None:
+            self._captured_s, self._word_s = told.captured_s, now_s - told.captured_s
+            if told.seen:
+                self._last, self._due_s = told, now_s + min(self._word_s, LONGEST_WORD_S)
         if self._last is None:
             return None
-        share = self._share(now_s - self._last.captured_s, now_s)
-        return replace(self._last, expression=(self._last.expression * share).astype(np.float32), seen=share > 0)
+        share = self._share(now_s - self._due_s, now_s)
+        expression = (self._last.expression * share).astype(np.float32)
+        return replace(self._last, expression=expression, captured_s=self._captured_s, seen=share > 0)
 
     def _share(self, missing_s: float, now_s: float) -> float:
         elapsed_s = 0.0 if self._shown_s is None else max(0.0, now_s - self._shown_s)

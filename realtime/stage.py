@@ -29,6 +29,11 @@ class Stage:
         self._aus: np.ndarray | None = None  # of the picture that was drawn last
         self._picture = Picture(self.still, 0.0)
 
+    @property
+    def note(self) -> str:
+        """What is wrong with the words of the driver, in two of them; "" where nothing is."""
+        return self._presence.note
+
     def show(self, told: Told | None, now_s: float) -> Picture:
         """The newest word of the driver, or None when there is none -> the picture for now_s; the same one while nothing changes."""
         shown = self._presence.at(told, now_s)

@@ -18,6 +18,7 @@ class Desk:
     def __init__(self, sysfs: Path, fps: float = 60.0, size: tuple[int, int] = (64, 48)):
         self.fault = ""  # silent | hang | stale | frozen | busy | broken | grey | empty
         self.fps, self.size, self.stamps = fps, size, True
+        self.colour = (0, 0, 0)  # BGR, of most of every picture
         self.opened: list[int | str] = []  # what was asked for, in turn
         self.most_open = self.now_open = self.hanging = 0
         self.deaf: set[int] = set()  # indexes that open and give no pictures
@@ -102,7 +103,7 @@ class _Capture:
 
     def _draw(self) -> np.ndarray:
         width, height = self._desk.size
-        image = np.zeros((height, width, 3), np.uint8)
+        image = np.full((height, width, 3), self._desk.colour, np.uint8)
         image[::8] = self._noise.integers(0, 255, (1, width, 3), np.uint8)
         self._desk.last = image
         return image

@@ -94,6 +94,27 @@ def test_a_driver_that_falls_silent_is_a_lost_face():
     assert presence.at(None, 5.0).expression[0] == 0
 
 
+@pytest.mark.parametrize("word_s", [0.02, 0.4, 0.8, 1.2, 2.0])
+def test_a_slow_tracker_is_no_lost_face_and_is_noted(word_s):
+    """A word for a picture arrives word_s after it was taken, and the next picture is taken then."""
+    presence, strength, arrives_s = Presence(), [], word_s
+    for now_s in np.arange(0, 12, 1 / 60):
+        arrived = now_s >= arrives_s and now_s < 8
+        shown = presence.at(told(0.8, now_s - word_s) if arrived else None, now_s)
+        arrives_s += word_s * arrived
+        strength.append(np.nan if shown is None else float(shown.expression[0]))
+    strength = np.array(strength)
+    assert np.nanmin(strength[:480]) == pytest.approx(0.8), "the still photo shone through between two words"
+    assert strength[-1] == 0, "but who falls silent is lost"
+    assert presence.note == ("tracking slow" if word_s > HOLD_S else "")
+
+
+def test_a_picture_is_as_young_as_the_newest_word_also_while_no_face_is_in_view():
+    presence = Presence()
+    presence.at(told(1, 0.0), 0.02)
+    assert presence.at(told(0, 60.0, seen=False), 60.02).captured_s == 60.0
+
+
 def test_neutral_is_learnt_in_a_second_and_subtracted():
     neutral, rest = Neutral(), np.array([0.3, 0.0, 0.1], np.float32)
     for i in range(31):

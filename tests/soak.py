@@ -1,0 +1,261 @@
+"""Eight hours of a meeting in minutes: the live loop as it is, its devices doubled, real threads, and one mishap after the other.
+
+    python -m tests.soak [--hours 8] [--minutes WALL] [--seed N]
+
+Watches whether memory stays flat, pictures stay young, the virtual camera gets them on time, every mishap is made good, little is
+said, the driver is never shown, and all is let go at the end. Prints its figures; leaves with 1 if anything of this is not so.
+"""
+
+import argparse
+import sys
+import tempfile
+import time as wall
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+
+from engines import expression
+from engines.aus import WIDE
+from engines.face import Face
+from engines.photo import load_photo
+from engines.relay import Relay, Step
+from realtime import capture, loop, timing, track
+from realtime.capture import Camera
+from realtime.controls import Controls
+from realtime.puppet import Puppet
+from realtime.retarget import Retarget
+from realtime.stage import Stage
+from realtime.steady import SteadyCamera
+from tests import meeting
+from tests.camera_double import Desk
+from tests.figures import Ages, Memory, VirtualCamera
+from tests.meeting import PatientEngine, Performers, Receiver
+from tests.mishaps import Fate, Pace
+from tests.simulated import Simulation, simulated
+
+FPS = 30.0  # of the output
+CANVAS, CROP_PX = (96, 72), 32  # tiny: what is tested is how pictures pass, not how they are drawn
+PACE = Pace((15.0, 90.0))  # longer than any mishap may take to be made good
+LOOKS = 64  # at memory; and 8 hours are 64 times 7.5 minutes
+WARM_SHARE = 0.15  # of them, before those that are compared
+KEPT = 256  # samples of each of the loop's timings: their 4096 are full after minutes only, which is no leak
+HOUR_SHARE = 1 / 8  # of the time: the first and the last "hour"
+
+OLDEST_S = 0.1  # of any picture while all is well: 4 + 8 + 8 ms of work and waiting for it, a camera's and an output's interval
+AGE_GROWS_S = 0.002  # between the first and the last hour, at p50, p95 and p99
+LATE_S = 0.001  # of a tick: sending to the others takes some
+CLOSE_S = 2.0
+BYTES_A_FRAME = 10.0  # that memory may grow
+NOISE_MB = 4.0  # the allocator's: a run of fewer than half a million frames is judged by it
+OBJECTS_A_FRAME = 0.01  # that may be kept: one frame in a hundred would be a leak
+OBJECTS_NOISE = 500  # the logs and counters of mishaps, threads on their way
+
+
+@dataclass
+class Findings:
+    """What a soak measured, and what of it is wrong."""
+
+    fate: Fate
+    frames: int
+    simulated_s: float
+    wall_s: float
+    first_s: np.ndarray  # ages while all was well, in the first eighth of the time
+    last_s: np.ndarray
+    late_s: np.ndarray  # the virtual camera behind its ticks
+    late_stalled_s: np.ndarray  # while the generator stalled
+    gaps_s: np.ndarray
+    memory: tuple[Memory, Memory]  # after warm-up, at the end
+    close_s: float
+    faults: list[str] = field(default_factory=list)
+
+
+class Meeting:
+    """The live loop with a double at each end. `hold` lets it last."""
+
+    def __init__(self, sim: Simulation, folder: Path, performers: Performers, hours: float, pace: Pace, seed: int):
+        """folder: where Linux would list its cameras."""
+        self._sim, self._hours = sim, hours
+        length = int(hours * 3600 * FPS * 1.1) + 1000
+        self.desk = Desk(folder, fps=35.0)
+        self.desk.colour = meeting.DRIVERS_COLOUR
+        self.desk.plug(0, port="1-0")
+        self.vcam, self._recording = VirtualCamera(sim, length), Receiver("recording")
+        self._window = Receiver("window", main_thread=True)
+        self.receivers = [self.vcam, self._recording, self._window]
+        self._engines = [self._open_engine()]
+        controls = Controls(lambda sentence: self.fate.said("user", sentence))
+        chains = {
+            "camera": meeting.camera_mishaps(self.desk, seed),
+            "face": meeting.face_mishaps(performers),
+            "engine": meeting.engine_mishaps(self._engines, lambda on: setattr(self.vcam, "stalled", on)),
+            "output": meeting.output_mishaps(self._recording, self._window),
+            "user": meeting.user_mishaps(controls, lambda what: setattr(self.vcam, "only", self._covers.get(what))),
+        }
+        self.fate = Fate(chains, pace, seed)
+        self.timings = Ages(sim, self.fate, length)
+        said = {chain: partial(self.fate.said, chain) for chain in chains}
+        self._relay = Relay(self._engines[0], again=Step(self._reopen, True), spare=self._open_engine(), say=said["engine"])
+        puppet = Puppet(load_photo(Path(capture.__file__).with_name("samples") / "man.jpg"), self._relay, CANVAS)
+        assert not meeting.shows_driver(puppet.still)
+        stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus), self.timings)
+        self._camera = SteadyCamera("webcam", said["camera"], partial(Camera, open_capture=self.desk.open))
+        self._performer = track.Performer(self.timings)
+        self._loop = loop.LiveLoop(
+            self._camera, self._performer, stage, self.receivers, self.timings, FPS, controls=controls, say=said["output"]
+        )
+        self._covers = {"still": stage.still, "slate": self._loop._slate}
+        self.looks: list[Memory] = []
+        self.close_s = 0.0
+
+    def hold(self, wall_s: float) -> None:
+        """For the hours that were asked for, or until wall_s of real time are over."""
+        end_s, wall_end_s = self._sim.now_s + self._hours * 3600, wall.monotonic() + wall_s
+        with self._loop.running():
+            self.fate.start()
+            while self._sim.now_s < end_s and wall.monotonic() < wall_end_s and not self._loop._stopping.is_set():
+                self._loop.wait(self._hours * 3600 / LOOKS)
+                self.looks.append(Memory.now(self._sim))
+            self.fate.stop()
+            self.desk.freed.clear()
+            self.desk.fault = "hang"  # the worst moment to end
+            self._loop.wait(1.0)
+            ending_s = self._sim.now_s
+        self._camera.close()
+        self._performer.close()
+        self._relay.close()
+        self.close_s = self._sim.now_s - ending_s
+        self.desk.freed.set()
+        for thread in self._sim.threading.enumerate()[1:]:
+            thread.join(5.0)
+
+    def _open_engine(self) -> PatientEngine:
+        return PatientEngine(size_px=CROP_PX, aus=WIDE)
+
+    def _reopen(self) -> PatientEngine:
+        meeting.time.sleep(meeting.OPEN_ENGINE_S)
+        self._engines.append(self._open_engine())
+        return self._engines[-1]
+
+
+def recorded_faces() -> list[Face]:
+    """Faces of nobody, and those between them."""
+    stored = np.load(Path(__file__).with_name("recorded_faces.npz"), allow_pickle=False)
+    kept = list(zip(stored["mesh"], stored["blendshapes"], strict=True))
+    faces = []
+    for (mesh, shapes), (next_mesh, next_shapes) in zip(kept, kept[1:] + kept[:1], strict=True):
+        for share in np.linspace(0, 1, 8, endpoint=False, dtype=np.float32):
+            between = mesh + share * (next_mesh - mesh)
+            faces.append(Face(between[:, :2], between[:, 2], shapes + share * (next_shapes - shapes)))
+    return faces
+
+
+def soak(hours: float = 8.0, wall_minutes: float = float("inf"), seed: int = 1, pace: Pace = PACE) -> Findings:
+    """Runs it; `faults` of what comes back is empty when all was well. Raises Deadlock, and whatever the loop raises."""
+    started_s, faces, estimate = wall.monotonic(), recorded_faces(), expression.estimate
+    known = {id(face): estimate(face) for face in faces}  # pure, and by far the slowest of a frame
+    performers = Performers(faces, seed)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "video4linux"
+        stack.enter_context(patch.object(capture, "SYSFS", folder))
+        stack.enter_context(patch.object(timing, "KEPT", KEPT))
+        stack.enter_context(patch.object(track, "FaceReader", performers))
+        stack.enter_context(patch.object(expression, "estimate", lambda face: known[id(face)] if id(face) in known else estimate(face)))
+        sim = stack.enter_context(simulated())
+        held = Meeting(sim, folder, performers, hours, pace, seed)
+        begun_s = sim.now_s
+        held.hold(wall_minutes * 60 - (wall.monotonic() - started_s))
+        found = _figures(held, begun_s, sim.now_s, wall.monotonic() - started_s)
+        found.faults = [*held.fate.faults, *_complaints(found, held, [thread.name for thread in sim.threading.enumerate()[1:]])]
+    return found
+
+
+def _figures(held: Meeting, begun_s: float, ended_s: float, wall_s: float) -> Findings:
+    hour_s, well, vcam = (ended_s - begun_s) * HOUR_SHARE, held.timings.well, held.vcam
+    looks = held.looks[int(len(held.looks) * WARM_SHARE) :]
+    third = max(1, len(looks) // 3)
+    return Findings(
+        held.fate, held.timings.frames, ended_s - begun_s, wall_s,
+        well.between(begun_s, begun_s + hour_s), well.between(ended_s - hour_s, ended_s),
+        vcam.late.all_s, vcam.late_stalled.all_s, vcam.gaps.all_s,
+        (Memory.middle(looks[:third]), Memory.middle(looks[-third:])), held.close_s,
+    )  # fmt: skip
+
+
+def _complaints(found: Findings, held: Meeting, left: list[str]) -> list[str]:
+    """What is wrong, a sentence each."""
+    first, last = found.memory
+    frames, said = found.frames * (1 - WARM_SHARE), []
+    objects = OBJECTS_NOISE + frames * OBJECTS_A_FRAME
+    for share in (50, 95, 99):
+        before_s, after_s = (float(np.percentile(ages_s, share)) for ages_s in (found.first_s, found.last_s))
+        if after_s - before_s > AGE_GROWS_S:
+            said.append(f"Pictures grew older: p{share} was {before_s * 1e3:.1f} ms in the first eighth, {after_s * 1e3:.1f} in the last.")
+    for what, longest_s, most_s in (
+        ("A picture's age while all was well", held.timings.well.all_s.max(), OLDEST_S),
+        ("The virtual camera's wait for the next picture", found.gaps_s.max(), 1 / FPS + LATE_S),
+        ("The end", found.close_s, CLOSE_S),
+    ):
+        if longest_s > most_s:
+            said.append(f"{what} was {longest_s * 1e3:.0f} ms, {most_s * 1e3:.0f} are allowed.")
+    for what, grown, most in (
+        ("MB of memory", last.resident_mb - first.resident_mb, max(NOISE_MB, frames * BYTES_A_FRAME / 1e6)),
+        ("Python objects", last.objects - first.objects, objects),
+        ("Python containers", last.containers - first.containers, objects),
+        ("threads", last.threads - first.threads, 1),  # of a camera that is being opened again
+    ):
+        if grown > most:
+            said.append(f"There are {grown:.1f} more {what} than after warm-up, {most:.1f} are allowed.")
+    said += [f"The driver's picture was in {r.leaked} pictures of the {r.name}." for r in held.receivers if r.leaked]
+    if held.vcam.disobeyed:
+        said.append(f"{held.vcam.disobeyed} pictures were sent in the place of what the user asked for.")
+    if left:
+        said.append(f"Threads are left: {', '.join(left)}.")
+    if held.desk.now_open:
+        said.append(f"{held.desk.now_open} openings of the camera were never released.")
+    return said
+
+
+def table(found: Findings) -> str:
+    """The figures for people."""
+
+    def percentiles(what: str, seconds: np.ndarray) -> str:
+        shown = (*np.percentile(seconds, (50, 95, 99)), seconds.max()) if len(seconds) else ()
+        return f"{what:<44}" + "".join(f"{value * 1e3:10.2f}" for value in shown)
+
+    speed = f"{found.frames} driver frames, {found.simulated_s / 3600:.2f} simulated hours in {found.wall_s:.0f} s of real time"
+    lines = [speed, "", f"{'mishap':<44}{'times':>6}{'made good after, s':>20}{'allowed':>9}{'sentences':>11}"]
+    for mishap in (mishap for chain in found.fate.chains.values() for mishap in chain):
+        record = found.fate.records[mishap.name]
+        lines.append(f"{mishap.name:<44}{record.count:>6}{record.worst_s:>20.2f}{mishap.within_s:>9.2f}{record.most_said:>11}")
+    lines += [
+        "", f"{'ms':<44}{'p50':>10}{'p95':>10}{'p99':>10}{'max':>10}",
+        percentiles("age while all is well, first eighth", found.first_s),
+        percentiles("age while all is well, last eighth", found.last_s),
+        percentiles("virtual camera: behind its tick", found.late_s),
+        percentiles("  the same while the generator stalls", found.late_stalled_s),
+        percentiles("virtual camera: since the picture before", found.gaps_s),
+        "", f"{'memory':<44}{'warm':>12}{'at the end':>12}",
+    ]  # fmt: skip
+    for name in Memory.__dataclass_fields__:
+        first, last = (getattr(memory, name) for memory in found.memory)
+        lines.append(f"{name.replace('_mb', ', MB'):<44}{first:>12.1f}{last:>12.1f}")
+    return "\n".join([*lines, "", f"ended in {found.close_s:.2f} s while the camera hung", "", *(found.faults or ["All was well."])])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m tests.soak", description=__doc__.splitlines()[0])
+    parser.add_argument("--hours", type=float, default=8.0, help="simulated")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="real ones, after which it ends however many hours are over")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    found = soak(options.hours, options.minutes, options.seed)
+    print(table(found))
+    return bool(found.faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
