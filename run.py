@@ -31,7 +31,7 @@ One photo of a face comes alive: it wears the expression of whoever drives it.
 drivers   webcam | webcam:1 | webcam:NAME | /dev/video2           look straight and at rest for the first second: that is your neutral
           clip.mp4 | picture.jpg                                  one face in it; a clip's first second is its neutral
           curve.csv                                               columns time_s and AUs (AU25, AU12, or a side: AU12L), values 0 to 1
-outputs   vcam | vcam:/dev/video10 | window | FILE.mp4 | none     repeat --output for several
+outputs   vcam | vcam:/dev/video10 | vcam:NAME | window | FILE.mp4 | none      repeat --output for several
           A file driver into files is drawn frame by frame; anything else runs live. Ctrl-C ends it and finishes the files, twice at once.
 keys      space or Esc: panic, the still photo at once, and back   p: pause, a slate   m: mirror the preview   h: figures   q: end
           In the window or the terminal; a hotkey of the desktop can send panic, too: pkill -USR1 -f run.py
@@ -57,6 +57,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     main.add_argument("--demo", action="store_true", help="animate a shipped photo, write out.mp4 and a contact sheet out.png")
     main.add_argument("--benchmark", action="store_true", help="measure FPS and delay, headless; takes --source, --driver, --size too")
     main.add_argument("--record", metavar="FILE.csv", help="write what the puppet is told as an AU curve, to be edited and replayed")
+    main.add_argument(
+        "--sound", metavar="MICROPHONE", nargs="?", const="default", help="record the driver's sound as well, into a live --output FILE.mp4"
+    )
     look = parser.add_argument_group("how it looks")
     look.add_argument("--size", metavar="WxH", help="output size, also as 360p to 1080p; default 1280x720 live, the photo's own for files")
     look.add_argument("--fps", type=float, default=None, help="pictures a second; default 30, for files the driver's own")

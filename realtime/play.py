@@ -3,7 +3,8 @@
 import argparse
 import signal
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from realtime.capture import FrameDriver, Paced, is_camera, open_frames
 from realtime.controls import Controls
 from realtime.ending import STOPPED, Ending
 from realtime.loop import LiveLoop
+from realtime.microphone import Microphone
 from realtime.offline import at_rate, perform_curve, perform_frames, play_offline
 from realtime.output import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output
 from realtime.overlay import Badge
@@ -72,15 +74,14 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
         if live and not curve and not driver.live:
             driver = Paced(driver, lambda: open_frames(options.driver))
             stack.callback(driver.close)
-        outputs = _open_outputs(options, names, puppet.size, fps, live, stack)
+        timings = Timings()
+        sound = _open_sound(options, live, names, stack)
+        outputs = _open_outputs(options, names, puppet.size, fps, live, sound, timings, stack)
         into = ", ".join(output.name for output in outputs)
         say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {options.driver}, {engine.name}, into {into}")
-        timings = Timings()
         stage = _stage(options, puppet, timings, stack)
-        if live:
-            status, count = _play_live(options, driver, stage, engine, outputs, timings, fps, stack, ending)
-        else:
-            status, count = _play_offline(options, driver, stage, outputs, timings, fps, stack, ending)
+        run = Run(options, driver, stage, outputs, timings, fps, stack, ending)
+        status, count = run.live(engine.name, sound) if live else run.offline()
     for output in outputs:
         if isinstance(output, VideoFile | Recording) and output.frames:
             say(f"wrote {output.written}")
@@ -99,14 +100,22 @@ def _open_driver(options: argparse.Namespace, stack: ExitStack) -> FrameDriver |
     return driver
 
 
-def _open_outputs(
-    options: argparse.Namespace, names: list[str], size: tuple[int, int], fps: float, live: bool, stack: ExitStack
-) -> list[Output]:
+def _open_sound(options: argparse.Namespace, live: bool, names: list[str], stack: ExitStack) -> Microphone | None:
+    if not options.sound:
+        return None
+    if not live or not any(Path(name).suffix.lower() in VIDEO_SUFFIXES for name in names):
+        raise OutputError("--sound is recorded beside live pictures: drive with a camera, and name a file with --output FILE.mp4.")
+    sound = Microphone(options.sound, say)
+    stack.callback(sound.close)
+    return sound
+
+
+def _open_outputs(options, names, size, fps, live, sound, timings, stack) -> list[Output]:
     """The outputs, open; a default one that is missing (no virtual camera, but a screen) is told and left out."""
     outputs = []
     for name in names:
         try:
-            outputs.append(open_output(name, size, fps, live, say))
+            outputs.append(open_output(name, size, fps, live, say, sound, lambda: timings.lately("capture to output")))
         except OutputError as error:
             if options.output or (name == names[-1] and not outputs):  # asked for, or nothing else is left
                 raise
@@ -123,74 +132,97 @@ def _stage(options: argparse.Namespace, puppet: Puppet, timings: Timings, stack:
     return Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, options.strength), timings, record, badge)
 
 
-def _play_offline(options, driver, stage, outputs, timings, fps, stack, ending) -> tuple[int, int]:
-    """Every frame of a file, with a progress bar; returns the exit status and the pictures drawn. Raises DriverError when nobody was seen."""
-    if isinstance(driver, Curve):
-        total, performance = int(driver.duration_s * fps) + 1, perform_curve(driver, fps)
-    else:
-        total = int(driver.length * fps / driver.fps) if driver.length else None
-        performance = at_rate(perform_frames(driver, timings), fps)
-    if options.seconds:
-        total = min(total or 10**9, max(1, int(options.seconds * fps)))
-        performance = islice(performance, total)
-    if options.sheet:
-        outputs = [*outputs, ContactSheet(options.sheet, total or 300)]
-        stack.callback(outputs[-1].close)
-    stack.callback(ending.close)
-    with tqdm(total=total, unit="picture", desc="drawing", disable=None) as bar:
-        try:
-            count = play_offline(performance, stage, outputs, bar.update)
-        except KeyboardInterrupt:
-            say("stopped: finishing what was drawn so far")
-            return STOPPED, bar.n
-    if not stage.seen:
+@dataclass
+class Run:
+    """Everything of one run, open. `stack` closes it; `ending` is told when that begins."""
+
+    options: argparse.Namespace
+    driver: FrameDriver | Curve
+    stage: Stage
+    outputs: list[Output]
+    timings: Timings
+    fps: float
+    stack: ExitStack
+    ending: Ending
+
+    def offline(self) -> tuple[int, int]:
+        """Every frame of a file, with a progress bar; returns the exit status and the pictures drawn. Raises DriverError when nobody was seen."""
+        driver, fps, seconds = self.driver, self.fps, self.options.seconds
+        if isinstance(driver, Curve):
+            total, performance = int(driver.duration_s * fps) + 1, perform_curve(driver, fps)
+        else:
+            total = int(driver.length * fps / driver.fps) if driver.length else None
+            performance = at_rate(perform_frames(driver, self.timings), fps)
+        if seconds:
+            total = min(total or 10**9, max(1, int(seconds * fps)))
+            performance = islice(performance, total)
+        outputs = self._with_sheet(total or 300)
+        self.stack.callback(self.ending.close)
+        with tqdm(total=total, unit="picture", desc="drawing", disable=None) as bar:
+            try:
+                count = play_offline(performance, self.stage, outputs, bar.update)
+            except KeyboardInterrupt:
+                say("stopped: finishing what was drawn so far")
+                return STOPPED, bar.n
+        if not self.stage.seen:
+            for output in outputs:
+                if isinstance(output, VideoFile):
+                    output.discard()
+            raise DriverError(
+                f"No face was found in {self.options.driver}: give a driver that shows one from the front; nothing was written."
+            )
+        return 0, count
+
+    def live(self, engine: str, sound: Microphone | None) -> tuple[int, int]:
+        """Threads, until Ctrl-C, q, --seconds or a closed window; returns the exit status and the pictures sent."""
+        performer, seconds = None, self.options.seconds
+        if not isinstance(self.driver, Curve):
+            neutral = None if self.driver.has_rest else Neutral.absent(len(ESTIMATED))
+            performer = self.stack.enter_context(Performer(self.timings, neutral))
+        outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(say)
+        loop = LiveLoop(self.driver, performer, self.stage, outputs, self.timings, self.fps, controls=controls, say=say)
+        figures = Figures(loop, self.timings, engine)
         for output in outputs:
-            if isinstance(output, VideoFile):
-                output.discard()
-        raise DriverError(f"No face was found in {options.driver}: give a driver that shows one from the front; nothing was written.")
-    return 0, count
+            if isinstance(output, Window):
+                output.serve(controls, figures, self.stage.badge)
+        terminal = self._listen(controls)
+        self.stack.callback(self.ending.close)
+        told_s = time.perf_counter()
 
+        def each_turn() -> None:
+            nonlocal told_s
+            for key in terminal.keys():
+                controls.press(key)
+            if sound:
+                sound.muted = controls.covered
+            if time.perf_counter() - told_s > FIGURES_S:
+                told_s = time.perf_counter()
+                LOG.debug("; ".join(text for text, _ in figures()))
 
-def _play_live(options, driver, stage, engine, outputs, timings, fps, stack, ending) -> tuple[int, int]:
-    """Threads, until Ctrl-C, q, --seconds or a closed window; returns the exit status and the pictures sent."""
-    performer = None
-    if not isinstance(driver, Curve):
-        performer = stack.enter_context(Performer(timings, None if driver.has_rest else Neutral.absent(len(ESTIMATED))))
-    if options.sheet:
-        outputs = [*outputs, ContactSheet(options.sheet, int((options.seconds or 20) * fps))]
-        stack.callback(outputs[-1].close)
-    controls = Controls(say)
-    loop = LiveLoop(driver, performer, stage, outputs, timings, fps, controls=controls, say=say)
-    figures = Figures(loop, timings, engine.name)
-    for output in outputs:
-        if isinstance(output, Window):
-            output.serve(controls, figures, stage.badge)
-    terminal = stack.enter_context(Terminal())
-    ending.at_last.append(terminal.restore)
-    if ending.live() and hasattr(signal, "SIGUSR1"):
-        before = signal.signal(signal.SIGUSR1, controls.toggle_panic)  # for a hotkey of the desktop: pkill -USR1 -f run.py
-        stack.callback(signal.signal, signal.SIGUSR1, before)
-    stack.callback(ending.close)
-    told_s = time.perf_counter()
+        say("live; Ctrl-C ends it, space shows the still photo at once, p pauses" if terminal.listens else "live; Ctrl-C ends it")
+        with suppress(KeyboardInterrupt), loop.running():
+            loop.wait(seconds or float("inf"), each_turn)
+        say("ended")
+        if delay := self.timings.summary().get("capture to output"):
+            say(f"{loop.fresh} new pictures, {delay['p50_ms']:.0f} ms from camera to output (95 %: {delay['p95_ms']:.0f} ms)")
+        return loop.failed.exit_status if loop.failed else 0, loop.sent
 
-    def each_turn() -> None:
-        nonlocal told_s
-        for key in terminal.keys():
-            controls.press(key)
-        if time.perf_counter() - told_s > FIGURES_S:
-            told_s = time.perf_counter()
-            LOG.debug("; ".join(text for text, _ in figures()))
+    def _with_sheet(self, expected: int) -> list[Output]:
+        """The outputs, with a contact sheet of about so many pictures where one was asked for."""
+        if not self.options.sheet:
+            return self.outputs
+        sheet = ContactSheet(self.options.sheet, expected)
+        self.stack.callback(sheet.close)
+        return [*self.outputs, sheet]
 
-    say("live; Ctrl-C ends it, space shows the still photo at once, p pauses" if terminal.listens else "live; Ctrl-C ends it")
-    try:
-        with loop.running():
-            loop.wait(options.seconds or float("inf"), each_turn)
-    except KeyboardInterrupt:
-        pass
-    say("ended")
-    if delay := timings.summary().get("capture to output"):
-        say(f"{loop.fresh} new pictures, {delay['p50_ms']:.0f} ms from camera to output (95 %: {delay['p95_ms']:.0f} ms)")
-    return loop.failed.exit_status if loop.failed else 0, loop.sent
+    def _listen(self, controls: Controls) -> Terminal:
+        """Keys of the terminal, and the signals of a live run."""
+        terminal = self.stack.enter_context(Terminal())
+        self.ending.at_last.append(terminal.restore)
+        if self.ending.live() and hasattr(signal, "SIGUSR1"):
+            before = signal.signal(signal.SIGUSR1, controls.toggle_panic)  # for a hotkey of the desktop: pkill -USR1 -f run.py
+            self.stack.callback(signal.signal, signal.SIGUSR1, before)
+        return terminal
 
 
 class Figures:

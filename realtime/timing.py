@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 import numpy as np
 
@@ -27,6 +28,12 @@ class Timings:
         started = time.perf_counter()
         yield
         self.add(name, time.perf_counter() - started)
+
+    def lately(self, name: str, count: int = 64) -> float:
+        """Median of the last few, in seconds; 0 before there is any."""
+        with self._lock:
+            values = list(islice(reversed(self._series.get(name, ())), count))
+        return float(np.median(values)) if values else 0.0
 
     def clear(self) -> None:
         """Forgets what was measured so far."""
