@@ -48,6 +48,13 @@ MEANING: dict[str, str] = {
 }  # fmt: skip
 MEANING |= {au + side: f"{MEANING[au]}, {name}" for au in SIDED for side, name in ((RIGHT, "right"), (LEFT, "left"))}
 
+# Parts of the face that are driven, mixed and switched off together; every AU of WIDE is in one of them, by its whole.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "brows": ("AU01", "AU02", "AU04"),
+    "eyes": ("AU05", "AU06", "AU07", "AU45"),
+    "mouth": ("AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU18", "AU20", "AU22", "AU23", "AU25", "AU26"),  # the nose moves with it
+}
+
 VOCABULARIES: dict[str, tuple[str, ...]] = {"paper17": PAPER_17, "wide": WIDE}
 
 
