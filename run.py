@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from engines.errors import PuppetError
-from realtime import speech
+from realtime import settings, speech
 from realtime.ending import STOPPED, Ending, leave
 from realtime.speech import say
 
@@ -69,13 +69,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default="auto",
         help="how the photo fills the picture; auto crops only what spares the face",
     )
-    look.add_argument(
-        "--strength", type=float, default=1.0, metavar="X", help="how strongly the driver moves the puppet; 1 is as it is, 0 to 2"
-    )
     look.add_argument("--sheet", metavar="FILE.png", help="also write a contact sheet")
     look.add_argument(
         "--no-badge", dest="badge", action="store_false", help="leave out the small mark that says that the picture is animated"
     )
+    settings.add_options(parser)
     engine = parser.add_argument_group("what it runs on")
     engine.add_argument("--engine", default="default", metavar="BUNDLE", help="an engine bundle: a name in engines/ or a folder")
     engine.add_argument(
@@ -103,10 +101,10 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     if options.demo:
         options.output = options.output or ["out.mp4"]
         options.sheet = options.sheet or "out.png"
+    if options.print_config:
+        return
     if not options.source or not options.driver:
         parser.error("name a photo with --source and a driver with --driver, or try --demo")
-    if not 0 <= options.strength <= 2:
-        parser.error(f"--strength {options.strength:g} is outside 0 to 2")
     if options.fps is not None and not 1 <= options.fps <= 120:
         parser.error(f"--fps {options.fps:g} is outside 1 to 120")
     if options.seconds is not None and not 0 < options.seconds < 1e6:
@@ -132,6 +130,10 @@ def main(arguments: list[str] | None = None) -> int:
     speech.start(options.verbose)
     with Ending() as ending:
         try:
+            options.settings = settings.chosen(options)
+            if options.print_config:
+                print(options.settings.toml())
+                return 0
             choose_face_model(options.face_model)
             if options.benchmark:
                 return benchmark(options)
@@ -170,7 +172,7 @@ def benchmark(options: argparse.Namespace) -> int:
         check_writable(options.json, "--json")
     with ExitStack() as stack:
         puppet, engine = make_puppet(options, parse_size(options.size or "1280x720"), stack, wait=True)
-        result = bench.measure(puppet, engine.name, options.driver, options.seconds or 10.0, options.strength)
+        result = bench.measure(puppet, engine.name, options.driver, options.seconds or 10.0, options.settings)
     print(bench.table(result))
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n")

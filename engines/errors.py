@@ -9,6 +9,7 @@
     │   └── EngineLost         the device under a running engine failed                         exit status 6
     ├── OutputError            an output: no virtual camera, path not writable                  exit status 7
     │   └── OutputBusy         a virtual camera that another program has                        exit status 7
+    ├── SettingsError          a preset, a profile: names file and line                         exit status 2
     └── DataError              training data or a checkpoint                                    exit status 8
 
 A plain PuppetError leaves with 2, as a wrong command line does. Anything else that escapes is a defect of the program.
@@ -41,6 +42,10 @@ class CurveError(PuppetError):
     """An AU curve is broken; the text names file, line and column."""
 
     exit_status = 5
+
+
+class SettingsError(PuppetError):
+    """A preset or a profile cannot be used; the text names file and line."""
 
 
 class EngineError(PuppetError):

@@ -20,6 +20,7 @@ from realtime.loop import LiveLoop
 from realtime.output import Nothing
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
+from realtime.settings import Settings
 from realtime.stage import Stage
 from realtime.timing import Timings
 from realtime.track import Performer
@@ -51,7 +52,7 @@ class Memory:
         pass
 
 
-def measure(puppet: Puppet, engine_name: str, driver: str, seconds: float = 10.0, strength: float = 1.0) -> dict:
+def measure(puppet: Puppet, engine_name: str, driver: str, seconds: float = 10.0, settings: Settings | None = None) -> dict:
     """Runs both passes of `seconds` each; returns what was measured, ready for JSON. Raises DriverError."""
     frames = _decode(driver)
     result = {
@@ -60,7 +61,7 @@ def measure(puppet: Puppet, engine_name: str, driver: str, seconds: float = 10.0
     }  # fmt: skip
     for name, paced in (("throughput", False), ("delay", True)):
         timings = Timings()
-        stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, strength), timings)
+        stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, settings), timings)
         camera = Memory(frames, CAMERA_FPS, paced)
         with Performer(timings) as performer:
             loop = LiveLoop(camera, performer, stage, [Nothing()], timings, fps=OUTPUT_FPS, clocked=paced)

@@ -34,7 +34,8 @@ class Ending:
             self._mouth.setblocking(False)
             self._fd = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
             self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
-            threading.Thread(target=self._listen, name="ending", daemon=True).start()
+            self._thread = threading.Thread(target=self._listen, name="ending", daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -43,6 +44,7 @@ class Ending:
                 signal.signal(number, handler)
             signal.set_wakeup_fd(self._fd)
             self._mouth.close()  # ends the thread
+            self._thread.join()
 
     def live(self) -> bool:
         """From now on a device that does not let go is left to the system after NET_S; drawing a file may take longer to finish.

@@ -129,7 +129,7 @@ def _stage(options: argparse.Namespace, puppet: Puppet, timings: Timings, stack:
     """The puppet's side of the loop, with a recording where one was asked for."""
     record = stack.enter_context(CurveWriter(options.record)) if options.record else None
     badge = Badge(puppet.size) if options.badge else None
-    return Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, options.strength), timings, record, badge)
+    return Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, options.settings), timings, record, badge)
 
 
 @dataclass

@@ -2,20 +2,30 @@
 
 import numpy as np
 
-from engines.aus import translate
+from engines.aus import sides, translate, whole
 from engines.bundle import Bundle
 from engines.expression import ESTIMATED
-
-DEAD_ZONE = 0.03  # the tracker's tremble at rest, measured on still drivers
-LIMIT = 1.0
+from realtime.settings import Settings
 
 
 class Retarget:
-    """Turns changes (in the estimator's AUs) into what a bundle wants, starting from the photo's own expression."""
+    """Turns changes (in the estimator's AUs) into what a bundle wants, starting from the photo's own expression.
 
-    def __init__(self, bundle: Bundle, photo_aus: np.ndarray, strength: float = 1.0):
-        self._bundle, self._strength = bundle, strength
+    `settings` may be put in its place by another at any time: keys do so in a call.
+    """
+
+    def __init__(self, bundle: Bundle, photo_aus: np.ndarray, settings: Settings | None = None):
+        self._bundle = bundle
         self._own = translate(np.clip(photo_aus, 0, 1), ESTIMATED, bundle.aus)
+        self.settings = settings or Settings()
+
+    @property
+    def settings(self) -> Settings:
+        return self._how.settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._how = _Tables(settings, self._bundle)  # one attribute: another thread sees the old ones or the new ones
 
     def __call__(self, change: np.ndarray) -> np.ndarray:
         """Change (29,) from neutral -> (N,) float32 in the bundle's order and conditioning. No change gives the photo as it is."""
@@ -23,10 +33,32 @@ class Retarget:
 
     def wanted(self, change: np.ndarray) -> np.ndarray:
         """The AU intensities (N,) 0..1 that the puppet should show: a bundle without sides shows the mean of both."""
-        calm = np.sign(change) * np.maximum(np.abs(change) - DEAD_ZONE, 0) / (1 - DEAD_ZONE)
-        asked = translate(calm * self._strength, ESTIMATED, self._bundle.aus)
-        return np.clip(self._own + np.clip(asked, -LIMIT, LIMIT), 0, 1)
+        return np.clip(self._own + self._how.asked(change), 0, 1)
 
     def condition(self, wanted: np.ndarray) -> np.ndarray:
         """Intensities (N,) 0..1 -> the engine's AU input."""
         return (wanted - self._own if self._bundle.conditioning == "relative" else wanted).astype(np.float32)
+
+
+class _Tables:
+    """Settings as one number an AU, for one bundle."""
+
+    def __init__(self, settings: Settings, bundle: Bundle):
+        self.settings, self._spoken = settings, bundle.aus
+        driven = settings.driven()
+        self._gain = settings.table("gain") * settings.strength * driven
+        self._offset, self._dead = settings.table("offset") * driven, settings.table("dead_zone")
+        self._limit = translate(settings.table("limit"), ESTIMATED, bundle.aus)
+
+    def asked(self, change: np.ndarray) -> np.ndarray:
+        """Change (29,) from neutral -> (N,) in the bundle's order, both of -1..1."""
+        if self.settings.symmetric:
+            change = change @ _BOTH_SIDES
+        calm = np.sign(change) * np.maximum(np.abs(change) - self._dead, 0) / (1 - self._dead)
+        return np.clip(translate(calm * self._gain + self._offset, ESTIMATED, self._spoken), -self._limit, self._limit)
+
+
+# (29, 29): every AU -> the mean of its sides.
+_BOTH_SIDES = np.array(
+    [[1 / len(sides(whole(to))) if whole(source) == whole(to) else 0 for to in ESTIMATED] for source in ESTIMATED], np.float32
+)

@@ -6,6 +6,7 @@ import numpy as np
 
 from engines.expression import ESTIMATED
 from realtime.frame import Picture, Told
+from realtime.idle import Idle
 from realtime.overlay import Badge
 from realtime.presence import Presence
 from realtime.puppet import Puppet
@@ -21,10 +22,10 @@ class Stage:
         self, puppet: Puppet, retarget: Retarget, timings: Timings, record: CurveWriter | None = None, badge: Badge | None = None
     ):  # fmt: skip
         """record: where what is told goes; badge: the mark on every picture."""
-        self.puppet, self.badge = puppet, badge
+        self.puppet, self.badge, self.retarget = puppet, badge, retarget
         self.still = badge.draw(puppet.still.copy()) if badge else puppet.still
-        self._retarget, self._timings, self._record = retarget, timings, record
-        self._presence = Presence()
+        self._timings, self._record = timings, record
+        self._presence, self._idle = Presence(), Idle(retarget.settings.seed)
         self.seen = False  # whether the driver's face was ever in view
         self._aus: np.ndarray | None = None  # of the picture that was drawn last
         self._picture = Picture(self.still, 0.0)
@@ -37,12 +38,14 @@ class Stage:
     def show(self, told: Told | None, now_s: float) -> Picture:
         """The newest word of the driver, or None when there is none -> the picture for now_s; the same one while nothing changes."""
         shown = self._presence.at(told, now_s)
+        self.seen = self.seen or shown is not None
+        if self.retarget.settings.idle:
+            shown = self._idle.over(shown, now_s)
         if self._record:
             self._record.add(np.zeros(len(ESTIMATED)) if shown is None else shown.expression, now_s)
         if shown is None:  # nobody was seen yet
             return self._picture
-        self.seen = True
-        aus = self._retarget(shown.expression)
+        aus = self.retarget(shown.expression)
         if self._aus is None or not np.array_equal(aus, self._aus):
             with self._timings.measure("render"):
                 self._picture = Picture(self._marked(self.puppet.render(aus)), shown.captured_s)

@@ -7,7 +7,8 @@ from engines.errors import SourceError
 from engines.expression import ESTIMATED
 from realtime.canvas import lay_out, parse_size
 from realtime.puppet import Puppet
-from realtime.retarget import DEAD_ZONE, Retarget
+from realtime.retarget import Retarget
+from realtime.settings import DEAD_ZONE, Settings
 from tests.doubles import StubEngine, speak
 
 
@@ -77,7 +78,7 @@ def test_retarget_starts_from_the_photos_own_expression(vocabulary):
     assert not retarget(np.zeros(29)).any()
     assert retarget.wanted(smile) == pytest.approx(speak(vocabulary, AU12=1, AU01=0.3))
     assert retarget(smile) == pytest.approx(speak(vocabulary, AU12=0.2))
-    assert not Retarget(bundle, own, strength=0.0)(smile).any()
+    assert not Retarget(bundle, own, Settings(strength=0.0))(smile).any()
 
 
 def test_an_engine_with_sides_is_told_each_and_one_without_their_mean():
@@ -87,7 +88,7 @@ def test_an_engine_with_sides_is_told_each_and_one_without_their_mean():
     assert wide(wink) == pytest.approx(speak(WIDE, AU45L=1, AU12R=0.4, AU18=1))
     assert paper.wanted(wink) == pytest.approx(speak(PAPER_17, AU45=0.5, AU12=0.8))
     assert paper(wink) == pytest.approx(speak(PAPER_17, AU45=0.5, AU12=0.5))
-    assert Retarget(StubEngine(aus=PAPER_17).bundle, own, strength=2)(wink) == pytest.approx(speak(PAPER_17, AU45=1, AU12=0.7))
+    assert Retarget(StubEngine(aus=PAPER_17).bundle, own, Settings(strength=2))(wink) == pytest.approx(speak(PAPER_17, AU45=1, AU12=0.7))
 
 
 def test_the_trackers_tremble_at_rest_asks_for_nothing():

@@ -1,0 +1,62 @@
+"""Idle life: a puppet whose driver sits still or is out of view blinks and stirs a little, instead of being a photograph.
+
+A function of the seed and of time alone, so that a take is the same whenever it is drawn.
+"""
+
+import math
+import random
+from dataclasses import replace
+
+import numpy as np
+
+from engines.expression import ESTIMATED, index
+from realtime.frame import Told
+
+STILL_S = 4.0  # without a movement; people at rest blink every 3 to 6 s, so a driver in view blinks himself
+MOVES = 0.12  # change of an AU within STILL_S that counts as a movement: four times the tracker's tremble
+EASE_S = 1.0  # in and out
+BLINK_EVERY_S = (2.0, 6.5)  # Bentivoglio et al. 1997: 17 a minute at rest
+BLINK_S = 0.26  # shut in a third, open in the rest
+STIR_AU = {"AU01": 0.10, "AU02": 0.07, "AU07": 0.08, "AU12": 0.09, "AU17": 0.06, "AU25": 0.05}  # largest; above every dead zone
+STIR_HZ = (0.05, 0.11, 0.23)  # slow, and of no common measure
+
+
+class Idle:
+    """Adds idle life to what the driver asks. For one thread; times must not run backwards."""
+
+    def __init__(self, seed: int = 0):
+        self._chance = random.Random(seed)
+        phases = [[self._chance.uniform(0, 2 * math.pi) for _ in STIR_HZ] for _ in STIR_AU]
+        self._stirs = [(index([au]), size, phase) for (au, size), phase in zip(STIR_AU.items(), phases, strict=True)]
+        self._blink = index(["AU45"])
+        self._next_s: float | None = None  # when the next blink begins
+        self._share, self._time_s = 0.0, 0.0
+        self._rest: np.ndarray | None = None  # what the driver asked when he last moved
+        self._moved_s = -math.inf
+
+    def over(self, told: Told | None, now_s: float) -> Told:
+        """What the driver asks (None: nobody was seen yet) -> what to show."""
+        asked = np.zeros(len(ESTIMATED), np.float32) if told is None else told.expression
+        lost = told is None or not told.seen
+        if self._rest is None or (not lost and np.abs(asked - self._rest).max() > MOVES):
+            self._rest, self._moved_s = asked, now_s
+        wanted = 1.0 if lost or now_s - self._moved_s > STILL_S else 0.0
+        step = (now_s - self._time_s) / EASE_S if self._next_s is not None else 0.0
+        self._share += max(-step, min(step, wanted - self._share))
+        self._time_s = now_s
+        told = told or Told(asked, now_s, seen=False)
+        return replace(told, expression=np.clip(asked + self._share * self._life(now_s), -1, 1).astype(np.float32))
+
+    def _life(self, now_s: float) -> np.ndarray:
+        """(29,): the idle movement at full share."""
+        life = np.zeros(len(ESTIMATED), np.float32)
+        for places, size, phases in self._stirs:
+            wave = sum(math.sin(2 * math.pi * hz * now_s + phase) for hz, phase in zip(STIR_HZ, phases, strict=True))
+            life[places] = size * max(0.0, wave / len(STIR_HZ))
+        if self._next_s is None:
+            self._next_s = now_s + self._chance.uniform(*BLINK_EVERY_S)
+        while now_s >= self._next_s + BLINK_S:
+            self._next_s += self._chance.uniform(*BLINK_EVERY_S)
+        if (into := (now_s - self._next_s) / BLINK_S) > 0:
+            life[self._blink] = into * 3 if into < 1 / 3 else (1 - into) * 1.5
+        return life

@@ -1,0 +1,267 @@
+"""How a driver's expression is made the puppet's: strengths, limits, groups and idle life, from a TOML preset and the command line.
+
+    [mine]                       # a preset; several may stand in one file
+    strength = 1.2               # of everything, 0 to 2
+    symmetric = true             # both sides of the face do the same
+    groups = ["brows", "eyes"]   # what is driven; the mouth stays the photo's
+    idle = true                  # blinks and small movements while the driver is still or out of view
+    seed = 7                     # of the idle life
+    [mine.AU12]                  # one AU, both its sides; or AU12L, AU12R; or "all"
+    gain = 1.5                   # times what the driver does, 0 to 5
+    offset = 0.1                 # always added, -1 to 1
+    dead_zone = 0.05             # a change that is no larger counts as none, 0 to 0.5
+    limit = 0.8                  # that no change exceeds, 0 to 1
+
+What a preset does not say is as it is without one; what the command line says goes before the preset.
+"""
+
+import argparse
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from engines.aus import GROUPS, MEANING, sides, whole
+from engines.errors import SettingsError
+from engines.expression import ESTIMATED
+
+SHIPPED = Path(__file__).with_name("presets.toml")
+ALL = "all"
+STRENGTH = (0.0, 2.0)
+DEAD_ZONE = 0.03  # the tracker's tremble at rest, measured on still drivers
+
+
+@dataclass(frozen=True)
+class Gains:
+    """What happens to one AU's change from rest."""
+
+    gain: float = 1.0
+    offset: float = 0.0
+    dead_zone: float = DEAD_ZONE
+    limit: float = 1.0
+
+
+RANGES = {"gain": (0.0, 5.0), "offset": (-1.0, 1.0), "dead_zone": (0.0, 0.5), "limit": (0.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of it; `aus` has what differs from `every`, by the names of engines.aus."""
+
+    strength: float = 1.0
+    symmetric: bool = False
+    groups: tuple[str, ...] = tuple(GROUPS)
+    idle: bool = False
+    seed: int = 0
+    every: Gains = Gains()
+    aus: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def table(self, name: str) -> np.ndarray:
+        """(29,) float64: "gain", "offset", "dead_zone" or "limit" of each AU, in the order of ESTIMATED."""
+        values = np.full(len(ESTIMATED), getattr(self.every, name), np.float64)
+        for au in sorted(self.aus, key=len):  # a side after the whole that it is of
+            if name in self.aus[au]:
+                values[[ESTIMATED.index(side) for side in sides(au)]] = self.aus[au][name]
+        return values
+
+    def driven(self) -> np.ndarray:
+        """(29,) bool: AUs of the groups that are on."""
+        on = {au for group in self.groups for au in GROUPS[group]}
+        return np.array([whole(au) in on for au in ESTIMATED])
+
+    def with_flags(self, **said: object) -> "Settings":
+        """These with what was said instead; None says nothing."""
+        return replace(self, **{name: value for name, value in said.items() if value is not None})
+
+    def with_au(self, text: str) -> "Settings":
+        """These with what --au says: AU12:gain=1.5,limit=0.8. Raises SettingsError."""
+        name, colon, rest = text.partition(":")
+        values = {}
+        for part in filter(None, rest.split(",")):
+            key, _, number = part.partition("=")
+            try:
+                values[key.strip()] = float(number)
+            except ValueError as error:
+                raise SettingsError(f"--au {text}: {number!r} is not a number; write AU12:gain=1.5,limit=0.8.") from error
+        if not colon or not values:
+            raise SettingsError(f"--au {text} sets nothing: write AU12:gain=1.5,limit=0.8.")
+        try:
+            return _with_aus(self, name, values)
+        except _Wrong as error:
+            raise SettingsError(f"--au {text}: {error}.") from error
+
+    def toml(self, name: str = "config") -> str:
+        """As a preset, that `load` reads."""
+        groups = ", ".join(f'"{group}"' for group in self.groups)
+        lines = [
+            f"[{name}]", f"strength = {self.strength:g}", f"symmetric = {str(self.symmetric).lower()}", f"groups = [{groups}]",
+            f"idle = {str(self.idle).lower()}", f"seed = {self.seed}", f"[{name}.{ALL}]",
+        ]  # fmt: skip
+        lines += [f"{key.name} = {getattr(self.every, key.name):g}" for key in fields(Gains)]
+        for au, values in self.aus.items():
+            lines += [f"[{name}.{au}]", *(f"{key} = {value:g}" for key, value in values.items())]
+        return "\n".join(lines)
+
+
+class _Wrong(Exception):
+    """What is wrong with a setting, and its key; the sentence is made where the file is known."""
+
+    def __init__(self, what: str, *key: str):
+        super().__init__(what)
+        self.key = key
+
+
+def load(text: str) -> Settings:
+    """The preset that --preset names: one that is shipped, FILE.toml with one preset in it, or FILE.toml:NAME. Raises SettingsError."""
+    path, name = _place(text)
+    try:
+        source = path.read_text(encoding="utf-8")
+        presets = tomllib.loads(source)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read ({error.strerror}): check the path given to --preset.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is no text in UTF-8: save it as TOML, as --print-config shows it.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f"{path}: this is no TOML: {str(error)[0].lower()}{str(error)[1:]}; --print-config shows how it looks."
+        ) from error
+    loose = [key for key, value in presets.items() if not isinstance(value, dict)]
+    if loose:
+        raise SettingsError(f"{path}, line {_line(source, loose[0])}: {loose[0]} stands outside a preset: put a line like [mine] above it.")
+    if not name and len(presets) == 1:
+        name = next(iter(presets))
+    if name not in presets:
+        raise SettingsError(f"{path} has no preset {name or 'of its own'}: name one of {', '.join(presets) or 'none'}, as in {path}:NAME.")
+    try:
+        return _read(presets[name])
+    except _Wrong as error:
+        raise SettingsError(f"{path}, line {_line(source, *error.key, within=name)}: {error}.") from error
+
+
+def _place(text: str) -> tuple[Path, str]:
+    if text.endswith(".toml"):
+        return Path(text), ""
+    path, colon, name = text.rpartition(":")
+    if colon and path.endswith(".toml"):
+        return Path(path), name
+    return SHIPPED, text
+
+
+def _read(preset: Mapping[str, object]) -> Settings:
+    settings = Settings()
+    for key, value in preset.items():
+        if isinstance(value, dict):
+            settings = _with_aus(settings, key, value)
+        elif key == "strength":
+            settings = replace(settings, strength=_number(key, value, STRENGTH, key))
+        elif key in ("symmetric", "idle"):
+            if not isinstance(value, bool):
+                raise _Wrong(f"{key} is {value!r}: write true or false", key)
+            settings = replace(settings, **{key: value})
+        elif key == "seed":
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise _Wrong(f"seed is {value!r}: write a whole number, 0 or more", key)
+            settings = replace(settings, seed=value)
+        elif key == "groups":
+            settings = replace(settings, groups=_groups(value if isinstance(value, list) else [value], key))
+        else:
+            raise _Wrong(f"{key} is not known: known are strength, symmetric, groups, idle, seed, {ALL} and names of AUs", key)
+    return settings
+
+
+def _with_aus(settings: Settings, name: str, values: Mapping[str, object]) -> Settings:
+    checked = {}
+    for key, value in values.items():
+        if key not in RANGES:
+            raise _Wrong(f"{key} is not known: an AU has {', '.join(RANGES)}", name, key)
+        checked[key] = _number(key, value, RANGES[key], name, key)
+    if name == ALL:
+        return replace(settings, every=replace(settings.every, **checked))
+    if name not in MEANING:
+        raise _Wrong(f"{name} is not known: name {ALL}, or an AU such as AU12 or AU12L", name)
+    return replace(settings, aus={**settings.aus, name: {**settings.aus.get(name, {}), **checked}})
+
+
+def _number(name: str, value: object, within: tuple[float, float], *key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not within[0] <= value <= within[1]:
+        raise _Wrong(f"{name} is {value!r}: write a number from {within[0]:g} to {within[1]:g}", *key)
+    return float(value)
+
+
+def _groups(names: Iterable[object], *key: str) -> tuple[str, ...]:
+    for name in (names := list(names)):
+        if name not in GROUPS:
+            raise _Wrong(f"{name!r} is no group: groups are {', '.join(GROUPS)}", *key)
+    return tuple(group for group in GROUPS if group in names)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """--preset, and what goes before it."""
+    group = parser.add_argument_group("how the driver moves it")
+    group.add_argument("--preset", metavar="NAME", help=f"a preset: {', '.join(shipped())}, or FILE.toml, or FILE.toml:NAME")
+    group.add_argument("--strength", metavar="X", help="of everything, 0 to 2 or 0%% to 200%%; 1 is as the driver is")
+    group.add_argument("--groups", metavar="LIST", help=f"what is driven, of {','.join(GROUPS)}; the rest stays as in the photo")
+    group.add_argument("--symmetric", action=argparse.BooleanOptionalAction, help="both sides of the face do the same")
+    group.add_argument("--idle", action=argparse.BooleanOptionalAction, help="blinks and small movements while the driver is still or away")
+    group.add_argument("--seed", type=int, metavar="N", help="of the idle life: the same number, the same blinks")
+    group.add_argument(
+        "--au", metavar="AU12:gain=1.5", action="append", default=[], help="one AU's gain, offset, dead_zone, limit; or all:..."
+    )
+    group.add_argument("--print-config", action="store_true", help="print what all of this comes to, as a preset, and leave")
+
+
+def chosen(options: argparse.Namespace) -> Settings:
+    """What the options of `add_options` come to. Raises SettingsError."""
+    settings = load(options.preset) if options.preset else Settings()
+    if options.seed is not None and options.seed < 0:
+        raise SettingsError(f"--seed {options.seed} is below 0: give a whole number, 0 or more.")
+    settings = settings.with_flags(
+        strength=parse_strength(options.strength) if options.strength is not None else None,
+        groups=parse_groups(options.groups) if options.groups is not None else None,
+        symmetric=options.symmetric, idle=options.idle, seed=options.seed,
+    )  # fmt: skip
+    for text in options.au:
+        settings = settings.with_au(text)
+    return settings
+
+
+@cache
+def shipped() -> tuple[str, ...]:
+    """The names of the presets that ship."""
+    return tuple(tomllib.loads(SHIPPED.read_text(encoding="utf-8")))
+
+
+def parse_groups(text: str) -> tuple[str, ...]:
+    """ "brows,eyes" -> their names; "none" -> (). Raises SettingsError."""
+    try:
+        return _groups([] if text == "none" else text.split(","))
+    except _Wrong as error:
+        raise SettingsError(f"--groups {text}: {error}, as in --groups brows,eyes.") from error
+
+
+def parse_strength(text: str) -> float:
+    """ "1.4" or "140%" -> 1.4. Raises SettingsError."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = float("nan")
+    if not STRENGTH[0] <= value <= STRENGTH[1]:
+        raise SettingsError(f"--strength {text} is outside 0 to 2: write 1.4, or 140%.")
+    return value
+
+
+def _line(source: str, *key: str, within: str = "") -> int:
+    """Where a key stands, counted from 1: its own line, or that of the table it belongs to."""
+    lines, found = source.splitlines(), 1
+    tables = [within, *(f"{within}.{name}" for name in key[:-1])] if within else []
+    start = 0
+    for number, line in enumerate(lines):
+        if tables and line.split("#")[0].strip() in (f"[{tables[-1]}]", f"[{'.'.join([within, *key])}]"):
+            start, found = number, number + 1
+    for number, line in enumerate(lines[start:], start + 1):
+        if key and line.split("=")[0].strip() == key[-1]:
+            return number
+    return found
