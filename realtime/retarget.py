@@ -52,6 +52,7 @@ class _Tables:
 
     def asked(self, change: np.ndarray) -> np.ndarray:
         """Change (29,) from neutral -> (N,) in the bundle's order, both of -1..1."""
+        change = np.asarray(change, np.float32)  # as the dead zone is: what is just as large is no larger
         if self.settings.symmetric:
             change = change @ _BOTH_SIDES
         calm = np.sign(change) * np.maximum(np.abs(change) - self._dead, 0) / (1 - self._dead)

@@ -60,8 +60,8 @@ class Settings:
     aus: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def table(self, name: str) -> np.ndarray:
-        """(29,) float64: "gain", "offset", "dead_zone" or "limit" of each AU, in the order of ESTIMATED."""
-        values = np.full(len(ESTIMATED), getattr(self.every, name), np.float64)
+        """(29,) float32: "gain", "offset", "dead_zone" or "limit" of each AU, in the order of ESTIMATED."""
+        values = np.full(len(ESTIMATED), getattr(self.every, name), np.float32)
         for au in sorted(self.aus, key=len):  # a side after the whole that it is of
             if name in self.aus[au]:
                 values[[ESTIMATED.index(side) for side in sides(au)]] = self.aus[au][name]
