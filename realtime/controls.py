@@ -1,7 +1,7 @@
 """What the user can switch while the puppet plays, and the key of each. Knows neither windows nor threads."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -15,6 +15,7 @@ class Controls:
     mirror: bool = True  # the preview only: people expect a mirror of themselves, others must be able to read a sign
     hud: bool = True  # figures and notes over the preview
     help: bool = False  # the keys over the preview
+    actions: dict[str, Callable[[], None]] = field(default_factory=dict)  # by the names in KEYS: what this run can do besides
 
     @property
     def covered(self) -> bool:
@@ -30,17 +31,15 @@ class Controls:
         self.paused = not self.paused
         self.say("Paused: the slate is shown; p goes on." if self.paused else "The puppet goes on.")
 
-    def toggle_mirror(self) -> None:
-        self.mirror = not self.mirror
+    def toggle(self, switch: str) -> None:
+        setattr(self, switch, not getattr(self, switch))
 
-    def toggle_hud(self) -> None:
-        self.hud = not self.hud
-
-    def toggle_help(self) -> None:
-        self.help = not self.help
-
-    def end(self) -> None:
-        self.ending = True
+    def act(self, name: str) -> None:
+        """Does what this run can do, and else says that it cannot."""
+        if name in self.actions:
+            self.actions[name]()
+        else:
+            self.say(f"There is nothing here for the key of {name!r}.")
 
     def press(self, key: str) -> bool:
         """Does what a key means; false for a key that means nothing."""
@@ -61,12 +60,28 @@ class Key:
     do: Callable[[Controls], None]
 
 
+def _acts(key: str, name: str, what: str, *more_keys: str) -> Key:
+    return Key((key, *more_keys), key, what, lambda controls: controls.act(name))
+
+
+def _toggles(key: str, switch: str, what: str, *more_keys: str) -> Key:
+    return Key((key, *more_keys), key, what, lambda controls: controls.toggle(switch))
+
+
 ESCAPE = "\x1b"
 KEYS: tuple[Key, ...] = (
     Key((" ", ESCAPE), "space, Esc", "panic: the still photo at once, and back", Controls.toggle_panic),  # what a hand finds blindly
     Key(("p",), "p", "pause: a slate, and back", Controls.toggle_pause),
-    Key(("m",), "m", "mirror this preview (never what others see)", Controls.toggle_mirror),
-    Key(("h",), "h", "figures on or off", Controls.toggle_hud),
-    Key(("?", "/"), "?", "these keys", Controls.toggle_help),
-    Key(("q",), "q", "end", Controls.end),
+    _acts("c", "recalibrate", "learn your resting face anew, for a second"),
+    _acts("+", "stronger", "stronger", "="),
+    _acts("-", "weaker", "weaker"),
+    _acts("1", "brows", "brows on or off"),
+    _acts("2", "eyes", "eyes on or off"),
+    _acts("3", "mouth", "mouth on or off"),
+    _acts("n", "next photo", "the next photo of a folder"),
+    _acts("r", "record", "record into a file, and stop"),
+    _toggles("m", "mirror", "mirror this preview (never what others see)"),
+    _toggles("h", "hud", "figures and bars on or off"),
+    _toggles("?", "help", "these keys", "/"),
+    Key(("q",), "q", "end", lambda controls: setattr(controls, "ending", True)),
 )

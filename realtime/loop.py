@@ -20,7 +20,6 @@ from realtime.controls import Controls
 from realtime.frame import NOT_YET, Frame, Picture, Told
 from realtime.latest import Latest
 from realtime.output import Output
-from realtime.overlay import slate
 from realtime.script import Curve
 from realtime.speech import LOG
 from realtime.stage import Stage
@@ -42,7 +41,7 @@ class LiveLoop:
 
         controls: what the user switches; say: told, in a sentence, when an output is left out.
         """
-        self._driver, self._performer, self._stage, self._timings = driver, performer, stage, timings
+        self._driver, self._performer, self.stage, self._timings = driver, performer, stage, timings
         self._fps, self._clocked = fps, clocked
         self._threaded = [o for o in outputs if not o.main_thread]
         self._on_main = [o for o in outputs if o.main_thread]
@@ -50,9 +49,8 @@ class LiveLoop:
         self.words: Latest[Told] = Latest()
         self.pictures: Latest[Picture] = Latest()
         self._preview: Latest[Picture] = Latest()
-        self._shown = Picture(stage.still, 0.0)  # on the main thread's outputs
+        self.shown = Picture(stage.still, 0.0)  # on the main thread's outputs
         self._controls, self._say = controls or Controls(), say
-        self._slate = slate(stage.puppet.still)
         self._stopping = threading.Event()
         self._error: BaseException | None = None
         self.failed: OutputError | None = None  # the first output that was left out
@@ -107,7 +105,16 @@ class LiveLoop:
     def notes(self) -> list[str]:
         """What is not as it should be, in two words each."""
         switched = ["panic: still photo"] if self._controls.panic else ["paused"] if self._controls.paused else []
-        return [*switched, *filter(None, (self._driver.note, self.note, self._stage.note))]
+        return [*switched, *filter(None, (self._driver.note, self.note, self.stage.note))]
+
+    def add(self, output: Output) -> None:
+        """Another output, from the next picture on."""
+        self._threaded.append(output)
+
+    def remove(self, output: Output) -> None:
+        """No more pictures for an output, but for one that may be on its way."""
+        if output in self._threaded:
+            self._threaded.remove(output)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -148,17 +155,17 @@ class LiveLoop:
             number += 1
 
     def _render(self) -> None:
-        last = self._stage.show(None, time.perf_counter())  # the still photo, which the output has already
+        last = self.stage.show(None, time.perf_counter())  # the still photo, which the output has already
         while not self._stopping.is_set():
             told, now_s = self.words.take(IDLE_S), time.perf_counter()
-            picture = self._stage.rest(now_s) if self._controls.covered else self._stage.show(told, now_s)
+            picture = self.stage.rest(now_s) if self._controls.covered else self.stage.show(told, now_s)
             if picture is not last:
                 self.pictures.put(picture)
                 last = picture
 
     def _send(self) -> None:
         start_s, tick = time.perf_counter(), 0
-        picture = Picture(self._stage.still, start_s)
+        picture = Picture(self.stage.still, start_s)
         while not self._stopping.is_set():
             if self._clocked:
                 tick = max(tick + 1, int((time.perf_counter() - start_s) * self._fps))  # a late tick is left out, not made up for
@@ -184,14 +191,14 @@ class LiveLoop:
 
     def _covered(self, picture: Picture) -> np.ndarray:
         """The puppet, or what stands in its place."""
-        return self._stage.still if self._controls.panic else self._slate if self._controls.paused else picture.image
+        return self.stage.still if self._controls.panic else self.stage.slate if self._controls.paused else picture.image
 
     def _send_to_all(self, image: np.ndarray, time_s: float) -> None:
         for output in tuple(self._threaded):
             try:
                 output.send(image, time_s)
             except OutputError as error:  # a full disk must not end the call
-                self._threaded.remove(output)
+                self.remove(output)
                 self._leave_out(error)
 
     def _leave_out(self, error: OutputError) -> None:
@@ -201,9 +208,9 @@ class LiveLoop:
         self._say(f"{error} The other outputs go on.")
 
     def _show_on_main(self, timeout_s: float, time_s: float) -> None:
-        self._shown = self._preview.take(timeout_s) or self._shown
+        self.shown = self._preview.take(timeout_s) or self.shown
         for output in tuple(self._on_main):  # also without a new picture: a window that is never served counts as hung
-            output.send(self._covered(self._shown), time_s)
+            output.send(self._covered(self.shown), time_s)
             if output.closed:
                 self._on_main.remove(output)
                 if not self._threaded and not self._on_main:

@@ -28,7 +28,7 @@ class Badge:
         left = top = min(letters, max(0, size[0] - width - 2 * pad))
         self.box = (slice(top, top + height), slice(left, min(size[0], left + width + 2 * pad)))
         self._ink = np.zeros((height, self.box[1].stop - left, 3), np.uint8)
-        _write(self._ink, text, (pad, (height + letters * 3 // 4) // 2), letters, WHITE, 600)
+        write(self._ink, text, (pad, (height + letters * 3 // 4) // 2), letters, WHITE, 600)
         self._light = (256 * SHADE * (1 - self._ink / 255.0)).astype(np.uint16)  # of the picture, in 256ths: none where there is ink
 
     def draw(self, image: np.ndarray) -> np.ndarray:
@@ -46,7 +46,7 @@ def slate(still: np.ndarray) -> np.ndarray:
         np.uint8
     )
     letters = max(SMALLEST_LETTERS_PX, height // 12)
-    _write(image, SLATE, ((width - _width(SLATE, letters, 400)) // 2, (height + letters * 3 // 4) // 2), letters, WHITE, 400)
+    write(image, SLATE, ((width - _width(SLATE, letters, 400)) // 2, (height + letters * 3 // 4) // 2), letters, WHITE, 400)
     return image
 
 
@@ -73,7 +73,7 @@ def write_lines(image: np.ndarray, lines: Sequence[tuple[str, bool]], at_top: bo
     panel = image[top : top + deep]
     panel[:] = (panel * SHADE).astype(np.uint8)
     for number, (text, wants_attention) in enumerate(lines):
-        _write(image, text, (letters, top + letters // 2 + pitch * number + letters), letters, AMBER if wants_attention else WHITE, 400)
+        write(image, text, (letters, top + letters // 2 + pitch * number + letters), letters, AMBER if wants_attention else WHITE, 400)
 
 
 @cache
@@ -85,5 +85,8 @@ def _width(text: str, letters_px: int, weight: int) -> int:
     return cv2.getTextSize((0, 0), text, (0, 0), _font(), letters_px, weight)[2]
 
 
-def _write(image: np.ndarray, text: str, at: tuple[int, int], letters_px: int, colour: tuple[int, int, int], weight: int) -> None:
+def write(
+    image: np.ndarray, text: str, at: tuple[int, int], letters_px: int, colour: tuple[int, int, int], weight: int = 400
+) -> None:  # fmt: skip
+    """Text whose first letter stands at `at`, in place."""
     cv2.putText(image, text, at, colour, _font(), letters_px, weight)

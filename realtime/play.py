@@ -14,11 +14,14 @@ from engines.backends import Engine
 from engines.errors import DriverError, OutputError
 from engines.expression import ESTIMATED
 from engines.relay import load_live
+from realtime.album import Album, photos
 from realtime.calibrate import Neutral
 from realtime.canvas import parse_size
 from realtime.capture import FrameDriver, Paced, is_camera, open_frames
 from realtime.controls import Controls
 from realtime.ending import STOPPED, Ending
+from realtime.hands import Hands
+from realtime.hud import Figures, Hud, Remeasured
 from realtime.loop import LiveLoop
 from realtime.microphone import Microphone
 from realtime.offline import at_rate, perform_curve, perform_frames, play_offline
@@ -37,14 +40,13 @@ from realtime.window import Window, has_screen
 
 LIVE_SIZE, LIVE_FPS = (1280, 720), 30.0  # what call programs ask a camera for
 FIGURES_S = 10.0  # between two lines of figures in the log
-REFRESH_S = 0.5  # of the figures on the screen: percentiles over thousands of samples cost a millisecond
 
 
 def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None, stack: ExitStack, wait: bool) -> tuple[Puppet, Engine]:
     """wait: for the best engine to be compiled; else a better one than is ready takes over while pictures are drawn."""
     engine = load_live(options.engine, options.device, say=say, wait=wait)
     stack.callback(engine.close)
-    return Puppet.from_file(options.source, engine, size, options.fit, say), engine
+    return Puppet.from_file(photos(options.source)[0], engine, size, options.fit, say), engine
 
 
 def check_paths(options: argparse.Namespace) -> None:
@@ -81,7 +83,7 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
         say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {options.driver}, {engine.name}, into {into}")
         stage = _stage(options, puppet, timings, stack)
         run = Run(options, driver, stage, outputs, timings, fps, stack, ending)
-        status, count = run.live(engine.name, sound) if live else run.offline()
+        status, count = run.live(engine, sound) if live else run.offline()
     for output in outputs:
         if isinstance(output, VideoFile | Recording) and output.frames:
             say(f"wrote {output.written}")
@@ -173,7 +175,7 @@ class Run:
             )
         return 0, count
 
-    def live(self, engine: str, sound: Microphone | None) -> tuple[int, int]:
+    def live(self, engine: Engine, sound: Microphone | None) -> tuple[int, int]:
         """Threads, until Ctrl-C, q, --seconds or a closed window; returns the exit status and the pictures sent."""
         performer, seconds = None, self.options.seconds
         if not isinstance(self.driver, Curve):
@@ -181,10 +183,20 @@ class Run:
             performer = self.stack.enter_context(Performer(self.timings, neutral))
         outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(say)
         loop = LiveLoop(self.driver, performer, self.stage, outputs, self.timings, self.fps, controls=controls, say=say)
-        figures = Figures(loop, self.timings, engine)
+        figures = Figures(loop, self.timings, engine.name)
+        hands = Hands(
+            loop,
+            self.stage,
+            performer,
+            self._album(engine),
+            lambda path: open_output(path, self.stage.puppet.size, self.fps, True, say, sound),
+        )
+        controls.actions.update(hands.actions())
+        self.stack.callback(hands.close)
         for output in outputs:
             if isinstance(output, Window):
-                output.serve(controls, figures, self.stage.badge)
+                again = self.stack.enter_context(Remeasured())
+                output.serve(controls, Hud(figures, loop, again), self.stage.badge)
         terminal = self._listen(controls)
         self.stack.callback(self.ending.close)
         told_s = time.perf_counter()
@@ -207,6 +219,11 @@ class Run:
             say(f"{loop.fresh} new pictures, {delay['p50_ms']:.0f} ms from camera to output (95 %: {delay['p95_ms']:.0f} ms)")
         return loop.failed.exit_status if loop.failed else 0, loop.sent
 
+    def _album(self, engine: Engine) -> Album:
+        """The photos that a key turns to."""
+        size, fit = self.stage.puppet.size, self.options.fit
+        return Album(photos(self.options.source), lambda path: Puppet.from_file(path, engine, size, fit, say), self.stage.change, say)
+
     def _with_sheet(self, expected: int) -> list[Output]:
         """The outputs, with a contact sheet of about so many pictures where one was asked for."""
         if not self.options.sheet:
@@ -223,26 +240,3 @@ class Run:
             before = signal.signal(signal.SIGUSR1, controls.toggle_panic)  # for a hotkey of the desktop: pkill -USR1 -f run.py
             self.stack.callback(signal.signal, signal.SIGUSR1, before)
         return terminal
-
-
-class Figures:
-    """What a preview and a log tell of a live run: a line of figures, and one of what is not as it should be (true)."""
-
-    def __init__(self, loop: LiveLoop, timings: Timings, engine: str):
-        self._loop, self._timings, self._engine = loop, timings, engine
-        self._line, self._line_s = "", -REFRESH_S
-
-    def __call__(self) -> list[tuple[str, bool]]:
-        now_s = time.perf_counter()
-        if now_s - self._line_s >= REFRESH_S:
-            self._line, self._line_s = self._figures(now_s), now_s
-        notes = self._loop.notes
-        return [(self._line, False), *([(", ".join(notes), True)] if notes else [])]
-
-    def _figures(self, now_s: float) -> str:
-        known = self._timings.summary()
-        parts = [f"{self._loop.rate.per_second(now_s):.0f} new pictures a second"]
-        for name, said in (("capture to output", "camera to output"), ("output clock late", "clock late")):
-            if name in known:
-                parts.append(f"{said} {known[name]['p50_ms']:.0f} ms (95 % {known[name]['p95_ms']:.0f})")
-        return ", ".join([*parts, f"dropped {sum(self._loop.dropped.values())}", self._engine])

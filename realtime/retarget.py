@@ -16,7 +16,8 @@ class Retarget:
 
     def __init__(self, bundle: Bundle, photo_aus: np.ndarray, settings: Settings | None = None):
         self._bundle = bundle
-        self._own = translate(np.clip(photo_aus, 0, 1), ESTIMATED, bundle.aus)
+        # (N,) 0..1 the photo's own intensities, in the bundle's order
+        self.own = translate(np.clip(photo_aus, 0, 1), ESTIMATED, bundle.aus)
         self.settings = settings or Settings()
 
     @property
@@ -33,11 +34,11 @@ class Retarget:
 
     def wanted(self, change: np.ndarray) -> np.ndarray:
         """The AU intensities (N,) 0..1 that the puppet should show: a bundle without sides shows the mean of both."""
-        return np.clip(self._own + self._how.asked(change), 0, 1)
+        return np.clip(self.own + self._how.asked(change), 0, 1)
 
     def condition(self, wanted: np.ndarray) -> np.ndarray:
         """Intensities (N,) 0..1 -> the engine's AU input."""
-        return (wanted - self._own if self._bundle.conditioning == "relative" else wanted).astype(np.float32)
+        return (wanted - self.own if self._bundle.conditioning == "relative" else wanted).astype(np.float32)
 
 
 class _Tables:

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from engines.aus import translate
 from engines.expression import ESTIMATED
 from realtime.frame import Picture, Told
 from realtime.idle import Idle
-from realtime.overlay import Badge
+from realtime.overlay import Badge, slate
 from realtime.presence import Presence
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
@@ -22,13 +23,12 @@ class Stage:
         self, puppet: Puppet, retarget: Retarget, timings: Timings, record: CurveWriter | None = None, badge: Badge | None = None
     ):  # fmt: skip
         """record: where what is told goes; badge: the mark on every picture."""
-        self.puppet, self.badge, self.retarget = puppet, badge, retarget
-        self.still = badge.draw(puppet.still.copy()) if badge else puppet.still
-        self._timings, self._record = timings, record
+        self.badge, self._timings, self._record = badge, timings, record
+        self._next: Puppet | None = None
+        self._take(puppet, retarget, 0.0)
         self._presence, self._idle = Presence(), Idle(retarget.settings.seed)
         self.seen = False  # whether the driver's face was ever in view
-        self._aus: np.ndarray | None = None  # of the picture that was drawn last
-        self._picture = Picture(self.still, 0.0)
+        self.asked = np.zeros(len(ESTIMATED), np.float32)  # (29,) what the driver did last, as he was seen
 
     @property
     def note(self) -> str:
@@ -37,6 +37,9 @@ class Stage:
 
     def show(self, told: Told | None, now_s: float) -> Picture:
         """The newest word of the driver, or None when there is none -> the picture for now_s; the same one while nothing changes."""
+        self._change_photo(now_s)
+        if told is not None:
+            self.asked = told.expression
         shown = self._presence.at(told, now_s)
         self.seen = self.seen or shown is not None
         if self.retarget.settings.idle:
@@ -49,19 +52,42 @@ class Stage:
         if self._aus is None or not np.array_equal(aus, self._aus):
             with self._timings.measure("render"):
                 self._picture = Picture(self._marked(self.puppet.render(aus)), shown.captured_s)
-            self._aus = aus
+            self._aus, self._shown = aus, shown.expression
         elif told is not None:
             self._picture = replace(self._picture, captured_s=shown.captured_s)
         return self._picture
 
     def rest(self, now_s: float) -> Picture:
         """The still photo, whatever the driver does; after that his expression comes back by easing in."""
+        self._change_photo(now_s)
         if self._record:
             self._record.add(np.zeros(len(ESTIMATED)), now_s)
         if self._picture.image is not self.still:
             self._picture, self._aus = Picture(self.still, now_s), None
         self._presence = Presence(shown=0.0)
         return self._picture
+
+    def change(self, puppet: Puppet) -> None:
+        """Another photo from the next picture on; it has the same size. For any thread."""
+        self._next = puppet
+
+    @property
+    def told(self) -> np.ndarray:
+        """(29,) the change from the photo's own expression that the puppet was told last."""
+        return translate(self.retarget.wanted(self._shown) - self.retarget.own, self.puppet.bundle.aus, ESTIMATED)
+
+    def _change_photo(self, now_s: float) -> None:
+        puppet, self._next = self._next, None
+        if puppet:
+            self._take(puppet, Retarget(puppet.bundle, puppet.own_aus, self.retarget.settings), now_s)
+
+    def _take(self, puppet: Puppet, retarget: Retarget, now_s: float) -> None:
+        self.puppet, self.retarget = puppet, retarget
+        self.still = self._marked(puppet.still.copy())
+        self.slate = slate(puppet.still)
+        self._aus: np.ndarray | None = None  # of the picture that was drawn last
+        self._shown = np.zeros(len(ESTIMATED), np.float32)  # what it was drawn of
+        self._picture = Picture(self.still, now_s)
 
     def _marked(self, image: np.ndarray) -> np.ndarray:
         return self.badge.draw(image) if self.badge else image

@@ -34,6 +34,10 @@ class Performer:
             change = self._smooth(self.neutral.change(aus), frame.captured_s)
         return Told(change, frame.captured_s, seen=True)
 
+    def recalibrate(self) -> None:
+        """Learns the driver's neutral anew, from the next frames. For any thread."""
+        self.neutral = Neutral()
+
     def _follow(self, frame: Frame) -> Face | None:
         face = self._reader.follow(frame.image, frame.captured_s)
         if face is None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -36,11 +36,9 @@ class Window:
         self.closed = False
         self.serve(Controls(hud=False, mirror=False))
 
-    def serve(
-        self, controls: Controls, lines: Callable[[], Sequence[tuple[str, bool]]] = tuple, badge: Badge | None = None
-    ) -> None:  # fmt: skip
-        """controls: what its keys switch; lines: what is told over the picture, as overlay.write_lines takes it; badge: the pictures' own."""
-        self._controls, self._lines, self._badge = controls, lines, badge
+    def serve(self, controls: Controls, draw_hud: Callable[[np.ndarray], None] = lambda _image: None, badge: Badge | None = None) -> None:
+        """controls: what its keys switch; draw_hud: writes figures over a picture, in place; badge: the pictures' own."""
+        self._controls, self._draw_hud, self._badge = controls, draw_hud, badge
 
     def send(self, image: np.ndarray, time_s: float) -> None:
         cv2.imshow(self.TITLE, self.dressed(image))
@@ -56,7 +54,7 @@ class Window:
             return shown
         shown = image.copy() if shown is image else shown
         if self._controls.hud:
-            write_lines(shown, self._lines())
+            self._draw_hud(shown)
         if self._controls.help:
             write_lines(shown, [(f"{key.name}: {key.what}", False) for key in KEYS], at_top=True)
         return shown

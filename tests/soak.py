@@ -107,7 +107,7 @@ class Meeting:
         self._loop = loop.LiveLoop(
             self._camera, self._performer, stage, self.receivers, self.timings, FPS, controls=controls, say=said["output"]
         )
-        self._covers = {"still": stage.still, "slate": self._loop._slate}
+        self._covers = {"still": stage.still, "slate": stage.slate}
         self.looks: list[Memory] = []
         self.close_s = 0.0
 

@@ -1,0 +1,74 @@
+"""What keys do to a live run besides its switches: stronger, groups, another photo, a recording. For the main thread."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from engines.aus import GROUPS
+from engines.errors import OutputError
+from realtime.album import Album
+from realtime.loop import LiveLoop
+from realtime.output import Output
+from realtime.settings import STRENGTH
+from realtime.speech import say
+from realtime.stage import Stage
+from realtime.track import Performer
+
+STRENGTH_STEP = 0.1
+
+
+class Hands:
+    """Acts on a loop and its stage; `actions` are for Controls."""
+
+    def __init__(self, loop: LiveLoop, stage: Stage, performer: Performer | None, album: Album, open_recording: Callable[[str], Output]):
+        """performer: None where a curve drives; open_recording: a file's name -> an output."""
+        self._loop, self._stage, self._performer, self._album, self._open = loop, stage, performer, album, open_recording
+        self._recording: Output | None = None
+
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """By the names of controls.KEYS."""
+        acts = {
+            "stronger": partial(self._change_strength, STRENGTH_STEP), "weaker": partial(self._change_strength, -STRENGTH_STEP),
+            "next photo": self._album.next, "record": self._record, **{group: partial(self._toggle, group) for group in GROUPS},
+        }  # fmt: skip
+        if self._performer:
+            acts["recalibrate"] = self._recalibrate
+        return acts
+
+    def close(self) -> None:
+        """Finishes a recording."""
+        self._album.close()
+        if self._recording:
+            self._finish()
+
+    def _change_strength(self, step: float) -> None:
+        settings = self._stage.retarget.settings
+        strength = min(STRENGTH[1], max(STRENGTH[0], round(settings.strength + step, 2)))
+        self._stage.retarget.settings = settings.with_flags(strength=strength)
+
+    def _toggle(self, group: str) -> None:
+        settings = self._stage.retarget.settings
+        self._stage.retarget.settings = settings.with_flags(groups=tuple(g for g in GROUPS if (g in settings.groups) != (g == group)))
+
+    def _recalibrate(self) -> None:
+        self._performer.recalibrate()
+        say("Look straight and at rest for a second.")
+
+    def _record(self) -> None:
+        if self._recording:
+            return self._finish()
+        try:
+            self._recording = self._open(time.strftime("puppet-%Y%m%d-%H%M%S.mp4"))
+        except OutputError as error:
+            return say(str(error))
+        self._loop.add(self._recording)
+        say(f"Recording into {self._recording.name}; r ends it.")
+
+    def _finish(self) -> None:
+        recording, self._recording = self._recording, None
+        self._loop.remove(recording)
+        try:
+            recording.close()
+        except OutputError as error:  # the call goes on
+            return say(str(error))
+        say(f"wrote {recording.written}")
