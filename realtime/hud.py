@@ -22,7 +22,9 @@ LOOKS_A_SECOND = 4.0  # at the puppet: enough for the eye, 3 % of a core
 REFRESH_S = 0.5  # of the figures: percentiles over thousands of samples cost a millisecond
 LEAVE_S = 1.0
 COLOURS = {"driver": (235, 180, 90), "told": (90, 200, 255), "shown": (130, 220, 120)}  # BGR
-WIDTH_SHARE = 0.2  # of the picture's
+WIDTH_SHARE = 0.2  # of the picture's, for the bars
+TOP_SHARE, ROWS_SHARE = 0.08, 0.84  # of its height: between the badge and the figures
+SMALLEST_ROW_PX = 9  # a preview that is smaller has no room for bars
 
 
 class Remeasured:
@@ -97,23 +99,23 @@ class Hud:
 def draw_bars(image: np.ndarray, changes: Sequence[np.ndarray | None]) -> None:
     """Three bars an AU along the right edge, in place: (29,) changes of driver, told and shown; None leaves a bar out."""
     height, width = image.shape[:2]
-    pitch = height // (len(PAPER_17) + 2)
-    panel_px, letters = round(width * WIDTH_SHARE), max(8, pitch * 5 // 9)
-    if pitch < 9:
-        return  # a preview so small has no room for them
+    pitch = round(height * ROWS_SHARE) // (len(PAPER_17) + 1)
+    if pitch < SMALLEST_ROW_PX:
+        return
+    panel_px, letters, top = round(width * WIDTH_SHARE), max(8, pitch * 5 // 9), round(height * TOP_SHARE)
     left = width - panel_px
-    panel = image[: pitch * (len(PAPER_17) + 2), left:]
+    panel = image[top : top + pitch * (len(PAPER_17) + 1), left:]
     panel[:] = (panel * SHADE).astype(np.uint8)
     start = left + letters * 4
     room = width - letters - start
     for number, (name, colour) in enumerate(COLOURS.items()):
-        write(image, name, (left + letters + number * panel_px * 3 // 10, pitch), letters, colour)
+        write(image, name, (left + letters // 2 + number * panel_px // 3, top + letters), letters, colour)
     values = [None if change is None else expression.paper_17(change) for change in changes]
     for row, au in enumerate(PAPER_17):
-        top = pitch * (row + 1) + pitch // 3
-        write(image, au, (left + letters // 2, top + letters), letters, WHITE)
+        y = top + pitch * (row + 1)
+        write(image, au, (left + letters // 2, y + letters), letters, WHITE)
         for bar, (colour, value) in enumerate(zip(COLOURS.values(), values, strict=True)):
             if value is not None:
-                y = top + bar * pitch // 4
+                above = y + pitch // 8 + bar * pitch // 4
                 end = start + round(room * float(np.clip(abs(value[row]), 0, 1)))
-                cv2.rectangle(image, (start, y), (max(start, end), y + max(1, pitch // 5)), colour, -1)
+                cv2.rectangle(image, (start, above), (end, above + max(1, pitch // 5)), colour, -1)

@@ -49,7 +49,7 @@ class Window:
 
     def dressed(self, image: np.ndarray) -> np.ndarray:
         """What the user sees of a picture; the picture itself stays as it is."""
-        shown = mirrored(image, self._badge) if self._controls.mirror else image
+        shown = mirrored(image, self._badge) if self._controls.mirror and not self._controls.paused else image  # a slate is to be read
         if not (self._controls.hud or self._controls.help):
             return shown
         shown = image.copy() if shown is image else shown
