@@ -18,7 +18,7 @@ import numpy as np
 
 from engines.errors import DriverError
 from engines.face import quiet_stderr
-from realtime.sound import RATE_HZ
+from realtime.sound import RATE_HZ, Stamps
 
 DEFAULT = "default"
 BLOCKS_KEPT = 256  # for a listener that is late: over a second, at the 5 to 50 ms of every system's blocks
@@ -79,6 +79,7 @@ class Microphone:
         self._leaving, self._ready = threading.Event(), threading.Event()
         self._error: Exception | None = None
         self._heard_s, self._gone = clock_s(), False
+        self._stamps = Stamps()  # of one opening
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="microphone", daemon=True)
         self._thread.start()
@@ -123,7 +124,7 @@ class Microphone:
         while not self._leaving.is_set():
             try:
                 if line is None:
-                    line = self._open(self.name)
+                    line, self._stamps = self._open(self.name), Stamps()
                 self._hear(line.read())
                 attempt = 0
             except (OSError, DriverError):
@@ -137,7 +138,7 @@ class Microphone:
         if not len(samples):
             return
         self._heard_s = self._clock_s()
-        block = Block(np.zeros_like(samples) if self.muted else samples, self._heard_s - len(samples) / RATE_HZ)
+        block = Block(np.zeros_like(samples) if self.muted else samples, self._stamps.start_s(len(samples), self._heard_s))
         for ear in self._ears:
             ear.put(block)
         self._tell(gone=False)
