@@ -59,10 +59,13 @@ def a_virtual_camera_is_opened_by_its_label_and_an_unknown_one_is_told_with_thos
     assert f"vcam:{PUPPET_NAME}" in said and "apt install" not in said, said
 
 
-def a_virtual_camera_that_a_reader_keeps_at_another_size_is_refused_or_takes_the_new_one():
-    """Never torn: what is read has the size that was asked for."""
-    with held_by_another(PUPPET, playing_into=True):
-        refused(OutputBusy, lambda: VirtualCamera(SIZE, FPS, PUPPET))
+def a_virtual_camera_that_a_reader_keeps_at_another_size_is_refused_with_that_size():
+    """v4l2loopback itself takes the new size in silence, and the reader would see torn pictures."""
+    first = VirtualCamera((640, 480), FPS, PUPPET)
+    first.send(np.zeros((480, 640, 3), np.uint8), 0)
+    with held_by_another(PUPPET):
+        first.close()
+        assert "--size 640x480" in refused(OutputBusy, lambda: VirtualCamera(SIZE, FPS, PUPPET))
     with closing(VirtualCamera(SIZE, FPS, PUPPET)) as camera:
         assert len(send_to(camera, 3)) >= 3
 
