@@ -40,8 +40,7 @@ class InStep:
     CALM_S = 2.0  # times are averaged over this
     MEND_S = 4.0  # a distance is closed in about this time; with CALM_S, without overshooting. 200 ppm of drift stay 1 ms behind
     MOST_STRETCH = 0.005  # at most: no ear hears it in a voice
-    JUMP_S = 0.045  # a lasting distance that viewers notice (ITU-R BT.1359) is closed at once
-    TEAR_S = 0.2  # so is this one, without waiting: the microphone was away, or the machine asleep
+    JUMP_S = 0.045  # what viewers notice (ITU-R BT.1359) is closed at once: the microphone was away, or the machine asleep
     MOST_S = 10.0  # of silence at once, so that a machine that slept for hours needs no memory for them
     LONGEST_WAIT_S = 0.5  # for sound that is late, before silence takes its place
 
@@ -65,7 +64,7 @@ class InStep:
         late_s = start_s - self.samples / RATE_HZ
         duration_s = len(block) / RATE_HZ
         self._late_s += (late_s - self._late_s) * min(1.0, duration_s / self.CALM_S)
-        if abs(late_s) > self.TEAR_S or abs(self._late_s) > self.JUMP_S or self.samples == 0:
+        if abs(late_s) > self.JUMP_S or self.samples == 0:
             return self._give(self._torn(block, late_s))
         wanted = self._late_s / self.MEND_S * len(block)
         self._owed += float(np.clip(wanted, -self.MOST_STRETCH * len(block), self.MOST_STRETCH * len(block)))

@@ -99,9 +99,9 @@ def test_a_change_of_the_delay_that_lasts_is_followed_soon():
     step = InStep()
     for number in range(200):
         step.add(np.zeros(STEP, np.float32), number * 0.01)
-    for number in range(200, 500):
+    for number in range(200, 210):
         step.add(np.zeros(STEP, np.float32), number * 0.01 + 0.12)
-    assert step.samples / RATE_HZ - 5.0 == pytest.approx(0.12, abs=0.045)
+    assert step.samples / RATE_HZ - 2.1 == pytest.approx(0.12, abs=0.01)
 
 
 # --- a microphone ------------------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_a_click_and_a_flash_at_one_moment_are_at_one_moment_in_the_file(tmp_pat
         assert {stream.codec_context.name for stream in container.streams} == {"h264", "aac"}
         flash_s = next(frame.time for frame in container.decode(video=0) if frame.to_ndarray(format="gray").mean() > 128)
     assert abs(click_s - flash_s) < 0.04, f"click at {click_s:.3f}, flash at {flash_s:.3f}"
-    assert len(samples) / RATE_HZ == pytest.approx(2.0, abs=0.1), "sound and pictures end together"
+    assert len(samples) / RATE_HZ == pytest.approx(2.0, abs=0.25), "sound and pictures end together"
 
 
 def test_unplugged_in_the_middle_there_is_silence_it_is_told_once_and_it_comes_back(tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_unplugged_in_the_middle_there_is_silence_it_is_told_once_and_it_comes_b
     microphone.close()
     assert len(said) == 2 and "goes on in silence" in said[0] and said[1].endswith("is back.")
     samples, _ = sound(tmp_path / "take.mp4")
-    assert len(samples) / RATE_HZ == pytest.approx(2.0, abs=0.1)
+    assert len(samples) / RATE_HZ == pytest.approx(2.0, abs=0.25)
 
 
 def test_one_that_hangs_is_told_and_silence_is_recorded(tmp_path, monkeypatch):
@@ -199,7 +199,7 @@ def test_one_that_hangs_is_told_and_silence_is_recorded(tmp_path, monkeypatch):
         recording.send(DARK, number / FPS)
     recording.close()
     assert len(said) == 1 and "gives no sound" in said[0]
-    assert len(sound(tmp_path / "take.mp4")[0]) / RATE_HZ == pytest.approx(1.0, abs=0.1)
+    assert len(sound(tmp_path / "take.mp4")[0]) / RATE_HZ == pytest.approx(1.0, abs=0.25)
     hang.set()
     microphone.close()
 
