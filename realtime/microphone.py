@@ -4,6 +4,7 @@ The microphone must be there at first. When it goes away later that is told once
 again when it is back. In step with pictures is sound.py's matter.
 """
 
+import errno
 import os
 import sys
 import threading
@@ -192,6 +193,9 @@ def open_device(name: str) -> Line:
     try:
         return Device(file, kind, options)
     except (av.FFmpegError, OSError, IndexError) as error:
+        if getattr(error, "errno", None) == errno.EBUSY:
+            how = "close it, or take --sound without a name: the system's own microphone can be shared"
+            raise DriverError(f"The microphone {name} is in use by another program: {how}.") from error
         why = getattr(error, "strerror", None) or error
         raise DriverError(f"The microphone {name} cannot be opened ({why}): {_has(known)}; choose one with --sound NAME.") from error
 

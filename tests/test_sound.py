@@ -1,5 +1,6 @@
 """Sound in step with pictures: the arithmetic over a simulated hour, a recording with a click and a flash, a microphone that goes."""
 
+import errno
 import subprocess
 import sys
 import threading
@@ -11,10 +12,13 @@ import av
 import numpy as np
 import pytest
 
+import run
 from engines.errors import DriverError
 from realtime.microphone import BLOCKS_KEPT, Microphone, _alsa_cards, microphones, open_device
 from realtime.recording import Recording
 from realtime.sound import RATE_HZ, InStep, Stamps
+from tests.conftest import SAMPLES
+from tests.test_recording import times
 
 SIZE, FPS = (64, 48), 30
 DARK, LIGHT = np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 3), 255, np.uint8)
@@ -258,6 +262,18 @@ def test_on_linux_microphones_have_their_cards_names(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ALSA is Linux's")
+def test_one_that_a_call_has_for_itself_is_told_with_the_way_to_share_it(tmp_path, monkeypatch):
+    def busy(*_arguments) -> Line:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr("realtime.microphone.CARDS", tmp_path)
+    monkeypatch.setattr("realtime.microphone.Device", busy)
+    card(tmp_path, 1, "Link", "Jabra Link 380")
+    with pytest.raises(DriverError, match=r"in use by another program: close it, or take --sound without a name"):
+        open_device("jabra")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ALSA is Linux's")
 def test_alsa_itself_opens_and_gives_samples_by_the_systems_settings():
     """In a process of its own: ALSA reads its settings once."""
     if not Path("/usr/share/alsa/alsa.conf").exists():
@@ -265,3 +281,57 @@ def test_alsa_itself_opens_and_gives_samples_by_the_systems_settings():
     code = "from realtime.microphone import open_device as o; l = o('null'); print(sum(len(l.read()) for _ in range(50)) > 0); l.close()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent, timeout=60)
     assert done.stdout.strip() == "True" and "/tmp/vendor" not in done.stderr, done.stderr
+
+
+# --- the whole program -------------------------------------------------------------------------------------------------
+
+
+def test_a_call_is_recorded_with_its_sound_beside_the_virtual_camera(tmp_path, capsys, monkeypatch):
+    import pyvirtualcam
+
+    from tests.test_vcam import backend
+
+    kind, lines = backend(), []
+
+    def open_line(_name: str) -> Line:
+        lines.append(Line(time.perf_counter() + 1.0))
+        return lines[-1]
+
+    monkeypatch.setattr(pyvirtualcam.camera, "BACKENDS", {"double": kind})
+    monkeypatch.setattr("realtime.microphone.open_device", open_line)
+    path = tmp_path / "call.mp4"
+    arguments = ["--source", SAMPLES / "man.jpg", "--driver", SAMPLES / "smile.csv", "--output", "vcam:double", "--output", path, "--sound"]
+    status = run.main([*map(str, arguments), "--size", "320x240", "--seconds", "2"])
+    said = capsys.readouterr().err
+    assert status == 0 and f"wrote {path}: " in said, said
+    assert kind.opened[0].sent > 20 and kind.opened[0].closed and lines[0].closed
+    samples, _ = sound(path)
+    assert np.abs(samples).max() > 0.2, "the click is heard"
+    assert times(path)[-1] > 1.2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the double is of ALSA's cards")
+def test_a_microphone_that_is_missing_ends_the_program_before_it_starts(tmp_path, capsys, monkeypatch):
+    import pyvirtualcam
+
+    from tests.test_vcam import backend
+
+    kind = backend()
+    monkeypatch.setattr(pyvirtualcam.camera, "BACKENDS", {"double": kind})
+    monkeypatch.setattr("realtime.microphone.CARDS", tmp_path)
+    path = tmp_path / "call.mp4"
+    arguments = [
+        "--source",
+        SAMPLES / "man.jpg",
+        "--driver",
+        SAMPLES / "smile.csv",
+        "--output",
+        "vcam",
+        "--output",
+        path,
+        "--sound",
+        "Yeti",
+    ]
+    assert run.main([*map(str, arguments)]) == 4
+    assert "no microphone named Yeti" in capsys.readouterr().err.splitlines()[-1]
+    assert kind.opened == [] and not path.exists()
