@@ -58,8 +58,16 @@ def cameras(listed: Path | None = None) -> dict[int, str]:
 
 
 def camera_list() -> str:
-    """The same for people, in the words that --driver takes; empty where none is known."""
-    return ", ".join(f"webcam:{index} ({label})" for index, label in cameras().items())
+    """The same for people, in the words that --driver takes; empty where none is known. A virtual camera that nobody feeds is none."""
+    return ", ".join(f"webcam:{index} ({label})" for index, label in cameras().items() if not _waits(SYSFS / f"video{index}"))
+
+
+def _waits(node: Path) -> bool:
+    """Whether it is a device of v4l2loopback (which alone has max_openers) that no program plays into."""
+    try:
+        return (node / "max_openers").exists() and not (node / "format").read_text().strip()
+    except OSError:
+        return False
 
 
 def camera_index(text: str) -> int | str:

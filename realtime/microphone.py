@@ -4,6 +4,7 @@ The microphone must be there at first. When it goes away later that is told once
 again when it is back. In step with pictures is sound.py's matter.
 """
 
+import errno
 import os
 import sys
 import threading
@@ -18,13 +19,14 @@ import numpy as np
 
 from engines.errors import DriverError
 from engines.face import quiet_stderr
-from realtime.sound import RATE_HZ
+from realtime.sound import RATE_HZ, Stamps
 
 DEFAULT = "default"
-BLOCKS_KEPT = 256  # for a listener that is late: over a second, at the 5 to 50 ms of every system's blocks
+BLOCK = RATE_HZ // 100  # samples at least in a block: PulseAudio gives 3 ms at a time, too many to handle each
+BLOCKS_KEPT = 256  # for a listener that is late: 2.5 s at least
 OPEN_S = 10.0  # macOS asks the user for leave meanwhile
 SILENT_S = 2.0  # without a block; then it counts as gone
-AGAIN_S = (1.0, 2.0, 4.0, 8.0)  # between two attempts to open it again; the last one for ever
+AGAIN_S = (1.0, 2.0, 4.0, 8.0, 15.0)  # between two attempts to open it again; the last one for ever
 CLOSE_S = 0.5  # for its thread to end; one that hangs in a driver is left behind
 # PyAV's wheel looks for ALSA's settings and plug-ins where it was built. These are the system's own places.
 ALSA_SETTINGS = ("/usr/share/alsa",)
@@ -79,6 +81,7 @@ class Microphone:
         self._leaving, self._ready = threading.Event(), threading.Event()
         self._error: Exception | None = None
         self._heard_s, self._gone = clock_s(), False
+        self._stamps = Stamps()  # of one opening
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="microphone", daemon=True)
         self._thread.start()
@@ -114,7 +117,8 @@ class Microphone:
 
     def _work(self) -> None:
         try:
-            line = self._open(self.name)
+            with quiet_stderr():  # ALSA tells each of its attempts. Later ones are heard: this silences every thread
+                line = self._open(self.name)
         except DriverError as error:
             self._error = error
             return self._ready.set()
@@ -123,7 +127,7 @@ class Microphone:
         while not self._leaving.is_set():
             try:
                 if line is None:
-                    line = self._open(self.name)
+                    line, self._stamps = self._open(self.name), Stamps()
                 self._hear(line.read())
                 attempt = 0
             except (OSError, DriverError):
@@ -137,7 +141,7 @@ class Microphone:
         if not len(samples):
             return
         self._heard_s = self._clock_s()
-        block = Block(np.zeros_like(samples) if self.muted else samples, self._heard_s - len(samples) / RATE_HZ)
+        block = Block(np.zeros_like(samples) if self.muted else samples, self._stamps.start_s(len(samples), self._heard_s))
         for ear in self._ears:
             ear.put(block)
         self._tell(gone=False)
@@ -157,17 +161,20 @@ class Device:
     def __init__(self, file: str, kind: str, options: dict[str, str]):
         import av
 
-        with quiet_stderr():  # ALSA tells each of its attempts
-            self._container = av.open(file, format=kind, options=options)
+        self._av, self._container = av, av.open(file, format=kind, options=options)
         self._frames = self._container.decode(self._container.streams.audio[0])
         self._resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
 
     def read(self) -> np.ndarray:
-        frame = next(self._frames, None)
-        if frame is None:
-            raise OSError("the microphone ended")
-        frame.pts = None
-        return np.concatenate([part.to_ndarray()[0] for part in self._resampler.resample(frame)] or [np.empty(0, np.float32)])
+        heard = []
+        while sum(map(len, heard)) < BLOCK:
+            try:
+                frame = next(self._frames)
+            except (StopIteration, self._av.FFmpegError) as error:
+                raise OSError("the microphone ended") from error
+            frame.pts = None
+            heard += [part.to_ndarray()[0] for part in self._resampler.resample(frame)]
+        return np.concatenate(heard)
 
     def close(self) -> None:
         self._container.close()
@@ -186,6 +193,9 @@ def open_device(name: str) -> Line:
     try:
         return Device(file, kind, options)
     except (av.FFmpegError, OSError, IndexError) as error:
+        if getattr(error, "errno", None) == errno.EBUSY:
+            how = "close it, or take --sound without a name: the system's own microphone can be shared"
+            raise DriverError(f"The microphone {name} is in use by another program: {how}.") from error
         why = getattr(error, "strerror", None) or error
         raise DriverError(f"The microphone {name} cannot be opened ({why}): {_has(known)}; choose one with --sound NAME.") from error
 
@@ -197,8 +207,7 @@ def microphones() -> list[str]:
         from av.device import enumerate_input_devices
 
         try:
-            with quiet_stderr():
-                found = enumerate_input_devices("avfoundation" if sys.platform == "darwin" else "dshow")
+            found = enumerate_input_devices("avfoundation" if sys.platform == "darwin" else "dshow")
         except (av.FFmpegError, ValueError):
             return []
         return [each.description or each.name for each in found if not each.media_types or "audio" in each.media_types]

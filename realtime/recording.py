@@ -47,7 +47,7 @@ class Recording:
         self._waiting: deque[tuple[np.ndarray, float]] = deque(maxlen=MOST_WAITING)
         self._first_s: float | None = None  # the first picture's time: the file's 0 ...
         self._zero_s = float("inf")  # ... and when that was by the clock
-        self._last_s = 0.0  # the newest picture's time in the file
+        self._sent_s = self._last_s = 0.0  # times in the file: of the newest picture that was sent, and recorded
         self._ending = False
         self._fault: OutputError | None = None
         self._told = False
@@ -76,7 +76,8 @@ class Recording:
                 self._first_s = time_s
             self._zero_s = min(self._zero_s, self._clock_s() - (time_s - self._first_s))  # who sends may be late, but never early
             self.dropped += len(self._waiting) == MOST_WAITING
-            self._waiting.append((image, time_s - self._first_s))
+            self._sent_s = time_s - self._first_s
+            self._waiting.append((image, self._sent_s))
             self._condition.notify_all()
 
     def close(self) -> None:
@@ -124,6 +125,8 @@ class Recording:
         """The sound that came; end_s: up to this time in the file, and no longer."""
         if not self._ear or not np.isfinite(self._zero_s):
             return
+        if end_s is None and self._reel.sound_samples > self._step.samples_at(self._sent_s + PUMP_S):
+            return  # no pictures come: it may be the end, and the sound would outlast them
         delay_s = self._delay_s()
         for block in self._ear.take():
             self._keep(self._step.add(block.samples, block.start_s - self._zero_s + delay_s), end_s)

@@ -1,7 +1,8 @@
 """One file that pictures and sound are recorded into as they come, each with its own time: H.264 and AAC, by PyAV.
 
 Written in fragments of half a second, so that a program killed or a full disk loses about a second; at the end an MP4 gets one
-index for all of it, as every player wants (FFmpeg's hybrid_fragmented). Its index is held in memory till then: 0.1 kB a picture.
+index for all of it, as every player wants (FFmpeg's hybrid_fragmented). FFmpeg holds that index in memory till then, as it does for
+every MP4: 72 bytes a picture or packet of sound, 8 MB an hour and 21 MB with sound.
 """
 
 from collections.abc import Callable

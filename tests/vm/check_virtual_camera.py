@@ -4,9 +4,9 @@ from contextlib import closing
 
 import numpy as np
 
-from engines.errors import OutputError
+from engines.errors import OutputBusy, OutputError
 from realtime.output import VirtualCamera
-from tests.vm.devices import FPS, PUPPET, WEBCAM, held_by_another, released
+from tests.vm.devices import FPS, PUPPET, PUPPET_NAME, WEBCAM, held_by_another, released
 from tests.vm.pictures import CLOSE, SIZE, distance, numbered, send_to
 from tests.vm.said import refused
 
@@ -45,8 +45,29 @@ def a_virtual_camera_that_is_open_is_refused_a_second_time_and_goes_on():
 
 def a_virtual_camera_that_another_program_plays_into_is_refused_and_free_afterwards():
     with held_by_another(PUPPET, playing_into=True):
-        refused(OutputError, lambda: VirtualCamera(SIZE, FPS, PUPPET))
+        for device in (PUPPET, PUPPET_NAME):
+            said = refused(OutputBusy, lambda device=device: VirtualCamera(SIZE, FPS, device))
+            assert "close ffmpeg (" in said and "apt install" not in said, said
     VirtualCamera(SIZE, FPS, PUPPET).close()
+
+
+def a_virtual_camera_is_opened_by_its_label_and_an_unknown_one_is_told_with_those_there_are():
+    with closing(VirtualCamera(SIZE, FPS, PUPPET_NAME.lower())) as camera:
+        assert PUPPET in camera.name
+        assert len(send_to(camera, 3)) >= 3
+    said = refused(OutputError, lambda: VirtualCamera(SIZE, FPS, "Studio"))
+    assert f"vcam:{PUPPET_NAME}" in said and "apt install" not in said, said
+
+
+def a_virtual_camera_that_a_reader_keeps_at_another_size_is_refused_with_that_size():
+    """v4l2loopback itself takes the new size in silence, and the reader would see torn pictures."""
+    first = VirtualCamera((640, 480), FPS, PUPPET)
+    first.send(np.zeros((480, 640, 3), np.uint8), 0)
+    with held_by_another(PUPPET):
+        first.close()
+        assert "--size 640x480" in refused(OutputBusy, lambda: VirtualCamera(SIZE, FPS, PUPPET))
+    with closing(VirtualCamera(SIZE, FPS, PUPPET)) as camera:
+        assert len(send_to(camera, 3)) >= 3
 
 
 def a_missing_device_and_a_webcam_are_no_virtual_cameras():
