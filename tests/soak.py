@@ -48,6 +48,7 @@ HOUR_SHARE = 1 / 8  # of the time: the first and the last "hour"
 OLDEST_S = 0.1  # of any picture while all is well: 4 + 8 + 8 ms of work and waiting for it, a camera's and an output's interval
 AGE_GROWS_S = 0.002  # between the first and the last hour, at p50, p95 and p99
 LATE_S = 0.001  # of a tick: sending to the others takes some
+SETTLE_S = 12.0  # before the end: a camera is back by then
 CLOSE_S = 2.0
 BYTES_A_FRAME = 10.0  # that memory may grow
 NOISE_MB = 4.0  # the allocator's: a run of fewer than half a million frames is judged by it
@@ -120,6 +121,7 @@ class Meeting:
                 self._loop.wait(float(np.clip(self._hours * 3600 / 64, *LOOK_S)))
                 self.looks.append(Memory.now(self._sim))
             self.fate.stop()
+            self._loop.wait(SETTLE_S)
             self.desk.freed.clear()
             self.desk.fault = "hang"  # the worst moment to end
             self._loop.wait(1.0)
