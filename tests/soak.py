@@ -30,10 +30,11 @@ from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.stage import Stage
 from realtime.steady import SteadyCamera
+from realtime.steady_vcam import SteadyVirtualCamera
 from tests import meeting
 from tests.camera_double import Desk
-from tests.figures import Ages, Memory, VirtualCamera
-from tests.meeting import PatientEngine, Performers, Receiver
+from tests.figures import Ages, Memory, Watched
+from tests.meeting import PatientEngine, Performers, Receiver, VirtualDevice
 from tests.mishaps import Fate, Pace
 from tests.simulated import Simulation, simulated
 
@@ -84,20 +85,21 @@ class Meeting:
         self.desk = Desk(folder, fps=35.0)
         self.desk.colour = meeting.DRIVERS_COLOUR
         self.desk.plug(0, port="1-0")
-        self.vcam, self._recording = VirtualCamera(sim, length), Receiver("recording")
-        self._window = Receiver("window", main_thread=True)
-        self.receivers = [self.vcam, self._recording, self._window]
+        self.device, recording, window = VirtualDevice("virtual camera"), Receiver("recording"), Receiver("window", main_thread=True)
+        self.receivers = [self.device, recording, window]
+        steady_vcam = SteadyVirtualCamera(self.device.open, lambda sentence: self.fate.said("output", sentence))
+        self.vcam = Watched(sim, steady_vcam, length)
         self._engines = [self._open_engine()]
         controls = Controls(lambda sentence: self.fate.said("user", sentence))
         chains = {
             "camera": meeting.camera_mishaps(self.desk, seed),
             "face": meeting.face_mishaps(performers),
             "engine": meeting.engine_mishaps(self._engines, lambda on: setattr(self.vcam, "stalled", on)),
-            "output": meeting.output_mishaps(self._recording, self._window),
+            "output": meeting.output_mishaps(self.device, recording, window),
             "user": meeting.user_mishaps(controls, lambda what: setattr(self.vcam, "only", self._covers.get(what))),
         }
         self.fate = Fate(chains, pace, seed)
-        self.timings = Ages(sim, self.fate, length)
+        self.timings = Ages(sim, self.fate, lambda: steady_vcam.lost, length)
         said = {chain: partial(self.fate.said, chain) for chain in chains}
         self._relay = Relay(self._engines[0], again=Step(self._reopen, True), spare=self._open_engine(), say=said["engine"])
         puppet = Puppet(load_photo(Path(capture.__file__).with_name("samples") / "man.jpg"), self._relay, CANVAS)
@@ -106,7 +108,7 @@ class Meeting:
         self._camera = SteadyCamera("webcam", said["camera"], partial(Camera, open_capture=self.desk.open))
         self._performer = track.Performer(self.timings)
         self._loop = loop.LiveLoop(
-            self._camera, self._performer, stage, self.receivers, self.timings, FPS, controls=controls, say=said["output"]
+            self._camera, self._performer, stage, [self.vcam, recording, window], self.timings, FPS, controls=controls, say=said["output"]
         )
         self._covers = {"still": stage.still, "slate": self._loop._slate}
         self.looks: list[Memory] = []
@@ -126,6 +128,7 @@ class Meeting:
             self.desk.fault = "hang"  # the worst moment to end
             self._loop.wait(1.0)
             ending_s = self._sim.now_s
+        self.vcam.close()
         self._camera.close()
         self._performer.close()
         self._relay.close()
@@ -219,6 +222,8 @@ def _complaints(found: Findings, held: Meeting) -> list[str]:
         said.append(f"{held.vcam.disobeyed} pictures were sent in the place of what the user asked for.")
     if held.desk.now_open:
         said.append(f"{held.desk.now_open} openings of the camera were never released.")
+    if held.device.now_open:
+        said.append(f"{held.device.now_open} openings of the virtual camera were never released.")
     return said
 
 
