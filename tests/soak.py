@@ -112,6 +112,7 @@ class Meeting:
         )
         self._covers = {"still": stage.still, "slate": self._loop._slate}
         self.looks: list[Memory] = []
+        self.begun_s = self.ended_s = sim.now_s  # of what is measured
         self.close_s = 0.0
 
     def hold(self, wall_s: float) -> None:
@@ -123,6 +124,7 @@ class Meeting:
                 self._loop.wait(float(np.clip(self._hours * 3600 / 64, *LOOK_S)))
                 self.looks.append(Memory.now(self._sim))
             self.fate.stop()
+            self.ended_s = self._sim.now_s
             self._loop.wait(SETTLE_S)
             self.desk.freed.clear()
             self.desk.fault = "hang"  # the worst moment to end
@@ -171,15 +173,15 @@ def soak(hours: float = 8.0, wall_minutes: float = float("inf"), seed: int = 1, 
         stack.enter_context(patch.object(expression, "estimate", lambda face: known[id(face)] if id(face) in known else estimate(face)))
         sim = stack.enter_context(simulated())
         held = Meeting(sim, folder, performers, hours, pace, seed)
-        begun_s = sim.now_s
         held.hold(wall_minutes * 60 - (wall.monotonic() - started_s))
-        found = _figures(held, begun_s, sim.now_s, wall.monotonic() - started_s)
+        found = _figures(held, wall.monotonic() - started_s)
         found.faults = [*held.fate.faults, *_complaints(found, held)]
     return found
 
 
-def _figures(held: Meeting, begun_s: float, ended_s: float, wall_s: float) -> Findings:
-    hour_s, well, vcam = (ended_s - begun_s) * HOUR_SHARE, held.timings.well, held.vcam
+def _figures(held: Meeting, wall_s: float) -> Findings:
+    begun_s, ended_s, well, vcam = held.begun_s, held.ended_s, held.timings.well, held.vcam
+    hour_s = (ended_s - begun_s) * HOUR_SHARE
     looks = held.looks[int(len(held.looks) * WARM_SHARE) :]
     third = max(1, len(looks) // 3)
     return Findings(
