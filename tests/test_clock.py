@@ -1,4 +1,4 @@
-"""The output's clock: a virtual camera gets its pictures on time, whatever the stages before it do. In real time; tests/soak.py has hours."""
+"""The output's clock: a virtual camera gets its pictures on time, whatever the stages before it do. tests/soak.py has hours of it."""
 
 import threading
 import time
@@ -8,13 +8,16 @@ import pytest
 
 from engines.aus import WIDE
 from engines.expression import ESTIMATED
-from realtime.frame import Frame, Told
+from realtime.frame import NOT_YET, Frame, Told
 from realtime.loop import LiveLoop
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
+from realtime.settings import Settings
 from realtime.stage import Stage
 from realtime.timing import Timings
+from tests import doubles
 from tests.doubles import KeepingOutput, ScriptedDriver, StubEngine, speak
+from tests.simulated import simulated
 
 FPS = 30.0
 
@@ -88,3 +91,26 @@ def test_how_late_the_clock_is_gets_measured_at_every_tick(live):
         loop.wait(1.0)
     late = loop._timings.summary()["output clock late"]
     assert late["count"] == pytest.approx(len(output.times_s), abs=1) and 0 <= late["p50_ms"] < 20
+
+
+@pytest.mark.parametrize("idle", [False, True], ids=["the still photo", "idle life"])
+def test_a_camera_that_is_away_for_minutes_makes_no_delay_of_minutes(photo, idle):
+    """The sound of a recording is delayed by what is measured here."""
+
+    class Away(ScriptedDriver):
+        def read(self):
+            return super().read() or NOT_YET
+
+    def smiling(frame: Frame) -> Told:
+        return Told(speak(ESTIMATED, AU12=frame.captured_s % 1), frame.captured_s, seen=True)
+
+    with simulated() as sim:
+        timings = Timings()
+        puppet = Puppet(photo, StubEngine(aus=WIDE), (64, 48))
+        stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=idle)), timings)
+        loop = LiveLoop(Away(60, fps=30), smiling, stage, [KeepingOutput(10)], timings, fps=FPS)
+        assert doubles.time is sim.time
+        with loop.running():
+            loop.wait(120)
+        assert loop.fresh > 1000 if idle else loop.fresh < 100
+        assert timings.lately("capture to output") < 0.1 and timings.summary()["capture to output"]["p99_ms"] < 200
