@@ -28,6 +28,7 @@ from realtime.capture import Camera
 from realtime.controls import Controls
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
+from realtime.settings import Settings
 from realtime.stage import Stage
 from realtime.steady import SteadyCamera
 from realtime.steady_vcam import SteadyVirtualCamera
@@ -104,7 +105,7 @@ class Meeting:
         self._relay = Relay(self._engines[0], again=Step(self._reopen, True), spare=self._open_engine(), say=said["engine"])
         puppet = Puppet(load_photo(Path(capture.__file__).with_name("samples") / "man.jpg"), self._relay, CANVAS)
         assert not meeting.shows_driver(puppet.still)
-        stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus), self.timings)
+        stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, Settings(idle=True)), self.timings)
         self._camera = SteadyCamera("webcam", said["camera"], partial(Camera, open_capture=self.desk.open))
         self._performer = track.Performer(self.timings)
         self._loop = loop.LiveLoop(
