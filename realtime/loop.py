@@ -165,7 +165,7 @@ class LiveLoop:
 
     def _send(self) -> None:
         start_s, tick = time.perf_counter(), 0
-        picture = Picture(self.stage.still, start_s)
+        picture, newest_s = Picture(self.stage.still, start_s), 0.0
         while not self._stopping.is_set():
             if self._clocked:
                 tick = max(tick + 1, int((time.perf_counter() - start_s) * self._fps))  # a late tick is left out, not made up for
@@ -186,7 +186,9 @@ class LiveLoop:
             if new is not None:
                 self.fresh += 1
                 self.rate.add(time.perf_counter())
-                self._timings.add("capture to output", time.perf_counter() - picture.captured_s)
+                if picture.captured_s > newest_s:  # easing and idle life draw an old frame anew: that is no delay
+                    newest_s = picture.captured_s
+                    self._timings.add("capture to output", time.perf_counter() - newest_s)
                 self._preview.put(picture)
 
     def _covered(self, picture: Picture) -> np.ndarray:

@@ -2,14 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
-
-from realtime.frame import Frame
-from realtime.reading import Reader
 
 
 class Desk:
@@ -107,53 +103,3 @@ class _Capture:
         image[::8] = self._noise.integers(0, 255, (1, width, 3), np.uint8)
         self._desk.last = image
         return image
-
-
-class VirtualTime:
-    """Stands for the module `time`: it passes only when somebody sleeps, and then at once."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def perf_counter(self) -> float:
-        return self.now_s
-
-    def sleep(self, duration_s: float) -> None:
-        self.now_s += duration_s
-
-
-def stepped(desk: Desk, clock: VirtualTime) -> type[Reader]:
-    """A Reader without a thread: it reads when it is asked for a frame. While the desk's cameras hang, it stands where it is."""
-
-    class Stepped(Reader):
-        def _begin(self) -> None:
-            self._work, self._over = self._steps(), False
-
-        @property
-        def alive(self) -> bool:
-            while self._leaving.is_set() and not self._over and desk.fault != "hang":
-                self._step()
-            return not self._over
-
-        def leave(self, timeout_s: float = 0.0) -> None:
-            self._leaving.set()
-
-        def wait_open(self, timeout_s: float) -> None:
-            self._advance(timeout_s, self._ready.is_set)
-
-        def take(self, timeout_s: float) -> Frame | None:
-            return self._advance(timeout_s, lambda: self._frames.take(0))
-
-        def _advance(self, timeout_s: float, until: Callable[[], object]) -> object:
-            end_s = clock.now_s + timeout_s
-            while not (found := until()) and clock.now_s < end_s and not self._over:
-                if desk.fault == "hang":
-                    clock.now_s = end_s
-                else:
-                    self._step()
-            return found or None
-
-        def _step(self) -> None:
-            self._over = next(self._work, "over") == "over"
-
-    return Stepped

@@ -4,13 +4,14 @@ import ctypes
 import gc
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from realtime.output import Output
 from realtime.timing import Timings
-from tests.meeting import Receiver
 from tests.mishaps import Fate
 from tests.simulated import Simulation
 
@@ -60,26 +61,29 @@ class Memory:
 
 
 class Ages(Timings):
-    """Timings that tell fate of every fresh picture, and keep its age while all is well."""
+    """Timings that tell fate of every fresh picture that is seen, and keep its age while all is well."""
 
-    def __init__(self, sim: Simulation, fate: Fate, length: int):
+    def __init__(self, sim: Simulation, fate: Fate, is_lost: Callable[[], bool], length: int):
+        """is_lost: whether pictures go nowhere."""
         super().__init__()
-        self._sim, self._fate, self.well, self.frames = sim, fate, Series(length), 0
+        self._sim, self._fate, self._is_lost, self.well, self.frames = sim, fate, is_lost, Series(length), 0
 
     def add(self, name: str, duration_s: float) -> None:
         super().add(name, duration_s)
         if name == "capture":
             self.frames += 1
-        elif name == "capture to output" and self._fate.shown(self._sim.now_s - duration_s):
+        elif name == "capture to output" and not self._is_lost() and self._fate.shown(self._sim.now_s - duration_s):
             self.well.add(self._sim.now_s, duration_s)
 
 
-class VirtualCamera(Receiver):
-    """The output that must never stop: how late it gets each picture, how long after the one before, and whether what covers is obeyed."""
+class Watched:
+    """The output that must never stop, watched: how late pictures come, how long after each other, and whether what covers is obeyed."""
 
-    def __init__(self, sim: Simulation, length: int):
-        super().__init__("virtual camera")
-        self._sim, self._start_s, self._last_s = sim, None, 0.0
+    main_thread, closed = False, False
+
+    def __init__(self, sim: Simulation, output: Output, length: int):
+        self.name, self._sim, self._output = output.name, sim, output
+        self._start_s, self._last_s = None, 0.0
         self.late, self.late_stalled, self.gaps = Series(length), Series(length), Series(length)
         self.stalled = False  # the generator, meanwhile
         self.only: np.ndarray | None = None  # what alone may be sent now
@@ -97,4 +101,7 @@ class VirtualCamera(Receiver):
         if self.stalled:
             self.late_stalled.add(now_s, late_s)
         self.disobeyed += self.only is not None and image is not self.only
-        super().send(image, time_s)
+        self._output.send(image, time_s)
+
+    def close(self) -> None:
+        self._output.close()

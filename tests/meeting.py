@@ -19,7 +19,7 @@ TRACK_S, SLOW_TRACK_S = (0.002, 0.004), 1.0
 DRAW_S, OPEN_ENGINE_S = 0.008, 3.0
 SEND_S = 0.0002
 AT_ONCE_S = 0.001  # for a key to be obeyed: a picture that is on its way may still arrive
-CAMERA_FPS = (32.0, 38.0)  # 1 M frames in 8 hours
+CAMERA_FPS = (38.0, 48.0)  # never in step with the output; 1 M frames in 8 hours
 
 
 def shows_driver(image: np.ndarray) -> bool:
@@ -82,10 +82,25 @@ class Receiver:
         self.count += 1
         time.sleep(self.send_s)
         if self.full:
-            raise OutputError(f"The disk under {self.name} is full: free some space.")
+            raise OutputError(f"The {self.name} takes no more pictures.")
 
     def close(self) -> None:
         pass
+
+
+class VirtualDevice(Receiver):
+    """A virtual camera's device, which one opening has at a time."""
+
+    now_open = 0
+
+    def open(self) -> "VirtualDevice":
+        if self.full:
+            raise OutputError("The virtual camera is gone.")
+        self.now_open += 1
+        return self
+
+    def close(self) -> None:
+        self.now_open -= 1
 
 
 def camera_mishaps(desk: Desk, seed: int) -> list[Mishap]:
@@ -169,12 +184,14 @@ def engine_mishaps(engines: list[PatientEngine], on_stall: Callable[[bool], None
     ]
 
 
-def output_mishaps(recording: Receiver, window: Receiver) -> list[Mishap]:
+def output_mishaps(device: VirtualDevice, recording: Receiver, window: Receiver) -> list[Mishap]:
     def turn(receiver: Receiver, name: str, value: object) -> Callable[[], None]:
         return lambda: setattr(receiver, name, value)
 
     return [
         Mishap("recording's disk full", turn(recording, "full", True), lambda: None, (0.1, 5), 0.3, 1, at_most=1),
+        # It is opened again at the latest 8 s after the last time.
+        Mishap("virtual camera gone", turn(device, "full", True), turn(device, "full", False), (0.1, 60), 8.5, 2),
         Mishap("window stalls", turn(window, "send_s", 1.0), turn(window, "send_s", SEND_S), (0.5, 20), 0.3),
     ]
 

@@ -46,7 +46,8 @@ class Fate:
         self._threads = [threading.Thread(target=self._befall, args=(name,), name=f"fate of {name}", daemon=True) for name in chains]
         self._active: list[Mishap] = []
         self._ended: list[Mishap] = []  # over; nothing of after it was shown yet
-        self._ended_s = 0.0  # the newest end: those that ended under another mishap are counted from its end
+        self._ended_s = 0.0  # the newest end
+        self._waited_s = 0.0  # for them while nothing else went wrong, before that end
         self._last = {name: (None, 0) for name in chains}  # the newest of a chain, and what was said since it began
         self.records = {mishap.name: Record() for mishaps in chains.values() for mishap in mishaps}
         self.faults: list[str] = []
@@ -60,8 +61,7 @@ class Fate:
         self._over.set()
         for thread in self._threads:
             thread.join()
-        if self._ended:
-            self._make_good(self._ended_s - 1, time.perf_counter())  # nothing new was shown until now
+        self._wait_on()
 
     def shown(self, captured_s: float) -> bool:
         """A picture of what the driver did at captured_s is on its way -> whether nothing is wrong and all is made good."""
@@ -90,8 +90,7 @@ class Fate:
         while not self._over.wait(chance.uniform(*self._pace.calm_s)):
             mishap = chance.choice([may for may in self.chains[chain] if self.records[may.name].count < may.at_most])
             with self._lock:
-                if self._ended and not self._active:
-                    self._make_good(self._ended_s - 1, time.perf_counter())
+                self._wait_on()
                 self._active.append(mishap)
                 self._last[chain] = (mishap, 0)
             self.records[mishap.name].count += 1
@@ -106,15 +105,21 @@ class Fate:
 
     def _make_good(self, captured_s: float, now_s: float) -> None:
         """Several mishaps that ended together may take as long as the slowest of them."""
-        took_s, slowest = now_s - self._ended_s, max(self._ended, key=lambda mishap: mishap.within_s)
+        took_s, slowest = self._waited_s + now_s - self._ended_s, max(self._ended, key=lambda mishap: mishap.within_s)
         if took_s > slowest.within_s:
             self._fault(f"{slowest.name}: {took_s:.2f} s after its end nothing new was shown, {slowest.within_s:g} s are allowed")
         elif captured_s < self._ended_s:
             return
-        if not self._active:
-            record = self.records[slowest.name]
-            record.worst_s = max(record.worst_s, took_s)
-        self._ended = []
+        record = self.records[slowest.name]
+        record.worst_s = max(record.worst_s, took_s)
+        self._ended, self._waited_s = [], 0.0
+
+    def _wait_on(self) -> None:
+        """Another mishap begins, or all is over, and what ended may not have been made good yet."""
+        if self._ended and not self._active:
+            now_s = time.perf_counter()
+            self._make_good(-1.0, now_s)
+            self._waited_s += now_s - self._ended_s if self._ended else 0.0
 
     def _fault(self, what: str) -> None:
         if len(self.faults) < 20:

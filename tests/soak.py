@@ -28,19 +28,21 @@ from realtime.capture import Camera
 from realtime.controls import Controls
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
+from realtime.settings import Settings
 from realtime.stage import Stage
 from realtime.steady import SteadyCamera
+from realtime.steady_vcam import SteadyVirtualCamera
 from tests import meeting
 from tests.camera_double import Desk
-from tests.figures import Ages, Memory, VirtualCamera
-from tests.meeting import PatientEngine, Performers, Receiver
+from tests.figures import Ages, Memory, Watched
+from tests.meeting import PatientEngine, Performers, Receiver, VirtualDevice
 from tests.mishaps import Fate, Pace
 from tests.simulated import Simulation, simulated
 
 FPS = 30.0  # of the output
 CANVAS, CROP_PX = (96, 72), 32  # tiny: what is tested is how pictures pass, not how they are drawn
 PACE = Pace((15.0, 90.0))  # longer than any mishap may take to be made good
-LOOKS = 64  # at memory; and 8 hours are 64 times 7.5 minutes
+LOOK_S = (15.0, 300.0)  # between two looks at memory, at least and at most; each costs a tenth of a second of real time
 WARM_SHARE = 0.15  # of them, before those that are compared
 KEPT = 256  # samples of each of the loop's timings: their 4096 are full after minutes only, which is no leak
 HOUR_SHARE = 1 / 8  # of the time: the first and the last "hour"
@@ -48,6 +50,7 @@ HOUR_SHARE = 1 / 8  # of the time: the first and the last "hour"
 OLDEST_S = 0.1  # of any picture while all is well: 4 + 8 + 8 ms of work and waiting for it, a camera's and an output's interval
 AGE_GROWS_S = 0.002  # between the first and the last hour, at p50, p95 and p99
 LATE_S = 0.001  # of a tick: sending to the others takes some
+SETTLE_S = 12.0  # before the end: a camera is back by then
 CLOSE_S = 2.0
 BYTES_A_FRAME = 10.0  # that memory may grow
 NOISE_MB = 4.0  # the allocator's: a run of fewer than half a million frames is judged by it
@@ -83,32 +86,34 @@ class Meeting:
         self.desk = Desk(folder, fps=35.0)
         self.desk.colour = meeting.DRIVERS_COLOUR
         self.desk.plug(0, port="1-0")
-        self.vcam, self._recording = VirtualCamera(sim, length), Receiver("recording")
-        self._window = Receiver("window", main_thread=True)
-        self.receivers = [self.vcam, self._recording, self._window]
+        self.device, recording, window = VirtualDevice("virtual camera"), Receiver("recording"), Receiver("window", main_thread=True)
+        self.receivers = [self.device, recording, window]
+        steady_vcam = SteadyVirtualCamera(self.device.open, lambda sentence: self.fate.said("output", sentence))
+        self.vcam = Watched(sim, steady_vcam, length)
         self._engines = [self._open_engine()]
         controls = Controls(lambda sentence: self.fate.said("user", sentence))
         chains = {
             "camera": meeting.camera_mishaps(self.desk, seed),
             "face": meeting.face_mishaps(performers),
             "engine": meeting.engine_mishaps(self._engines, lambda on: setattr(self.vcam, "stalled", on)),
-            "output": meeting.output_mishaps(self._recording, self._window),
+            "output": meeting.output_mishaps(self.device, recording, window),
             "user": meeting.user_mishaps(controls, lambda what: setattr(self.vcam, "only", self._covers.get(what))),
         }
         self.fate = Fate(chains, pace, seed)
-        self.timings = Ages(sim, self.fate, length)
+        self.timings = Ages(sim, self.fate, lambda: steady_vcam.lost, length)
         said = {chain: partial(self.fate.said, chain) for chain in chains}
         self._relay = Relay(self._engines[0], again=Step(self._reopen, True), spare=self._open_engine(), say=said["engine"])
         puppet = Puppet(load_photo(Path(capture.__file__).with_name("samples") / "man.jpg"), self._relay, CANVAS)
         assert not meeting.shows_driver(puppet.still)
-        stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus), self.timings)
+        stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, Settings(idle=True)), self.timings)
         self._camera = SteadyCamera("webcam", said["camera"], partial(Camera, open_capture=self.desk.open))
         self._performer = track.Performer(self.timings)
         self._loop = loop.LiveLoop(
-            self._camera, self._performer, stage, self.receivers, self.timings, FPS, controls=controls, say=said["output"]
+            self._camera, self._performer, stage, [self.vcam, recording, window], self.timings, FPS, controls=controls, say=said["output"]
         )
         self._covers = {"still": stage.still, "slate": stage.slate}
         self.looks: list[Memory] = []
+        self.begun_s = self.ended_s = sim.now_s  # of what is measured
         self.close_s = 0.0
 
     def hold(self, wall_s: float) -> None:
@@ -117,13 +122,16 @@ class Meeting:
         with self._loop.running():
             self.fate.start()
             while self._sim.now_s < end_s and wall.monotonic() < wall_end_s and not self._loop._stopping.is_set():
-                self._loop.wait(self._hours * 3600 / LOOKS)
+                self._loop.wait(float(np.clip(self._hours * 3600 / 64, *LOOK_S)))
                 self.looks.append(Memory.now(self._sim))
             self.fate.stop()
+            self.ended_s = self._sim.now_s
+            self._loop.wait(SETTLE_S)
             self.desk.freed.clear()
             self.desk.fault = "hang"  # the worst moment to end
             self._loop.wait(1.0)
             ending_s = self._sim.now_s
+        self.vcam.close()
         self._camera.close()
         self._performer.close()
         self._relay.close()
@@ -154,7 +162,7 @@ def recorded_faces() -> list[Face]:
 
 
 def soak(hours: float = 8.0, wall_minutes: float = float("inf"), seed: int = 1, pace: Pace = PACE) -> Findings:
-    """Runs it; `faults` of what comes back is empty when all was well. Raises Deadlock, and whatever the loop raises."""
+    """Runs it; `faults` of what comes back is empty when all was well. Raises Deadlock, also for threads that are left, and whatever the loop raises."""
     started_s, faces, estimate = wall.monotonic(), recorded_faces(), expression.estimate
     known = {id(face): estimate(face) for face in faces}  # pure, and by far the slowest of a frame
     performers = Performers(faces, seed)
@@ -166,15 +174,15 @@ def soak(hours: float = 8.0, wall_minutes: float = float("inf"), seed: int = 1, 
         stack.enter_context(patch.object(expression, "estimate", lambda face: known[id(face)] if id(face) in known else estimate(face)))
         sim = stack.enter_context(simulated())
         held = Meeting(sim, folder, performers, hours, pace, seed)
-        begun_s = sim.now_s
         held.hold(wall_minutes * 60 - (wall.monotonic() - started_s))
-        found = _figures(held, begun_s, sim.now_s, wall.monotonic() - started_s)
-        found.faults = [*held.fate.faults, *_complaints(found, held, [thread.name for thread in sim.threading.enumerate()[1:]])]
+        found = _figures(held, wall.monotonic() - started_s)
+        found.faults = [*held.fate.faults, *_complaints(found, held)]
     return found
 
 
-def _figures(held: Meeting, begun_s: float, ended_s: float, wall_s: float) -> Findings:
-    hour_s, well, vcam = (ended_s - begun_s) * HOUR_SHARE, held.timings.well, held.vcam
+def _figures(held: Meeting, wall_s: float) -> Findings:
+    begun_s, ended_s, well, vcam = held.begun_s, held.ended_s, held.timings.well, held.vcam
+    hour_s = (ended_s - begun_s) * HOUR_SHARE
     looks = held.looks[int(len(held.looks) * WARM_SHARE) :]
     third = max(1, len(looks) // 3)
     return Findings(
@@ -185,17 +193,20 @@ def _figures(held: Meeting, begun_s: float, ended_s: float, wall_s: float) -> Fi
     )  # fmt: skip
 
 
-def _complaints(found: Findings, held: Meeting, left: list[str]) -> list[str]:
+def _complaints(found: Findings, held: Meeting) -> list[str]:
     """What is wrong, a sentence each."""
     first, last = found.memory
     frames, said = found.frames * (1 - WARM_SHARE), []
     objects = OBJECTS_NOISE + frames * OBJECTS_A_FRAME
-    for share in (50, 95, 99):
+    compared = len(found.first_s) and len(found.last_s)
+    if not compared:
+        said.append("All was never well in the first or in the last eighth of the time.")
+    for share in (50, 95, 99) if compared else ():
         before_s, after_s = (float(np.percentile(ages_s, share)) for ages_s in (found.first_s, found.last_s))
         if after_s - before_s > AGE_GROWS_S:
             said.append(f"Pictures grew older: p{share} was {before_s * 1e3:.1f} ms in the first eighth, {after_s * 1e3:.1f} in the last.")
     for what, longest_s, most_s in (
-        ("A picture's age while all was well", held.timings.well.all_s.max(), OLDEST_S),
+        ("A picture's age while all was well", held.timings.well.all_s.max(initial=0), OLDEST_S),
         ("The virtual camera's wait for the next picture", found.gaps_s.max(), 1 / FPS + LATE_S),
         ("The end", found.close_s, CLOSE_S),
     ):
@@ -212,10 +223,10 @@ def _complaints(found: Findings, held: Meeting, left: list[str]) -> list[str]:
     said += [f"The driver's picture was in {r.leaked} pictures of the {r.name}." for r in held.receivers if r.leaked]
     if held.vcam.disobeyed:
         said.append(f"{held.vcam.disobeyed} pictures were sent in the place of what the user asked for.")
-    if left:
-        said.append(f"Threads are left: {', '.join(left)}.")
     if held.desk.now_open:
         said.append(f"{held.desk.now_open} openings of the camera were never released.")
+    if held.device.now_open:
+        said.append(f"{held.device.now_open} openings of the virtual camera were never released.")
     return said
 
 

@@ -1,4 +1,4 @@
-"""A camera that fails in every way that cameras do, by a double of cv2.VideoCapture: in virtual time, and the threads in real time."""
+"""A camera that fails in every way that cameras do, by a double of cv2.VideoCapture: in simulated time where minutes pass, else in real."""
 
 import subprocess
 import sys
@@ -13,42 +13,49 @@ import pytest
 from engines.aus import WIDE
 from engines.errors import DriverError
 from engines.expression import ESTIMATED
-from realtime import capture, reading, steady
+from realtime import capture
 from realtime.capture import Camera, camera_index, is_camera
 from realtime.frame import NOT_YET, Frame, Told
 from realtime.loop import LiveLoop
 from realtime.puppet import Puppet
-from realtime.reading import LATE_S, Freshness, Patience, Reader
+from realtime.reading import LATE_S, Freshness, Patience
 from realtime.retarget import Retarget
 from realtime.stage import Stage
 from realtime.steady import MOST_LEFT, State, SteadyCamera
 from realtime.timing import Timings
 from realtime.track import Performer
-from tests import camera_double
-from tests.camera_double import Desk, VirtualTime, stepped
+from tests.camera_double import Desk
 from tests.doubles import KeepingOutput, StubEngine, speak
+from tests.simulated import simulated
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def clock(request):
+    """The time of a test: simulated where it asks for `virtual`, and minutes pass in milliseconds."""
+    if "virtual" in request.fixturenames:
+        with simulated() as sim:
+            yield sim.time
+    else:
+        yield time
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch, clock):
     """A desk with one camera, at index 0."""
     monkeypatch.setattr(capture, "SYSFS", tmp_path / "video4linux")
     desk = Desk(tmp_path / "video4linux", fps=30)
     desk.plug(0)
-    desk.clock = time
+    desk.clock = clock
     yield desk
     desk.fault = ""
     desk.freed.set()
 
 
 @pytest.fixture
-def virtual(desk, monkeypatch):
-    """The desk in virtual time: no threads, and minutes pass in milliseconds."""
-    desk.clock = VirtualTime()
-    for module in (capture, reading, steady, camera_double):
-        monkeypatch.setattr(module, "time", desk.clock)
+def virtual(desk):
+    """The desk in simulated time."""
     return desk
 
 
@@ -59,8 +66,7 @@ def use(desk):
 
     def use(text: str = "webcam", **options) -> SteadyCamera:
         said: list[str] = []
-        by = Reader if desk.clock is time else stepped(desk, desk.clock)
-        cameras.append(SteadyCamera(text, said.append, partial(Camera, open_capture=desk.open), reader=by, **options))
+        cameras.append(SteadyCamera(text, said.append, partial(Camera, open_capture=desk.open), **options))
         cameras[-1].said, cameras[-1].clock = said, desk.clock
         return cameras[-1]
 
@@ -69,10 +75,9 @@ def use(desk):
     desk.freed.set()
     for camera in cameras:
         camera.close()
-        assert not any(reader.alive for reader in [camera._reader, *camera._left] if reader and desk.clock is not time)
-    end_s = time.perf_counter() + 5
-    while desk.now_open and time.perf_counter() < end_s:
-        time.sleep(0.01)
+    end_s = desk.clock.perf_counter() + 5
+    while desk.now_open and desk.clock.perf_counter() < end_s:
+        desk.clock.sleep(0.01)
     assert desk.now_open == 0, "an opening was never released"
 
 
@@ -115,6 +120,7 @@ def test_a_fault_is_noticed_within_2_s_and_told_once_and_its_end_too(virtual, us
     watch(camera, 30)
     assert len(camera.said) == 1 and camera.said[0].startswith("The camera webcam (Desk Cam) "), camera.said
     virtual.fault = ""
+    virtual.freed.set()
     assert until(camera, State.BACK) < 11.0
     assert len(watch(camera, 5)) > 100 and camera.state is State.LIVE
     assert len(camera.said) == 2 and "is back after" in camera.said[1], camera.said
@@ -198,10 +204,10 @@ def test_the_waits_between_openings_double_up_to_8_s(virtual, use):
     virtual.unplug(0)
     virtual.plug(0)
     until(camera, State.LOST)
-    lost_s, openings = virtual.clock.now_s, len(virtual.opened)
+    lost_s, openings = virtual.clock.perf_counter(), len(virtual.opened)
     while len(tried_s) < 7:
         watch(camera, 60, lambda: len(virtual.opened) > openings + len(tried_s))
-        tried_s.append(virtual.clock.now_s)
+        tried_s.append(virtual.clock.perf_counter())
     assert np.diff([lost_s, *tried_s]) == pytest.approx([0.5, 1, 2, 4, 8, 8, 8], abs=0.25)
 
 
