@@ -6,6 +6,7 @@ The output's clock never waits for it.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
@@ -63,7 +64,8 @@ class SteadyVirtualCamera:
 
     def _return(self, lost: VirtualCamera) -> None:
         """In a thread: lets the lost one go, and tries until there is another."""
-        lost.close()
+        with suppress(RuntimeError, OSError):  # what is broken may not close
+            lost.close()
         while not self._leaving.wait(self._waits_s[min(self._attempt, len(self._waits_s) - 1)]):
             self._attempt += 1
             try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.errors import DriverError, EngineError, OutputError
+from engines.errors import DriverError, EngineError, OutputBusy, OutputError
 from realtime import devices, doctor, equipment, system
 from realtime.finding import FINE, MISSING, OPTIONAL, Finding, looked
 from realtime.system import Capability, Picture, System
@@ -240,6 +240,15 @@ def test_macs_and_windows_are_asked_through_the_output_of_a_call(machine, monkey
     for name in ("Darwin", "Windows"):
         (found,) = virtual(machine, name)
         assert found.state == MISSING and found.detail == "'obs' backend: OBS is not installed" and "OBS" in found.cure
+
+
+def test_a_virtual_camera_that_another_program_has_is_told_to_be_freed_not_installed(machine, monkeypatch):
+    def busy(*_):
+        raise OutputBusy("It is in use: close that program.")
+
+    monkeypatch.setattr("realtime.vcam.VirtualCamera", busy)
+    (found,) = virtual(machine, "Darwin")
+    assert found.state == MISSING and "in use" in found.detail and "install" not in found.cure
 
 
 def nvidia(machine: Machine, fault: str, monkeypatch, installed: tuple[str, ...] = ()) -> Finding:
