@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from engines.errors import PuppetError
-from realtime import settings, speech
+from realtime import speech
 from realtime.ending import STOPPED, Ending, leave
 from realtime.speech import say
 
@@ -47,6 +47,8 @@ exit status  0 done   1 a defect of this program   2 wrong command line   3 phot
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    from realtime import settings
+
     parser = argparse.ArgumentParser("run.py", description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
     main = parser.add_argument_group("what to do")
     main.add_argument("--source", metavar="PHOTO", help="the photo that is animated; with several faces the largest is taken")
@@ -130,6 +132,8 @@ def main(arguments: list[str] | None = None) -> int:
     speech.start(options.verbose)
     with Ending() as ending:
         try:
+            from realtime import settings
+
             options.settings = settings.chosen(options)
             if options.print_config:
                 print(options.settings.toml())

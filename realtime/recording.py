@@ -21,6 +21,7 @@ from realtime.reel import Reel
 from realtime.sound import InStep
 
 MOST_WAITING = 6  # pictures: what an encoder misses while it writes a fragment, 0.2 s; 17 MB at 720p
+LONGEST_S = 6 * 3600.0  # FFmpeg keeps the index of a whole MP4 in memory: 21 MB an hour with sound
 CLOSE_S = 1.5  # to encode what waits and to write the index; a disk that takes longer hangs
 PUMP_S = 0.1  # how often sound is fetched while no picture comes
 
@@ -67,13 +68,17 @@ class Recording:
         return f"{self.name}: {self.frames} pictures, {self._last_s:.1f} s{left_out}"
 
     def send(self, image: np.ndarray, time_s: float) -> None:
-        """Never waits. Raises OutputError once, when the recording has ended by a fault."""
+        """Never waits. Raises OutputError once, when the recording has ended, by a fault or by its length."""
         self._raise_once()
         with self._condition:
             if self._fault or self._ending:
                 return
             if self._first_s is None:
                 self._first_s = time_s
+            if time_s - self._first_s > LONGEST_S:
+                self._ending = self._told = True
+                self._condition.notify_all()
+                raise OutputError(f"The recording {self.name} is complete after {LONGEST_S / 3600:g} hours: begin another recording.")
             self._zero_s = min(self._zero_s, self._clock_s() - (time_s - self._first_s))  # who sends may be late, but never early
             self.dropped += len(self._waiting) == MOST_WAITING
             self._sent_s = time_s - self._first_s

@@ -24,9 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.aus import GROUPS, MEANING, sides, whole
+from engines.aus import GROUPS, MEANING, WIDE, sides, whole
 from engines.errors import SettingsError
-from engines.expression import ESTIMATED
 
 SHIPPED = Path(__file__).with_name("presets.toml")
 ALL = "all"
@@ -60,17 +59,17 @@ class Settings:
     aus: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def table(self, name: str) -> np.ndarray:
-        """(29,) float32: "gain", "offset", "dead_zone" or "limit" of each AU, in the order of ESTIMATED."""
-        values = np.full(len(ESTIMATED), getattr(self.every, name), np.float32)
+        """(29,) float32: "gain", "offset", "dead_zone" or "limit" of each AU, in the order of WIDE."""
+        values = np.full(len(WIDE), getattr(self.every, name), np.float32)
         for au in sorted(self.aus, key=len):  # a side after the whole that it is of
             if name in self.aus[au]:
-                values[[ESTIMATED.index(side) for side in sides(au)]] = self.aus[au][name]
+                values[[WIDE.index(side) for side in sides(au)]] = self.aus[au][name]
         return values
 
     def driven(self) -> np.ndarray:
         """(29,) bool: AUs of the groups that are on."""
         on = {au for group in self.groups for au in GROUPS[group]}
-        return np.array([whole(au) in on for au in ESTIMATED])
+        return np.array([whole(au) in on for au in WIDE])
 
     def with_flags(self, **said: object) -> "Settings":
         """These with what was said instead; None says nothing."""

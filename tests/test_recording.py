@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -39,9 +40,13 @@ def feed(recording: Recording, times_s, pictures: np.ndarray = NOISE) -> None:
         recording.send(pictures[number % len(pictures)], time_s)
 
 
-def times(path: Path) -> list[float]:
-    with av.open(str(path)) as container:
-        return [frame.time for frame in container.decode(video=0)]
+def times(path: Path, cut: bool = False) -> list[float]:
+    """Of its pictures, in seconds; cut: the last one may be there in part, as players expect of a file that was cut off."""
+    found = []
+    with av.open(str(path)) as container, suppress(*[av.error.InvalidDataError] * cut):
+        for frame in container.decode(video=0):
+            found.append(frame.time)
+    return found
 
 
 class Disk:
@@ -183,7 +188,7 @@ def test_killed_at_any_moment_it_plays_up_to_the_last_second_and_an_earlier_one_
     sent_s = float(([str(sent_s), *process.stdout.read().split()])[-1])
     process.stdout.close()
     assert path.read_bytes() == b"precious"
-    played = times(tmp_path / "take.part.mp4")
+    played = times(tmp_path / "take.part.mp4", cut=True)
     assert sent_s - played[-1] < 1.2 and len(played) > 30
 
     said = []
@@ -191,7 +196,18 @@ def test_killed_at_any_moment_it_plays_up_to_the_last_second_and_an_earlier_one_
     feed(again, [0, 0.1])
     again.close()
     assert len(said) == 1 and str(tmp_path / "take.kept-1.mp4") in said[0]
-    assert times(tmp_path / "take.kept-1.mp4") == played and len(times(path)) == 2
+    assert times(tmp_path / "take.kept-1.mp4", cut=True) == played and len(times(path)) == 2
+
+
+def test_the_longest_recording_is_finished_told_once_and_plays(tmp_path, monkeypatch):
+    monkeypatch.setattr("realtime.recording.LONGEST_S", 1.0)
+    path = tmp_path / "take.mp4"
+    recording = Recording(path, SIZE, FPS)
+    with pytest.raises(OutputError, match="another recording"):
+        feed(recording, np.arange(60) / FPS)
+    recording.send(NOISE[0], 30)
+    recording.close()
+    assert times(path)[-1] == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_file_limit_met_by_the_system_ends_the_recording_and_it_plays(tmp_path):

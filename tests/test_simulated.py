@@ -230,7 +230,7 @@ def test_what_grows_slower_with_time_is_found():
 def test_work_in_the_thread_that_sends_is_found():
     def heavy(self, picture):
         meeting.time.sleep(0.04 if picture.captured_s % 7 < 0.1 else 0.0)
-        return self._stage.still if self._controls.panic else self._stage.slate if self._controls.paused else picture.image
+        return self.stage.still if self._controls.panic else self.stage.slate if self._controls.paused else picture.image
 
     with patch.object(loop.LiveLoop, "_covered", heavy):
         said = complaints()
