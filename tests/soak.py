@@ -53,7 +53,7 @@ LATE_S = 0.001  # of a tick: sending to the others takes some
 SETTLE_S = 12.0  # before the end: a camera is back by then
 CLOSE_S = 2.0
 BYTES_A_FRAME = 10.0  # that memory may grow
-NOISE_MB = 4.0  # the allocator's: a run of fewer than half a million frames is judged by it
+NOISE_MB = 2.0  # the allocator's: a run of fewer than a quarter of a million frames is judged by it
 OBJECTS_A_FRAME = 0.01  # that may be kept: one frame in a hundred would be a leak
 OBJECTS_NOISE = 500  # the logs and counters of mishaps, threads on their way
 
