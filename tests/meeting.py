@@ -15,6 +15,8 @@ from tests.doubles import StubEngine
 from tests.mishaps import Mishap
 
 DRIVERS_COLOUR = (255, 0, 255)  # BGR, of the camera's pictures; neither the photo nor the stub engine has anything like it
+CAMERA_SIZE, OTHER_SIZE = (160, 120), (192, 144)
+FACE_SHARE = 0.4  # of the picture's width
 TRACK_S, SLOW_TRACK_S = (0.002, 0.004), 1.0
 DRAW_S, OPEN_ENGINE_S = 0.008, 3.0
 SEND_S = 0.0002
@@ -30,20 +32,42 @@ def shows_driver(image: np.ndarray) -> bool:
 class Performers:
     """Stands for engines.face.FaceReader: the driver's face, who smiles and stops, and mishaps with it."""
 
-    def __init__(self, faces: list[Face], seed: int = 0):
-        self.faces, self.lost, self.second, self.slow = faces, False, False, False
+    def __init__(self, mesh: np.ndarray, expressions: np.ndarray, estimate: Callable[[Face], np.ndarray], seed: int = 0):
+        """mesh: (478, 3) of a face in pixels; expressions: (M, 52) blendshapes that it takes on in turn; estimate: of a face's AUs."""
+        self.lost, self.second, self.slow = False, False, False
+        left, right = mesh[:, 0].min(), mesh[:, 0].max()
+        self._mesh = (mesh - [(left + right) / 2, mesh[:, 1].mean(), 0]) / (right - left)  # its width is 1
+        self._expressions, self._estimate = expressions, estimate
+        self._faces: dict[tuple[int, ...], list[Face]] = {}  # by the picture's shape
+        self._known: dict[int, np.ndarray] = {}
         self._chance, self._number = random.Random(seed), 0
 
     def __call__(self, **_options: object) -> "Performers":
         return self
 
-    def follow(self, _picture: np.ndarray, _time_s: float) -> Face | None:
+    def follow(self, picture: np.ndarray, _time_s: float) -> Face | None:
         time.sleep(SLOW_TRACK_S if self.slow else self._chance.uniform(*TRACK_S))
         self._number += 1
         if self.lost:
             return None
-        turn = self._number // 2 if not self.second or self._number % 2 else 1 - self._number
-        return self.faces[turn % len(self.faces)]
+        if picture.shape not in self._faces:
+            self._faces[picture.shape] = [self._face(picture.shape, shapes, 0.5) for shapes in self._expressions]
+            self._faces[picture.shape].append(self._face(picture.shape, self._expressions[0], 0.8))
+        return self._faces[picture.shape][-1 if self.second and self._number % 2 else self._number // 2 % len(self._expressions)]
+
+    def estimate(self, face: Face) -> np.ndarray:
+        """Of these faces it is remembered: it is pure, and by far the slowest of a frame."""
+        if id(face) in self._known:
+            return self._known[id(face)]
+        aus = self._estimate(face)
+        if any(face is known for faces in self._faces.values() for known in faces):
+            self._known[id(face)] = aus
+        return aus
+
+    def _face(self, shape: tuple[int, ...], blendshapes: np.ndarray, across: float) -> Face:
+        height, width = shape[:2]
+        mesh = (self._mesh * FACE_SHARE * width + [across * width, height / 2, 0]).astype(np.float32)
+        return Face(mesh[:, :2], mesh[:, 2].copy(), blendshapes)
 
     def close(self) -> None:
         pass
@@ -115,7 +139,7 @@ def camera_mishaps(desk: Desk, seed: int) -> list[Mishap]:
         return begin
 
     def well() -> None:
-        desk.fps, desk.size, desk.fault = chance.uniform(*CAMERA_FPS), (64, 48), ""
+        desk.fps, desk.size, desk.fault = chance.uniform(*CAMERA_FPS), CAMERA_SIZE, ""
         desk.freed.set()
 
     def unplug() -> None:
@@ -145,7 +169,7 @@ def camera_mishaps(desk: Desk, seed: int) -> list[Mishap]:
         Mishap("camera's JPEGs are broken", fails("broken"), well, (0.05, 30), 10.0, 3),
         Mishap("camera's pictures are grey", fails("grey"), well, (0.05, 30), 10.0, 3),
         Mishap("camera at 5 pictures a second", change(fps=5.0), well, (2, 120), 0.5, 0),
-        Mishap("camera of another size", change(size=(96, 72)), well, (2, 120), 0.5, 0),
+        Mishap("camera of another size", change(size=OTHER_SIZE), well, (2, 120), 0.5, 0),
     ]
 
 

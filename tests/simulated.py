@@ -43,13 +43,13 @@ class Simulation:
 
     def __init__(self, start_s: float = 1000.0, stuck_s: float = STUCK_S):
         self.now_s = start_s
-        self.jumps = 0  # of time
+        self.rests = 0  # waits and ends of all threads so far
         self.lock = _thread.allocate_lock()
         self._running = 1
         self._due: list[tuple[float, int, _Pause]] = []
         self._number = itertools.count()
         self._paused: set[_Pause] = set()
-        self._fault = ""
+        self.fault = ""
         self._main, self._stuck_s = threading.current_thread(), stuck_s
         self.gates = {self._main.ident: _gate()}
         self.threads: list[threading.Thread] = []  # that were started and have not ended
@@ -70,7 +70,7 @@ class Simulation:
         """Waits, in a queue from which `wake` may take it, at most so long; returns whether it was woken. The lock is held at
         entry, not after.
         """
-        if self._fault:
+        if self.fault:
             self.lock.release()
             self._leave()
         gate = self.gates.get(threading.get_ident())
@@ -86,7 +86,7 @@ class Simulation:
         self.rest()
         self.lock.release()
         gate.acquire()
-        if self._fault:
+        if self.fault:
             self._leave()
         return pause.woken
 
@@ -113,31 +113,31 @@ class Simulation:
                     if pause.queue is not None:
                         pause.queue.remove(pause)
                     self.wake(pause, woken=False)
-        self.jumps += 1
+        self.rests += 1
         if not self._running and self._paused:
             self.end("All wait and nobody has a deadline.")
 
     def end(self, fault: str) -> None:
         """Every thread leaves where it waits: the main one with Deadlock, the others without a word. The lock is held."""
-        if self._fault:
+        if self.fault:
             return
         names = {thread.ident: thread.name for thread in [self._main, *self.threads]}
         frames = sys._current_frames()
         where = [f"--- {name}\n{''.join(traceback.format_stack(frames[ident])[-6:])}" for ident, name in names.items() if ident in frames]
-        self._fault = "\n".join([fault, *where])
+        self.fault = "\n".join([fault, *where])
         for pause in list(self._paused):
             self.wake(pause)
 
     def _leave(self) -> None:
         if threading.current_thread() is self._main:
-            raise Deadlock(self._fault)
+            raise Deadlock(self.fault)
         raise _Over
 
     def watch(self, over: threading.Event) -> None:
         """In a thread of real time: ends the simulation when it is stuck."""
-        jumps = -1
-        while jumps != self.jumps:
-            jumps = self.jumps
+        rests = -1
+        while rests != self.rests:
+            rests = self.rests
             if over.wait(self._stuck_s):
                 return
         with self.lock:
@@ -311,6 +311,8 @@ def simulated(*modules: ModuleType, stuck_s: float = STUCK_S) -> Iterator[Simula
     watcher.start()
     try:
         yield sim
+        if not sim.fault:
+            sim.sleep(SHORTEST_S)  # until whoever runs waits or has ended
     finally:
         over.set()
         watcher.join()
@@ -320,4 +322,4 @@ def simulated(*modules: ModuleType, stuck_s: float = STUCK_S) -> Iterator[Simula
         with sim.lock:
             sim.end("Threads are left: " + ", ".join(thread.name for thread in left))
     if left:
-        raise Deadlock(sim._fault)
+        raise Deadlock(sim.fault)
