@@ -106,12 +106,12 @@ def read_part(text: str) -> Part:
     for name in heard:
         if name not in GROUPS and name not in MEANING:
             raise CurveError(f"{text}: {name!r} is no group of AUs; known are {', '.join(GROUPS)} and AUs, joined by +, as in mouth+AU06.")
-    return Part(text, found["path"], True, heard, _ways(text, (found["ways"] or "@")[1:]))
+    return Part(text, found["path"], True, heard, _ways(text, found["ways"]))
 
 
-def _ways(text: str, said: str) -> tuple[tuple[str, float | None], ...]:
+def _ways(text: str, said: str | None) -> tuple[tuple[str, float | None], ...]:
     ways: dict[str, float | None] = {}
-    for word in said.split("@") if said else ():
+    for word in said[1:].split("@") if said else ():
         name, equals, value = word.partition("=")
         least, most = {"speed": (SLOWEST, FASTEST), "loop": (0, LONGEST_SEAM_S)}.get(name, (0, 1e6))
         if name not in ("loop", "speed", "duration", "from", "to") or (name != "loop" and not equals):
