@@ -81,11 +81,6 @@ def read_cast(texts: Sequence[str]) -> Cast:
     return Cast(None, _mixed(layers), None, reads)
 
 
-def lay_over(performance: Performance, over: Sequence[Part]) -> Performance:
-    """A performance with other curves over it. Raises CurveError."""
-    return _mixed([layer(performance, ESTIMATED), *(layer(part.load(), part.aus) for part in over)])
-
-
 def _mixed(layers: list[Layer]) -> Performance:
     return layers[0].performance if len(layers) == 1 and layers[0].heard.all() else Mix(layers)
 

@@ -6,7 +6,7 @@ import pytest
 from engines.aus import GROUPS, sides
 from engines.errors import CurveError
 from engines.expression import ESTIMATED
-from realtime.cast import is_curve, lay_over, read_cast, read_part
+from realtime.cast import is_curve, read_cast, read_part
 from realtime.frame import Told
 from realtime.loop import LiveLoop
 from realtime.mix import SEAM_S, Excerpt, Mix, endless
@@ -144,11 +144,6 @@ def test_a_driver_who_is_not_seen_is_not_seen_under_a_curve_either(curves):
 def test_a_camera_alone_and_a_curve_alone_are_what_they_were(curves):
     assert read_cast(["webcam"]).overlay is None and read_cast(["clip.mp4"]).frames == "clip.mp4"
     assert isinstance(read_cast(["a.csv"]).performance, Curve)
-
-
-def test_curves_laid_over_a_performance_win(curves):
-    told = lay_over(load_curve("a.csv"), [read_part("c.json:brows")]).at(0)
-    assert (told[PLACE["brows"]] == -0.25).all() and (told[PLACE["mouth"]] == 0.5).all()
 
 
 def test_a_mix_goes_through_the_live_loop(photo, curves):
