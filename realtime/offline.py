@@ -1,14 +1,17 @@
 """A file driver into files: every frame goes through its life in turn, nothing is dropped, nothing waits."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from engines.errors import CurveError
 from engines.expression import ESTIMATED
 from realtime.calibrate import Neutral
 from realtime.capture import FrameDriver
 from realtime.frame import Frame, Told
+from realtime.monotone import SAME_S
 from realtime.output import Output
-from realtime.script import Curve
+from realtime.script import Performance
 from realtime.stage import Stage
 from realtime.timing import Timings
 from realtime.track import Performer
@@ -51,10 +54,18 @@ def at_rate(performance: Iterator[Told], fps: float) -> Iterator[Told]:
         yield replace(newest, captured_s=number / fps)
 
 
-def perform_curve(curve: Curve, fps: float) -> Iterator[Told]:
-    """A curve, sampled evenly."""
-    for number in range(max(1, int(curve.duration_s * fps) + 1)):
-        yield Told(curve.at(number / fps), number / fps, seen=True)
+def count_pictures(performance: Performance, fps: float, seconds: float | None = None) -> int:
+    """How many a performance gives at a rate, the first and the last moment included. Raises CurveError where it has no end of its own."""
+    if math.isinf(performance.duration_s) and seconds is None:
+        raise CurveError("The curve is repeated for ever: say with --seconds how much of it to draw, or leave out its @loop.")
+    whole = performance.duration_s + SAME_S  # the last row, although its time was rounded
+    return max(1, int(whole * fps) + 1 if seconds is None else min(int(seconds * fps), int(min(whole, seconds) * fps) + 1))
+
+
+def perform_curve(performance: Performance, fps: float, count: int | None = None) -> Iterator[Told]:
+    """A curve, or several, sampled evenly; all of it, or so many moments."""
+    for number in range(count_pictures(performance, fps) if count is None else count):
+        yield Told(performance.at(number / fps), number / fps, seen=True)
 
 
 def play_offline(performance: Iterator[Told], stage: Stage, outputs: list[Output], on_frame: Callable[[], None] = lambda: None) -> int:

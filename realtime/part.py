@@ -14,6 +14,8 @@ from engines.errors import OutputError
 
 MOST_KEPT = 1000  # names tried for a file that is in the way
 BOXES = {".mp4", ".mov"}  # made of boxes that begin with their length: ISO/IEC 14496-12, 4.2
+LINES = {".csv"}
+LONGEST_LINE = 4096  # bytes
 
 
 def check_writable(path: str | Path, option: str) -> None:
@@ -37,18 +39,20 @@ class PartFile(io.RawIOBase):
     A part that a killed program left is kept under a free name, and `say` is told so in one sentence.
     """
 
-    def __init__(self, path: Path, say: Callable[[str], None], open_file: Callable[[Path], BinaryIO] | None = None):
-        """open_file: the seam for doubles of a disk. Raises OutputError when the file cannot be written."""
-        check_writable(path, "--output")
+    def __init__(
+        self, path: Path, say: Callable[[str], None], open_file: Callable[[Path], BinaryIO] | None = None, option: str = "--output"
+    ):  # fmt: skip
+        """open_file: the seam for doubles of a disk; option: where the name came from. Raises OutputError when the file cannot be written."""
+        check_writable(path, option)
         self.path, self.part = path, part_of(path)
         self._size = self._at = 0
         self._changes: list[tuple[int, bytes]] = []  # of what stands already: a few bytes at the end of a recording
         self._fault: OSError | None = None  # of the disk; nothing is written after it
         try:
-            _make_room(self.part, say)
+            _make_room(self.part, say, option)
             self._file = (open_file or _create)(self.part)
         except OSError as error:
-            raise OutputError(f"{path} cannot be written ({error.strerror or error}): choose another --output.") from error
+            raise OutputError(f"{path} cannot be written ({error.strerror or error}): choose another {option}.") from error
         _lock(self._file)
 
     def writable(self) -> bool:
@@ -89,9 +93,10 @@ class PartFile(io.RawIOBase):
         self._end()
 
     def salvage(self) -> None:
-        """No more can be written: what stands there gets the name, up to the last whole fragment. Raises OSError."""
-        if self.path.suffix.lower() in BOXES and not self._file.closed:
-            self._file.truncate(whole_boxes(self._file))
+        """No more can be written: what stands there gets the name, up to the last whole fragment or line. Raises OSError."""
+        whole = whole_boxes if self.path.suffix.lower() in BOXES else whole_lines if self.path.suffix.lower() in LINES else None
+        if whole and not self._file.closed:
+            self._file.truncate(whole(self._file))
         self._end()
 
     def discard(self) -> None:
@@ -122,6 +127,13 @@ def whole_boxes(file: BinaryIO) -> int:
     return whole
 
 
+def whole_lines(file: BinaryIO) -> int:
+    """How many bytes of a text are whole lines."""
+    end = file.seek(0, os.SEEK_END)
+    start = file.seek(max(0, end - LONGEST_LINE))
+    return start + file.read(LONGEST_LINE).rfind(b"\n") + 1
+
+
 def _create(path: Path) -> BinaryIO:
     return open(path, "x+b", buffering=0)
 
@@ -132,13 +144,13 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
         left = left[file.write(left) :]
 
 
-def _make_room(part: Path, say: Callable[[str], None]) -> None:
+def _make_room(part: Path, say: Callable[[str], None], option: str) -> None:
     """A part left by a program that was killed is kept; one that is being written now is left alone. Raises OutputError, OSError."""
     if not part.exists():
         return
     with open(part, "r+b") as file:
         if not _lock(file):
-            raise OutputError(f"{part} is being written by another program: choose another --output.")
+            raise OutputError(f"{part} is being written by another program: choose another {option}.")
         empty = file.seek(0, os.SEEK_END) == 0
     if empty:
         part.unlink()
@@ -147,7 +159,7 @@ def _make_room(part: Path, say: Callable[[str], None]) -> None:
     names = (part.with_name(f"{stem}.kept-{number}{part.suffix}") for number in range(1, MOST_KEPT))
     free = next((name for name in names if not name.exists()), None)
     if free is None:
-        raise OutputError(f"{part} is left from an earlier recording: move it away, or choose another --output.")
+        raise OutputError(f"{part} is left from an earlier recording: move it away, or choose another {option}.")
     part.rename(free)
     say(f"{part.name} is left from a recording that was cut off: it is kept as {free}.")
 

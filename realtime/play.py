@@ -24,12 +24,12 @@ from realtime.hands import Hands
 from realtime.hud import Figures, Hud, Remeasured
 from realtime.loop import LiveLoop
 from realtime.microphone import Microphone
-from realtime.offline import at_rate, perform_curve, perform_frames, play_offline
+from realtime.offline import at_rate, count_pictures, perform_curve, perform_frames, play_offline
 from realtime.output import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output
 from realtime.overlay import Badge
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
-from realtime.script import Curve, CurveWriter, load_curve
+from realtime.script import CurveWriter, Performance, load_curve
 from realtime.speech import LOG, say
 from realtime.stage import Stage
 from realtime.steady import SteadyCamera
@@ -70,7 +70,7 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
     size = parse_size(options.size) if options.size else (LIVE_SIZE if live else None)
     with ExitStack() as stack:
         driver = _open_driver(options, stack)
-        curve = isinstance(driver, Curve)
+        curve = isinstance(driver, Performance)
         fps = options.fps or (LIVE_FPS if live or curve else driver.fps)
         puppet, engine = make_puppet(options, size, stack, wait=not live)
         if live and not curve and not driver.live:
@@ -94,7 +94,7 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
     return status
 
 
-def _open_driver(options: argparse.Namespace, stack: ExitStack) -> FrameDriver | Curve:
+def _open_driver(options: argparse.Namespace, stack: ExitStack) -> FrameDriver | Performance:
     if Path(options.driver).suffix.lower() == ".csv":
         return load_curve(options.driver)
     driver = SteadyCamera(options.driver, say) if is_camera(options.driver) else open_frames(options.driver, options.seconds)
@@ -129,7 +129,7 @@ def _open_outputs(options, names, size, fps, live, sound, timings, stack) -> lis
 
 def _stage(options: argparse.Namespace, puppet: Puppet, timings: Timings, stack: ExitStack) -> Stage:
     """The puppet's side of the loop, with a recording where one was asked for."""
-    record = stack.enter_context(CurveWriter(options.record)) if options.record else None
+    record = stack.enter_context(CurveWriter(options.record, say)) if options.record else None
     badge = Badge(puppet.size) if options.badge else None
     return Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, options.settings), timings, record, badge)
 
@@ -139,7 +139,7 @@ class Run:
     """Everything of one run, open. `stack` closes it; `ending` is told when that begins."""
 
     options: argparse.Namespace
-    driver: FrameDriver | Curve
+    driver: FrameDriver | Performance
     stage: Stage
     outputs: list[Output]
     timings: Timings
@@ -150,8 +150,9 @@ class Run:
     def offline(self) -> tuple[int, int]:
         """Every frame of a file, with a progress bar; returns the exit status and the pictures drawn. Raises DriverError when nobody was seen."""
         driver, fps, seconds = self.driver, self.fps, self.options.seconds
-        if isinstance(driver, Curve):
-            total, performance = int(driver.duration_s * fps) + 1, perform_curve(driver, fps)
+        if isinstance(driver, Performance):
+            total = count_pictures(driver, fps, seconds)
+            performance = perform_curve(driver, fps, total)
         else:
             total = int(driver.length * fps / driver.fps) if driver.length else None
             performance = at_rate(perform_frames(driver, self.timings), fps)
@@ -178,7 +179,7 @@ class Run:
     def live(self, engine: Engine, sound: Microphone | None) -> tuple[int, int]:
         """Threads, until Ctrl-C, q, --seconds or a closed window; returns the exit status and the pictures sent."""
         performer, seconds = None, self.options.seconds
-        if not isinstance(self.driver, Curve):
+        if not isinstance(self.driver, Performance):
             neutral = None if self.driver.has_rest else Neutral.absent(len(ESTIMATED))
             performer = self.stack.enter_context(Performer(self.timings, neutral))
         outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(say)

@@ -11,6 +11,7 @@ import pytest
 
 import run
 from realtime.ending import NET_S, STOPPED
+from realtime.outcome import DEFECT
 from realtime.script import load_curve
 from tests.conftest import SAMPLES
 
@@ -152,8 +153,8 @@ def test_an_error_in_a_thread_ends_the_run_with_one_sentence_and_no_traceback(mo
 
     monkeypatch.setattr("realtime.puppet.Puppet.render", broken)
     command = ["--source", str(SAMPLES / "man.jpg"), "--driver", str(SAMPLES / "smile.csv"), "--output", "none", "--seconds", "30"]
-    assert run.main(command) == run.DEFECT
+    assert run.main(command) == DEFECT
     told = capsys.readouterr().err
     assert told.count("ZeroDivisionError") == 1 and "Traceback" not in told and "--verbose" in told
-    assert run.main([*command, "--verbose"]) == run.DEFECT
+    assert run.main([*command, "--verbose"]) == DEFECT
     assert "in broken" in capsys.readouterr().err, "who reports it can say where"

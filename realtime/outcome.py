@@ -1,0 +1,29 @@
+"""What a command comes to: an exit status, and one sentence where something was wrong. Never a traceback."""
+
+import sys
+from collections.abc import Callable
+
+from engines.errors import PuppetError
+from realtime import speech
+from realtime.ending import STOPPED, Ending
+
+DEFECT = 1  # exit status
+
+
+def outcome(work: Callable[[Ending], int], program: str = "run.py", verbose: bool = False) -> int:
+    """Does the work of a command on the main thread, with Ctrl-C listened to; returns its exit status, or that of what it raised."""
+    speech.start(verbose)
+    with Ending() as ending:
+        try:
+            return work(ending)
+        except PuppetError as error:
+            print(f"{program}: {error}", file=sys.stderr)
+            return error.exit_status
+        except KeyboardInterrupt:
+            speech.say("stopped")
+            return STOPPED
+        except Exception as error:  # a defect of ours: the user is told so, and how to tell us
+            speech.LOG.debug("where it happened:", exc_info=True)
+            more = "" if verbose else " Run it again with --verbose, and report what it prints."
+            print(f"{program}: Something went wrong in the program itself ({type(error).__name__}: {error}).{more}", file=sys.stderr)
+            return DEFECT
