@@ -50,9 +50,12 @@ class Seat:
         """The driver's face is here now."""
         self._box, self._taken_s, self._elsewhere = np.array(face.box_px), time_s, False
 
-    def keep(self, time_s: float) -> None:
-        """The driver's face is still there, behind something."""
+    def keep(self, face: Face, shape: tuple[int, ...], time_s: float) -> None:
+        """Something is before the driver's face, which may be somebody's who walks past: the place stays, unless it is half outside
+        a picture of this shape (H, W, ...), where drivers come back from."""
         self._taken_s = time_s
+        if self._box is not None and ((self._box[:2] < 0).any() or (self._box[2:] > (shape[1], shape[0])).any()):
+            self._box = np.array(face.box_px)
 
     def empty(self, time_s: float) -> bool:
         """Whether the driver has been away so long that the next face is anybody's."""

@@ -21,6 +21,7 @@ USUAL_S = 3.0  # over which a person's usual shape is averaged
 COVERED = 0.024  # 15 of 3609 clean pictures lie above, in the quickest turns of a head
 SURELY = 0.034  # no clean picture lies above: from here on it takes a while to be believed again
 DOUBTED = 0.017  # 5 % of clean pictures lie above; a hand needs two or three pictures from here to COVERED
+RELEASE_S = 0.08  # "a moment ago" while it is covered: the way back is the quicker seen
 BACK = 0.026  # from the shape before the hand, or from the usual one: people wander 0.01-0.05 from theirs in a clip, hands reach 0.06-0.09
 CALM_S = 0.2  # and so for so long: the tracker smooths, and needs that to let go of a hand
 # A covered face that keeps its new shape may be a wrong idea of the old one: learnt with a hand at the chin, glasses put on.
@@ -39,15 +40,20 @@ class Skull:
         self._peak = 0.0  # of what was measured since it was covered; 0 while it is not
         self.doubt = 0.0  # 0..1: 1 at COVERED
 
-    def covered(self, aligned: np.ndarray, time_s: float) -> bool:
-        """Whether an aligned mesh (478, 3) at time_s cannot be this driver's face laid open. Call it with every one."""
+    def covered(self, aligned: np.ndarray, time_s: float, plain: bool = True) -> bool:
+        """Whether an aligned mesh (478, 3) at time_s cannot be this driver's face laid open. Call it with every one.
+
+        plain: whether it is in full view; one that is turned away or cut by the picture's edge bends by itself, and teaches nothing.
+        """
         shape = aligned[list(SKULL)] * (1, 1, DEPTH_SHARE)
         if self._recent is None:
             self._recent, self._now, self._usual, self._began_s = shape, shape, shape, time_s
         elapsed_s, self._time_s = time_s - self._time_s, time_s
         moved = distance(shape, self._now)
-        self._now = self._now + _share(elapsed_s, MOMENT_S) * (shape - self._now)
+        self._now = self._now + _share(elapsed_s, MOMENT_S if self._peak <= SURELY else RELEASE_S) * (shape - self._now)
         self.doubt = float(np.clip((moved - DOUBTED) / (COVERED - DOUBTED), 0, 1))
+        if not plain:
+            return False
         if not self._peak and moved > COVERED:
             self._covered_s = time_s
         if self._peak or moved > COVERED:
@@ -61,18 +67,16 @@ class Skull:
         return False
 
     def _still_covered(self, shape: np.ndarray, moved: float, time_s: float) -> bool:
-        if moved > COVERED:
-            self._astray_s = time_s
-            return True
         if self._peak <= SURELY:
-            return False
-        if min(distance(shape, self._recent), distance(shape, self._usual)) > BACK:
-            self._astray_s = time_s
-            if time_s - self._covered_s < (GIVE_UP_S if _unlike_a_face(shape) <= _unlike_a_face(self._usual) else GIVE_UP_WORSE_S):
-                return True
-            self._usual, self._began_s = shape, time_s
-            return False
-        return time_s - self._astray_s < CALM_S
+            return moved > COVERED
+        if moved <= COVERED and min(distance(shape, self._recent), distance(shape, self._usual)) <= BACK:
+            return time_s - self._astray_s < CALM_S
+        self._astray_s = time_s
+        like_a_face = _unlike_a_face(shape) <= _unlike_a_face(self._usual)
+        if moved > COVERED or time_s - self._covered_s < (GIVE_UP_S if like_a_face else GIVE_UP_WORSE_S):
+            return True
+        self._usual, self._began_s = shape, time_s
+        return False
 
     @property
     def usual(self) -> np.ndarray | None:

@@ -46,6 +46,7 @@ ROLL = Limit(60, 52)
 DIM = Limit(0.07, 0.055)  # the screen says so, the puppet goes on
 BLIND = Limit(0.22, 0.17)
 CALM_FROM, CALM_FULL = 0.025, 0.09  # from no smoothing beyond the usual to all of it
+LOST_S = 0.3  # a hand makes the tracker lose the face and find it by turns; the word on the screen stays
 LIGHT_S = 0.1  # between two looks at the light
 SETTLED_S = 1.0  # of a face after which its usual shape says whether it is another person's
 
@@ -65,14 +66,14 @@ class Trust:
     def __init__(self) -> None:
         self._seat, self._skull, self._light = Seat(), Skull(), Light()
         self._fault = LOST  # of the picture before; "" when it was believed
-        self._dim = False
-        self._lit_s = self._began_s = 0.0
+        self._dim, self._looking = False, True
+        self._lit_s = self._began_s = self._seen_s = 0.0
         self._former: np.ndarray | None = None  # the skull of who had the seat before
         self.newcomer = False  # whether the last picture showed that another person has taken the seat
 
     def view(self, frame: Frame) -> np.ndarray:
         """(H, W, 3) uint8: what of a frame the tracker may look at."""
-        return self._seat.view(frame.image, frame.captured_s, looking=self._fault == LOST)
+        return self._seat.view(frame.image, frame.captured_s, self._looking)
 
     def judge(self, face: Face | None, frame: Frame) -> Verdict:
         """What to think of the face that was found in `view(frame)`."""
@@ -89,8 +90,10 @@ class Trust:
     def _find_fault(self, face: Face | None, frame: Frame) -> str:
         """The first thing that is wrong with a face; what lies behind it cannot be judged."""
         time_s, before = frame.captured_s, self._fault
+        self._looking = face is None
         if face is None:
-            return LOST
+            return before if before == COVERED and time_s - self._seen_s < LOST_S else LOST
+        self._seen_s = time_s
         if self._seat.empty(time_s):  # anybody's: what was known of the driver is history
             self._former = self._former if self._skull.usual is None else self._skull.usual
             self._seat, self._skull, self._began_s = Seat(), Skull(), time_s
@@ -99,17 +102,14 @@ class Trust:
         if NARROW.broken(face.box_px[0] - face.box_px[2], before == TINY):
             return TINY
         aligned, pose = align(face.mesh_px)
-        covered = self._skull.covered(aligned, time_s)
-        if covered:
-            self._seat.keep(time_s)
-        else:
-            self._seat.take(face, time_s)
-        if OUT.broken(outside(face, frame.image.shape), before == OUTSIDE):
-            return OUTSIDE
-        if _turned(pose.angles_deg, before == TURNED):
-            return TURNED
-        if covered:
+        out = OUT.broken(outside(face, frame.image.shape), before == OUTSIDE)
+        turned = _turned(pose.angles_deg, before == TURNED)
+        if self._skull.covered(aligned, time_s, plain=not out and not turned):
+            self._seat.keep(face, frame.image.shape, time_s)
             return COVERED
+        self._seat.take(face, time_s)
+        if out or turned:
+            return OUTSIDE if out else TURNED
         if time_s - self._lit_s >= LIGHT_S or time_s < self._lit_s:
             self._light.measure(frame.image, face, time_s)
             self._lit_s = time_s
