@@ -41,8 +41,8 @@ def play(faces: list[Face | None], trusting: bool = False) -> Play:
         time_s = i / FPS
         verdict = trust.judge(face, Frame(LIT, time_s))
         if verdict.believed or trusting:
-            undo.keep(smooth(expression.estimate(face), time_s, 0 if trusting else verdict.calm), time_s)
-            shown.append(smooth(expression.estimate(face), time_s))
+            shown.append(smooth(expression.estimate(face), time_s, 0 if trusting else verdict.calm))
+            undo.keep(shown[-1], time_s)
         else:
             change, _ = undo.back(time_s)
             smooth.start_from(change, time_s)
@@ -68,8 +68,8 @@ def changes(notes: list[str]) -> list[str]:
 
 
 def test_a_face_in_plain_view_is_always_believed_and_nothing_is_added_to_its_delay(plain, truth):
-    """The shipped driver smiles, blinks, opens the mouth wide, raises and lowers the brows."""
-    assert np.ptp(truth, axis=0)[expression.index(["AU12", "AU26", "AU45"])].min() > 0.5
+    """The shipped driver smiles and opens the mouth wide."""
+    assert np.ptp(truth, axis=0)[expression.index(["AU12", "AU26"])].min() > 0.7
     played = play(plain)
     assert played.believed.all()
     assert np.abs(played.shown - truth).max() < 0.1, "but for a little more calm in the quickest moves"
@@ -100,7 +100,7 @@ def test_a_covered_face_leads_back_to_what_was_shown_before():
     for i in range(30):
         undo.keep(calm if i < 27 else grimace, i / 30)
     way = [undo.back(1 + i / 30) for i in range(6)]
-    assert [under_way for _, under_way in way] == [True, True, False, False, False, False] or way[3][1] is False
+    assert way[2][1] and not way[4][1], "it takes a tenth of a second"
     values = [float(value[0]) for value, _ in way]
     assert values == sorted(values, reverse=True) and values[0] < 0.5 and values[-1] == 0
 
@@ -241,15 +241,17 @@ def test_tracked_live_a_hand_on_the_mouth_is_not_believed():
     words = perform(CLIPS["hand on mouth"][0], range(30, 80))
     assert all(word.seen and not word.note for word in words[:12])
     assert not any(word.seen for word in words[30:]) and {word.note for word in words[30:]} == {COVERED}
-    assert np.abs(words[-1].expression - words[10].expression).max() < 0.15
+    before = np.array([word.expression for word in words[8:20]])
+    beyond = np.maximum(before.min(axis=0) - words[-1].expression, words[-1].expression - before.max(axis=0))
+    assert beyond.max() < 0.05, "what is held was shown before the hand came"
 
 
 def test_tracked_live_the_driver_is_found_again_and_not_the_one_beside():
     """The driver ducks away at picture 36 and is back at 96; somebody sits beside them all the while."""
-    words = perform(replaced, range(25, 115, 2))
+    words = perform(replaced, range(25, 131, 2))
     assert words[0].seen and not any(word.seen for word in words[10:33])
     assert words[-1].seen and {word.note for word in words} >= {LOST}
-    alone = perform(lambda image, _: image, range(101, 115, 2))
+    alone = perform(lambda image, _: image, range(117, 131, 2))
     assert np.abs(words[-1].expression - alone[-1].expression).max() < 0.3, "the driver's face, not the stranger's"
 
 
