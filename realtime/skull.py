@@ -20,6 +20,7 @@ USUAL_S = 3.0  # over which a person's usual shape is averaged
 # From a moment ago. Clean: half below 0.007, 99 % below 0.022, all below 0.034. Under a hand: half above 0.06.
 COVERED = 0.024  # 15 of 3609 clean pictures lie above, in the quickest turns of a head
 SURELY = 0.034  # no clean picture lies above: from here on it takes a while to be believed again
+LIVELY_S = 0.05  # between pictures; heads turn further between slower ones: the limit grows from COVERED to SURELY
 DOUBTED = 0.017  # 5 % of clean pictures lie above; a hand needs two or three pictures from here to COVERED
 RELEASE_S = 0.08  # "a moment ago" while it is covered: the way back is the quicker seen
 BACK = 0.026  # from the shape before the hand, or from the usual one: people wander 0.01-0.05 from theirs in a clip, hands reach 0.06-0.09
@@ -54,11 +55,12 @@ class Skull:
         self.doubt = float(np.clip((moved - DOUBTED) / (COVERED - DOUBTED), 0, 1))
         if not plain:
             return False
-        if not self._peak and moved > COVERED:
+        limit = COVERED + (SURELY - COVERED) * min(1.0, max(0.0, elapsed_s - LIVELY_S) / MOMENT_S)
+        if not self._peak and moved > limit:
             self._covered_s = time_s
-        if self._peak or moved > COVERED:
+        if self._peak or moved > limit:
             self._peak = max(self._peak, moved)
-            if self._still_covered(shape, moved, time_s):
+            if self._still_covered(shape, moved > limit, time_s):
                 return True
             self._peak = 0.0
         self._recent = self._now
@@ -66,14 +68,14 @@ class Skull:
         self._usual = self._usual + _share(elapsed_s, min(USUAL_S, since_s)) * (shape - self._usual)
         return False
 
-    def _still_covered(self, shape: np.ndarray, moved: float, time_s: float) -> bool:
+    def _still_covered(self, shape: np.ndarray, moves: bool, time_s: float) -> bool:
         if self._peak <= SURELY:
-            return moved > COVERED
-        if moved <= COVERED and min(distance(shape, self._recent), distance(shape, self._usual)) <= BACK:
+            return moves
+        if not moves and min(distance(shape, self._recent), distance(shape, self._usual)) <= BACK:
             return time_s - self._astray_s < CALM_S
         self._astray_s = time_s
         like_a_face = _unlike_a_face(shape) <= _unlike_a_face(self._usual)
-        if moved > COVERED or time_s - self._covered_s < (GIVE_UP_S if like_a_face else GIVE_UP_WORSE_S):
+        if moves or time_s - self._covered_s < (GIVE_UP_S if like_a_face else GIVE_UP_WORSE_S):
             return True
         self._usual, self._began_s = shape, time_s
         return False
