@@ -1,15 +1,14 @@
-"""The driver's side of a frame's life: picture -> face -> AUs -> change from neutral -> smoothed."""
+"""The driver's side of a frame's life: picture -> face -> believed? -> AUs -> change from neutral -> smoothed."""
 
 import numpy as np
 
 from engines import expression
-from engines.face import Face, FaceReader
+from engines.face import FaceReader
 from realtime.calibrate import Neutral
 from realtime.frame import Frame, Told
-from realtime.smooth import OneEuro
+from realtime.smooth import OneEuro, Undo
 from realtime.timing import Timings
-
-SMALLEST_FACE_PX = 40.0  # between the landmarks' left and right edge; smaller ones give noise for AUs
+from realtime.trust import Trust, Verdict
 
 
 class Performer:
@@ -20,30 +19,37 @@ class Performer:
         self._reader = FaceReader(video=True)
         self._timings = timings
         self.neutral = neutral or Neutral()
-        self._smooth = OneEuro()
+        self._has_rest = neutral is None or bool(neutral.neutral is None or neutral.neutral.any())
+        self._trust, self._smooth, self._undo = Trust(), OneEuro(), Undo()
 
     def __call__(self, frame: Frame) -> Told:
-        """A driver frame -> what the puppet is told. Zero change while the neutral is being learnt; `seen` is false without a face."""
+        """A driver frame -> what the puppet is told. Zero change while the neutral is being learnt; `seen` is false without a face to believe."""
         with self._timings.measure("track"):
-            face = self._follow(frame)
-        if face is None:
-            return Told(np.zeros(len(expression.ESTIMATED), np.float32), frame.captured_s, seen=False)
+            face = self._reader.follow(self._trust.view(frame), frame.captured_s)
         with self._timings.measure("estimate"):
+            verdict = self._trust.judge(face, frame)
+            if not verdict.believed:
+                return self._take_back(frame.captured_s, verdict)
+            if self._trust.newcomer and self._has_rest:
+                self.neutral = Neutral()
             aus = expression.estimate(face)
             self.neutral.learn(aus, frame.captured_s)
-            change = self._smooth(self.neutral.change(aus), frame.captured_s)
-        return Told(change, frame.captured_s, seen=True)
+            change = self._smooth(self.neutral.change(aus), frame.captured_s, verdict.calm)
+            self._undo.keep(change, frame.captured_s)
+        return Told(change, frame.captured_s, seen=True, note=verdict.note)
 
     def recalibrate(self) -> None:
         """Learns the driver's neutral anew, from the next frames. For any thread."""
         self.neutral = Neutral()
 
-    def _follow(self, frame: Frame) -> Face | None:
-        face = self._reader.follow(frame.image, frame.captured_s)
-        if face is None:
-            return None
-        left, _, right, _ = face.box_px
-        return face if right - left >= SMALLEST_FACE_PX else None
+    def _take_back(self, time_s: float, verdict: Verdict) -> Told:
+        """A tenth of a second leads back to before the face gave way; then there is nothing to be told."""
+        undone = self._undo.back(time_s)
+        if undone is None:
+            return Told(np.zeros(len(expression.ESTIMATED), np.float32), time_s, seen=False, note=verdict.note)
+        change, under_way = undone
+        self._smooth.start_from(change, time_s)
+        return Told(change, time_s, seen=under_way, note=verdict.note)
 
     def __enter__(self) -> "Performer":
         return self
