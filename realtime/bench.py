@@ -15,6 +15,7 @@ import numpy as np
 
 from engines.errors import DriverError
 from realtime.capture import is_camera, open_frames
+from realtime.cast import is_curve
 from realtime.frame import Frame
 from realtime.loop import LiveLoop
 from realtime.output import Nothing
@@ -82,7 +83,7 @@ def measure(puppet: Puppet, engine_name: str, driver: str, seconds: float = 10.0
 
 
 def _decode(driver: str) -> list:
-    if is_camera(driver) or Path(driver).suffix.lower() == ".csv":
+    if is_camera(driver) or is_curve(driver):
         raise DriverError("--benchmark needs a driver that repeats exactly: give a clip or a picture.")
     source, frames = open_frames(driver), []
     while len(frames) < FRAMES and (frame := source.read()) is not None:

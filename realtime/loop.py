@@ -151,7 +151,7 @@ class LiveLoop:
         start_s, number = time.perf_counter(), 0
         while not self._stopping.wait(max(0.0, start_s + number / self._fps - time.perf_counter())):
             now_s = time.perf_counter()
-            self.words.put(Told(self._driver.at((now_s - start_s) % max(self._driver.duration_s, 1e-3)), now_s, seen=True))
+            self.words.put(Told(self._driver.at(now_s - start_s), now_s, seen=True))
             number += 1
 
     def _render(self) -> None:

@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 import run
+from engines.expression import index
+from realtime.script import load_curve
 from tests.conftest import SAMPLES
 
 ROOT = Path(__file__).parent.parent
-PHOTO, CURVE = str(SAMPLES / "man.jpg"), str(SAMPLES / "smile.csv")
+PHOTO, CURVE, CLIP = str(SAMPLES / "man.jpg"), str(SAMPLES / "smile.csv"), str(SAMPLES / "driver.mp4")
 
 
 def attempt(capsys, *arguments: str) -> tuple[int, str]:
@@ -347,3 +349,25 @@ def test_help_reads_without_loading_anything_heavy():
     code = "import sys, run\ntry:\n run.main(['--help'])\nexcept SystemExit: pass\nprint([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
     assert said.strip().endswith("[]") and "--driver webcam" in said and "exit status" in said
+
+
+def test_curves_are_laid_over_a_clip_and_over_one_another(tmp_path, capsys):
+    """The clip moves the rest of the face; the curves their own parts of it, and the recording tells."""
+    brows = tmp_path / "brows.json"
+    brows.write_text('{"version": 1, "keyframes": [{"time_s": 0, "AU01": 0.7, "AU12": 1}]}')
+    take = tmp_path / "take.csv"
+    drivers = ["--driver", CLIP, "--driver", f"{brows}:brows", "--driver", f"{CURVE}:AU25+AU26@speed=2"]
+    assert run.main(["--source", PHOTO, *drivers, "--output", "none", "--record", str(take), "--size", "64x64", "--seconds", "2"]) == 0
+    told, clip = load_curve(take), load_curve(CURVE)
+    assert told.at(1.0)[index(["AU01"])] == pytest.approx(0.7, abs=1e-6)
+    assert told.at(1.0)[index(["AU25", "AU26"])] == pytest.approx(clip.at(2.0)[index(["AU25", "AU26"])], abs=1e-6)
+    assert told.at(1.9)[index(["AU12"])].max() < 0.99, "a curve is heard for what it was named for only"
+    assert "brows.json:brows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("drivers", "word"),
+    [([CURVE, CLIP], "name it first"), ([CURVE, CURVE], "say what it is heard for"), ([f"{CURVE}:nose"], "no group")],
+)
+def test_drivers_that_contradict_one_another_are_told(capsys, drivers, word):
+    assert word in refused(capsys, 5, "--source", PHOTO, *[part for driver in drivers for part in ("--driver", driver)], "--output", "none")
