@@ -53,10 +53,10 @@ class Skull:
         elapsed_s, self._time_s = time_s - self._time_s, time_s
         moved = distance(shape, self._now)
         self._now = self._now + _share(elapsed_s, MOMENT_S if self._peak <= SURELY else RELEASE_S) * (shape - self._now)
-        self.doubt = float(np.clip((moved - DOUBTED) / (COVERED - DOUBTED), 0, 1))
+        limit = COVERED + (SURELY - COVERED) * min(1.0, max(0.0, elapsed_s - LIVELY_S) / MOMENT_S)
+        self.doubt = float(np.clip((moved * COVERED / limit - DOUBTED) / (COVERED - DOUBTED), 0, 1))
         if not plain:
             return False
-        limit = COVERED + (SURELY - COVERED) * min(1.0, max(0.0, elapsed_s - LIVELY_S) / MOMENT_S)
         if not self._peak and moved > limit:
             self._covered_s = time_s
         if self._peak or moved > limit:
