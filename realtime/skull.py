@@ -23,6 +23,7 @@ SURELY = 0.034  # no clean picture lies above: from here on it takes a while to 
 LIVELY_S = 0.05  # between pictures; heads turn further between slower ones: the limit grows from COVERED to SURELY
 DOUBTED = 0.017  # 5 % of clean pictures lie above; a hand needs two or three pictures from here to COVERED
 RELEASE_S = 0.08  # "a moment ago" while it is covered: the way back is the quicker seen
+FAR = 0.040  # after less than SURELY, more than this from both is covered still: a slow camera saw a hand come in few pictures
 BACK = 0.026  # from the shape before the hand, or from the usual one: people wander 0.01-0.05 from theirs in a clip, hands reach 0.06-0.09
 CALM_S = 0.2  # and so for so long: the tracker smooths, and needs that to let go of a hand
 # A covered face that keeps its new shape may be a wrong idea of the old one: learnt with a hand at the chin, glasses put on.
@@ -52,10 +53,10 @@ class Skull:
         elapsed_s, self._time_s = time_s - self._time_s, time_s
         moved = distance(shape, self._now)
         self._now = self._now + _share(elapsed_s, MOMENT_S if self._peak <= SURELY else RELEASE_S) * (shape - self._now)
-        self.doubt = float(np.clip((moved - DOUBTED) / (COVERED - DOUBTED), 0, 1))
+        limit = COVERED + (SURELY - COVERED) * min(1.0, max(0.0, elapsed_s - LIVELY_S) / MOMENT_S)
+        self.doubt = float(np.clip((moved * COVERED / limit - DOUBTED) / (COVERED - DOUBTED), 0, 1))
         if not plain:
             return False
-        limit = COVERED + (SURELY - COVERED) * min(1.0, max(0.0, elapsed_s - LIVELY_S) / MOMENT_S)
         if not self._peak and moved > limit:
             self._covered_s = time_s
         if self._peak or moved > limit:
@@ -69,10 +70,10 @@ class Skull:
         return False
 
     def _still_covered(self, shape: np.ndarray, moves: bool, time_s: float) -> bool:
-        if self._peak <= SURELY:
-            return moves
-        if not moves and min(distance(shape, self._recent), distance(shape, self._usual)) <= BACK:
-            return time_s - self._astray_s < CALM_S
+        slightly = self._peak <= SURELY
+        near = min(distance(shape, self._recent), distance(shape, self._usual))
+        if not moves and near <= (FAR if slightly else BACK):
+            return not slightly and time_s - self._astray_s < CALM_S
         self._astray_s = time_s
         like_a_face = _unlike_a_face(shape) <= _unlike_a_face(self._usual)
         if moves or time_s - self._covered_s < (GIVE_UP_S if like_a_face else GIVE_UP_WORSE_S):

@@ -13,7 +13,8 @@ MIN_CUTOFF_HZ = 1.7  # at rest; 1.0 lags visibly behind speech, 3.0 lets the tra
 SPEED_GAIN = 2.5  # cutoff per unit of AU a second: a 0.15 s blink (speed ~7) passes at 19 Hz, nearly unfiltered
 SPEED_CUTOFF_HZ = 3.0
 LONGEST_STEP_S = 0.5  # after a longer gap the past says nothing
-# What is left of both when all calm is asked for (a dark room, a mesh that begins to slip): a tremble of 0.3 becomes 0.1, a smile takes 0.2 s longer.
+# What is left of both when all calm is asked for (a dark room, a mesh that begins to slip): the tremble of a still driver in the dark
+# shrinks to a third from picture to picture, and a smile takes a fifth of a second longer.
 CALM_CUTOFF, CALM_GAIN = 0.4, 0.05
 
 DECEIVED_S = 0.15  # a hand bends the mesh for so long before it is found out: two to four pictures

@@ -19,7 +19,7 @@ class Performer:
         self._reader = FaceReader(video=True)
         self._timings = timings
         self.neutral = neutral or Neutral()
-        self._has_rest = neutral is None or bool(neutral.neutral is None or neutral.neutral.any())
+        self._has_rest = neutral is None or neutral.neutral is None or bool(neutral.neutral.any())  # of zeros: Neutral.absent()
         self._trust, self._smooth, self._undo = Trust(), OneEuro(), Undo()
 
     def __call__(self, frame: Frame) -> Told:
