@@ -48,7 +48,7 @@ KEPT = 256  # samples of each of the loop's timings: their 4096 are full after m
 HOUR_SHARE = 1 / 8  # of the time: the first and the last "hour"
 
 OLDEST_S = 0.1  # of any picture while all is well: 4 + 8 + 8 ms of work and waiting for it, a camera's and an output's interval
-AGE_GROWS_S = 0.005  # between the first and the last hour, at p50, p95 and p99; the camera's rate, which beats with the clock's, differs by 3 ms
+AGE_GROWS_S = 0.005  # between the first and the last hour, at p50, p95 and p99; camera rates beat with the clock: 3 ms
 LATE_S = 0.001  # of a tick: sending to the others takes some
 UNBELIEVED_SHARE = 0.05  # of the pictures of a driver in plain view
 SETTLE_S = 12.0  # before the end: a camera is back by then
