@@ -44,7 +44,7 @@ class Idle:
         step = (now_s - self._time_s) / EASE_S if self._next_s is not None else 0.0
         self._share += max(-step, min(step, wanted - self._share))
         self._time_s = now_s
-        told = told or Told(asked, now_s, seen=False)
+        told = told or Told(asked, 0.0, seen=False)  # of no frame: it has no age
         return replace(told, expression=np.clip(asked + self._share * self._life(now_s), -1, 1).astype(np.float32))
 
     def _life(self, now_s: float) -> np.ndarray:

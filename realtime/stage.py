@@ -63,7 +63,7 @@ class Stage:
         if self._record:
             self._record.add(np.zeros(len(ESTIMATED)), now_s)
         if self._picture.image is not self.still:
-            self._picture, self._aus = Picture(self.still, now_s), None
+            self._picture, self._aus = Picture(self.still, 0.0), None
         self._presence = Presence(shown=0.0)
         return self._picture
 

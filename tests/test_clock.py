@@ -8,6 +8,7 @@ import pytest
 
 from engines.aus import WIDE
 from engines.expression import ESTIMATED
+from realtime.controls import Controls
 from realtime.frame import NOT_YET, Frame, Told
 from realtime.loop import LiveLoop
 from realtime.puppet import Puppet
@@ -114,3 +115,21 @@ def test_a_camera_that_is_away_for_minutes_makes_no_delay_of_minutes(photo, idle
             loop.wait(120)
         assert loop.fresh > 1000 if idle else loop.fresh < 100
         assert timings.lately("capture to output") < 0.1 and timings.summary()["capture to output"]["p99_ms"] < 200
+
+
+def test_a_picture_of_no_driver_has_no_age(photo):
+    """Idle life while nobody is in view, and the still photo of a panic."""
+
+    def unseen(frame: Frame) -> Told:
+        return Told(speak(ESTIMATED), frame.captured_s, seen=False)
+
+    with simulated():
+        timings, controls = Timings(), Controls()
+        puppet = Puppet(photo, StubEngine(aus=WIDE), (64, 48))
+        stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=True)), timings)
+        loop = LiveLoop(ScriptedDriver(10**6, fps=30), unseen, stage, [KeepingOutput(10)], timings, fps=FPS, controls=controls)
+        with loop.running():
+            for _ in range(3):
+                loop.wait(5)
+                controls.toggle_panic()
+        assert loop.fresh > 200 and "capture to output" not in timings.summary()
