@@ -28,7 +28,9 @@ One photo of a face comes alive: it wears the expression of whoever drives it.
 
 drivers   webcam | webcam:1 | webcam:NAME | /dev/video2           look straight and at rest for the first second: that is your neutral
           clip.mp4 | picture.jpg                                  one face in it; a clip's first second is its neutral
-          curve.csv                                               columns time_s and AUs (AU25, AU12, or a side: AU12L), values 0 to 1
+          curve.csv | keyframes.json                              columns time_s and AUs (AU25, AU12, or a side: AU12L), values -1 to 1
+          curve.csv@from=2@to=5@speed=0.8@loop                    a part of it, slower, for ever; @duration=10 stretches it
+          --driver WHO --driver curve.csv:mouth                   over the first, for groups (brows, eyes, mouth) and AUs: :mouth+AU06
 outputs   vcam | vcam:/dev/video10 | vcam:NAME | window | FILE.mp4 | none      repeat --output for several
           A file driver into files is drawn frame by frame; anything else runs live. Ctrl-C ends it and finishes the files, twice at once.
 keys      space or Esc: panic, the still photo at once, and back   p: pause, a slate   m: mirror the preview   h: figures   q: end
@@ -50,7 +52,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("run.py", description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
     main = parser.add_argument_group("what to do")
     main.add_argument("--source", metavar="PHOTO", help="the photo that is animated; with several faces the largest is taken")
-    main.add_argument("--driver", metavar="WHO", help="who drives it (see above)")
+    main.add_argument("--driver", metavar="WHO", action="append", help="who drives it (see above)")
     main.add_argument(
         "--output", metavar="WHERE", action="append", help="where pictures go; default: vcam, and window where there is a screen"
     )
@@ -74,7 +76,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error("--demo and --benchmark are two things: choose one")
     if options.demo or options.benchmark:
         options.source = options.source or str(DEMO_PHOTO)
-        options.driver = options.driver or str(DEMO_CURVE if options.demo else BENCHMARK_DRIVER)
+        options.driver = options.driver or [str(DEMO_CURVE if options.demo else BENCHMARK_DRIVER)]
     if options.demo:
         options.output = options.output or ["out.mp4"]
         options.sheet = options.sheet or "out.png"
@@ -83,6 +85,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     if not options.source or not options.driver:
         parser.error("name a photo with --source and a driver with --driver, or try --demo")
     check_numbers(parser, options)
+    if options.benchmark and len(options.driver) > 1:
+        parser.error("--benchmark measures one driver: name it with one --driver")
     if options.benchmark and (options.output or options.record or options.sheet):
         parser.error("--benchmark writes no pictures: leave out --output, --record and --sheet")
     if options.json and not options.benchmark:
@@ -135,7 +139,7 @@ def benchmark(options: argparse.Namespace) -> int:
         check_writable(options.json, "--json")
     with ExitStack() as stack:
         puppet, engine = make_puppet(options, parse_size(options.size or "1280x720"), stack, wait=True)
-        result = bench.measure(puppet, engine.name, options.driver, options.seconds or 10.0, options.settings)
+        result = bench.measure(puppet, engine.name, options.driver[0], options.seconds or 10.0, options.settings)
     print(bench.table(result))
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n")

@@ -3,6 +3,7 @@
 import argparse
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -18,18 +19,20 @@ from realtime.album import Album, photos
 from realtime.calibrate import Neutral
 from realtime.canvas import parse_size
 from realtime.capture import FrameDriver, Paced, is_camera, open_frames
+from realtime.cast import Cast, load_cast, read_parts
 from realtime.controls import Controls
 from realtime.ending import STOPPED, Ending
 from realtime.hands import Hands
 from realtime.hud import Figures, Hud, Remeasured
 from realtime.loop import LiveLoop
 from realtime.microphone import Microphone
+from realtime.mix import Overlay, endless
 from realtime.offline import at_rate, count_pictures, perform_curve, perform_frames, play_offline
 from realtime.output import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output
 from realtime.overlay import Badge
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
-from realtime.script import CurveWriter, Performance, load_curve
+from realtime.script import CurveWriter, Performance
 from realtime.speech import LOG, say
 from realtime.stage import Stage
 from realtime.steady import SteadyCamera
@@ -49,12 +52,13 @@ def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None, stack
     return Puppet.from_file(photos(options.source)[0], engine, size, options.fit, say), engine
 
 
-def check_paths(options: argparse.Namespace) -> None:
-    """Raises OutputError when a file would be written twice, or over what is read."""
+def check_paths(options: argparse.Namespace, reads: Iterable[str]) -> None:
+    """Raises OutputError when a file would be written twice, or over what is read: the photo, and `reads`."""
     written = [name for name in (*(options.output or []), options.record, options.sheet) if name]
     places = [Path(name).resolve() for name in written]
+    read = {Path(name).resolve() for name in (options.source, *reads)}
     for number, (name, place) in enumerate(zip(written, places, strict=True)):
-        if place in (Path(options.source).resolve(), Path(options.driver).resolve()):
+        if place in read:
             raise OutputError(f"{name} would be written over what is read: choose another name.")
         if place in places[:number]:
             raise OutputError(f"{name} is named twice: give every output a name of its own.")
@@ -63,26 +67,28 @@ def check_paths(options: argparse.Namespace) -> None:
 def play(options: argparse.Namespace, ending: Ending) -> int:
     """Animates the photo; returns the exit status. Raises PuppetError, and KeyboardInterrupt before there is anything to finish."""
     started_s = time.perf_counter()
-    check_paths(options)
+    parts = read_parts(options.driver)
+    check_paths(options, (part.path for part in parts))
+    cast = load_cast(parts)
     names = options.output or ["vcam"] + (["window"] if has_screen() else [])
     into_files = all(name == "none" or Path(name).suffix.lower() in VIDEO_SUFFIXES for name in names)
-    live = is_camera(options.driver) or not into_files
+    live = (cast.frames is not None and is_camera(cast.frames)) or not into_files
     size = parse_size(options.size) if options.size else (LIVE_SIZE if live else None)
     with ExitStack() as stack:
-        driver = _open_driver(options, stack)
+        driver = _open_driver(cast, live, options.seconds, stack)
         curve = isinstance(driver, Performance)
         fps = options.fps or (LIVE_FPS if live or curve else driver.fps)
         puppet, engine = make_puppet(options, size, stack, wait=not live)
         if live and not curve and not driver.live:
-            driver = Paced(driver, lambda: open_frames(options.driver))
+            driver = Paced(driver, lambda: open_frames(cast.frames))
             stack.callback(driver.close)
         timings = Timings()
         sound = _open_sound(options, live, names, stack)
         outputs = _open_outputs(options, names, puppet.size, fps, live, sound, timings, stack)
         into = ", ".join(output.name for output in outputs)
-        say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {options.driver}, {engine.name}, into {into}")
+        say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {', '.join(options.driver)}, {engine.name}, into {into}")
         stage = _stage(options, puppet, timings, stack)
-        run = Run(options, driver, stage, outputs, timings, fps, stack, ending)
+        run = Run(options, driver, cast.overlay, stage, outputs, timings, fps, stack, ending)
         status, count = run.live(engine, sound) if live else run.offline()
     for output in outputs:
         if isinstance(output, VideoFile | Recording) and output.frames:
@@ -94,10 +100,10 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
     return status
 
 
-def _open_driver(options: argparse.Namespace, stack: ExitStack) -> FrameDriver | Performance:
-    if Path(options.driver).suffix.lower() == ".csv":
-        return load_curve(options.driver)
-    driver = SteadyCamera(options.driver, say) if is_camera(options.driver) else open_frames(options.driver, options.seconds)
+def _open_driver(cast: Cast, live: bool, seconds: float | None, stack: ExitStack) -> FrameDriver | Performance:
+    if cast.frames is None:
+        return endless(cast.performance) if live else cast.performance
+    driver = SteadyCamera(cast.frames, say) if is_camera(cast.frames) else open_frames(cast.frames, seconds)
     stack.callback(driver.close)
     return driver
 
@@ -140,6 +146,7 @@ class Run:
 
     options: argparse.Namespace
     driver: FrameDriver | Performance
+    overlay: Overlay | None  # curves over what a FrameDriver shows
     stage: Stage
     outputs: list[Output]
     timings: Timings
@@ -156,6 +163,7 @@ class Run:
         else:
             total = int(driver.length * fps / driver.fps) if driver.length else None
             performance = at_rate(perform_frames(driver, self.timings), fps)
+            performance = map(self.overlay, performance) if self.overlay else performance
         if seconds:
             total = min(total or 10**9, max(1, int(seconds * fps)))
             performance = islice(performance, total)
@@ -172,7 +180,7 @@ class Run:
                 if isinstance(output, VideoFile):
                     output.discard()
             raise DriverError(
-                f"No face was found in {self.options.driver}: give a driver that shows one from the front; nothing was written."
+                f"No face was found in {self.options.driver[0]}: give a driver that shows one from the front; nothing was written."
             )
         return 0, count
 
@@ -183,7 +191,8 @@ class Run:
             neutral = None if self.driver.has_rest else Neutral.absent(len(ESTIMATED))
             performer = self.stack.enter_context(Performer(self.timings, neutral))
         outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(say)
-        loop = LiveLoop(self.driver, performer, self.stage, outputs, self.timings, self.fps, controls=controls, say=say)
+        over = self.overlay or (lambda told: told)
+        loop = LiveLoop(self.driver, performer, self.stage, outputs, self.timings, self.fps, controls=controls, say=say, over=over)
         figures = Figures(loop, self.timings, engine.name)
         hands = Hands(
             loop,
