@@ -29,7 +29,8 @@ One photo of a face comes alive: it wears the expression of whoever drives it.
 drivers   webcam | webcam:1 | webcam:NAME | /dev/video2           look straight and at rest for the first second: that is your neutral
           clip.mp4 | picture.jpg                                  one face in it; a clip's first second is its neutral
           curve.csv | keyframes.json                              columns time_s and AUs (AU25, AU12, or a side: AU12L), values -1 to 1
-          curve.csv:mouth@loop@speed=0.8                          for some AUs only, for ever, slower; also over another --driver
+          curve.csv@from=2@to=5@speed=0.8@loop                    a part of it, slower, for ever; @duration=10 stretches it
+          --driver WHO --driver curve.csv:mouth                   over the first, for groups (brows, eyes, mouth) and AUs: :mouth+AU06
 outputs   vcam | vcam:/dev/video10 | vcam:NAME | window | FILE.mp4 | none      repeat --output for several
           A file driver into files is drawn frame by frame; anything else runs live. Ctrl-C ends it and finishes the files, twice at once.
 keys      space or Esc: panic, the still photo at once, and back   p: pause, a slate   m: mirror the preview   h: figures   q: end
@@ -51,7 +52,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("run.py", description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
     main = parser.add_argument_group("what to do")
     main.add_argument("--source", metavar="PHOTO", help="the photo that is animated; with several faces the largest is taken")
-    main.add_argument("--driver", metavar="WHO", action="append", help="who drives it (see above); more than one: curves over it")
+    main.add_argument("--driver", metavar="WHO", action="append", help="who drives it (see above)")
     main.add_argument(
         "--output", metavar="WHERE", action="append", help="where pictures go; default: vcam, and window where there is a screen"
     )
@@ -84,10 +85,10 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     if not options.source or not options.driver:
         parser.error("name a photo with --source and a driver with --driver, or try --demo")
     check_numbers(parser, options)
+    if options.benchmark and len(options.driver) > 1:
+        parser.error("--benchmark measures one driver: name it with one --driver")
     if options.benchmark and (options.output or options.record or options.sheet):
         parser.error("--benchmark writes no pictures: leave out --output, --record and --sheet")
-    if options.benchmark and len(options.driver) > 1:
-        parser.error("--benchmark takes one --driver")
     if options.json and not options.benchmark:
         parser.error("--json belongs to --benchmark")
 

@@ -19,7 +19,7 @@ from engines.errors import CurveError, OutputError, PuppetError, SourceError
 from engines.relay import load_live
 from realtime.album import photos
 from realtime.canvas import parse_size
-from realtime.cast import is_curve, read_cast, read_part
+from realtime.cast import is_curve, load_cast, read_part, read_parts
 from realtime.ending import STOPPED, Ending
 from realtime.frame import Told
 from realtime.offline import count_pictures, perform_curve, play_offline
@@ -70,7 +70,7 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: Ending) -
     """Draws them; returns the exit status. Raises PuppetError where nothing can be drawn at all."""
     started_s = time.perf_counter()
     fps, size = options.fps or FPS, parse_size(options.size) if options.size else None
-    takes = {take: read_cast([take, *options.over]).performance for take in dict.fromkeys(job.take for job in jobs)}
+    takes = {take: load_cast(read_parts([take, *options.over])).performance for take in dict.fromkeys(job.take for job in jobs)}
     counts = {take: count_pictures(performance, fps, options.seconds) for take, performance in takes.items()}
     _make_room(jobs)
     words = cache(lambda take: list(perform_curve(takes[take], fps, counts[take])))  # 40 MB an hour of it

@@ -67,18 +67,21 @@ class Cast:
     frames: str | None  # camera, clip or picture, to be opened by capture.py
     performance: Performance | None  # where there is none of these
     overlay: Overlay | None  # over what these tell
-    reads: tuple[str, ...]  # paths that must not be written over
 
 
-def read_cast(texts: Sequence[str]) -> Cast:
-    """What is written after --driver, in order -> who drives what, with curves loaded. Raises CurveError."""
+def read_parts(texts: Sequence[str]) -> list[Part]:
+    """What is written after --driver, in order. Raises CurveError where drivers contradict one another; nothing is opened yet."""
     parts = [read_part(text) for text in texts]
     _check(parts)
+    return parts
+
+
+def load_cast(parts: Sequence[Part]) -> Cast:
+    """Who drives what, with curves loaded. Raises CurveError."""
     layers = [layer(part.load(), part.aus) for part in parts if part.is_curve]
-    reads = tuple(part.path for part in parts)
     if not parts[0].is_curve:
-        return Cast(parts[0].text, None, Overlay(layers) if layers else None, reads)
-    return Cast(None, _mixed(layers), None, reads)
+        return Cast(parts[0].text, None, Overlay(layers) if layers else None)
+    return Cast(None, _mixed(layers), None)
 
 
 def _mixed(layers: list[Layer]) -> Performance:

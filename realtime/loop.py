@@ -36,10 +36,11 @@ class LiveLoop:
     def __init__(
         self, driver: FrameDriver | Performance, performer: Performer | None, stage: Stage, outputs: list[Output], timings: Timings,
         fps: float = 30.0, clocked: bool = True, controls: Controls | None = None, say: Say = quiet,
+        over: Callable[[Told], Told] = lambda told: told,
     ):  # fmt: skip
         """clocked: the output keeps its own clock of `fps`; without, every picture is sent as soon as it is drawn (benchmarks).
 
-        controls: what the user switches; say: told, in a sentence, when an output is left out.
+        controls: what the user switches; say: told, in a sentence, when an output is left out; over: changes each word of the driver.
         """
         self._driver, self._performer, self.stage, self._timings = driver, performer, stage, timings
         self._fps, self._clocked = fps, clocked
@@ -50,7 +51,7 @@ class LiveLoop:
         self.pictures: Latest[Picture] = Latest()
         self._preview: Latest[Picture] = Latest()
         self.shown = Picture(stage.still, 0.0)  # on the main thread's outputs
-        self._controls, self._say = controls or Controls(), say
+        self._controls, self._say, self._over = controls or Controls(), say, over
         self._stopping = threading.Event()
         self._error: BaseException | None = None
         self.failed: OutputError | None = None  # the first output that was left out
@@ -139,7 +140,7 @@ class LiveLoop:
     def _track(self) -> None:
         while not self._stopping.is_set():
             if frame := self.frames.take(IDLE_S):
-                told = self._performer(frame)
+                told = self._over(self._performer(frame))
                 if told.note != self.note:
                     LOG.debug("driver: %s", told.note or "well")
                     self.note = told.note

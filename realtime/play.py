@@ -3,7 +3,7 @@
 import argparse
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -19,7 +19,7 @@ from realtime.album import Album, photos
 from realtime.calibrate import Neutral
 from realtime.canvas import parse_size
 from realtime.capture import FrameDriver, Paced, is_camera, open_frames
-from realtime.cast import Cast, read_cast
+from realtime.cast import Cast, load_cast, read_parts
 from realtime.controls import Controls
 from realtime.ending import STOPPED, Ending
 from realtime.hands import Hands
@@ -52,12 +52,13 @@ def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None, stack
     return Puppet.from_file(photos(options.source)[0], engine, size, options.fit, say), engine
 
 
-def check_paths(options: argparse.Namespace, reads: Sequence[str]) -> None:
-    """Raises OutputError when a file would be written twice, or over what is read."""
+def check_paths(options: argparse.Namespace, reads: Iterable[str]) -> None:
+    """Raises OutputError when a file would be written twice, or over what is read: the photo, and `reads`."""
     written = [name for name in (*(options.output or []), options.record, options.sheet) if name]
     places = [Path(name).resolve() for name in written]
+    read = {Path(name).resolve() for name in (options.source, *reads)}
     for number, (name, place) in enumerate(zip(written, places, strict=True)):
-        if place in (Path(options.source).resolve(), *(Path(read).resolve() for read in reads)):
+        if place in read:
             raise OutputError(f"{name} would be written over what is read: choose another name.")
         if place in places[:number]:
             raise OutputError(f"{name} is named twice: give every output a name of its own.")
@@ -66,24 +67,26 @@ def check_paths(options: argparse.Namespace, reads: Sequence[str]) -> None:
 def play(options: argparse.Namespace, ending: Ending) -> int:
     """Animates the photo; returns the exit status. Raises PuppetError, and KeyboardInterrupt before there is anything to finish."""
     started_s = time.perf_counter()
-    cast = read_cast(options.driver)
-    check_paths(options, cast.reads)
+    parts = read_parts(options.driver)
+    check_paths(options, (part.path for part in parts))
+    cast = load_cast(parts)
     names = options.output or ["vcam"] + (["window"] if has_screen() else [])
     into_files = all(name == "none" or Path(name).suffix.lower() in VIDEO_SUFFIXES for name in names)
-    live = not into_files or (cast.frames is not None and is_camera(cast.frames))
+    live = (cast.frames is not None and is_camera(cast.frames)) or not into_files
     size = parse_size(options.size) if options.size else (LIVE_SIZE if live else None)
     with ExitStack() as stack:
-        driver = _open_driver(cast, options.seconds, live, stack)
-        fps = options.fps or (LIVE_FPS if live or cast.performance else driver.fps)
+        driver = _open_driver(cast, live, options.seconds, stack)
+        curve = isinstance(driver, Performance)
+        fps = options.fps or (LIVE_FPS if live or curve else driver.fps)
         puppet, engine = make_puppet(options, size, stack, wait=not live)
-        if live and cast.frames and not driver.live:
+        if live and not curve and not driver.live:
             driver = Paced(driver, lambda: open_frames(cast.frames))
             stack.callback(driver.close)
         timings = Timings()
         sound = _open_sound(options, live, names, stack)
         outputs = _open_outputs(options, names, puppet.size, fps, live, sound, timings, stack)
         into = ", ".join(output.name for output in outputs)
-        say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {' and '.join(options.driver)}, {engine.name}, into {into}")
+        say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {', '.join(options.driver)}, {engine.name}, into {into}")
         stage = _stage(options, puppet, timings, stack)
         run = Run(options, driver, cast.overlay, stage, outputs, timings, fps, stack, ending)
         status, count = run.live(engine, sound) if live else run.offline()
@@ -97,8 +100,8 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
     return status
 
 
-def _open_driver(cast: Cast, seconds: float | None, live: bool, stack: ExitStack) -> FrameDriver | Performance:
-    if cast.performance:
+def _open_driver(cast: Cast, live: bool, seconds: float | None, stack: ExitStack) -> FrameDriver | Performance:
+    if cast.frames is None:
         return endless(cast.performance) if live else cast.performance
     driver = SteadyCamera(cast.frames, say) if is_camera(cast.frames) else open_frames(cast.frames, seconds)
     stack.callback(driver.close)
@@ -143,7 +146,7 @@ class Run:
 
     options: argparse.Namespace
     driver: FrameDriver | Performance
-    overlay: Overlay | None  # curves over what a camera or a clip tells
+    overlay: Overlay | None  # curves over what a FrameDriver shows
     stage: Stage
     outputs: list[Output]
     timings: Timings
@@ -159,8 +162,8 @@ class Run:
             performance = perform_curve(driver, fps, total)
         else:
             total = int(driver.length * fps / driver.fps) if driver.length else None
-            words = perform_frames(driver, self.timings)
-            performance = at_rate(map(self.overlay, words) if self.overlay else words, fps)
+            performance = at_rate(perform_frames(driver, self.timings), fps)
+            performance = map(self.overlay, performance) if self.overlay else performance
         if seconds:
             total = min(total or 10**9, max(1, int(seconds * fps)))
             performance = islice(performance, total)
@@ -188,8 +191,8 @@ class Run:
             neutral = None if self.driver.has_rest else Neutral.absent(len(ESTIMATED))
             performer = self.stack.enter_context(Performer(self.timings, neutral))
         outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(say)
-        tell = (lambda frame: self.overlay(performer(frame))) if self.overlay else performer
-        loop = LiveLoop(self.driver, tell, self.stage, outputs, self.timings, self.fps, controls=controls, say=say)
+        over = self.overlay or (lambda told: told)
+        loop = LiveLoop(self.driver, performer, self.stage, outputs, self.timings, self.fps, controls=controls, say=say, over=over)
         figures = Figures(loop, self.timings, engine.name)
         hands = Hands(
             loop,

@@ -100,7 +100,7 @@ def _read(path: Path, file) -> Curve:
     header: list[str] = []
     numbers, lines = array("d"), array("q")  # hours of rows as objects would fill the memory
     for line, row in enumerate(csv.reader(file, delimiter=comma), 1):
-        if not any(cell.strip() for cell in row):
+        if not (row and row[0]) and not any(cell.strip() for cell in row):
             continue
         if not header:
             header = [cell.strip() for cell in row]
@@ -158,7 +158,7 @@ def _numbers(path: Path, line: int, header: Sequence[str], row: Sequence[str]) -
         raise CurveError(f"{path}, line {line}: {len(row)} values stand under {len(header)} column names; fill or remove the difference.")
     try:
         numbers = list(map(float, row))
-        if all(-1 <= number <= 1 for number in numbers[1:]) and math.isfinite(numbers[0]):
+        if all(map(math.isfinite, numbers)) and min(numbers[1:]) >= -1 and max(numbers[1:]) <= 1:
             return numbers
     except ValueError:
         pass

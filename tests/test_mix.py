@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+import run
 from engines.aus import GROUPS, sides
 from engines.errors import CurveError
 from engines.expression import ESTIMATED
-from realtime.cast import is_curve, read_cast, read_part
+from realtime.cast import Cast, is_curve, load_cast, read_part, read_parts
 from realtime.frame import Told
 from realtime.loop import LiveLoop
 from realtime.mix import SEAM_S, Excerpt, Mix, endless
@@ -18,6 +19,11 @@ from realtime.stage import Stage
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, StubEngine, speak
+
+
+def read_cast(texts: list[str]) -> Cast:
+    return load_cast(read_parts(texts))
+
 
 TALK = load_curve(SAMPLES / "talk.csv")
 RAMP = Curve(("AU12", "AU04"), np.array([0.0, 4.0]), np.array([[0, 1], [1, 0]], np.float32))
@@ -125,7 +131,7 @@ def test_a_loop_in_a_mix_goes_on_while_the_others_last(curves):
 
 def test_curves_are_laid_over_a_camera_from_its_first_word_on(curves):
     cast = read_cast(["webcam:1", "b.csv:brows", "c.json:AU04R"])
-    assert cast.frames == "webcam:1" and cast.performance is None and "b.csv" in cast.reads
+    assert cast.frames == "webcam:1" and cast.performance is None
     own = speak(ESTIMATED, AU12=0.7, AU01=0.9)
     for passed_s, brow in ((0.0, 0.0), (1.0, 0.5), (5.0, 1.0)):
         word = Told(own, 1000 + passed_s, seen=True, note="too dark")
@@ -229,3 +235,49 @@ def test_drivers_that_contradict_one_another_are_told_in_one_sentence(curves, te
 
 def test_a_mix_of_nothing_that_ends_is_endless():
     assert np.isinf(Mix([]).duration_s)
+
+
+# --- as a person uses it ---------------------------------------------------------------------------------------------------
+
+
+def perform(*arguments: str) -> int:
+    return run.main(["--source", str(SAMPLES / "man.jpg"), "--size", "128x96", "--output", "none", *arguments])
+
+
+def test_drivers_are_mixed_and_what_they_say_together_is_recorded(curves):
+    assert (
+        perform("--driver", "a.csv@to=1", "--driver", "b.csv:mouth", "--driver", "c.json:AU04R", "--record", "take.csv", "--fps", "10") == 0
+    )
+    take, mix = load_curve("take.csv"), read_cast(["a.csv@to=1", "b.csv:mouth", "c.json:AU04R"]).performance
+    assert take.duration_s == 2
+    for number in range(21):
+        assert take.at(number / 10).tobytes() == mix.at(number / 10).tobytes()
+
+
+def test_a_clip_is_mixed_with_a_curve_over_it(curves):
+    assert perform("--driver", str(SAMPLES / "driver.mp4"), "--driver", "b.csv:brows", "--record", "take.csv", "--seconds", "1.5") == 0
+    take, over = load_curve("take.csv"), load_curve("b.csv")
+    told, brows = (np.array([curve.at(number / 30) for number in range(45)]) for curve in (take, over))
+    assert told[:, PLACE["brows"]] == pytest.approx(brows[:, PLACE["brows"]], abs=1e-6) and brows.max() > 0.5
+    assert np.ptp(told[:, PLACE["mouth"]], axis=0).max() > 0.02, "the rest is the driver's"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "word"),
+    [
+        (["--driver", "a.csv", "--driver", "b.csv"], 5, "b.csv:mouth"),
+        (["--driver", "a.csv", "--driver", "b.csv:nose"], 5, "'nose' is no group"),
+        (["--driver", "a.csv", "--driver", "b.csv:mouth", "--record", "b.csv"], 7, "over what is read"),
+        (["--driver", "a.csv@loop"], 5, "--seconds"),
+    ],
+)
+def test_a_mix_that_cannot_be_played_is_told(curves, capsys, arguments, status, word):
+    assert perform(*arguments) == status
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("run.py: ") and word in said
+
+
+def test_a_benchmark_has_one_driver(capsys):
+    with pytest.raises(SystemExit):
+        run.main(["--benchmark", "--driver", "webcam", "--driver", "b.csv:brows"])
+    assert "one --driver" in capsys.readouterr().err
