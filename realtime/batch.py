@@ -89,7 +89,9 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: Ending) -
                     try:
                         if fault:
                             raise fault
-                        pictures[job.out] = _draw(job, puppet, words(job.take), fps, options)
+                        video = _draw(job, puppet, words(job.take), fps, options)
+                        pictures[job.out] = video.frames
+                        say(f"wrote {video.written}")
                     except (SourceError, OutputError) as error:
                         say(f"{error} Going on without {job.out}.")
                         missing[job.out] = error
@@ -111,8 +113,8 @@ def _puppet(photo: Path, engine: Engine, size: tuple[int, int] | None, fit: str)
         return None, error
 
 
-def _draw(job: Job, puppet: Puppet, words: list[Told], fps: float, options: argparse.Namespace) -> int:
-    """One video; returns how many pictures. Whatever happens, what stands at its name is whole. Raises OutputError."""
+def _draw(job: Job, puppet: Puppet, words: list[Told], fps: float, options: argparse.Namespace) -> VideoFile:
+    """One video, closed. Whatever happens, what stands at its name is whole. Raises OutputError."""
     with ExitStack() as stack:
         video = VideoFile(job.out, puppet.size, fps)
         stack.callback(video.close)
@@ -127,8 +129,7 @@ def _draw(job: Job, puppet: Puppet, words: list[Told], fps: float, options: argp
             raise
     if sheet:
         sheet.close()
-    say(f"wrote {video.written}")
-    return video.frames
+    return video
 
 
 def _spread(name: str) -> list[str]:
