@@ -14,7 +14,6 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from engines.backends import Engine
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
 from engines.relay import load_live
 from realtime.album import photos
@@ -84,15 +83,22 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: Ending) -
         stack.callback(ending.close)
         try:
             for photo, own in groupby(jobs, key=lambda job: job.photo):
-                puppet, fault = _puppet(photo, engine, size, options.fit)
+                try:
+                    puppet = Puppet.from_file(photo, engine, size, options.fit, say)
+                except SourceError as error:
+                    say(f"{error} Going on with the others.")
+                    missing |= dict.fromkeys((job.out for job in own), error)
+                    overall.update(len(missing) + len(pictures) - overall.n)
+                    continue
                 for job in own:
                     try:
-                        if fault:
-                            raise fault
-                        pictures[job.out] = _draw(job, puppet, words(job.take), fps, options)
-                    except (SourceError, OutputError) as error:
+                        video = _draw(job, puppet, words(job.take), fps, options)
+                    except OutputError as error:
                         say(f"{error} Going on without {job.out}.")
                         missing[job.out] = error
+                    else:
+                        pictures[job.out] = video.frames
+                        say(f"wrote {video.written}")
                     overall.update()
         except KeyboardInterrupt:
             say(f"stopped: {len(pictures)} of {len(jobs)} videos are finished")
@@ -103,16 +109,8 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: Ending) -
     return next(iter(missing.values())).exit_status if missing else 0
 
 
-def _puppet(photo: Path, engine: Engine, size: tuple[int, int] | None, fit: str) -> tuple[Puppet | None, SourceError | None]:
-    """A photo, prepared once for all of its takes; or why it cannot be used."""
-    try:
-        return Puppet.from_file(photo, engine, size, fit, say), None
-    except SourceError as error:
-        return None, error
-
-
-def _draw(job: Job, puppet: Puppet, words: list[Told], fps: float, options: argparse.Namespace) -> int:
-    """One video; returns how many pictures. Whatever happens, what stands at its name is whole. Raises OutputError."""
+def _draw(job: Job, puppet: Puppet, words: list[Told], fps: float, options: argparse.Namespace) -> VideoFile:
+    """One video, closed. Whatever happens, what stands at its name is whole. Raises OutputError."""
     with ExitStack() as stack:
         video = VideoFile(job.out, puppet.size, fps)
         stack.callback(video.close)
@@ -127,8 +125,7 @@ def _draw(job: Job, puppet: Puppet, words: list[Told], fps: float, options: argp
             raise
     if sheet:
         sheet.close()
-    say(f"wrote {video.written}")
-    return video.frames
+    return video
 
 
 def _spread(name: str) -> list[str]:
