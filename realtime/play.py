@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 from tqdm import tqdm
@@ -89,14 +89,14 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
         say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {', '.join(options.driver)}, {engine.name}, into {into}")
         stage = _stage(options, puppet, timings, stack)
         run = Run(options, driver, cast.overlay, stage, outputs, timings, fps, stack, ending)
-        status, count = run.live(engine, sound) if live else run.offline()
+        status, pictures = run.live(engine, sound) if live else run.offline()
     for output in outputs:
         if isinstance(output, VideoFile | Recording) and output.frames:
             say(f"wrote {output.written}")
     if options.sheet:
         say(f"wrote {options.sheet}: a contact sheet")
     if not live:
-        say(f"{count} pictures in {time.perf_counter() - started_s:.1f} s")
+        say(f"{pictures} pictures in {time.perf_counter() - started_s:.1f} s")
     return status
 
 
@@ -169,12 +169,13 @@ class Run:
             performance = islice(performance, total)
         outputs = self._with_sheet(total or 300)
         self.stack.callback(self.ending.close)
+        drawn = count(1)
         with tqdm(total=total, unit="picture", desc="drawing", disable=None) as bar:
             try:
-                count = play_offline(performance, self.stage, outputs, bar.update)
+                pictures = play_offline(performance, self.stage, outputs, lambda: (next(drawn), bar.update()))
             except KeyboardInterrupt:
                 say("stopped: finishing what was drawn so far")
-                return STOPPED, bar.n
+                return STOPPED, next(drawn) - 1  # a bar that nobody sees does not count
         if not self.stage.seen:
             for output in outputs:
                 if isinstance(output, VideoFile):
@@ -182,7 +183,7 @@ class Run:
             raise DriverError(
                 f"No face was found in {self.options.driver[0]}: give a driver that shows one from the front; nothing was written."
             )
-        return 0, count
+        return 0, pictures
 
     def live(self, engine: Engine, sound: Microphone | None) -> tuple[int, int]:
         """Threads, until Ctrl-C, q, --seconds or a closed window; returns the exit status and the pictures sent."""
