@@ -34,7 +34,7 @@ drivers   webcam | webcam:1 | webcam:NAME | /dev/video2           look straight 
 outputs   vcam | vcam:/dev/video10 | vcam:NAME | window | FILE.mp4 | none      repeat --output for several
           A file driver into files is drawn frame by frame; anything else runs live. Ctrl-C ends it and finishes the files, twice at once.
 keys      space or Esc: panic, the still photo at once, and back   p: pause, a slate   m: mirror the preview   h: figures   q: end
-          In the window or the terminal; a hotkey of the desktop can send panic, too: pkill -USR1 -f run.py
+          In the window or the terminal; a hotkey of the desktop can send panic, too: pkill -USR1 -f "run.py --source"
 """
 
 STATUSES = """\

@@ -248,6 +248,6 @@ class Run:
         terminal = self.stack.enter_context(Terminal())
         self.ending.at_last.append(terminal.restore)
         if self.ending.live() and hasattr(signal, "SIGUSR1"):
-            before = signal.signal(signal.SIGUSR1, controls.toggle_panic)  # for a hotkey of the desktop: pkill -USR1 -f run.py
+            before = signal.signal(signal.SIGUSR1, controls.toggle_panic)  # for a hotkey of the desktop: pkill -USR1 -f "run.py --source"
             self.stack.callback(signal.signal, signal.SIGUSR1, before)
         return terminal

@@ -2,23 +2,30 @@
 
 import threading
 import time
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from engines.aus import WIDE
-from engines.errors import OutputError
+from engines.errors import OutputError, SourceError
 from engines.expression import ESTIMATED
+from engines.photo import load_photo
+from realtime.album import Album
 from realtime.controls import KEYS, Controls
 from realtime.frame import Told
+from realtime.hands import Hands
 from realtime.loop import LiveLoop
 from realtime.overlay import Badge, mirrored, slate, write_lines
 from realtime.puppet import Puppet
+from realtime.recording import Recording
 from realtime.retarget import Retarget
 from realtime.script import CurveWriter, load_curve
 from realtime.stage import Stage
 from realtime.timing import Timings
 from realtime.window import Window
+from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, ScriptedDriver, StubEngine, speak
 
 SIZE, FPS = (320, 240), 50
@@ -276,3 +283,72 @@ def test_lines_that_do_not_fit_are_cut_and_break_nothing():
     picture = np.full((64, 64, 3), 99, np.uint8)
     write_lines(picture, [("x" * 500, True)] * 50)
     assert picture.shape == (64, 64, 3)
+
+
+# --- what keys do besides ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hands(live, tmp_path):
+    """Keys that act on the running loop: a press of each, by name, and what was said."""
+    loop, stage, _, controls = live
+    said = []
+
+    def prepare(path):
+        if path.stem == "broken":
+            raise SourceError("There is no face in it.")
+        return Puppet(load_photo(SAMPLES / path.name), StubEngine(aus=WIDE), SIZE)
+
+    paths = [Path(name) for name in ("man.jpg", "broken.jpg", "woman.jpg")]
+    album = Album(paths, prepare, stage.change, said.append)
+    acting = Hands(loop, stage, None, album, lambda name: Recording(tmp_path / name, SIZE, FPS))
+    controls.actions.update(acting.actions())
+    controls.say = said.append
+    yield lambda key: controls.press(key), said, acting
+    acting.close()
+
+
+def test_keys_change_strength_and_groups_within_their_limits(live, hands):
+    _, stage, _, _ = live
+    press, _, _ = hands
+    for _ in range(15):
+        press("+")
+    assert stage.retarget.settings.strength == 2.0
+    for _ in range(25):
+        press("-")
+    assert stage.retarget.settings.strength == 0.0
+    press("1"), press("3")
+    assert stage.retarget.settings.groups == ("eyes",)
+    press("1")
+    assert stage.retarget.settings.groups == ("brows", "eyes")
+
+
+def test_the_next_photo_takes_over_with_the_same_settings_and_a_broken_one_is_passed_over(live, hands):
+    _, stage, output, _ = live
+    press, said, _ = hands
+    before = stage.still
+    press("-")
+    press("n")
+    wait_for(lambda: "woman.jpg" in "".join(said))
+    wait_for(lambda: (output.images[-1][:60] != before[:60]).any())
+    assert any("no face" in sentence and "passed over" in sentence for sentence in said)
+    assert stage.retarget.settings.strength == 0.9
+    assert np.array_equal(stage.still[stage.badge.box], stage.badge.draw(stage.puppet.still.copy())[stage.badge.box]), "it is marked too"
+
+
+def test_a_key_records_and_ends_it_and_the_call_goes_on(live, hands, tmp_path):
+    _, _, output, _ = live
+    press, _, _ = hands
+    press("r")
+    after(output, 30)
+    press("r")
+    (path,) = tmp_path.glob("puppet-*.mp4")
+    with av.open(str(path)) as container:
+        assert 20 <= sum(1 for _ in container.decode(video=0)) <= 80
+    after(output, 3)
+
+
+def test_a_key_for_which_there_is_nothing_says_so(hands):
+    press, said, _ = hands
+    assert press("c"), "no driver's face: a stub drives"
+    assert said == ["There is nothing here for the key of 'recalibrate'."]
