@@ -109,10 +109,10 @@ class Fate:
                 self._ended_s = time.perf_counter()
 
     def _make_good(self, captured_s: float, now_s: float) -> None:
-        """Several mishaps that ended together may take as long as the slowest of them."""
+        """Several mishaps that ended together may take as long as all of them: one may have to wait for the other."""
         took_s, slowest = self._waited_s + now_s - self._ended_s, max(self._ended, key=lambda mishap: mishap.within_s)
-        if took_s > slowest.within_s:
-            self._fault(f"{slowest.name}: {took_s:.2f} s after its end nothing new was shown, {slowest.within_s:g} s are allowed")
+        if took_s > (allowed_s := sum(mishap.within_s for mishap in self._ended)):
+            self._fault(f"{slowest.name}: {took_s:.2f} s after its end nothing new was shown, {allowed_s:g} s are allowed")
         elif captured_s < self._ended_s:
             return
         record = self.records[slowest.name]
