@@ -45,7 +45,7 @@ class Fate:
         self._lock, self._over = threading.Lock(), threading.Event()
         self._threads = [threading.Thread(target=self._befall, args=(name,), name=f"fate of {name}", daemon=True) for name in chains]
         self._active: list[Mishap] = []
-        self._ended: list[Mishap] = []  # over; nothing of after it was shown yet
+        self._ended: dict[str, Mishap] = {}  # by chain, over: nothing of after it was shown yet; the slowest of each
         self._ended_s = 0.0  # the newest end
         self._waited_s = 0.0  # for them while nothing else went wrong, before that end
         self._last = {name: (None, 0) for name in chains}  # the newest of a chain, and what was said since it began
@@ -105,19 +105,19 @@ class Fate:
             mishap.end()
             with self._lock:
                 self._active.remove(mishap)
-                self._ended.append(mishap)
+                self._ended[chain] = max(mishap, self._ended.get(chain, mishap), key=lambda over: over.within_s)
                 self._ended_s = time.perf_counter()
 
     def _make_good(self, captured_s: float, now_s: float) -> None:
-        """Several mishaps that ended together may take as long as all of them: one may have to wait for the other."""
-        took_s, slowest = self._waited_s + now_s - self._ended_s, max(self._ended, key=lambda mishap: mishap.within_s)
-        if took_s > (allowed_s := sum(mishap.within_s for mishap in self._ended)):
+        """Those of several chains that ended together may take as long as all of them: one may have to wait for the other."""
+        took_s, slowest = self._waited_s + now_s - self._ended_s, max(self._ended.values(), key=lambda mishap: mishap.within_s)
+        if took_s > (allowed_s := sum(mishap.within_s for mishap in self._ended.values())):
             self._fault(f"{slowest.name}: {took_s:.2f} s after its end nothing new was shown, {allowed_s:g} s are allowed")
         elif captured_s < self._ended_s:
             return
         record = self.records[slowest.name]
         record.worst_s = max(record.worst_s, took_s)
-        self._ended, self._waited_s = [], 0.0
+        self._ended, self._waited_s = {}, 0.0
 
     def _wait_on(self) -> None:
         """Another mishap begins, or all is over, and what ended may not have been made good yet."""
