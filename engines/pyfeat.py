@@ -54,6 +54,11 @@ class Scale:
         """(..., 17) probabilities -> (..., 17) float32, 0..1: 0 at rest and below."""
         return np.clip((probabilities - self.rest) / (self.full - self.rest), 0, 1).astype(np.float32)
 
+    def change(self, probabilities: np.ndarray) -> np.ndarray:
+        """The same as a change from rest, (..., 17) float32: below it as far as there was something at rest to lose."""
+        lowest = -Scale.default().intensities(self.rest)
+        return np.clip((probabilities - self.rest) / (self.full - self.rest), lowest, 1).astype(np.float32)
+
 
 class PyFeat:
     """The network, ready. Call it with a frame and the tracker's face."""
@@ -99,7 +104,7 @@ class PyFeat:
             return self._network(chips).au[0, self._places].astype(np.float32)
 
 
-def installed() -> bool:
+def usable() -> bool:
     """Whether py-feat is there, and a GPU for it: what `auto` wants. Imports PyTorch only where there is NVIDIA's driver."""
     if find_spec("feat") is None or not _nvidia():
         return False

@@ -68,7 +68,9 @@ def _downloaded(folder: Path) -> Path | None:
 def _download(folder: Path) -> Path:
     hub = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
-        raise EngineError("py-feat's weights cannot be fetched, since HF_HUB_OFFLINE is set: unset it, or copy the file from another machine.")
+        raise EngineError(
+            "py-feat's weights cannot be fetched, since HF_HUB_OFFLINE is set: unset it, or copy the file from another machine."
+        )
     if not reachable(hub):
         raise EngineError(f"py-feat's weights cannot be fetched: {urlsplit(hub).netloc} does not answer; {ELSE}.")
     try:

@@ -1,0 +1,107 @@
+"""A slow estimator beside the live loop: a thread of its own that looks at the newest frame, and at no other. It holds nobody up.
+
+Loading takes seconds, a look a few frames; a fault ends the thread, not the program, and is told once. What the estimates are good for is
+none of its business: joined.py.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from engines.errors import PuppetError
+from engines.face import Face
+from realtime.frame import Frame
+from realtime.latest import Latest
+
+IDLE_S = 0.1  # how soon the thread hears that it is to end
+CLOSE_S = 1.0  # for the look that is under way; a program that ends does not wait for a slower one
+
+
+class Estimator(Protocol):
+    """Tells AUs of a face in a frame, in its own time."""
+
+    name: str
+    aus: tuple[str, ...]
+
+    def __call__(self, frame_bgr: np.ndarray, face: Face) -> np.ndarray:
+        """(H, W, 3) uint8 BGR and the face in it -> (len(aus),) float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an estimator said of one frame."""
+
+    values: np.ndarray  # (N,) float32
+    captured_s: float  # of the frame
+
+
+class AtLeisure:
+    """Estimates of the newest frame, in a thread. `newest` is never waited for."""
+
+    def __init__(self, load: Callable[[], Estimator], say: Callable[[str], None]):
+        """load: makes the estimator, in the thread; it may raise."""
+        self._load, self._say = load, say
+        self._asked: Latest[tuple[Frame, Face]] = Latest()
+        self._ending = threading.Event()
+        self.name = ""  # of the estimator, once it is loaded
+        self.newest: Estimate | None = None
+        self.ended = False  # it failed; nothing more will come
+        self._thread = threading.Thread(target=self._work, name="slow estimator", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were offered and never looked at."""
+        return self._asked.dropped
+
+    def offer(self, frame: Frame, face: Face) -> None:
+        """A frame with a face in it; it replaces one that was not looked at."""
+        if self.name and not self.ended:
+            self._asked.put((frame, face))
+
+    def close(self) -> None:
+        self._ending.set()
+        self._asked.close()
+        self._thread.join(CLOSE_S)
+
+    def _work(self) -> None:
+        try:
+            estimator = self._load()
+            self.name = estimator.name
+            while not self._ending.is_set():
+                if asked := self._asked.take(IDLE_S):
+                    frame, face = asked
+                    self.newest = Estimate(estimator(frame.image, face), frame.captured_s)
+        except PuppetError as error:
+            self._end(str(error))
+        except Exception as error:  # another's program, in a thread that the picture does not need
+            self._end(f"{self.name or 'The second estimator'} failed ({type(error).__name__}: {str(error)[:160]}).")
+
+    def _end(self, fault: str) -> None:
+        self.ended = True
+        if not self._ending.is_set():
+            self._say(f"{fault} Going on with MediaPipe's AUs alone.")
+
+
+class EveryFrame:
+    """The same for files, drawn frame by frame: every frame is looked at, and waited for. Raises what the estimator raises."""
+
+    dropped, ended = 0, False
+
+    def __init__(self, load: Callable[[], Estimator], say: Callable[[str], None]):
+        started_s = time.perf_counter()
+        self._estimator = load()
+        self.name = self._estimator.name
+        self.newest: Estimate | None = None
+        say(f"{self.name}: ready after {time.perf_counter() - started_s:.1f} s; it looks at every frame")
+
+    def offer(self, frame: Frame, face: Face) -> None:
+        self.newest = Estimate(self._estimator(frame.image, face), frame.captured_s)
+
+    def close(self) -> None:
+        pass
