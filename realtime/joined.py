@@ -73,6 +73,7 @@ class Joined:
     def __init__(self, slow: AtLeisure | EveryFrame, say: Callable[[str], None], scale: Scale | None = None):
         """scale: the driver's, from a profile, or Scale.default() for pictures, which have no rest; None learns the rest."""
         self._slow, self._say, self._scale = slow, say, scale
+        self._learns = scale is None
         self._lesson: list[Estimate] = []
         self._seen: Estimate | None = None  # the newest that was taken up
         self._from, self._to = np.zeros(len(AUS), np.float32), np.zeros(len(AUS), np.float32)
@@ -102,6 +103,11 @@ class Joined:
         self._last_s = now_s
         return np.clip(joined, -1, 1)
 
+    def relearn(self) -> None:
+        """Learns the rest anew from the next estimates, where it was learnt. For any thread."""
+        if self._learns:
+            self._scale = None
+
     @property
     def weights(self) -> dict[str, float]:
         """How much of each AU comes from the slow estimator now, 0..1."""
@@ -112,22 +118,23 @@ class Joined:
 
     def _take_up(self, newest: Estimate, now_s: float) -> None:
         before, self._seen, self._waiting_s = self._seen, newest, None
-        if self._scale is None:
-            self._learn(newest)
-            if self._scale is None:
-                return
+        scale = self._scale or self._learn(newest)
+        if scale is None:
+            return
         age_s = 2 * (now_s - newest.captured_s) if before is None else now_s - before.captured_s
         self._oldest_s = age_s if self._oldest_s is None else self._oldest_s + AGE_SHARE * (age_s - self._oldest_s)
         self._from = self._shown(now_s)
-        self._to = self._scale.change(newest.values)
+        self._to = scale.change(newest.values)
         apart_s = 0.0 if before is None or newest.captured_s >= now_s else newest.captured_s - before.captured_s
         self._glide_start_s, self._glide_s = now_s, float(np.clip(apart_s, 0.0, LONGEST_GLIDE_S))
 
-    def _learn(self, newest: Estimate) -> None:
+    def _learn(self, newest: Estimate) -> Scale | None:
         self._lesson.append(newest)
-        if len(self._lesson) >= REST_ESTIMATES and newest.captured_s - self._lesson[0].captured_s >= REST_S:
-            rest = np.percentile([estimate.values for estimate in self._lesson], REST_PERCENTILE, axis=0)
-            self._scale, self._lesson = Scale.of_driver(np.minimum(rest, HIGHEST_REST)), []
+        if len(self._lesson) < REST_ESTIMATES or newest.captured_s - self._lesson[0].captured_s < REST_S:
+            return None
+        rest = np.percentile([estimate.values for estimate in self._lesson], REST_PERCENTILE, axis=0)
+        self._scale, self._lesson = Scale.of_driver(np.minimum(rest, HIGHEST_REST)), []
+        return self._scale
 
     def _shown(self, now_s: float) -> np.ndarray:
         """(17,) the slow estimator's change at this moment, on its way to the newest."""

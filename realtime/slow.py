@@ -51,7 +51,7 @@ class AtLeisure:
         self.name = ""  # of the estimator, once it is loaded
         self.newest: Estimate | None = None
         self.ended = False  # it failed; nothing more will come
-        self._thread = threading.Thread(target=self._work, name="slow estimator", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="puppet second estimator", daemon=True)
         self._thread.start()
 
     @property
