@@ -139,17 +139,20 @@ class Table:
     def __init__(self, path: str, names: Sequence[str], several: bool):
         self._path = None if path == STANDARD_OUTPUT else Path(path)
         self._several, self._width = several, len(names)
+        self._header: list[str] = [*([WHOSE] if several else []), TIME, *names]  # until it is written
         if self._path:
             check_writable(path, "--csv")
             self._partial = self._path.with_name(f".{self._path.name}.part")
         with self._told():
             self._file = open(self._partial, "w", newline="", encoding="utf-8") if self._path else sys.stdout
             self._writer = csv.writer(self._file, lineterminator="\n")
-            self._writer.writerow([*([WHOSE] if several else []), TIME, *names])
 
     def add(self, reading: Reading) -> None:
         cells = [""] * self._width if reading.aus is None else [f"{value + 0.0:.3g}" for value in reading.aus.round(3)]
         with self._told():
+            if self._header:
+                self._writer.writerow(self._header)
+                self._header = []
             self._writer.writerow([*([reading.driver] if self._several else []), f"{reading.time_s:.3f}", *cells])
 
     def __enter__(self) -> "Table":
