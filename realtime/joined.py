@@ -58,12 +58,14 @@ SOURCES: dict[str, Better] = {
     "AU22": Better(FAST, "py-feat does not tell it"),
 }
 FROM_SLOW = tuple(au for au, better in SOURCES.items() if better.source == SLOW)
+PLACES = {au: expression.index((au,)) for au in FROM_SLOW}  # in the order of ESTIMATED, of both sides
 
 FADE_S = 0.4  # between the two; shorter jumps, longer leaves a dead source on the face
 LONGEST_GLIDE_S = 0.5  # from one estimate to the next
 SILENT_S = 3.0  # without an answer, before that is told
 REST_S, REST_ESTIMATES = 1.0, 5  # from which the driver's rest is learnt
 REST_PERCENTILE, HIGHEST_REST = 20.0, 0.6  # as realtime/calibrate.py does it for MediaPipe's
+STAYS = 1.3  # times the oldest that is taken up: what has been taken up is kept that long, or it would come and go
 AGE_SHARE = 0.3  # of the newest in the running mean of how old estimates get
 
 
@@ -97,9 +99,10 @@ class Joined:
         shown = self._shown(now_s)
         for au in FROM_SLOW:
             step = elapsed_s / FADE_S
-            self._weights[au] += float(np.clip(self._usable(au, now_s) - self._weights[au], -step, step))
-            places = expression.index((au,))
-            joined[places] += self._weights[au] * (shown[AUS.index(au)] - joined[places].mean())  # sides differ as before
+            self._weights[au] += min(max(self._usable(au, now_s) - self._weights[au], -step), step)
+            if self._weights[au]:
+                places = PLACES[au]
+                joined[places] += self._weights[au] * (shown[AUS.index(au)] - joined[places].mean())  # sides differ as before
         self._last_s = now_s
         return np.clip(joined, -1, 1)
 
@@ -145,12 +148,12 @@ class Joined:
         """1 where this AU should come from the slow estimator now, else 0."""
         if self._slow.ended or self._scale is None or self._oldest_s is None or self._silent:
             return 0.0
-        oldest_s = SOURCES[au].oldest_s
+        oldest_s = SOURCES[au].oldest_s * (STAYS if self._weights[au] else 1)
         return float(self._oldest_s <= oldest_s and now_s - self._seen.captured_s <= 2 * oldest_s)
 
     def _listen(self, now_s: float, elapsed_s: float) -> None:
         """Tells, once, that the slow estimator has begun, has fallen silent, or answers again."""
-        if not self._slow.name or self._slow.ended:
+        if self._slow.ended:
             return
         if self._waiting_s is None or elapsed_s > SILENT_S:  # nobody was in view: nothing was asked
             self._waiting_s = now_s
@@ -173,9 +176,9 @@ class Joined:
 def open_second(
     wanted: str, weights: str | None, say: Callable[[str], None], live: bool = True, scale: Scale | None = None
 ) -> Joined | None:
-    """What --aus asks for beside MediaPipe: None for nothing. py-feat that cannot be had is told in one sentence, within a second.
+    """What --aus asks for beside MediaPipe: None for nothing. py-feat that is not there is told in one sentence, within a second; loading takes some.
 
-    auto: py-feat where its weights and a GPU are there. live: in a thread, which loads it as well; else every frame is waited for.
+    auto: py-feat where its weights and a GPU are there. live: in a thread; else every frame is waited for.
     """
     if wanted == FAST:
         return None
@@ -183,11 +186,12 @@ def open_second(
         found = find_weights(weights)
         if wanted == "auto" and weights is None and not usable():
             return None
-        slow = AtLeisure if live else EveryFrame
-        return Joined(slow(lambda: PyFeat(found), say), say, scale)
+        say("py-feat is being loaded, which takes some seconds")
+        network = PyFeat(found)
     except EngineError as error:
         if wanted == "auto" and weights is None:
             LOG.debug("py-feat is left out: %s", error)
         else:
             say(f"{error} Going on with MediaPipe's AUs alone.")
         return None
+    return Joined(AtLeisure(network, say) if live else EveryFrame(network), say, scale)

@@ -1,11 +1,10 @@
 """A slow estimator beside the live loop: a thread of its own that looks at the newest frame, and at no other. It holds nobody up.
 
-Loading takes seconds, a look a few frames; a fault ends the thread, not the program, and is told once. What the estimates are good for is
-none of its business: joined.py.
+A fault ends the thread, not the program, and is told once. The estimator is loaded before: importing PyTorch beside a running loop stops
+every thread for as much as a second and a half. What the estimates are good for is none of its business: joined.py.
 """
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -43,12 +42,10 @@ class Estimate:
 class AtLeisure:
     """Estimates of the newest frame, in a thread. `newest` is never waited for."""
 
-    def __init__(self, load: Callable[[], Estimator], say: Callable[[str], None]):
-        """load: makes the estimator, in the thread; it may raise."""
-        self._load, self._say = load, say
+    def __init__(self, estimator: Estimator, say: Callable[[str], None]):
+        self._estimator, self._say, self.name = estimator, say, estimator.name
         self._asked: Latest[tuple[Frame, Face]] = Latest()
         self._ending = threading.Event()
-        self.name = ""  # of the estimator, once it is loaded
         self.newest: Estimate | None = None
         self.ended = False  # it failed; nothing more will come
         self._thread = threading.Thread(target=self._work, name="puppet second estimator", daemon=True)
@@ -61,7 +58,7 @@ class AtLeisure:
 
     def offer(self, frame: Frame, face: Face) -> None:
         """A frame with a face in it; it replaces one that was not looked at."""
-        if self.name and not self.ended:
+        if not self.ended:
             self._asked.put((frame, face))
 
     def close(self) -> None:
@@ -71,16 +68,14 @@ class AtLeisure:
 
     def _work(self) -> None:
         try:
-            estimator = self._load()
-            self.name = estimator.name
             while not self._ending.is_set():
                 if asked := self._asked.take(IDLE_S):
                     frame, face = asked
-                    self.newest = Estimate(estimator(frame.image, face), frame.captured_s)
+                    self.newest = Estimate(self._estimator(frame.image, face), frame.captured_s)
         except PuppetError as error:
             self._end(str(error))
         except Exception as error:  # another's program, in a thread that the picture does not need
-            self._end(f"{self.name or 'The second estimator'} failed ({type(error).__name__}: {str(error)[:160]}).")
+            self._end(f"{self.name} failed ({type(error).__name__}: {str(error)[:160]}).")
 
     def _end(self, fault: str) -> None:
         self.ended = True
@@ -93,12 +88,9 @@ class EveryFrame:
 
     dropped, ended = 0, False
 
-    def __init__(self, load: Callable[[], Estimator], say: Callable[[str], None]):
-        started_s = time.perf_counter()
-        self._estimator = load()
-        self.name = self._estimator.name
+    def __init__(self, estimator: Estimator):
+        self._estimator, self.name = estimator, estimator.name
         self.newest: Estimate | None = None
-        say(f"{self.name}: ready after {time.perf_counter() - started_s:.1f} s; it looks at every frame")
 
     def offer(self, frame: Frame, face: Face) -> None:
         self.newest = Estimate(self._estimator(frame.image, face), frame.captured_s)

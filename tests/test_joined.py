@@ -194,9 +194,8 @@ def numbered(number: int) -> Frame:
 
 def test_offers_never_wait_and_only_the_newest_is_looked_at():
     estimator = Counting()
-    slow = AtLeisure(lambda: estimator, print)
+    slow = AtLeisure(estimator, print)
     try:
-        wait_for(lambda: slow.name)
         slow.offer(numbered(1), FACE)
         assert estimator.looking.wait(10)
         for number in range(2, 100):  # all of them while it looks at the first
@@ -212,13 +211,15 @@ def test_offers_never_wait_and_only_the_newest_is_looked_at():
 
 @pytest.mark.parametrize("fault", [EngineError("The weights are gone: fetch them."), ZeroDivisionError("oh")])
 def test_a_fault_ends_the_thread_with_one_sentence_and_nothing_else(fault):
-    def fail():
-        raise fault
+    class Failing(Counting):
+        def __call__(self, _frame_bgr, _face):
+            raise fault
 
     said = []
-    slow = AtLeisure(fail, said.append)
-    wait_for(lambda: slow.ended)
+    slow = AtLeisure(Failing(), said.append)
     slow.offer(numbered(1), FACE)
+    wait_for(lambda: slow.ended)
+    slow.offer(numbered(2), FACE)
     slow.close()
     assert len(said) == 1 and str(fault) in said[0] and said[0].endswith("MediaPipe's AUs alone.")
 
@@ -226,7 +227,7 @@ def test_a_fault_ends_the_thread_with_one_sentence_and_nothing_else(fault):
 def test_a_file_is_looked_at_frame_by_frame():
     estimator = Counting()
     estimator.gate.set()
-    slow = EveryFrame(lambda: estimator, print)
+    slow = EveryFrame(estimator)
     for number in range(5):
         slow.offer(numbered(number), FACE)
         assert slow.newest.captured_s == numbered(number).captured_s
