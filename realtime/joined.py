@@ -84,13 +84,15 @@ class Joined:
         self._weights = dict.fromkeys(FROM_SLOW, 0.0)
         self._last_s: float | None = None
         self._waiting_s: float | None = None  # since when an answer is due
-        self._silent = self._told = False
+        self._answers = 0
+        self._silent = self._judged = self._retired = False
 
     def __call__(self, change: np.ndarray, frame: Frame, face: Face) -> np.ndarray:
         """(29,) change from neutral in the order of ESTIMATED -> (29,) float32 with AUs of the slow estimator in it."""
         now_s = frame.captured_s
         elapsed_s = 0.0 if self._last_s is None else now_s - self._last_s
-        self._slow.offer(frame, face)
+        if not self._retired:
+            self._slow.offer(frame, face)
         newest = self._slow.newest
         if newest is not None and newest is not self._seen:
             self._take_up(newest, now_s)
@@ -121,11 +123,12 @@ class Joined:
 
     def _take_up(self, newest: Estimate, now_s: float) -> None:
         before, self._seen, self._waiting_s = self._seen, newest, None
+        self._answers += 1
+        age_s = 2 * (now_s - newest.captured_s) if before is None else now_s - before.captured_s
+        self._oldest_s = age_s if self._oldest_s is None else self._oldest_s + AGE_SHARE * (age_s - self._oldest_s)
         scale = self._scale or self._learn(newest)
         if scale is None:
             return
-        age_s = 2 * (now_s - newest.captured_s) if before is None else now_s - before.captured_s
-        self._oldest_s = age_s if self._oldest_s is None else self._oldest_s + AGE_SHARE * (age_s - self._oldest_s)
         self._from = self._shown(now_s)
         self._to = scale.change(newest.values)
         apart_s = 0.0 if before is None or newest.captured_s >= now_s else newest.captured_s - before.captured_s
@@ -146,14 +149,14 @@ class Joined:
 
     def _usable(self, au: str, now_s: float) -> float:
         """1 where this AU should come from the slow estimator now, else 0."""
-        if self._slow.ended or self._scale is None or self._oldest_s is None or self._silent:
+        if self._slow.ended or self._scale is None or self._seen is None or self._silent or self._retired:
             return 0.0
         oldest_s = SOURCES[au].oldest_s * (STAYS if self._weights[au] else 1)
         return float(self._oldest_s <= oldest_s and now_s - self._seen.captured_s <= 2 * oldest_s)
 
     def _listen(self, now_s: float, elapsed_s: float) -> None:
         """Tells, once, that the slow estimator has begun, has fallen silent, or answers again."""
-        if self._slow.ended:
+        if self._slow.ended or self._retired:
             return
         if self._waiting_s is None or elapsed_s > SILENT_S:  # nobody was in view: nothing was asked
             self._waiting_s = now_s
@@ -163,14 +166,19 @@ class Joined:
         elif self._silent and not silent:
             self._say(f"{self._slow.name} answers again.")
         self._silent = silent
-        if not self._told and self._oldest_s is not None:
-            self._told = True
-            slow = [au for au in FROM_SLOW if self._oldest_s <= SOURCES[au].oldest_s]
-            self._say(
-                f"{self._slow.name}: {', '.join(slow)} from it, the rest from MediaPipe"
-                if slow
-                else f"{self._slow.name} takes {self._oldest_s:.1f} s for an answer, which is too slow to be of use: MediaPipe's AUs alone."
-            )
+        if not self._judged and self._scale is not None and self._answers >= REST_ESTIMATES:
+            self._judge()
+
+    def _judge(self) -> None:
+        """Tells what comes from it; one that is too slow for everything is not asked again, since it would take cores for nothing."""
+        self._judged = True
+        used = [au for au in FROM_SLOW if self._oldest_s <= SOURCES[au].oldest_s]
+        if used:
+            self._say(f"{self._slow.name}: {', '.join(used)} from it, the rest from MediaPipe")
+            return
+        self._retired = True
+        self._slow.stop()
+        self._say(f"{self._slow.name} is too slow here (what it says is {self._oldest_s:.1f} s old): going on with MediaPipe's AUs alone.")
 
 
 def open_second(

@@ -4,6 +4,8 @@ A fault ends the thread, not the program, and is told once. The estimator is loa
 every thread for as much as a second and a half. What the estimates are good for is none of its business: joined.py.
 """
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from realtime.frame import Frame
 from realtime.latest import Latest
 
 IDLE_S = 0.1  # how soon the thread hears that it is to end
+NICE = 10  # on a CPU it takes what tracking and drawing leave
 CLOSE_S = 1.0  # for the look that is under way; a program that ends does not wait for a slower one
 
 
@@ -61,12 +64,18 @@ class AtLeisure:
         if not self.ended:
             self._asked.put((frame, face))
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """No more looks; waits for nothing."""
         self._ending.set()
         self._asked.close()
+
+    def close(self) -> None:
+        self.stop()
         self._thread.join(CLOSE_S)
 
     def _work(self) -> None:
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         try:
             while not self._ending.is_set():
                 if asked := self._asked.take(IDLE_S):
@@ -95,5 +104,7 @@ class EveryFrame:
     def offer(self, frame: Frame, face: Face) -> None:
         self.newest = Estimate(self._estimator(frame.image, face), frame.captured_s)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         pass
+
+    close = stop

@@ -32,13 +32,16 @@ class Scripted:
     name = "the slow one"
 
     def __init__(self, says, period_s: float = 1 / 15, delay_s: float = 1 / 30):
-        self._says, self._period_s, self._delay_s = says, period_s, delay_s
-        self.newest, self.ended, self.mute, self.closed = None, False, False, False
+        self._says, self.period_s, self.delay_s = says, period_s, delay_s
+        self.newest, self.ended, self.mute, self.stopped, self.closed = None, False, False, False, False
 
     def offer(self, frame: Frame, _face: Face) -> None:
-        of_s = frame.captured_s - self._delay_s
-        if not self.mute and not self.ended and (self.newest is None or of_s >= self.newest.captured_s + self._period_s - 1e-6):
+        of_s = frame.captured_s - self.delay_s
+        if not self.mute and not self.ended and (self.newest is None or of_s >= self.newest.captured_s + self.period_s - 1e-6):
             self.newest = Estimate(np.float32(self._says(of_s)), of_s)
+
+    def stop(self) -> None:
+        self.stopped = True
 
     def close(self) -> None:
         self.closed = True
@@ -120,11 +123,23 @@ def test_between_answers_an_au_glides_and_does_not_jump():
     assert (np.diff(risen) >= -1e-6).all()
 
 
-def test_answers_that_come_too_seldom_are_not_used():
-    stage = Stage(Scripted(lambda _s: FULL_AU09, period_s=4.0, delay_s=3.5), Scale.default())
-    stage.slow.newest = Estimate(FULL_AU09, 96.4)
-    assert of(stage.play(2), "AU09").max() == 0
-    assert "too slow" in stage.said[0]
+def test_answers_that_are_always_too_old_are_not_used_and_no_more_are_asked_for():
+    stage = Stage(Scripted(lambda _s: FULL_AU09, period_s=0.9, delay_s=0.8), Scale.default())
+    assert of(stage.play(10), "AU09").max() == 0
+    assert stage.slow.stopped and len(stage.said) == 1 and "too slow here" in stage.said[0]
+    last = stage.slow.newest
+    stage.play(SILENT_S + 1)
+    assert stage.slow.newest is last and len(stage.said) == 1, "and that is no silence to be told"
+
+
+def test_a_machine_that_is_busy_for_a_while_does_not_end_it():
+    slow = Scripted(lambda _s: FULL_AU09)
+    stage = Stage(slow, Scale.default())
+    stage.play(2)
+    slow.period_s, slow.delay_s = 1.2, 1.0
+    assert of(stage.play(8), "AU09")[-1] == 0
+    slow.period_s, slow.delay_s = 0.1, 0.1
+    assert of(stage.play(4), "AU09")[-1] == pytest.approx(1) and not slow.stopped
 
 
 def test_a_slow_one_that_falls_silent_is_left_smoothly_told_once_and_taken_up_again():
