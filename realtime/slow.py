@@ -4,9 +4,8 @@ A fault ends the thread, not the program, and is told once. The estimator is loa
 every thread for as much as a second and a half. What the estimates are good for is none of its business: joined.py.
 """
 
-import os
-import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,7 +18,9 @@ from realtime.frame import Frame
 from realtime.latest import Latest
 
 IDLE_S = 0.1  # how soon the thread hears that it is to end
-NICE = 10  # on a CPU it takes what tracking and drawing leave
+# After a look it rests as long as that took: a network in PyTorch holds Python's lock for a good part of it, and the cores of a CPU. A lower
+# priority instead is worse: a thread that waits for a core with the lock in its hand stops all the others.
+LONGEST_REST_S = 0.5
 CLOSE_S = 1.0  # for the look that is under way; a program that ends does not wait for a slower one
 
 
@@ -74,13 +75,12 @@ class AtLeisure:
         self._thread.join(CLOSE_S)
 
     def _work(self) -> None:
-        if sys.platform == "linux":  # where a thread has a priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         try:
             while not self._ending.is_set():
                 if asked := self._asked.take(IDLE_S):
-                    frame, face = asked
+                    (frame, face), began_s = asked, time.perf_counter()
                     self.newest = Estimate(self._estimator(frame.image, face), frame.captured_s)
+                    self._ending.wait(min(time.perf_counter() - began_s, LONGEST_REST_S))
         except PuppetError as error:
             self._end(str(error))
         except Exception as error:  # another's program, in a thread that the picture does not need
