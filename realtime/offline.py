@@ -9,6 +9,7 @@ from engines.expression import ESTIMATED
 from realtime.calibrate import Neutral
 from realtime.capture import FrameDriver
 from realtime.frame import Frame, Told
+from realtime.joined import Joined
 from realtime.monotone import SAME_S
 from realtime.output import Output
 from realtime.script import Performance
@@ -20,8 +21,8 @@ LONGEST_LESSON = 90  # frames kept while the neutral is learnt: 250 MB of 720p p
 LONGEST_GAP_S = 5.0  # between two words of a file; a longer one is a broken time stamp and is cut short
 
 
-def perform_frames(driver: FrameDriver, timings: Timings) -> Iterator[Told]:
-    """Every frame of a file driver. Its first second is looked at twice: once for the driver's neutral, then for the puppet."""
+def perform_frames(driver: FrameDriver, timings: Timings, second: Joined | None = None) -> Iterator[Told]:
+    """Every frame of a file driver. Its first second is looked at twice: once for the driver's neutral, then for the puppet. second: as in Performer."""
     waiting: list[Frame] = []
     neutral = None if driver.has_rest else Neutral.absent(len(ESTIMATED))
     if neutral is None:
@@ -31,7 +32,7 @@ def perform_frames(driver: FrameDriver, timings: Timings) -> Iterator[Told]:
                 waiting.append(frame)
             scout.neutral.finish()
             neutral = scout.neutral
-    with Performer(timings, neutral) as performer:
+    with Performer(timings, neutral, second) as performer:
         for frame in waiting:
             yield performer(frame)
         while (frame := driver.read()) is not None:

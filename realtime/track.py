@@ -6,6 +6,7 @@ from engines import expression
 from engines.face import FaceReader
 from realtime.calibrate import Neutral
 from realtime.frame import Frame, Told
+from realtime.joined import Joined
 from realtime.smooth import OneEuro, Undo
 from realtime.timing import Timings
 from realtime.trust import Trust, Verdict
@@ -14,13 +15,13 @@ from realtime.trust import Trust, Verdict
 class Performer:
     """Follows one driver through time. Call it with each frame; close it at the end."""
 
-    def __init__(self, timings: Timings, neutral: Neutral | None = None):
-        """neutral: one that was learnt before, or Neutral.absent() for drivers that have no rest; default: learn it."""
+    def __init__(self, timings: Timings, neutral: Neutral | None = None, second: Joined | None = None):
+        """neutral: one that was learnt before, or Neutral.absent() for drivers that have no rest; default: learn it. second: closed with it."""
         self._reader = FaceReader(video=True)
         self._timings = timings
         self.neutral = neutral or Neutral()
         self._has_rest = neutral is None or neutral.neutral is None or bool(neutral.neutral.any())  # of zeros: Neutral.absent()
-        self._trust, self._smooth, self._undo = Trust(), OneEuro(), Undo()
+        self._trust, self._second, self._smooth, self._undo = Trust(), second, OneEuro(), Undo()
 
     def __call__(self, frame: Frame) -> Told:
         """A driver frame -> what the puppet is told. Zero change while the neutral is being learnt; `seen` is false without a face to believe."""
@@ -31,16 +32,21 @@ class Performer:
             if not verdict.believed:
                 return self._take_back(frame.captured_s, verdict)
             if self._trust.newcomer and self._has_rest:
-                self.neutral = Neutral()
+                self.recalibrate()
             aus = expression.estimate(face)
             self.neutral.learn(aus, frame.captured_s)
-            change = self._smooth(self.neutral.change(aus), frame.captured_s, verdict.calm)
+            change = self.neutral.change(aus)
+            if self._second:
+                change = self._second(change, frame, face)
+            change = self._smooth(change, frame.captured_s, verdict.calm)
             self._undo.keep(change, frame.captured_s)
         return Told(change, frame.captured_s, seen=True, note=verdict.note)
 
     def recalibrate(self) -> None:
         """Learns the driver's neutral anew, from the next frames. For any thread."""
         self.neutral = Neutral()
+        if self._second:
+            self._second.relearn()
 
     def _take_back(self, time_s: float, verdict: Verdict) -> Told:
         """A tenth of a second leads back to before the face gave way; then there is nothing to be told."""
@@ -59,3 +65,5 @@ class Performer:
 
     def close(self) -> None:
         self._reader.close()
+        if self._second:
+            self._second.close()
