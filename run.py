@@ -65,6 +65,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add_look(parser)
     settings.add_options(parser)
     engine = add_engine(parser, "say more, with the time: figures every ten seconds, what the tracker notes")
+    engine.add_argument(
+        "--aus",
+        choices=("auto", "mediapipe", "py-feat"),
+        default="auto",
+        help="who reads the driver: MediaPipe, or py-feat beside it (auto: where its weights and a GPU are)",
+    )
+    engine.add_argument("--pyfeat-weights", metavar="FILE[@SHA256]", help="py-feat's weights, or `download`, which fetches them once")
     engine.add_argument("--json", metavar="FILE", help="with --benchmark: write the figures here as well")
     options = parser.parse_args(arguments)
     _check(parser, options)
@@ -104,6 +111,10 @@ def main(arguments: list[str] | None = None) -> int:
         from realtime.doctor import main as doctor
 
         return doctor(arguments[1:], "run.py doctor")
+    if arguments[:1] == ["aus"]:
+        from realtime.aus_command import main as aus
+
+        return aus(arguments[1:], "run.py aus")
     if arguments[:1] == ["render"]:
         from realtime.render_command import main as render
 

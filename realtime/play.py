@@ -14,6 +14,7 @@ from tqdm import tqdm
 from engines.backends import Engine
 from engines.errors import DriverError, OutputError
 from engines.expression import ESTIMATED
+from engines.pyfeat import Scale
 from engines.relay import load_live
 from realtime.album import Album, photos
 from realtime.calibrate import Neutral
@@ -24,6 +25,7 @@ from realtime.controls import Controls
 from realtime.ending import STOPPED, Ending
 from realtime.hands import Hands
 from realtime.hud import Figures, Hud, Remeasured
+from realtime.joined import Joined, open_second
 from realtime.loop import LiveLoop
 from realtime.microphone import Microphone
 from realtime.mix import Overlay, endless
@@ -78,6 +80,9 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
         driver = _open_driver(cast, live, options.seconds, stack)
         curve = isinstance(driver, Performance)
         fps = options.fps or (LIVE_FPS if live or curve else driver.fps)
+        second = (
+            None if curve else _open_second(options, driver, live, stack)
+        )  # first: a download needs the network that MediaPipe is cut off from
         puppet, engine = make_puppet(options, size, stack, wait=not live)
         if live and not curve and not driver.live:
             driver = Paced(driver, lambda: open_frames(cast.frames))
@@ -88,7 +93,7 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
         into = ", ".join(output.name for output in outputs)
         say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {', '.join(options.driver)}, {engine.name}, into {into}")
         stage = _stage(options, puppet, timings, stack)
-        run = Run(options, driver, cast.overlay, stage, outputs, timings, fps, stack, ending)
+        run = Run(options, driver, second, cast.overlay, stage, outputs, timings, fps, stack, ending)
         status, pictures = run.live(engine, sound) if live else run.offline()
     for output in outputs:
         if isinstance(output, VideoFile | Recording) and output.frames:
@@ -133,6 +138,15 @@ def _open_outputs(options, names, size, fps, live, sound, timings, stack) -> lis
     return outputs
 
 
+def _open_second(options: argparse.Namespace, driver: FrameDriver, live: bool, stack: ExitStack) -> Joined | None:
+    """What --aus asks for beside MediaPipe."""
+    scale = None if driver.has_rest else Scale.default()  # a picture has no rest that could be learnt
+    second = open_second(options.aus, options.pyfeat_weights, say, live, scale)
+    if second:
+        stack.callback(second.close)
+    return second
+
+
 def _stage(options: argparse.Namespace, puppet: Puppet, timings: Timings, stack: ExitStack) -> Stage:
     """The puppet's side of the loop, with a recording where one was asked for."""
     record = stack.enter_context(CurveWriter(options.record, say)) if options.record else None
@@ -146,6 +160,7 @@ class Run:
 
     options: argparse.Namespace
     driver: FrameDriver | Performance
+    second: Joined | None  # an estimator beside MediaPipe
     overlay: Overlay | None  # curves over what a FrameDriver shows
     stage: Stage
     outputs: list[Output]
@@ -162,7 +177,7 @@ class Run:
             performance = perform_curve(driver, fps, total)
         else:
             total = int(driver.length * fps / driver.fps) if driver.length else None
-            performance = at_rate(perform_frames(driver, self.timings), fps)
+            performance = at_rate(perform_frames(driver, self.timings, self.second), fps)
             performance = map(self.overlay, performance) if self.overlay else performance
         if seconds:
             total = min(total or 10**9, max(1, int(seconds * fps)))
@@ -190,7 +205,7 @@ class Run:
         performer, seconds = None, self.options.seconds
         if not isinstance(self.driver, Performance):
             neutral = None if self.driver.has_rest else Neutral.absent(len(ESTIMATED))
-            performer = self.stack.enter_context(Performer(self.timings, neutral))
+            performer = self.stack.enter_context(Performer(self.timings, neutral, self.second))
         outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(say)
         over = self.overlay or (lambda told: told)
         loop = LiveLoop(self.driver, performer, self.stage, outputs, self.timings, self.fps, controls=controls, say=say, over=over)
