@@ -20,6 +20,7 @@ from engines.cache import Cache
 from engines.errors import EngineError, EngineLost
 from engines.relay import Relay, Step, Workshop, load_live
 from realtime.loop import LiveLoop
+from realtime.mix import endless
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.script import Curve
@@ -240,7 +241,7 @@ def test_the_output_never_stops_while_engines_come_and_go(photo):
     times_s = np.linspace(0, 1, 50)
     curve = Curve(WIDE, times_s, np.abs(np.sin(times_s * 9))[:, None] * np.ones((1, 29), np.float32))
     timings = Timings()
-    loop = LiveLoop(curve, None, Stage(puppet, Retarget(puppet.bundle, puppet.own_aus), timings), [output], timings, fps=50)
+    loop = LiveLoop(endless(curve), None, Stage(puppet, Retarget(puppet.bundle, puppet.own_aus), timings), [output], timings, fps=50)
     loop.run(2.5)
     assert relay.name == "CPU" and relay._lost
     assert np.diff(output.times_s).max() < 0.3 and len(output.times_s) > 100
