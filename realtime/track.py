@@ -3,7 +3,7 @@
 import numpy as np
 
 from engines import expression
-from engines.face import FaceReader
+from engines.face import Face, FaceReader
 from realtime.calibrate import Neutral
 from realtime.frame import Frame, Told
 from realtime.joined import Joined
@@ -29,6 +29,7 @@ class Performer:
         self.neutral = neutral or Neutral(profile)
         self._has_rest = neutral is None or neutral.neutral is None or bool(neutral.neutral.any())  # of zeros: Neutral.absent()
         self._trust, self._second, self._smooth, self._undo = Trust(), second, OneEuro(), Undo()
+        self.face: Face | None = None  # as it was last believed
 
     def __call__(self, frame: Frame) -> Told:
         """A driver frame -> what the puppet is told. Zero change while the neutral is being learnt; `seen` is false without a face to believe."""
@@ -40,7 +41,7 @@ class Performer:
                 return self._take_back(frame.captured_s, verdict)
             if self._trust.newcomer and self._has_rest:
                 self.recalibrate()
-            aus = expression.estimate(face)
+            self.face, aus = face, expression.estimate(face)
             self.neutral.learn(aus, frame.captured_s)
             change = self.neutral.change(aus)
             if self._second:
