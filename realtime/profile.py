@@ -7,6 +7,7 @@ gain: what the rest of the way is multiplied by, so that `full` becomes 1. `gain
 from. AUs that the driver did not show keep the general scale, on which a reading of 1 is 1.
 """
 
+import argparse
 import json
 import math
 import os
@@ -63,6 +64,16 @@ class Profile:
                 partial.unlink()
             raise SettingsError(f"The profile {path} cannot be written ({error.strerror}): choose another place with --name.") from error
         return path
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """--profile."""
+    parser.add_argument("--profile", metavar="NAME", help="the driver's own range: a name given to `run.py calibrate`, or FILE.json")
+
+
+def chosen(options: argparse.Namespace) -> Profile | None:
+    """What the options of `add_options` come to. Raises SettingsError."""
+    return load(options.profile) if options.profile else None
 
 
 def folder() -> Path:
