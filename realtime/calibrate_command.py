@@ -5,16 +5,33 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
+from engines.aus import whole
 from engines.errors import DriverError, SettingsError
 from engines.expression import ESTIMATED, index
 from realtime import profile
+from realtime.calibrate import Neutral
+from realtime.capture import FrameDriver, is_camera
+from realtime.controls import Controls
 from realtime.ending import Ending
+from realtime.frame import NOT_YET
+from realtime.guide import LESSON_S, STEPS, Guide
+from realtime.lesson import of_clip
+from realtime.mirror import SIZE, draw
 from realtime.options import choose_face_model
 from realtime.outcome import outcome
+from realtime.ranges import readings_of, report
 from realtime.speech import say
+from realtime.steady import SteadyCamera
+from realtime.timing import Timings
+from realtime.track import Performer
+from realtime.window import Window, has_screen
 
 MANUAL = """\
 Learns how your face rests and how far it goes, so that your own range fills the puppet's. You are shown what to do, for 20 seconds:
@@ -58,14 +75,10 @@ def calibrate(options: argparse.Namespace, ending: Ending) -> int:
     """Writes a profile; returns the exit status. Raises PuppetError, KeyboardInterrupt."""
     choose_face_model(options.face_model)
     if options.report:
-        from realtime.ranges import report
-
         print(report(options.report, options.blinks))
         return 0
     path = profile.place(options.name)
     check_place(path)
-    from realtime.capture import is_camera
-
     made = _from_camera(options.driver) if is_camera(options.driver) else from_clip(options.driver)
     ending.close()
     made.save(path)
@@ -74,7 +87,7 @@ def calibrate(options: argparse.Namespace, ending: Ending) -> int:
     return 0
 
 
-def check_place(path) -> None:
+def check_place(path: Path) -> None:
     """Raises SettingsError where a profile could not be written: before the lesson, not after it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,20 +100,14 @@ def check_place(path) -> None:
 
 
 def summary(made: profile.Profile) -> str:
-    """What was learnt, in a line."""
-    wholes = dict.fromkeys(au.rstrip("LR") for au, full in zip(ESTIMATED, made.full, strict=True) if full < 1)
-    gains = [f"{au} x{made.gain[index([au])].mean():.1f}" for au in wholes if au in GIST]
+    """What was learnt of the AUs that a lesson asks for, in a line."""
+    shown = {whole(au) for au, full in zip(ESTIMATED, made.full, strict=True) if full < 1}
+    gains = [f"{au} x{made.gain[index([au])].mean():.1f}" for step in STEPS for au in step.aus if au in shown]
     return f"your own range: {', '.join(gains)}" if gains else "nothing but your resting face was learnt"
-
-
-GIST = ("AU01", "AU02", "AU04", "AU12", "AU18", "AU22", "AU25", "AU26", "AU45")  # what the lesson asks for
 
 
 def from_clip(path: str) -> profile.Profile:
     """Raises DriverError where the clip does not show a face for long enough."""
-    from realtime.lesson import of_clip
-    from realtime.ranges import readings_of
-
     readings, times_s = readings_of(path, LONGEST_S)
     seen_s = len(readings) * float(np.median(np.diff(times_s))) if len(readings) > 1 else 0.0
     if seen_s < SHORTEST_S:
@@ -111,22 +118,13 @@ def from_clip(path: str) -> profile.Profile:
 
 
 def _from_camera(text: str) -> profile.Profile:
-    from realtime.steady import SteadyCamera
-    from realtime.window import Window, has_screen
-
-    camera = SteadyCamera(text, say)
-    try:
-        window = Window(WINDOW_SIZE) if has_screen() else None
-        try:
-            return lesson(camera, window)
-        finally:
-            if window:
-                window.close()
-    finally:
-        camera.close()
-
-
-WINDOW_SIZE = (960, 600)
+    with ExitStack() as stack:
+        camera = SteadyCamera(text, say)
+        stack.callback(camera.close)
+        window = Window(SIZE) if has_screen() else None
+        if window:
+            stack.callback(window.close)
+        return lesson(camera, window)
 
 
 def ring() -> None:
@@ -134,33 +132,36 @@ def ring() -> None:
     print("\a", end="", file=sys.stderr, flush=True)
 
 
-def lesson(driver, window, ring: Callable[[], None] = ring, clock: Callable[[], float] = time.perf_counter) -> profile.Profile:
-    """Guides whoever is before a driver of frames; window: where it is shown, or None: the terminal alone tells. Raises DriverError,
-    and KeyboardInterrupt where the driver of the lesson ends it."""
-    from realtime.calibrate import Neutral
-    from realtime.controls import Controls
-    from realtime.frame import NOT_YET
-    from realtime.guide import Guide
-    from realtime.mirror import draw
-    from realtime.timing import Timings
-    from realtime.track import Performer
+def lesson(
+    driver: FrameDriver, window: Window | None, ring: Callable[[], None] = ring, clock: Callable[[], float] = time.perf_counter
+) -> profile.Profile:
+    """Guides whoever is before a driver of frames; window: where it is shown, or None: the terminal tells, with a progress bar.
 
-    controls, guide = Controls(hud=False, mirror=False), Guide(say, ring)
+    Raises DriverError, and KeyboardInterrupt where whoever is guided ends it.
+    """
+    controls = Controls(hud=False, mirror=False)
     if window:
         window.serve(controls)
     seen_s = clock()
-    with Performer(Timings(), Neutral.absent(len(ESTIMATED))) as performer:
+    with (
+        Performer(Timings(), Neutral.absent(len(ESTIMATED))) as performer,
+        tqdm(total=round(LESSON_S, 1), desc="lesson", bar_format="{l_bar}{bar}|", leave=False, disable=True if window else None) as bar,
+    ):
+        guide = Guide(partial(_tell, bar), ring)
         while not guide.done:
             frame, reading, face = driver.read(), None, None
             if frame is None:
                 raise DriverError("The driver ended before the lesson did: give a camera, or a clip of at least 2 s.")
-            if frame is not NOT_YET:
+            if frame is NOT_YET:
+                guide.note = driver.note or guide.note
+            else:
                 told = performer(frame)
                 if told.seen:
                     reading, face, seen_s = told.expression, performer.face, clock()
                 guide.feed(reading, frame.captured_s, told.note or driver.note)
             if clock() - seen_s > NOBODY_S:
                 raise DriverError(f"No face was seen for {NOBODY_S:g} s: sit before the camera, in light, and run it again.")
+            bar.update(guide.progress * LESSON_S - bar.n)
             if window:
                 window.send(draw(guide, face, reading), 0.0)
                 if window.closed or controls.ending or controls.panic:
@@ -168,3 +169,9 @@ def lesson(driver, window, ring: Callable[[], None] = ring, clock: Callable[[], 
     if guide.missing:
         say(f"Not learnt: {', '.join(guide.missing)}.")
     return guide.profile()
+
+
+def _tell(bar: tqdm, sentence: str) -> None:
+    """A sentence above a progress bar."""
+    bar.clear()
+    say(sentence)

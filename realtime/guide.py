@@ -37,7 +37,7 @@ STEPS = (
     Step("rest", "Look straight into the camera and rest your face.", (), REST_S),
     Step("smile", "A big smile.", ("AU12",)),
     Step("brows", "Brows up, as far as they go.", ("AU01", "AU02")),
-    Step("frown", "Frown: brows together and down.", ("AU04",)),
+    Step("frown", "Frown, brows together and down.", ("AU04",)),
     Step("eyes", "Shut your eyes; a bell rings when it is over.", ("AU45",), bell=True),
     Step("mouth", "Open your mouth wide.", ("AU26", "AU25")),
     Step("oo", "Say a long 'oo', as in moon.", ("AU18", "AU22")),

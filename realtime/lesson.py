@@ -12,6 +12,8 @@ from realtime.profile import MOST_GAIN, MOST_NOISE, Profile
 CALM_SHARE = 0.4  # of a clip's pictures, those in which the face does least, have rest among them: talkers rest between words
 NEAR_REST = 0.12  # of every AU but AU45: a picture like a resting one
 OPEN = 0.1  # of AU45 above the usual: the eyes are open
+BUSIER = 0.5  # of `activity`, for which a look must come nearly three times as often: a smile (1 to 4) that is held is no rest
+SELDOM, FEWEST = 0.35, 5  # of how often the most frequent look comes: what comes less often, or in fewer pictures, is passed through
 MOST_LOOKS = 400  # pictures that are tried as the middle of rest
 NOISE_PERCENTILE = 97.0  # of the distance from neutral at rest
 LEAST_NOISE = 0.005
@@ -55,13 +57,18 @@ def make(rest: np.ndarray, neutral: np.ndarray, full: np.ndarray) -> Profile:
 
 
 def resting(readings: np.ndarray) -> np.ndarray:
-    """(T,) bool: the pictures of one way to look that comes most often among those in which the face does little."""
+    """(T,) bool: the pictures of one way to look, which comes often and in which the face does little."""
     lids = readings[:, _LIDS].max(axis=1)
     open_eyed = lids <= np.median(lids) + OPEN
     busy = activity(readings)
     calm = np.flatnonzero(open_eyed & (busy <= np.quantile(busy[open_eyed], CALM_SHARE)))
-    near = np.array([np.abs(readings - readings[i])[:, _OTHERS].max(axis=1) < NEAR_REST for i in calm[:: max(1, len(calm) // MOST_LOOKS)]])
-    return open_eyed & near[np.argmax((near & open_eyed).sum(axis=1))]
+    calm = calm[:: max(1, len(calm) // MOST_LOOKS)]
+    near = np.array([open_eyed & (np.abs(readings - readings[i])[:, _OTHERS].max(axis=1) < NEAR_REST) for i in calm])
+    often = near.sum(axis=1)
+    weight = np.where(
+        often >= min(often.max(), max(often.max() * SELDOM, FEWEST)), often * np.exp(-(busy[calm] - busy[calm].min()) / BUSIER), 0
+    )
+    return near[np.argmax(weight)]
 
 
 def blink_peaks(readings: np.ndarray) -> np.ndarray:

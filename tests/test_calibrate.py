@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import run
 from engines.errors import DriverError
 from engines.expression import ESTIMATED, index
 from engines.face import Face
@@ -199,6 +200,19 @@ def test_with_a_profile_the_shipped_driver_fills_the_range_and_rests():
     assert min(measured.reach.values()) >= 0.8 and measured.rest <= 0.03
     assert min(measured.bare.values()) < 0.4, "as it was without"
     assert measured.seen == measured.labelled == []
+
+
+def test_blinks_of_a_puppet_that_is_told_to_blink_are_tracked_one_by_one(tmp_path):
+    """Nobody who may be shown here blinks on film; so a shipped photo is told to, twice in quick succession, and is then the driver."""
+    times_s, curve, clip = (1.5, 2.4, 2.8, 4.0, 5.2), tmp_path / "blinks.csv", tmp_path / "blinks.mp4"
+    rows = [(0, 0), *((t + after, value) for t in times_s for after, value in ((0, 0), (0.07, 1), (0.13, 1), (0.25, 0))), (6, 0)]
+    curve.write_text("time_s,AU45\n" + "".join(f"{t:.2f},{value}\n" for t, value in rows))
+    command = ["--source", str(SAMPLES / "woman.jpg"), "--driver", str(curve), "--output", str(clip), "--size", "640x360", "--fps", "30"]
+    assert run.main(command) == 0
+    told = [(round(30 * (t + 0.07)), round(30 * (t + 0.13))) for t in times_s]
+    measured = measure(str(clip), told)
+    assert len(measured.seen) == len(told) and not unmatched(told, measured.seen) and measured.rest <= 0.03
+    assert measured.reach["AU45L"] >= 0.8 and measured.reach["AU45R"] >= 0.8
 
 
 def test_blinks_are_counted_one_by_one():

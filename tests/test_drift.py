@@ -41,11 +41,14 @@ def learnt(look: Look) -> Neutral:
 
 
 def test_a_minute_of_smile_does_not_become_the_neutral():
-    for smile in (GRIN, FAINT):
+    def laughing(t: float) -> np.ndarray:
+        return REST + (GRIN - REST) * (0.7 + 0.3 * np.sin(2 * np.pi * 0.3 * t))
+
+    for smile in (lambda _: GRIN, lambda _: FAINT, laughing):
         neutral = learnt(lambda _: REST)
         live(neutral, lambda _: REST, 10, 1.2)
         before = neutral.neutral
-        after = live(neutral, lambda _, smile=smile: smile, 60, 12)[-1]
+        after = live(neutral, smile, 60, 12)[-1]
         assert np.abs(after - before)[SMILE].max() < 0.02
         assert np.abs(after - before).max() < 0.02, "and no other AU goes with it"
 
@@ -94,6 +97,21 @@ def test_a_sudden_change_of_posture_is_taken_over_once_it_was_held_for_minutes()
     brows = track[:, index(["AU04"])].mean(axis=1) - REST[index(["AU04"])].mean()
     print(f"a step of 0.25: {brows[int(60 * FPS)]:.3f} of it after one minute, {brows[-1]:.3f} after {HELD_S / 60 + 5:.0f}")
     assert brows[int(60 * FPS)] < 0.02 and brows[-1] > 0.2
+
+
+def test_a_smile_of_five_minutes_is_gone_four_seconds_after_it():
+    """Who smiles for so long is taken to rest so; the mistake does not outlive the smile."""
+    neutral = learnt(lambda _: REST)
+    live(neutral, lambda _: GRIN, 300, 2)
+    assert neutral.neutral[SMILE].min() > 0.5
+    assert np.abs(live(neutral, lambda _: REST, 4, 302)[-1] - REST).max() < 0.08
+
+
+def test_eyes_that_are_shut_for_a_minute_are_not_the_neutral():
+    neutral = learnt(lambda _: REST)
+    before = neutral.neutral
+    shut = REST + speak(ESTIMATED, AU45=0.7, AU05=-0.3)
+    assert np.abs(live(neutral, lambda _: shut, 60, 2)[-1] - before).max() < 0.02
 
 
 def test_a_picture_has_no_rest_to_follow():
