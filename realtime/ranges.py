@@ -41,7 +41,7 @@ def _follow(path: str, neutral: Neutral | None, profile: Profile | None, longest
         raise DriverError(f"{path} is a picture: give a clip that shows you at rest and lively.")
     rows: list[tuple[np.ndarray, float, int]] = []
     try:
-        with Performer(Timings(), neutral, profile) as performer:
+        with Performer(Timings(), neutral, profile=profile) as performer:
             number = 0
             while (frame := driver.read()) is not None and frame.captured_s < longest_s:
                 told = performer(frame)
