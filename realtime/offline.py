@@ -12,6 +12,7 @@ from realtime.frame import Frame, Told
 from realtime.joined import Joined
 from realtime.monotone import SAME_S
 from realtime.output import Output
+from realtime.profile import Profile
 from realtime.script import Performance
 from realtime.stage import Stage
 from realtime.timing import Timings
@@ -21,10 +22,15 @@ LONGEST_LESSON = 90  # frames kept while the neutral is learnt: 250 MB of 720p p
 LONGEST_GAP_S = 5.0  # between two words of a file; a longer one is a broken time stamp and is cut short
 
 
-def perform_frames(driver: FrameDriver, timings: Timings, second: Joined | None = None) -> Iterator[Told]:
-    """Every frame of a file driver. Its first second is looked at twice: once for the driver's neutral, then for the puppet. second: as in Performer."""
+def perform_frames(
+    driver: FrameDriver, timings: Timings, second: Joined | None = None, profile: Profile | None = None
+) -> Iterator[Told]:  # fmt: skip
+    """Every frame of a file driver. Its first second is looked at twice: once for the driver's neutral, then for the puppet.
+
+    second, profile: as in Performer; a profile knows the neutral.
+    """
     waiting: list[Frame] = []
-    neutral = None if driver.has_rest else Neutral.absent(len(ESTIMATED))
+    neutral = Neutral(profile) if profile else None if driver.has_rest else Neutral.absent(len(ESTIMATED))
     if neutral is None:
         with Performer(timings) as scout:
             while scout.neutral.neutral is None and len(waiting) < LONGEST_LESSON and (frame := driver.read()):
@@ -32,7 +38,7 @@ def perform_frames(driver: FrameDriver, timings: Timings, second: Joined | None 
                 waiting.append(frame)
             scout.neutral.finish()
             neutral = scout.neutral
-    with Performer(timings, neutral, second) as performer:
+    with Performer(timings, neutral, second, profile) as performer:
         for frame in waiting:
             yield performer(frame)
         while (frame := driver.read()) is not None:

@@ -3,10 +3,11 @@
 import numpy as np
 
 from engines import expression
-from engines.face import FaceReader
+from engines.face import Face, FaceReader
 from realtime.calibrate import Neutral
 from realtime.frame import Frame, Told
 from realtime.joined import Joined
+from realtime.profile import Profile
 from realtime.smooth import OneEuro, Undo
 from realtime.timing import Timings
 from realtime.trust import Trust, Verdict
@@ -15,13 +16,20 @@ from realtime.trust import Trust, Verdict
 class Performer:
     """Follows one driver through time. Call it with each frame; close it at the end."""
 
-    def __init__(self, timings: Timings, neutral: Neutral | None = None, second: Joined | None = None):
-        """neutral: one that was learnt before, or Neutral.absent() for drivers that have no rest; default: learn it. second: closed with it."""
+    def __init__(
+        self, timings: Timings, neutral: Neutral | None = None, second: Joined | None = None, profile: Profile | None = None
+    ):  # fmt: skip
+        """neutral: one that was learnt before, or Neutral.absent() for drivers that have no rest; default: the profile's, or learn it.
+
+        second: closed with it. profile: the driver's own, whose ranges stay whenever the neutral is learnt anew.
+        """
         self._reader = FaceReader(video=True)
         self._timings = timings
-        self.neutral = neutral or Neutral()
+        self._profile = profile
+        self.neutral = neutral or Neutral(profile)
         self._has_rest = neutral is None or neutral.neutral is None or bool(neutral.neutral.any())  # of zeros: Neutral.absent()
         self._trust, self._second, self._smooth, self._undo = Trust(), second, OneEuro(), Undo()
+        self.face: Face | None = None  # as it was last believed
 
     def __call__(self, frame: Frame) -> Told:
         """A driver frame -> what the puppet is told. Zero change while the neutral is being learnt; `seen` is false without a face to believe."""
@@ -33,7 +41,7 @@ class Performer:
                 return self._take_back(frame.captured_s, verdict)
             if self._trust.newcomer and self._has_rest:
                 self.recalibrate()
-            aus = expression.estimate(face)
+            self.face, aus = face, expression.estimate(face)
             self.neutral.learn(aus, frame.captured_s)
             change = self.neutral.change(aus)
             if self._second:
@@ -44,7 +52,7 @@ class Performer:
 
     def recalibrate(self) -> None:
         """Learns the driver's neutral anew, from the next frames. For any thread."""
-        self.neutral = Neutral()
+        self.neutral = Neutral(self._profile, anew=True)
         if self._second:
             self._second.relearn()
 
