@@ -23,6 +23,8 @@ One photo of a face comes alive: it wears the expression of whoever drives it.
   python run.py --source face.jpg --driver smile.csv --output window --output puppet.mp4
   python run.py --benchmark                                       how fast this machine does all of it
   python run.py render take.csv photos/*.jpg videos/              one video for each photo; `render --help` says more
+  python run.py calibrate                                         twenty seconds before the camera, for --profile me
+  python run.py aus clip.mp4 --csv clip.csv --plot clip.png       the AUs of a clip or a picture
   python run.py doctor                                            what this machine lacks for a call, and the command for each
   python run.py engines list | build | verify | clear             what was compiled for this machine; `engines --help` says more
 
@@ -62,6 +64,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     main.add_argument(
         "--sound", metavar="MICROPHONE", nargs="?", const="default", help="record the driver's sound as well, into a live --output FILE.mp4"
     )
+    main.add_argument("--profile", metavar="NAME", help="your own range, as `run.py calibrate` kept it: a name, or FILE.json")
     add_look(parser)
     settings.add_options(parser)
     engine = add_engine(parser, "say more, with the time: figures every ten seconds, what the tracker notes")
@@ -94,6 +97,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     check_numbers(parser, options)
     if options.benchmark and len(options.driver) > 1:
         parser.error("--benchmark measures one driver: name it with one --driver")
+    if options.benchmark and options.profile:
+        parser.error("--benchmark learns its driver's rest: leave out --profile")
     if options.benchmark and (options.output or options.record or options.sheet):
         parser.error("--benchmark writes no pictures: leave out --output, --record and --sheet")
     if options.json and not options.benchmark:
@@ -111,6 +116,10 @@ def main(arguments: list[str] | None = None) -> int:
         from realtime.doctor import main as doctor
 
         return doctor(arguments[1:], "run.py doctor")
+    if arguments[:1] == ["calibrate"]:
+        from realtime.calibrate_command import main as calibrate
+
+        return calibrate(arguments[1:], "run.py calibrate")
     if arguments[:1] == ["aus"]:
         from realtime.aus_command import main as aus
 

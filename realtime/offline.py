@@ -31,7 +31,7 @@ def perform_frames(
     """
     waiting: list[Frame] = []
     neutral = Neutral(profile) if profile else None if driver.has_rest else Neutral.absent(len(ESTIMATED))
-    if neutral is None:
+    if neutral is None and profile is None:
         with Performer(timings) as scout:
             while scout.neutral.neutral is None and len(waiting) < LONGEST_LESSON and (frame := driver.read()):
                 scout(frame)

@@ -12,10 +12,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from engines.backends import Engine
-from engines.errors import DriverError, OutputError
+from engines.errors import DriverError, OutputError, SettingsError
 from engines.expression import ESTIMATED
 from engines.pyfeat import Scale
 from engines.relay import load_live
+from realtime import profile
 from realtime.album import Album, photos
 from realtime.calibrate import Neutral
 from realtime.canvas import parse_size
@@ -32,6 +33,7 @@ from realtime.mix import Overlay, endless
 from realtime.offline import at_rate, count_pictures, perform_curve, perform_frames, play_offline
 from realtime.output import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output
 from realtime.overlay import Badge
+from realtime.profile import Profile
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.script import CurveWriter, Performance
@@ -71,7 +73,12 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
     started_s = time.perf_counter()
     parts = read_parts(options.driver)
     check_paths(options, (part.path for part in parts))
+    own = profile.load(options.profile) if options.profile else None
     cast = load_cast(parts)
+    if own and cast.frames is None:
+        raise SettingsError(
+            f"--profile {options.profile} is of a face, and an AU curve has none: leave it out, or drive with a camera or a clip."
+        )
     names = options.output or ["vcam"] + (["window"] if has_screen() else [])
     into_files = all(name == "none" or Path(name).suffix.lower() in VIDEO_SUFFIXES for name in names)
     live = (cast.frames is not None and is_camera(cast.frames)) or not into_files
@@ -93,7 +100,7 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
         into = ", ".join(output.name for output in outputs)
         say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {', '.join(options.driver)}, {engine.name}, into {into}")
         stage = _stage(options, puppet, timings, stack)
-        run = Run(options, driver, second, cast.overlay, stage, outputs, timings, fps, stack, ending)
+        run = Run(options, driver, second, own, cast.overlay, stage, outputs, timings, fps, stack, ending)
         status, pictures = run.live(engine, sound) if live else run.offline()
     for output in outputs:
         if isinstance(output, VideoFile | Recording) and output.frames:
@@ -161,6 +168,7 @@ class Run:
     options: argparse.Namespace
     driver: FrameDriver | Performance
     second: Joined | None  # an estimator beside MediaPipe
+    profile: Profile | None  # the driver's own
     overlay: Overlay | None  # curves over what a FrameDriver shows
     stage: Stage
     outputs: list[Output]
@@ -177,7 +185,7 @@ class Run:
             performance = perform_curve(driver, fps, total)
         else:
             total = int(driver.length * fps / driver.fps) if driver.length else None
-            performance = at_rate(perform_frames(driver, self.timings, self.second), fps)
+            performance = at_rate(perform_frames(driver, self.timings, self.second, self.profile), fps)
             performance = map(self.overlay, performance) if self.overlay else performance
         if seconds:
             total = min(total or 10**9, max(1, int(seconds * fps)))
@@ -205,7 +213,7 @@ class Run:
         performer, seconds = None, self.options.seconds
         if not isinstance(self.driver, Performance):
             neutral = None if self.driver.has_rest else Neutral.absent(len(ESTIMATED))
-            performer = self.stack.enter_context(Performer(self.timings, neutral, self.second))
+            performer = self.stack.enter_context(Performer(self.timings, neutral, self.second, self.profile))
         outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(say)
         over = self.overlay or (lambda told: told)
         loop = LiveLoop(self.driver, performer, self.stage, outputs, self.timings, self.fps, controls=controls, say=say, over=over)
