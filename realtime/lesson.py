@@ -15,12 +15,14 @@ OPEN = 0.1  # of AU45 above the usual: the eyes are open
 BUSIER = 0.5  # of `activity`, for which a look must come nearly three times as often: a smile (1 to 4) that is held is no rest
 SELDOM, FEWEST = 0.35, 5  # of how often the most frequent look comes: what comes less often, or in fewer pictures, is passed through
 MOST_LOOKS = 400  # pictures that are tried as the middle of rest
-NOISE_PERCENTILE = 97.0  # of the distance from neutral at rest
+NOISE_PERCENTILE = 99.0  # of the distance from neutral at rest
+BEYOND = 1.25  # times that: a lesson shows a second or two of rest, a call hours
 LEAST_NOISE = 0.005
 FULL_PERCENTILE = 99.0  # one picture in a hundred may be the tracker's mistake
 STEP_PERCENTILE = 85.0  # of the seconds in which one thing was asked for: what was held
 # An AU that went no further above its noise was not shown: it keeps the general scale. With MOST_GAIN, 0.2 fill 90 %.
 SHOWN = 0.2
+EFFORT = 0.9  # of the way to `full` is 1 on the puppet: nobody grins in a call as they do when told to, and the filter cuts short peaks
 CLEAR = 2.0  # times the noise
 
 _LIDS = index(["AU45"])
@@ -48,11 +50,12 @@ def make(rest: np.ndarray, neutral: np.ndarray, full: np.ndarray) -> Profile:
     """A profile from readings at rest (T, 29), their middle and the strongest readings (29,) of the driver."""
     awake = rest[:, _LIDS].max(axis=1) - neutral[_LIDS].max() < 0.2  # a blink is no tremble
     away = np.abs(rest[awake] - neutral) if awake.any() else np.zeros((1, len(ESTIMATED)))
-    noise = np.clip(np.percentile(away, NOISE_PERCENTILE, axis=0), LEAST_NOISE, MOST_NOISE)
+    noise = np.clip(BEYOND * np.percentile(away, NOISE_PERCENTILE, axis=0), LEAST_NOISE, MOST_NOISE)
     way = full - neutral
     shown = (way - noise >= SHOWN) & (way >= CLEAR * noise)
     full = np.where(shown, full, 1.0)
-    gain = np.minimum(1 / np.maximum(full - neutral - noise, 1 / MOST_GAIN), MOST_GAIN)
+    way = np.where(shown, EFFORT * way, full - neutral) - noise
+    gain = np.minimum(1 / np.maximum(way, 1 / MOST_GAIN), MOST_GAIN)
     return Profile(*(values.astype(np.float32) for values in (neutral, full, noise, gain)))
 
 

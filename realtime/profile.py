@@ -3,8 +3,8 @@
     {"profile": 1, "estimator": "mediapipe-mesh-2", "aus": {"AU12L": {"neutral": 0.05, "full": 0.7, "noise": 0.01, "gain": 1.56}, ...}}
 
 neutral: the reading at rest; full: the strongest that was seen; noise: a reading no further from neutral counts as rest;
-gain: what the rest of the way is multiplied by, so that `full` becomes 1. `gain` is what counts; `full` says where it came
-from. AUs that the driver did not show keep the general scale, on which a reading of 1 is 1.
+gain: what is left beyond the noise is multiplied by it; `run.py calibrate` chooses it so that nine tenths of the way to `full`
+are 1 on the puppet, and only the gain counts when it plays. AUs that the driver did not show keep the general scale.
 """
 
 import argparse
