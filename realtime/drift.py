@@ -1,6 +1,6 @@
 """The neutral's slow way after a driver's resting face: posture, light, a start with a grin. Knows no pictures, only AUs and time.
 
-A face is quiet when no AU has moved for a second (blinks do not count). A quiet face is not yet at rest: it may hold a smile. So
+A face is quiet when it has hardly moved for a second (blinks do not count). A quiet face is not yet at rest: it may hold a smile. So
 what it does in all, a sum of AUs, decides. Less than the neutral's: the neutral was taken from a busier face, and comes
 down at once. About the same, and every AU near: posture and light; it follows in minutes. More: an expression, however
 long it is held, up to HELD_S of nothing else; who looks so for that long rests so.
@@ -58,7 +58,7 @@ class Drift:
             self._mean = self._mean + _share(elapsed_s, SHUT_S) * (aus - self._mean)  # eyes that stay shut are no blink
             return neutral
         self._mean = self._mean + _share(elapsed_s, MEAN_S) * (aus - self._mean)
-        if np.abs(aus - self._mean)[_OTHERS].max() > QUIET:
+        if float(np.sqrt(np.mean((aus - self._mean)[_OTHERS] ** 2))) > QUIET:
             self._moved_s = time_s
         return neutral if time_s - self._moved_s < QUIET_S else self._approach(neutral, elapsed_s)
 

@@ -127,7 +127,7 @@ def measure(path: str, labelled: Spans | None = None) -> Measured:
     return Measured(
         Path(path).stem, len(told), int(resting(readings).sum()),
         {ESTIMATED[i]: float(reach[i]) for i in shown}, {ESTIMATED[i]: float(without[i]) for i in shown},
-        float(stirs.max()), ESTIMATED[int(stirs.argmax())], blinks(told[:, index(["AU45"])].mean(axis=1), numbers), labelled,
+        float(stirs.max()), ESTIMATED[int(stirs.argmax())] if stirs.any() else "-", blinks(told[:, index(["AU45"])].mean(axis=1), numbers), labelled,
     )  # fmt: skip
 
 

@@ -1,6 +1,10 @@
 """The guided lesson, its command, and what a profile makes of a clip that is really tracked."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +192,28 @@ def test_a_lesson_is_given_up_by_the_driver_or_where_nobody_is_seen():
     times = iter(range(0, 1000, 5))
     with pytest.raises(DriverError, match="No face was seen for 20 s"):
         calibrate_command.lesson(Film(face=False), None, clock=lambda: float(next(times)))
+
+
+@pytest.mark.skipif(not shutil.which("Xvfb"), reason="there is no Xvfb: apt install xvfb")
+def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
+    from tests.test_window import Screen, wait_for
+
+    screen = Screen()
+    try:
+        code = (
+            "from tests.test_calibrate import Film; from realtime.calibrate_command import lesson; from realtime.mirror import SIZE; "
+            "from realtime.window import Window; lesson(Film(), Window(SIZE))"
+        )
+        running = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=LABELS.parent.parent, env={**os.environ, "DISPLAY": screen.name}, stderr=subprocess.PIPE
+        )
+        wait_for(lambda: screen.look() is not None and screen.look().std() > 10, 60)
+        assert len(np.unique(screen.look().reshape(-1, 3), axis=0)) < 400, "no picture of the driver"
+        screen.press("q")
+        said = running.communicate(timeout=30)[1]
+        assert b"KeyboardInterrupt" in said and running.returncode
+    finally:
+        screen.close()
 
 
 # --- what it comes to ------------------------------------------------------------------------------------------------------------
