@@ -5,6 +5,7 @@ Readings are (T, 29) intensities in the order of ESTIMATED, smoothed as they are
 
 import numpy as np
 
+from engines.aus import SIDED
 from engines.expression import ESTIMATED, index
 from realtime.drift import activity
 from realtime.profile import MOST_GAIN, MOST_NOISE, Profile
@@ -56,6 +57,11 @@ def make(rest: np.ndarray, neutral: np.ndarray, full: np.ndarray) -> Profile:
     full = np.where(shown, full, 1.0)
     way = np.where(shown, EFFORT * way, full - neutral) - noise
     gain = np.minimum(1 / np.maximum(way, 1 / MOST_GAIN), MOST_GAIN)
+    for right, left in map(
+        index, ([au] for au in SIDED)
+    ):  # a side that was not shown goes with the one that was, or the face would be crooked
+        if shown[right] != shown[left]:
+            gain[[right, left]] = gain[right if shown[right] else left]
     return Profile(*(values.astype(np.float32) for values in (neutral, full, noise, gain)))
 
 

@@ -54,6 +54,14 @@ def test_what_was_not_shown_keeps_the_general_scale_and_no_gain_is_absurd(mine):
     assert mine.change(np.full(29, 1.0, np.float32)).max() <= 1
 
 
+def test_a_side_that_was_not_shown_goes_with_the_other():
+    wink = REST + speak(ESTIMATED, AU45L=0.5, AU12R=0.3, AU12L=0.15)
+    found = of_steps(trembling(REST, 60), [trembling(wink, 60)])
+    for au in ("AU45", "AU12"):
+        right, left = found.gain[index([au])]
+        assert right == left > 1.3
+
+
 def test_below_rest_a_change_is_what_it_was_but_for_the_noise(mine):
     lids = index(["AU05"])
     assert mine.change(speak(ESTIMATED, AU05=-0.2))[lids] == pytest.approx(-0.2 + mine.noise[lids], abs=1e-6)
