@@ -35,6 +35,7 @@ def examine(bundle: str = "default", system: System | None = None) -> Iterator[F
         (equipment.PACKAGES, lambda: equipment.package_findings(system), LOOK_S),
         (equipment.BUNDLE, lambda: equipment.bundle_findings(bundle), LOOK_S),
         (equipment.FACE_MODEL, lambda: equipment.face_model_findings(system), LOOK_S),
+        (equipment.PYFEAT, lambda: equipment.pyfeat_findings(system), LOOK_S),
         (equipment.CACHE, lambda: equipment.cache_findings(system), LOOK_S),
         (equipment.GPU, lambda: equipment.gpu_findings(system), LOOK_S),
         (equipment.ENGINE, lambda: equipment.engine_findings(bundle), ENGINE_S),

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from engines.errors import EngineError
@@ -13,6 +14,7 @@ from realtime.finding import FINE, MISSING, OPTIONAL, Finding
 from realtime.system import ROOT, System
 
 PACKAGES, BUNDLE, FACE_MODEL, ENGINE, GPU, CACHE = "packages", "bundle", "face model", "engine", "GPU", "engine cache"
+PYFEAT = "py-feat"
 PROJECT = "expression-puppet"
 PHOTO = Path(__file__).parent / "samples" / "woman.jpg"
 SIZE = (640, 360)  # of the trial picture: the engine's work is the same at any size
@@ -121,6 +123,22 @@ def _trial(engine) -> str:
     if np.array_equal(picture, puppet.still):
         raise EngineError(f"{engine.name} leaves the photo as it is: choose another --device.")
     return f"which drew the shipped photo's smile in {took_ms:.0f} ms"
+
+
+def pyfeat_findings(_system: System) -> Iterator[Finding]:
+    """The second estimator; a call goes without."""
+    from engines.pyfeat_weights import DOWNLOAD, OPTION, find_weights
+
+    if find_spec("feat") is None:
+        yield Finding(PYFEAT, PYFEAT, OPTIONAL, "not installed: MediaPipe reads the driver alone", "pip install -e '.[pyfeat]'")
+        return
+    try:
+        weights = find_weights()
+    except EngineError:
+        cure = f"python run.py --source face.jpg --driver webcam --aus py-feat {OPTION} {DOWNLOAD}"
+        yield Finding(PYFEAT, PYFEAT, OPTIONAL, "installed, but its weights are not on this machine", cure)
+        return
+    yield Finding(PYFEAT, PYFEAT, FINE, f"weights at {weights}")
 
 
 def gpu_findings(system: System) -> Iterator[Finding]:

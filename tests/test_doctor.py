@@ -426,7 +426,7 @@ def test_the_command_says_of_this_machine_what_is_true_in_json_and_by_its_status
     told = json.loads(done.stdout)
     assert done.returncode == (0 if told["works"] else 1) and done.stderr == ""
     topics = {finding["topic"] for finding in told["findings"]}
-    assert topics == {"packages", "bundle", "face model", "engine cache", "GPU", "engine", "camera", "virtual camera", "window"}
+    assert topics == {"packages", "bundle", "face model", "py-feat", "engine cache", "GPU", "engine", "camera", "virtual camera", "window"}
     assert told["photo"], "the default engine draws wherever the tests run"
     hashes = [f["detail"].removeprefix("SHA-256 ") for f in told["findings"] if f["topic"] in ("bundle", "face model")]
     assert len(hashes) >= 2 and all(len(digest) == 64 for digest in hashes)
@@ -448,3 +448,21 @@ def test_a_wrong_bundle_or_option_is_told_without_a_traceback(capsys, machine):
     assert ended.value.code == 2
     assert doctor.main(["--engine", "nowhere"], system=machine.system()) == 1
     assert "There is no engine bundle at nowhere" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("installed", "weights", "state", "cure"),
+    [(False, False, "optional", "[pyfeat]"), (True, False, "optional", "--pyfeat-weights download"), (True, True, "fine", "")],
+)
+def test_the_second_estimator_is_optional_and_each_missing_piece_has_its_command(
+    machine, monkeypatch, tmp_path, installed, weights, state, cure
+):
+    def find():
+        if not weights:
+            raise EngineError("They are not here.")
+        return tmp_path / "weights.safetensors"
+
+    monkeypatch.setattr(equipment, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr("engines.pyfeat_weights.find_weights", find)
+    (found,) = equipment.pyfeat_findings(machine.system())
+    assert found.state == state and cure in found.cure
