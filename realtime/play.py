@@ -212,7 +212,7 @@ class Run:
         """Threads, until Ctrl-C, q, --seconds or a closed window; returns the exit status and the pictures sent."""
         performer, seconds = None, self.options.seconds
         if not isinstance(self.driver, Performance):
-            neutral = None if self.driver.has_rest else Neutral.absent(len(ESTIMATED))
+            neutral = None if self.driver.has_rest or self.profile else Neutral.absent(len(ESTIMATED))
             performer = self.stack.enter_context(Performer(self.timings, neutral, self.second, self.profile))
         outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(say)
         over = self.overlay or (lambda told: told)

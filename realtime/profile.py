@@ -7,7 +7,6 @@ gain: what is left beyond the noise is multiplied by it; `run.py calibrate` choo
 are 1 on the puppet, and only the gain counts when it plays. AUs that the driver did not show keep the general scale.
 """
 
-import argparse
 import json
 import math
 import os
@@ -64,16 +63,6 @@ class Profile:
                 partial.unlink()
             raise SettingsError(f"The profile {path} cannot be written ({error.strerror}): choose another place with --name.") from error
         return path
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """--profile."""
-    parser.add_argument("--profile", metavar="NAME", help="the driver's own range: a name given to `run.py calibrate`, or FILE.json")
-
-
-def chosen(options: argparse.Namespace) -> Profile | None:
-    """What the options of `add_options` come to. Raises SettingsError."""
-    return load(options.profile) if options.profile else None
 
 
 def folder() -> Path:
