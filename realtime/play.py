@@ -88,7 +88,7 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
         curve = isinstance(driver, Performance)
         fps = options.fps or (LIVE_FPS if live or curve else driver.fps)
         second = (
-            None if curve else _open_second(options, driver, live, stack)
+            None if curve else _open_second(options, driver, own, live, stack)
         )  # first: a download needs the network that MediaPipe is cut off from
         puppet, engine = make_puppet(options, size, stack, wait=not live)
         if live and not curve and not driver.live:
@@ -145,9 +145,9 @@ def _open_outputs(options, names, size, fps, live, sound, timings, stack) -> lis
     return outputs
 
 
-def _open_second(options: argparse.Namespace, driver: FrameDriver, live: bool, stack: ExitStack) -> Joined | None:
-    """What --aus asks for beside MediaPipe."""
-    scale = None if driver.has_rest else Scale.default()  # a picture has no rest that could be learnt
+def _open_second(options: argparse.Namespace, driver: FrameDriver, own: Profile | None, live: bool, stack: ExitStack) -> Joined | None:
+    """What --aus asks for beside MediaPipe, with the driver's own scale where their profile has one."""
+    scale = (own and own.pyfeat) or (None if driver.has_rest else Scale.default())  # a picture has no rest that could be learnt
     second = open_second(options.aus, options.pyfeat_weights, say, live, scale)
     if second:
         stack.callback(second.close)

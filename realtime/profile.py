@@ -1,17 +1,21 @@
 """A driver's profile: what their face reads at rest, how far each AU goes, how much it trembles. Kept as JSON, by name.
 
-    {"profile": 1, "estimator": "mediapipe-mesh-2", "aus": {"AU12L": {"neutral": 0.05, "full": 0.7, "noise": 0.01, "gain": 1.56}, ...}}
+    {"profile": 1, "estimator": "mediapipe-mesh-2", "aus": {"AU12L": {"neutral": 0.05, "full": 0.7, "noise": 0.01, "gain": 1.56}, ...},
+     "py-feat": {"AU06": {"rest": 0.21, "full": 0.7}, ...}}
 
 neutral: the reading at rest; full: the strongest that was seen; noise: a reading no further from neutral counts as rest;
 gain: what is left beyond the noise is multiplied by it; `run.py calibrate` chooses it so that nine tenths of the way to `full`
 are 1 on the puppet, and only the gain counts when it plays. AUs that the driver did not show keep the general scale.
+
+"py-feat" is there where py-feat looked on: what it reads of each of its AUs at rest and in full, which count as 0 and 1
+(engines/pyfeat.py). Without it py-feat's rest is learnt in each run, and its strength is everybody's.
 """
 
 import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +24,7 @@ import numpy as np
 
 from engines.errors import SettingsError
 from engines.expression import ESTIMATED, VERSION
+from engines.pyfeat import AUS, LEAST_RANGE, Scale
 
 FORMAT = 1
 FOLDER_ENV = "PUPPET_PROFILES"
@@ -27,19 +32,22 @@ NUMBERS = ("neutral", "full", "noise", "gain")
 # A range of 0.2 still fills 90 % of 0..1; more gain would show the tracker's tremble as grimaces.
 MOST_GAIN = 4.5
 MOST_NOISE = 0.2  # a dead zone that is wider hides small smiles
-HIGHEST = {"neutral": 1.0, "full": 1.0, "noise": MOST_NOISE, "gain": MOST_GAIN}
-LARGEST_FILE = 100_000  # bytes; a profile has 3000
+HIGHEST = {"neutral": 1.0, "full": 1.0, "noise": MOST_NOISE, "gain": MOST_GAIN, "rest": 1 - LEAST_RANGE}
+SECOND, POINTS = "py-feat", ("rest", "full")
+ROUNDED = 1e-3  # by which two numbers of four digits may come nearer to each other
+LARGEST_FILE = 100_000  # bytes; a profile has 4000
 CURE = "make it anew with `run.py calibrate`"
 
 
 @dataclass(frozen=True)
 class Profile:
-    """(29,) float32 each, in the order of ESTIMATED."""
+    """(29,) float32 each, in the order of ESTIMATED; pyfeat: py-feat's own points, where it looked on."""
 
     neutral: np.ndarray
     full: np.ndarray
     noise: np.ndarray
     gain: np.ndarray
+    pyfeat: Scale | None = None
 
     def change(self, from_rest: np.ndarray) -> np.ndarray:
         """(29,) differences from rest -> (29,) float32 in -1..1: nothing within the noise, 1 where the driver can do no more."""
@@ -48,9 +56,8 @@ class Profile:
 
     def save(self, path: str | Path) -> Path:
         """Writes it, for its owner's eyes; an earlier one stays whole until then. Returns the path. Raises SettingsError."""
-        aus = {au: {name: round(float(getattr(self, name)[i]), 4) for name in NUMBERS} for i, au in enumerate(ESTIMATED)}
-        lines = ",\n".join(f"  {json.dumps(au)}: {json.dumps(numbers)}" for au, numbers in aus.items())
-        text = f'{{"profile": {FORMAT}, "estimator": {json.dumps(VERSION)}, "aus": {{\n{lines}\n}}}}\n'
+        text = f'{{"profile": {FORMAT}, "estimator": {json.dumps(VERSION)}, "aus": {_rows(self, ESTIMATED, NUMBERS)}'
+        text += f', "{SECOND}": {_rows(self.pyfeat, AUS, POINTS)}}}\n' if self.pyfeat else "}\n"
         path = Path(path)
         partial = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
@@ -63,6 +70,13 @@ class Profile:
                 partial.unlink()
             raise SettingsError(f"The profile {path} cannot be written ({error.strerror}): choose another place with --name.") from error
         return path
+
+
+def _rows(numbers: Profile | Scale, aus: Sequence[str], names: Sequence[str]) -> str:
+    """A line for each AU, in braces."""
+    rows = {au: {name: round(float(getattr(numbers, name)[i]), 4) for name in names} for i, au in enumerate(aus)}
+    lines = ",\n".join(f"  {json.dumps(au)}: {json.dumps(row)}" for au, row in rows.items())
+    return f"{{\n{lines}\n}}"
 
 
 def folder() -> Path:
@@ -122,20 +136,41 @@ def _read(found: object, path: Path, source: str) -> Profile:
         if found.get(key) != wanted or isinstance(found.get(key), bool):
             has, line = found.get(key, "no"), _line(source, key)
             raise SettingsError(f"{path}, line {line}: this profile is of {what} {has}, this program's is {wanted}: {CURE}.")
-    aus = found.get("aus")
-    if not isinstance(aus, dict) or set(aus) != set(ESTIMATED):
+    numbers = _table(found, "aus", ESTIMATED, NUMBERS, path, source)
+    return Profile(**numbers, pyfeat=_scale(found, path, source) if SECOND in found else None)
+
+
+def _scale(found: Mapping, path: Path, source: str) -> Scale:
+    """py-feat's part."""
+    points = _table(found, SECOND, AUS, POINTS, path, source)
+    for au, rest, full in zip(AUS, points["rest"], points["full"], strict=True):
+        if full - rest < LEAST_RANGE - ROUNDED:
+            raise SettingsError(
+                f"{path}, line {_line(source, SECOND, au, 'full')}: full of {au} in {SECOND} is {full:g}, less than {LEAST_RANGE:g} above "
+                f"its rest: write a larger one, or {CURE}."
+            )
+    return Scale(**points)
+
+
+def _table(found: Mapping, key: str, wanted: Sequence[str], names: Sequence[str], path: Path, source: str) -> dict[str, np.ndarray]:
+    """(N,) float32 by name, of the AUs that stand under a key."""
+    aus = found.get(key)
+    if not isinstance(aus, dict) or set(aus) != set(wanted):
         given = list(aus) if isinstance(aus, dict) else []
-        unknown, missing = [au for au in given if au not in ESTIMATED], [au for au in ESTIMATED if au not in given]
-        line = _line(source, unknown[0] if unknown else "aus")
+        unknown, missing = [au for au in given if au not in wanted], [au for au in wanted if au not in given]
+        line = _line(source, key, *unknown[:1])
         what = f"{unknown[0]} is not known" if unknown else f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''} is missing"
-        raise SettingsError(f"{path}, line {line}: this profile is of another set of AUs ({what}): {CURE}.")
-    return Profile(**{name: np.array([_number(aus[au], au, name, path, source) for au in ESTIMATED], np.float32) for name in NUMBERS})
+        whose = "this profile" if key == "aus" else f"{key} in this profile"
+        raise SettingsError(f"{path}, line {line}: {whose} is of another set of AUs ({what}): {CURE}.")
+    return {name: np.array([_number(aus[au], (key, au), name, path, source) for au in wanted], np.float32) for name in names}
 
 
-def _number(numbers: object, au: str, name: str, path: Path, source: str) -> float:
+def _number(numbers: object, keys: tuple[str, str], name: str, path: Path, source: str) -> float:
+    """keys: where the numbers stand, the last being their AU."""
     value = numbers.get(name) if isinstance(numbers, Mapping) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= HIGHEST[name]:
-        said, at = ("missing", (au,)) if value is None else (repr(value), (au, name))
+        said, at = ("missing", keys) if value is None else (repr(value), (*keys, name))
+        au = keys[1] if keys[0] == "aus" else f"{keys[1]} in {keys[0]}"
         raise SettingsError(
             f"{path}, line {_line(source, *at)}: {name} of {au} is {said}: write a number from 0 to {HIGHEST[name]:g}, or {CURE}."
         )

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from engines.errors import DriverError, SettingsError
 from engines.expression import ESTIMATED, index
 from realtime.calibrate import Neutral
-from realtime.capture import open_frames
+from realtime.capture import FrameDriver, open_frames
 from realtime.lesson import of_clip, resting
+from realtime.onlooker import Onlooker
 from realtime.profile import Profile
 from realtime.settings import DEAD_ZONE
 from realtime.timing import Timings
@@ -28,26 +30,41 @@ SLACK = 2  # pictures by which eye and tracker may differ
 Spans = list[tuple[int, int]]
 
 
-def readings_of(path: str, longest_s: float = 600.0) -> tuple[np.ndarray, np.ndarray]:
-    """(T, 29) smoothed readings and (T,) times of the pictures of a clip in which the driver is believed. Raises DriverError."""
-    readings, times_s, _ = _follow(path, Neutral.absent(len(ESTIMATED)), None, longest_s)
-    return readings, times_s
-
-
-def _follow(path: str, neutral: Neutral | None, profile: Profile | None, longest_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a Performer tells of a clip: (T, 29) changes, (T,) times, (T,) numbers of the pictures."""
+def open_clip(path: str) -> FrameDriver:
+    """Raises DriverError."""
     driver = open_frames(path)
     if not driver.has_rest:
         raise DriverError(f"{path} is a picture: give a clip that shows you at rest and lively.")
+    return driver
+
+
+def readings_of(path: str, longest_s: float = 600.0, onlooker: Onlooker | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(T, 29) smoothed readings and (T,) times of the pictures of a clip in which the driver is believed. Raises DriverError.
+
+    onlooker: is shown them too, and closed; that takes its time, so a bar tells.
+    """
+    readings, times_s, _ = _follow(path, Neutral.absent(len(ESTIMATED)), None, longest_s, onlooker)
+    return readings, times_s
+
+
+def _follow(
+    path: str, neutral: Neutral | None, profile: Profile | None, longest_s: float, onlooker: Onlooker | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a Performer tells of a clip: (T, 29) changes, (T,) times, (T,) numbers of the pictures."""
+    driver = open_clip(path)
     rows: list[tuple[np.ndarray, float, int]] = []
     try:
-        with Performer(Timings(), neutral, profile=profile) as performer:
+        with (
+            Performer(Timings(), neutral, onlooker, profile) as performer,
+            tqdm(total=driver.length, unit="frame", desc=Path(path).name, leave=False, disable=None if onlooker else True) as bar,
+        ):
             number = 0
             while (frame := driver.read()) is not None and frame.captured_s < longest_s:
                 told = performer(frame)
                 if told.seen:
                     rows.append((told.expression, frame.captured_s, number))
                 number += 1
+                bar.update()
     finally:
         driver.close()
     changes, times_s, numbers = zip(*rows, strict=True) if rows else ((), (), ())

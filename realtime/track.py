@@ -7,6 +7,7 @@ from engines.face import Face, FaceReader
 from realtime.calibrate import Neutral
 from realtime.frame import Frame, Told
 from realtime.joined import Joined
+from realtime.onlooker import Onlooker
 from realtime.profile import Profile
 from realtime.smooth import OneEuro, Undo
 from realtime.timing import Timings
@@ -17,8 +18,12 @@ class Performer:
     """Follows one driver through time. Call it with each frame; close it at the end."""
 
     def __init__(
-        self, timings: Timings, neutral: Neutral | None = None, second: Joined | None = None, profile: Profile | None = None
-    ):  # fmt: skip
+        self,
+        timings: Timings,
+        neutral: Neutral | None = None,
+        second: Joined | Onlooker | None = None,
+        profile: Profile | None = None,
+    ):
         """neutral: one that was learnt before, or Neutral.absent() for drivers that have no rest; default: the profile's, or learn it.
 
         second: closed with it. profile: the driver's own, whose ranges stay whenever the neutral is learnt anew.

@@ -114,6 +114,18 @@ def test_its_rest_is_learnt_anew_when_the_driver_says_so():
     assert of(stage.play(3)[-1], "AU06") == pytest.approx(0, abs=0.01)
 
 
+def test_with_a_profiles_scale_it_is_used_at_once_and_only_the_rest_is_learnt_anew():
+    level = {"AU06": 0.5}
+    own = Scale.of_driver(np.full(len(AUS), 0.3), np.full(len(AUS), 0.7))
+    stage = Stage(Scripted(lambda _s: probabilities(**level)), own)
+    assert of(stage.play(0.6)[-1], "AU06") == pytest.approx(0.5, abs=0.01)
+    level["AU06"] = 0.4
+    stage.joined.relearn()
+    assert of(stage.play(3)[-1], "AU06") == pytest.approx(0, abs=0.01)
+    level["AU06"] = 0.55
+    assert of(stage.play(2)[-1], "AU06") == pytest.approx(0.5, abs=0.01), "half the way from the new rest to the driver's own full"
+
+
 def test_between_answers_an_au_glides_and_does_not_jump():
     stage = Stage(Scripted(lambda s: FULL_AU09 if s > 103 else probabilities(), period_s=0.3, delay_s=0.2), Scale.default())
     stage.play(3)

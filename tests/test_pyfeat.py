@@ -18,9 +18,11 @@ from engines.aus import PAPER_17
 from engines.errors import EngineError
 from engines.face import FaceReader
 from engines.pyfeat_weights import FILE, REPOSITORY, find_weights, split_pin
+from realtime import calibrate_command, profile
 from realtime.frame import Frame
 from realtime.joined import FROM_SLOW, Joined
 from realtime.slow import AtLeisure
+from realtime.speech import LOG
 from tests.conftest import SAMPLES
 from tests.test_joined import of, wait_for
 
@@ -212,6 +214,17 @@ def test_the_real_network_in_the_thread_holds_no_frame_up_and_answers_in_order(w
     finally:
         gate.set()
         second.close()
+
+
+@installed
+def test_a_lesson_from_a_clip_teaches_the_real_networks_two_points(weights, tmp_path, capsys):
+    clip, path = str(SAMPLES / "driver.mp4"), str(tmp_path / "me.json")
+    assert calibrate_command.main(["--driver", clip, "--name", path, "--aus", "py-feat", "--pyfeat-weights", str(weights)]) == 0
+    assert "py-feat's, at rest and in full: AU06" in capsys.readouterr().err
+    LOG.handlers.clear()  # which the command gave the test's own standard error
+    scale = profile.load(path).pyfeat
+    assert scale.rest.min() >= 0 and np.ptp(scale.rest) > 0.02, "its own of each AU"
+    assert (scale.full - scale.rest >= pyfeat.LEAST_RANGE - 1e-3).all() and scale.full.max() <= 1
 
 
 @installed
