@@ -117,5 +117,5 @@ def draw_bars(image: np.ndarray, changes: Sequence[np.ndarray | None]) -> None:
         for bar, (colour, value) in enumerate(zip(COLOURS.values(), values, strict=True)):
             if value is not None:
                 above = y + pitch // 8 + bar * pitch // 4
-                end = start + round(room * float(np.clip(abs(value[row]), 0, 1)))
+                end = start + round(room * float(np.clip(value[row], 0, 1)))
                 cv2.rectangle(image, (start, above), (end, above + max(1, pitch // 5)), colour, -1)
