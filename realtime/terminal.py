@@ -30,11 +30,11 @@ class Terminal:
 
     def restore(self) -> None:
         """Gives the terminal back as it was."""
-        if self._saved:
+        if self._saved and _in_foreground():  # in the background the shell has done so
             import termios
 
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._saved)
-            self._saved = None
+        self._saved = None
 
     def keys(self) -> Iterator[str]:
         """What was typed since the last call."""
@@ -44,7 +44,7 @@ class Terminal:
             while msvcrt.kbhit():
                 yield msvcrt.getwch()
             return
-        if not self._saved:
+        if not self._saved or not _in_foreground():
             return
         import select
 
@@ -54,7 +54,7 @@ class Terminal:
 
 
 def _in_foreground() -> bool:
-    """Whether the terminal is ours: a program in the background that changes it is stopped by the system."""
+    """Whether the terminal is ours: a program in the background that reads or changes it is stopped by the system, one that is closed is gone."""
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
     except OSError:

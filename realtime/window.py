@@ -1,5 +1,6 @@
 """The preview on the screen: a mirror of what others see, with figures and notes over it, and the keys. For the main thread."""
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable
@@ -14,8 +15,21 @@ from realtime.overlay import Badge, mirrored, write_lines
 
 
 def has_screen() -> bool:
-    """Whether a window can be opened here."""
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    """Whether a window can be opened here. On Linux the window library speaks X11 alone; Wayland's desktops answer to that as well."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY")) and _display_answers()
+
+
+def _display_answers() -> bool:
+    """Whether there is an X server where DISPLAY says, and it lets us in: DISPLAY outlives a connection in tmux, ssh and sudo."""
+    try:
+        xcb = ctypes.CDLL("libxcb.so.1")  # which the window library needs, too
+    except OSError:
+        return False
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
+    failed = xcb.xcb_connection_has_error(connection)
+    xcb.xcb_disconnect(connection)
+    return not failed
 
 
 class Window:

@@ -288,7 +288,6 @@ def test_the_landmarker_is_cut_off_from_the_network():
 
 def test_no_screen_for_a_window_is_refused(capsys, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     assert "no screen" in refused(capsys, 7, "--source", PHOTO, "--driver", CURVE, "--output", "window")
 

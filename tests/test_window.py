@@ -10,12 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engines.errors import OutputError
 from engines.face import FaceReader
+from realtime.window import Window, has_screen
 from tests.conftest import SAMPLES
 
 ROOT = Path(__file__).parent.parent
 TITLE, SIZE = "Expression Puppet", (960, 540)
 pytestmark = pytest.mark.skipif(not shutil.which("Xvfb"), reason="there is no Xvfb: apt install xvfb")
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="X11")
+@pytest.mark.parametrize("environment", [{"DISPLAY": ":7654"}, {"WAYLAND_DISPLAY": "wayland-0"}], ids=["a display that is gone", "no X11"])
+def test_a_screen_that_does_not_answer_is_no_screen_and_ends_nothing(environment, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert not has_screen()
+    with pytest.raises(OutputError, match="no screen"):
+        Window((64, 48))
 
 
 class Screen:
