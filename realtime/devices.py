@@ -254,4 +254,6 @@ def window_findings(system: System) -> Iterator[Finding]:
         yield Finding(WINDOW, WINDOW, FINE, "a screen for --output window")
     else:
         cure = "log in at its desktop, or by ssh -X; files need no screen: --output out.mp4"
-        yield Finding(WINDOW, WINDOW, OPTIONAL, "no screen: DISPLAY names no X server that answers (Wayland's desktops have one, too)", cure)
+        yield Finding(
+            WINDOW, WINDOW, OPTIONAL, "no screen: DISPLAY names no X server that answers (Wayland's desktops have one, too)", cure
+        )

@@ -9,7 +9,7 @@ clock, so a virtual camera never stops, whatever the driver or the generator doe
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from realtime.capture import FrameDriver
 from realtime.controls import Controls
 from realtime.frame import NOT_YET, Frame, Picture, Told
 from realtime.latest import Latest
-from realtime.output import Output
+from realtime.output import ContactSheet, Output
 from realtime.script import Performance
 from realtime.speech import LOG
 from realtime.stage import Stage
@@ -73,15 +73,16 @@ class LiveLoop:
             threading.Thread(target=self._guarded, args=(work,), name=f"puppet{work.__name__}", daemon=True)
             for work in (*stages, self._render, self._send)
         ]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:  # Ctrl-C may come between them
+                thread.start()
             yield
         finally:
             self.stop()
             end_s = time.perf_counter() + LEAVE_S
             for thread in threads:
-                thread.join(max(0.0, end_s - time.perf_counter()))
+                if thread.ident is not None:
+                    thread.join(max(0.0, end_s - time.perf_counter()))
         if self._error:
             raise self._error
 
@@ -114,7 +115,7 @@ class LiveLoop:
 
     def remove(self, output: Output) -> None:
         """No more pictures for an output, but for one that may be on its way."""
-        if output in self._threaded:
+        with suppress(ValueError):  # it was left out already, by whichever thread
             self._threaded.remove(output)
 
     def _guarded(self, work: Callable[[], None]) -> None:
@@ -205,10 +206,14 @@ class LiveLoop:
                 self._leave_out(error)
 
     def _leave_out(self, error: OutputError) -> None:
-        if not self._threaded and not self._on_main:
+        if not self._has_outputs():
             raise error
         self.failed = self.failed or error
         self._say(f"{error} The other outputs go on.")
+
+    def _has_outputs(self) -> bool:
+        """Whether there is anything left to play for: a contact sheet only goes with others."""
+        return not all(isinstance(output, ContactSheet) for output in (*self._threaded, *self._on_main))
 
     def _show_on_main(self, timeout_s: float, time_s: float) -> None:
         self.shown = self._preview.take(timeout_s) or self.shown
@@ -216,6 +221,6 @@ class LiveLoop:
             output.send(self._covered(self.shown), time_s)
             if output.closed:
                 self._on_main.remove(output)
-                if not self._threaded and not self._on_main:
+                if not self._has_outputs():
                     return self.stop()
                 self._say(f"The {output.name} was closed; the other outputs go on, Ctrl-C ends them.")

@@ -16,7 +16,7 @@ from realtime.overlay import Badge, mirrored, write_lines
 
 def has_screen() -> bool:
     """Whether a window can be opened here. On Linux the window library speaks X11 alone; Wayland's desktops answer to that as well."""
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY")) and _display_answers()
+    return sys.platform in ("darwin", "win32") or (bool(os.environ.get("DISPLAY")) and _display_answers())
 
 
 def _display_answers() -> bool:

@@ -17,6 +17,7 @@ from realtime.controls import KEYS, Controls
 from realtime.frame import Told
 from realtime.hands import Hands
 from realtime.loop import LiveLoop
+from realtime.output import ContactSheet
 from realtime.overlay import Badge, mirrored, slate, write_lines
 from realtime.puppet import Puppet
 from realtime.recording import Recording
@@ -198,10 +199,10 @@ def test_an_output_that_fails_is_left_out_and_told_once_and_the_call_goes_on(pho
     assert said == ["The disk is full. The other outputs go on."] and loop.failed
 
 
-def test_when_the_last_output_fails_the_run_ends_with_its_reason(photo):
+def test_when_the_last_output_fails_the_run_ends_with_its_reason(photo, tmp_path):
     said = []
     with pytest.raises(OutputError, match="disk is full"):
-        make(photo, [Failing(), Failing()], said).run(10)
+        make(photo, [Failing(), Failing(), ContactSheet(tmp_path / "sheet.png", 100)], said).run(10)
     assert len(said) == 1
 
 
@@ -221,10 +222,25 @@ def test_closing_the_preview_leaves_the_virtual_camera_on(photo):
     assert len(good.images) > 30 and len(window.images) == 4 and len(said) == 1
 
 
-def test_closing_the_only_window_ends_the_run(photo):
-    started_s, window = time.perf_counter(), OnScreen()
-    make(photo, [window], []).run(10)
-    assert time.perf_counter() - started_s < 3
+@pytest.mark.parametrize("sheet", [False, True], ids=["alone", "with a contact sheet"])
+def test_closing_the_only_window_ends_the_run(photo, tmp_path, sheet):
+    started_s, window, said = time.perf_counter(), OnScreen(), []
+    make(photo, [window, ContactSheet(tmp_path / "sheet.png", 100)] if sheet else [window], said).run(10)
+    assert time.perf_counter() - started_s < 3 and not said
+
+
+def test_ctrl_c_while_the_threads_are_started_leaves_none_behind(photo, monkeypatch):
+    loop, start = make(photo, [KeepingOutput()], []), threading.Thread.start
+
+    def interrupted(thread):
+        if thread.name == "puppet_send":
+            raise KeyboardInterrupt
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), loop.running():
+        pass
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("puppet")]
 
 
 # --- what is written over pictures -----------------------------------------------------------------------------------------
