@@ -7,6 +7,7 @@ checked against its SHA-256 before it is loaded. Other ways to have it: $PUPPET_
 
 import hashlib
 import os
+import threading
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -188,14 +189,23 @@ class FaceReader:
 
 
 class quiet_stderr:
-    """Holds file descriptor 2 shut while native code that no flag silences is starting."""
+    """Holds file descriptor 2 shut while native code that no flag silences is starting, in any number of threads at a time."""
+
+    _lock, _inside, _saved = threading.Lock(), 0, -1
 
     def __enter__(self) -> None:
-        self._saved = os.dup(2)
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 2)
-        os.close(null)
+        with quiet_stderr._lock:
+            quiet_stderr._inside += 1
+            if quiet_stderr._inside > 1:
+                return
+            quiet_stderr._saved = os.dup(2)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 2)
+            os.close(null)
 
     def __exit__(self, *_exc: object) -> None:
-        os.dup2(self._saved, 2)
-        os.close(self._saved)
+        with quiet_stderr._lock:
+            quiet_stderr._inside -= 1
+            if quiet_stderr._inside == 0:
+                os.dup2(quiet_stderr._saved, 2)
+                os.close(quiet_stderr._saved)

@@ -10,7 +10,7 @@ from realtime.album import Album
 from realtime.loop import LiveLoop
 from realtime.output import Output
 from realtime.settings import STRENGTH
-from realtime.speech import say
+from realtime.speech import answer, say
 from realtime.stage import Stage
 from realtime.track import Performer
 
@@ -52,7 +52,7 @@ class Hands:
 
     def _recalibrate(self) -> None:
         self._performer.recalibrate()
-        say("Look straight and at rest for a second.")
+        answer("Look straight and at rest for a second.")
 
     def _record(self) -> None:
         if self._recording:
@@ -62,7 +62,7 @@ class Hands:
         except OutputError as error:
             return say(str(error))
         self._loop.add(self._recording)
-        say(f"Recording into {self._recording.name}; r ends it.")
+        answer(f"Recording into {self._recording.name}; r ends it.")
 
     def _finish(self) -> None:
         recording, self._recording = self._recording, None

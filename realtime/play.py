@@ -37,7 +37,7 @@ from realtime.profile import Profile
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.script import CurveWriter, Performance
-from realtime.speech import LOG, say
+from realtime.speech import LOG, answer, say
 from realtime.stage import Stage
 from realtime.steady import SteadyCamera
 from realtime.terminal import Terminal
@@ -214,7 +214,7 @@ class Run:
         if not isinstance(self.driver, Performance):
             neutral = None if self.driver.has_rest or self.profile else Neutral.absent(len(ESTIMATED))
             performer = self.stack.enter_context(Performer(self.timings, neutral, self.second, self.profile))
-        outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(say)
+        outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(answer)
         over = self.overlay or (lambda told: told)
         loop = LiveLoop(self.driver, performer, self.stage, outputs, self.timings, self.fps, controls=controls, say=say, over=over)
         figures = Figures(loop, self.timings, engine.name)
@@ -248,6 +248,7 @@ class Run:
         say("live; Ctrl-C ends it, space shows the still photo at once, p pauses" if terminal.listens else "live; Ctrl-C ends it")
         with suppress(KeyboardInterrupt), loop.running():
             loop.wait(seconds or float("inf"), each_turn)
+            self.ending.close()
         say("ended")
         if delay := self.timings.summary().get("capture to output"):
             say(f"{loop.fresh} new pictures, {delay['p50_ms']:.0f} ms from camera to output (95 %: {delay['p95_ms']:.0f} ms)")

@@ -1,8 +1,12 @@
 """What is said in hours of a call stays readable: each thing once, and never without end."""
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 from realtime import speech
+from realtime.controls import Controls
 from realtime.speech import BURST, BURST_S, REMEMBERED, REPEAT_S, Seldom
 
 
@@ -42,6 +46,37 @@ def test_sentences_that_differ_each_time_are_bounded_too():
     assert len(seldom._said) <= REMEMBERED
     clock.now_s += BURST_S
     assert sum(passed(seldom, f"{number}") is not None for number in range(1000)) == BURST
+
+
+def test_repeats_silence_nobody_else():
+    seldom = Seldom(Hours())
+    for _ in range(10 * BURST):
+        passed(seldom, "The camera is back.")
+    assert passed(seldom, "The disk is full.")
+
+
+def test_every_answer_to_a_key_is_said(capsys):
+    speech.start()
+    controls = Controls(speech.answer)
+    for _ in range(3):
+        controls.toggle_panic()
+    assert capsys.readouterr().err.splitlines()[-1].startswith("The still photo is shown")
+
+
+def test_what_is_said_while_libraries_are_silenced_is_heard_and_two_of_them_leave_standard_error_open():
+    code = """
+import os, sys
+from engines.face import quiet_stderr
+from realtime import speech
+speech.start()
+one, other = quiet_stderr(), quiet_stderr()
+one.__enter__(); other.__enter__()
+speech.say("live"); os.write(2, b"Qt has no fonts")
+one.__exit__(); other.__exit__()
+print("still open", file=sys.stderr)
+"""
+    told = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    assert told.stderr.splitlines() == ["live", "still open"]
 
 
 def test_figures_are_only_for_those_who_ask(capsys):
