@@ -1,4 +1,4 @@
-"""How a run ends: Ctrl-C or SIGTERM once finishes files and lets devices go; twice, or when a device does not let go, at once.
+"""How a run ends: Ctrl-C, SIGTERM or a terminal that is closed, once, finishes files and lets devices go; twice, or when a device does not let go, at once.
 
 Python runs a signal's handler on the main thread, and only between two of its steps: a main thread that hangs in a driver would
 never hear of it. So a thread of its own listens as well.
@@ -15,8 +15,11 @@ from typing import NoReturn
 
 STOPPED = 130  # exit status after Ctrl-C, as shells expect
 NET_S = 3.0  # after the first signal, when a live run is ended at once; closing takes two at most
-OURS = ("puppet", "camera")  # how the names of threads begin that may hang in a device
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# How the names of threads begin that may hang in a device or a library.
+OURS = ("puppet", "camera", "virtual camera", "microphone", "recording", "album", "open engines")
+HANGUP = getattr(signal, "SIGHUP", None)  # the terminal is closed; shell and system may both say so, which is once
+SIGNALS = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, HANGUP)))
+PANIC = getattr(signal, "SIGUSR1", None)
 
 
 class Ending:
@@ -25,6 +28,7 @@ class Ending:
     def __init__(self, end_at_once: Callable[[int], object] = os._exit):
         self._end_at_once = end_at_once
         self._count, self._closing, self._live = 0, False, False
+        self.panic = False  # asked for by PANIC, before there are controls to switch
         self.at_last: list[Callable[[], None]] = []  # what must not be left undone even then: the terminal's mode
 
     def __enter__(self) -> "Ending":
@@ -33,7 +37,10 @@ class Ending:
             self._ear, self._mouth = socket.socketpair()
             self._mouth.setblocking(False)
             self._fd = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
-            self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+            heard = [number for number in SIGNALS if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN]  # nohup
+            self._before = {number: signal.signal(number, self._handle) for number in heard}
+            if PANIC:  # which would end a program that is only about to start, or draws a file
+                self._before[PANIC] = signal.signal(PANIC, self._keep_panic)
             self._thread = threading.Thread(target=self._listen, name="ending", daemon=True)
             self._thread.start()
         return self
@@ -58,7 +65,12 @@ class Ending:
         """Closing has begun: a first Ctrl-C would only disturb it."""
         self._closing = True
 
-    def _handle(self, _number: int, _frame: object) -> None:
+    def _keep_panic(self, *_signal: object) -> None:
+        self.panic = not self.panic
+
+    def _handle(self, number: int, _frame: object) -> None:
+        if number == HANGUP and self._count:
+            return
         self._count += 1
         if self._count == 1 and not self._closing:  # a second one is the listening thread's
             raise KeyboardInterrupt
@@ -76,7 +88,7 @@ class Ending:
                     return
                 if not told:
                     return
-                heard += told[0] in SIGNALS
+                heard += told[0] in SIGNALS and not (told[0] == HANGUP and heard)
                 if heard > 1:
                     return self._now()
 

@@ -1,5 +1,6 @@
 """What a command comes to: an exit status, and one sentence where something was wrong. Never a traceback."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ DEFECT = 1  # exit status
 
 def outcome(work: Callable[[Ending], int], program: str = "run.py", verbose: bool = False) -> int:
     """Does the work of a command on the main thread, with Ctrl-C listened to; returns its exit status, or that of what it raised."""
+    _open_streams()
     speech.start(verbose)
     with Ending() as ending:
         try:
@@ -27,3 +29,10 @@ def outcome(work: Callable[[Ending], int], program: str = "run.py", verbose: boo
             more = "" if verbose else " Run it again with --verbose, and report what it prints."
             print(f"{program}: Something went wrong in the program itself ({type(error).__name__}: {error}).{more}", file=sys.stderr)
             return DEFECT
+
+
+def _open_streams() -> None:
+    """Something to write to where a launcher gave nothing; else the next file that is opened would be what libraries write their errors into."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))

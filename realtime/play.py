@@ -23,7 +23,7 @@ from realtime.canvas import parse_size
 from realtime.capture import FrameDriver, Paced, is_camera, open_frames
 from realtime.cast import Cast, load_cast, read_parts
 from realtime.controls import Controls
-from realtime.ending import STOPPED, Ending
+from realtime.ending import PANIC, STOPPED, Ending
 from realtime.hands import Hands
 from realtime.hud import Figures, Hud, Remeasured
 from realtime.joined import Joined, open_second
@@ -57,10 +57,10 @@ def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None, stack
 
 
 def check_paths(options: argparse.Namespace, reads: Iterable[str]) -> None:
-    """Raises OutputError when a file would be written twice, or over what is read: the photo, and `reads`."""
+    """Raises OutputError when a file would be written twice, or over what is read: the photo or those of a folder, and `reads`."""
     written = [name for name in (*(options.output or []), options.record, options.sheet) if name]
     places = [Path(name).resolve() for name in written]
-    read = {Path(name).resolve() for name in (options.source, *reads)}
+    read = {Path(name).resolve() for name in (*photos(options.source), *reads)}
     for number, (name, place) in enumerate(zip(written, places, strict=True)):
         if place in read:
             raise OutputError(f"{name} would be written over what is read: choose another name.")
@@ -257,7 +257,7 @@ class Run:
     def _album(self, engine: Engine) -> Album:
         """The photos that a key turns to."""
         size, fit = self.stage.puppet.size, self.options.fit
-        return Album(photos(self.options.source), lambda path: Puppet.from_file(path, engine, size, fit, say), self.stage.change, say)
+        return Album(photos(self.options.source), lambda path: Puppet.from_file(path, engine, size, fit, say), self.stage.change, answer)
 
     def _with_sheet(self, expected: int) -> list[Output]:
         """The outputs, with a contact sheet of about so many pictures where one was asked for."""
@@ -271,7 +271,9 @@ class Run:
         """Keys of the terminal, and the signals of a live run."""
         terminal = self.stack.enter_context(Terminal())
         self.ending.at_last.append(terminal.restore)
-        if self.ending.live() and hasattr(signal, "SIGUSR1"):
-            before = signal.signal(signal.SIGUSR1, controls.toggle_panic)  # for a hotkey of the desktop: pkill -USR1 -f "run.py --source"
-            self.stack.callback(signal.signal, signal.SIGUSR1, before)
+        if self.ending.live() and PANIC:
+            before = signal.signal(PANIC, controls.toggle_panic)  # for a hotkey of the desktop: pkill -USR1 -f "run.py --source"
+            self.stack.callback(signal.signal, PANIC, before)
+            if self.ending.panic:
+                controls.toggle_panic()
         return terminal

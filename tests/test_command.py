@@ -251,6 +251,10 @@ def test_what_is_read_is_never_overwritten(tmp_path, capsys):
         capsys, 7, "--source", PHOTO, "--driver", SAMPLES / "woman.jpg", "--output", SAMPLES / "woman.jpg"
     )
     assert clip.read_bytes() == b"precious"
+    (tmp_path / "photos").mkdir()
+    other = tmp_path / "photos" / "other.png"
+    other.write_bytes(b"precious")
+    assert "over what is read" in refused(capsys, 7, "--source", other.parent, "--driver", CURVE, "--output", "none", "--sheet", other)
 
 
 def test_one_file_is_not_written_twice(tmp_path, capsys):

@@ -66,6 +66,54 @@ with Ending() as ending:
 
 
 @posix
+def test_a_terminal_that_is_closed_may_say_so_twice_and_what_is_open_is_finished(start):
+    process = start("""
+with Ending() as ending:
+    try:
+        print("running", flush=True); time.sleep(60)
+    except KeyboardInterrupt:
+        print("closing", flush=True); time.sleep(0.5); print("finished", flush=True)
+""")
+    process.send_signal(signal.SIGHUP)
+    assert process.stdout.readline() == "closing\n"
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=20)[0] == "finished\n" and process.returncode == 0
+
+
+@posix
+def test_under_nohup_a_terminal_that_is_closed_ends_nothing(start):
+    process = start("""
+import signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with Ending() as ending:
+    print("running", flush=True); time.sleep(0.5); print("finished", flush=True)
+""")
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=20)[0] == "finished\n" and process.returncode == 0
+
+
+@posix
+def test_panic_before_there_is_a_picture_is_kept_and_ends_nothing(start):
+    process = start("""
+with Ending() as ending:
+    print("running", flush=True)
+    while not ending.panic: time.sleep(0.01)
+    print("kept", flush=True)
+""")
+    process.send_signal(signal.SIGUSR1)
+    assert process.communicate(timeout=20)[0] == "kept\n" and process.returncode == 0
+
+
+@posix
+def test_without_standard_output_and_error_files_are_written(tmp_path):
+    command = [sys.executable, "run.py", "--source", SAMPLES / "man.jpg", "--driver", SAMPLES / "smile.csv", "--seconds", "0.2"]
+    command += ["--size", "320x240", "--output", tmp_path / "out.mp4"]
+    assert subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *command], cwd=ROOT, timeout=60).returncode == 0
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 6
+
+
+@posix
 def test_once_while_it_is_closing_already_does_not_disturb_it(start):
     process = start("""
 with Ending() as ending:
