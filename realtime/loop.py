@@ -154,7 +154,7 @@ class LiveLoop:
         while not self._stopping.wait(max(0.0, start_s + number / self._fps - time.perf_counter())):
             now_s = time.perf_counter()
             self.words.put(Told(self._driver.at(now_s - start_s), now_s, seen=True))
-            number += 1
+            number = max(number + 1, int((now_s - start_s) * self._fps))  # after a computer's sleep nothing is made up for
 
     def _render(self) -> None:
         last = self.stage.show(None, time.perf_counter())  # the still photo, which the output has already

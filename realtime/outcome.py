@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 
 from engines.errors import PuppetError
@@ -15,6 +16,7 @@ def outcome(work: Callable[[Ending], int], program: str = "run.py", verbose: boo
     """Does the work of a command on the main thread, with Ctrl-C listened to; returns its exit status, or that of what it raised."""
     _open_streams()
     speech.start(verbose)
+    before, threading.excepthook = threading.excepthook, _tell_of_thread
     with Ending() as ending:
         try:
             return work(ending)
@@ -29,6 +31,17 @@ def outcome(work: Callable[[Ending], int], program: str = "run.py", verbose: boo
             more = "" if verbose else " Run it again with --verbose, and report what it prints."
             print(f"{program}: Something went wrong in the program itself ({type(error).__name__}: {error}).{more}", file=sys.stderr)
             return DEFECT
+        finally:
+            threading.excepthook = before
+
+
+def _tell_of_thread(what: threading.ExceptHookArgs) -> None:
+    """A defect in a thread that a call can do without; the loop's own end it."""
+    speech.LOG.debug("where it happened:", exc_info=(what.exc_type, what.exc_value, what.exc_traceback))
+    name = what.thread.name if what.thread else "?"
+    speech.say(
+        f"Something went wrong in the program itself, in its part {name!r} ({what.exc_type.__name__}: {what.exc_value}); the rest goes on."
+    )
 
 
 def _open_streams() -> None:

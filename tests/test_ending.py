@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 import run
 from realtime.ending import NET_S, STOPPED
-from realtime.outcome import DEFECT
+from realtime.outcome import DEFECT, outcome
 from realtime.script import load_curve
 from tests.conftest import SAMPLES
 
@@ -193,6 +194,18 @@ run.leave(run.main(["--source", "{SAMPLES / "man.jpg"}", "--driver", "{SAMPLES /
     with av.open(str(tmp_path / "call.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) > 30
     assert load_curve(tmp_path / "take.csv").duration_s > 1
+
+
+def test_an_error_in_a_thread_that_a_call_can_do_without_is_told_in_one_sentence(capsys):
+    def work(_ending):
+        thread = threading.Thread(target=lambda: 1 / 0, name="album")
+        thread.start()
+        thread.join()
+        return 0
+
+    assert outcome(work) == 0
+    told = capsys.readouterr().err
+    assert "'album' (ZeroDivisionError" in told and "Traceback" not in told and told.count("\n") == 1
 
 
 def test_an_error_in_a_thread_ends_the_run_with_one_sentence_and_no_traceback(monkeypatch, capsys):
