@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Controls:
-    """Switches, set by keys and signals on the main thread and read by every other; each is one attribute, so none needs a lock."""
+    """Switches, set by keys on the main thread, panic by a signal's as well, and read by every other; each is one attribute, so none needs a lock."""
 
     say: Callable[[str], None] = lambda _sentence: None
     panic: bool = False  # the still photo, at once
@@ -22,8 +22,8 @@ class Controls:
         """Whether something stands in the puppet's place."""
         return self.panic or self.paused
 
-    def toggle_panic(self, *_signal: object) -> None:
-        """The still photo instead of the puppet, or back; also a signal's handler."""
+    def toggle_panic(self) -> None:
+        """The still photo instead of the puppet, or back. For any thread."""
         self.panic = not self.panic
         self.say("The still photo is shown; the same key lets the puppet move again." if self.panic else "The puppet moves again.")
 

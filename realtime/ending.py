@@ -1,7 +1,7 @@
 """How a run ends: Ctrl-C, SIGTERM or a terminal that is closed, once, finishes files and lets devices go; twice, or when a device does not let go, at once.
 
 Python runs a signal's handler on the main thread, and only between two of its steps: a main thread that hangs in a driver would
-never hear of it. So a thread of its own listens as well.
+never hear of it. So a thread of its own listens as well, and to the panic signal: a window that hangs must not keep the still photo away.
 """
 
 import os
@@ -28,7 +28,8 @@ class Ending:
     def __init__(self, end_at_once: Callable[[int], object] = os._exit):
         self._end_at_once = end_at_once
         self._count, self._closing, self._live = 0, False, False
-        self.panic = False  # asked for by PANIC, before there are controls to switch
+        self.panic = False  # whether it was asked for before there was anybody to hear it
+        self.on_panic: Callable[[], None] = self._keep_panic  # called in the listening thread
         self.at_last: list[Callable[[], None]] = []  # what must not be left undone even then: the terminal's mode
 
     def __enter__(self) -> "Ending":
@@ -40,7 +41,7 @@ class Ending:
             heard = [number for number in SIGNALS if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN]  # nohup
             self._before = {number: signal.signal(number, self._handle) for number in heard}
             if PANIC:  # which would end a program that is only about to start, or draws a file
-                self._before[PANIC] = signal.signal(PANIC, self._keep_panic)
+                self._before[PANIC] = signal.signal(PANIC, lambda *_signal: None)
             self._thread = threading.Thread(target=self._listen, name="ending", daemon=True)
             self._thread.start()
         return self
@@ -65,7 +66,7 @@ class Ending:
         """Closing has begun: a first Ctrl-C would only disturb it."""
         self._closing = True
 
-    def _keep_panic(self, *_signal: object) -> None:
+    def _keep_panic(self) -> None:
         self.panic = not self.panic
 
     def _handle(self, number: int, _frame: object) -> None:
@@ -88,6 +89,8 @@ class Ending:
                     return
                 if not told:
                     return
+                if told[0] == PANIC:
+                    self.on_panic()
                 heard += told[0] in SIGNALS and not (told[0] == HANGUP and heard)
                 if heard > 1:
                     return self._now()

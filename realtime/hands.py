@@ -31,7 +31,7 @@ class Hands:
             "stronger": partial(self._change_strength, STRENGTH_STEP), "weaker": partial(self._change_strength, -STRENGTH_STEP),
             "next photo": self._album.next, "record": self._record, **{group: partial(self._toggle, group) for group in GROUPS},
         }  # fmt: skip
-        if self._performer:
+        if self._performer and self._performer.has_rest:  # a picture has none that could be learnt
             acts["recalibrate"] = self._recalibrate
         return acts
 

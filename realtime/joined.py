@@ -134,10 +134,11 @@ class Joined:
         self._glide_start_s, self._glide_s = now_s, float(np.clip(apart_s, 0.0, LONGEST_GLIDE_S))
 
     def _learn(self, newest: Estimate) -> Scale | None:
-        self._lesson.append(newest)
-        if len(self._lesson) < REST_ESTIMATES or newest.captured_s - self._lesson[0].captured_s < REST_S:
+        lesson = self._lesson  # another thread may begin a new one
+        lesson.append(newest)
+        if len(lesson) < REST_ESTIMATES or newest.captured_s - lesson[0].captured_s < REST_S:
             return None
-        rest = np.percentile([estimate.values for estimate in self._lesson], REST_PERCENTILE, axis=0)
+        rest = np.percentile([estimate.values for estimate in lesson], REST_PERCENTILE, axis=0)
         self._scale, self._lesson = Scale.of_driver(np.minimum(rest, HIGHEST_REST), self._full), []
         return self._scale
 

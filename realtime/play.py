@@ -1,7 +1,6 @@
 """One run: from what the command line asks for to a photo that is animated, live or frame by frame. Knows nothing of how options are written."""
 
 import argparse
-import signal
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
@@ -23,7 +22,7 @@ from realtime.canvas import parse_size
 from realtime.capture import FrameDriver, Paced, is_camera, open_frames
 from realtime.cast import Cast, load_cast, read_parts
 from realtime.controls import Controls
-from realtime.ending import PANIC, STOPPED, Ending
+from realtime.ending import STOPPED, Ending
 from realtime.hands import Hands
 from realtime.hud import Figures, Hud, Remeasured
 from realtime.joined import Joined, open_second
@@ -271,9 +270,8 @@ class Run:
         """Keys of the terminal, and the signals of a live run."""
         terminal = self.stack.enter_context(Terminal())
         self.ending.at_last.append(terminal.restore)
-        if self.ending.live() and PANIC:
-            before = signal.signal(PANIC, controls.toggle_panic)  # for a hotkey of the desktop: pkill -USR1 -f "run.py --source"
-            self.stack.callback(signal.signal, PANIC, before)
-            if self.ending.panic:
-                controls.toggle_panic()
+        self.ending.live()
+        self.ending.on_panic = controls.toggle_panic  # for a hotkey of the desktop: pkill -USR1 -f "run.py --source"
+        if self.ending.panic:
+            controls.toggle_panic()
         return terminal

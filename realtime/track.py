@@ -32,7 +32,7 @@ class Performer:
         self._timings = timings
         self._profile = profile
         self.neutral = neutral or Neutral(profile)
-        self._has_rest = neutral is None or neutral.neutral is None or bool(neutral.neutral.any())  # of zeros: Neutral.absent()
+        self.has_rest = neutral is None or neutral.neutral is None or bool(neutral.neutral.any())  # of zeros: Neutral.absent()
         self._trust, self._second, self._smooth, self._undo = Trust(), second, OneEuro(), Undo()
         self.face: Face | None = None  # as it was last believed
 
@@ -44,7 +44,7 @@ class Performer:
             verdict = self._trust.judge(face, frame)
             if not verdict.believed:
                 return self._take_back(frame.captured_s, verdict)
-            if self._trust.newcomer and self._has_rest:
+            if self._trust.newcomer and self.has_rest:
                 self.recalibrate()
             self.face, aus = face, expression.estimate(face)
             self.neutral.learn(aus, frame.captured_s)

@@ -3,6 +3,7 @@
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -113,7 +114,8 @@ def test_after_panic_the_expression_eases_in_and_the_last_one_does_not_flash(liv
     controls.toggle_panic()
     images = after(output, 50)
     change = [np.abs(image.astype(int) - stage.still).mean() for image in images]
-    assert change[0] < 0.7 * max(change) and max(change[:5]) < max(change[-20:]), f"a quarter of a second is 12 pictures: {change}"
+    strongest = max(change)  # of two smiles, the weaker of which comes to 0.69; a quarter of a second is 12 pictures
+    assert change[0] < 0.6 * strongest and min(change[-20:]) > 0.6 * strongest, change
 
 
 def test_a_pause_shows_a_slate_without_the_driver_or_the_puppet(live):
@@ -362,6 +364,14 @@ def test_a_key_records_and_ends_it_and_the_call_goes_on(live, hands, tmp_path):
     with av.open(str(path)) as container:
         assert 20 <= sum(1 for _ in container.decode(video=0)) <= 80
     after(output, 3)
+
+
+@pytest.mark.parametrize("has_rest", [True, False], ids=["a face", "a picture"])
+def test_a_rest_is_learnt_anew_only_where_the_driver_has_one(live, has_rest):
+    loop, stage, _, _ = live
+    performer = SimpleNamespace(has_rest=has_rest, recalibrate=lambda: None)
+    album = Album([Path("man.jpg")], Puppet.from_file, stage.change, print)
+    assert ("recalibrate" in Hands(loop, stage, performer, album, Recording).actions()) == has_rest
 
 
 def test_a_key_for_which_there_is_nothing_says_so(hands):

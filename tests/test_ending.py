@@ -106,6 +106,18 @@ with Ending() as ending:
 
 
 @posix
+@pytest.mark.skipif(sys.platform != "linux", reason="a mutex of Linux's C library")
+def test_panic_is_heard_while_the_main_thread_hangs_in_a_window(start):
+    process = start(f"""
+with Ending() as ending:
+    ending.on_panic = lambda: print("panic", flush=True)
+    {HANG.replace("hang(lock)", "hang(lock); print('running', flush=True); hang(lock)")}
+""")
+    process.send_signal(signal.SIGUSR1)
+    assert process.stdout.readline() == "panic\n"
+
+
+@posix
 def test_without_standard_output_and_error_files_are_written(tmp_path):
     command = [sys.executable, "run.py", "--source", SAMPLES / "man.jpg", "--driver", SAMPLES / "smile.csv", "--seconds", "0.2"]
     command += ["--size", "320x240", "--output", tmp_path / "out.mp4"]
