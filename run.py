@@ -93,8 +93,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error("--benchmark measures one driver: name it with one --driver")
     if options.benchmark and options.profile:
         parser.error("--benchmark learns its driver's rest: leave out --profile")
-    if options.benchmark and (options.output or options.record or options.sheet):
-        parser.error("--benchmark writes no pictures: leave out --output, --record and --sheet")
+    if options.benchmark and (options.output or options.record or options.sheet or options.sound):
+        parser.error("--benchmark writes no pictures: leave out --output, --record, --sheet and --sound")
     if options.json and not options.benchmark:
         parser.error("--json belongs to --benchmark")
 

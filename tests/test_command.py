@@ -306,7 +306,9 @@ def test_a_wrong_size_is_refused(capsys):
     assert "--size" in refused(capsys, 2, "--source", PHOTO, "--driver", CURVE, "--output", "none", "--size", "huge")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--source", PHOTO], ["--demo", "--fps", "0"], ["--demo", "--json", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--source", PHOTO], ["--demo", "--fps", "0"], ["--demo", "--json", "x"], ["--benchmark", "--sound"]]
+)
 def test_a_wrong_command_line_is_told_how_to_go_on(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         run.main(arguments)
