@@ -218,6 +218,15 @@ def test_muted_nothing_that_is_said_is_recorded():
     assert max(np.abs(block.samples).max() for block in heard) == 0
 
 
+def test_recordings_that_have_ended_listen_no_more(tmp_path):
+    microphone = Microphone("double", open_line=lambda _name: Line())
+    for number in range(3):
+        Recording(tmp_path / f"{number}.mp4", SIZE, FPS, microphone).close()
+    ear = microphone.listen()
+    assert microphone._ears == (ear,)
+    microphone.close()
+
+
 def test_a_listener_that_never_fetches_costs_no_more_memory_with_time():
     line = Line()
     line._start_s -= 1000  # everything is there at once
