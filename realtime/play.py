@@ -57,10 +57,10 @@ def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None, stack
 
 
 def check_paths(options: argparse.Namespace, reads: Iterable[str]) -> None:
-    """Raises OutputError when a file would be written twice, or over what is read: the photo, and `reads`."""
+    """Raises OutputError when a file would be written twice, or over what is read: the photo or those of a folder, and `reads`."""
     written = [name for name in (*(options.output or []), options.record, options.sheet) if name]
     places = [Path(name).resolve() for name in written]
-    read = {Path(name).resolve() for name in (options.source, *reads)}
+    read = {Path(name).resolve() for name in (*photos(options.source), *reads)}
     for number, (name, place) in enumerate(zip(written, places, strict=True)):
         if place in read:
             raise OutputError(f"{name} would be written over what is read: choose another name.")

@@ -253,6 +253,14 @@ def test_what_is_read_is_never_overwritten(tmp_path, capsys):
     assert clip.read_bytes() == b"precious"
 
 
+def test_no_photo_of_a_folder_is_written_over(tmp_path, capsys):
+    for name in ("ann.jpg", "bob.jpg"):
+        (tmp_path / name).write_bytes(Path(PHOTO).read_bytes())
+    sheet = tmp_path / "bob.jpg"
+    told = refused(capsys, 7, "--source", tmp_path, "--driver", CURVE, "--output", "none", "--sheet", sheet)
+    assert "over what is read" in told and sheet.read_bytes() == Path(PHOTO).read_bytes()
+
+
 def test_one_file_is_not_written_twice(tmp_path, capsys):
     out = tmp_path / "a.mp4"
     assert "twice" in refused(capsys, 7, "--source", PHOTO, "--driver", CURVE, "--output", out, "--output", out)
