@@ -92,6 +92,10 @@ class ContactSheet:
             self._kept.append(cv2.resize(image, (self._width, height), interpolation=cv2.INTER_AREA))
         self._number += 1
 
+    def discard(self) -> None:
+        """Makes `close` write nothing."""
+        self._kept = []
+
     def close(self) -> None:
         if not self._kept:
             return

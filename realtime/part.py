@@ -53,7 +53,7 @@ class PartFile(io.RawIOBase):
             self._file = (open_file or _create)(self.part)
         except OSError as error:
             raise OutputError(f"{path} cannot be written ({error.strerror or error}): choose another {option}.") from error
-        if not lock(self._file) or not self.part.exists():  # another program began it at this very moment
+        if not (lock(self._file) and _is_at(self._file, self.part)):  # another program began it at this very moment
             self._file.close()
             raise OutputError(f"{self.part} is being written by another program: choose another {option}.")
 
@@ -164,6 +164,16 @@ def _make_room(part: Path, say: Callable[[str], None], option: str) -> None:
         raise OutputError(f"{part} is left from an earlier recording: move it away, or choose another {option}.")
     part.rename(free)
     say(f"{part.name} is left from a recording that was cut off: it is kept as {free}.")
+
+
+def _is_at(file: BinaryIO, part: Path) -> bool:
+    """Whether the open file is the one of that name: another program may have taken it for a part that was left, and empty."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(part))
+    except FileNotFoundError:
+        return False
+    except OSError:  # doubles have no number
+        return True
 
 
 def lock(file: BinaryIO) -> bool:

@@ -201,8 +201,9 @@ class Run:
                 return STOPPED, next(drawn) - 1  # a bar that nobody sees does not count
         if not self.stage.seen:
             for output in outputs:
-                if isinstance(output, VideoFile):
+                if isinstance(output, VideoFile | ContactSheet):
                     output.discard()
+            self.stage.discard_recording()
             raise DriverError(
                 f"No face was found in {self.options.driver[0]}: give a driver that shows one from the front; nothing was written."
             )

@@ -199,7 +199,7 @@ class CurveWriter:
         self._first_s: float | None = None
         self._last = -1  # ticks
         self._stored_s = 0.0
-        self._complete = False  # a longer one could not be read
+        self._complete = self._discarded = False  # complete: a longer one could not be read
         self._fault: OutputError | None = None
 
     def add(self, expression: np.ndarray, time_s: float) -> None:
@@ -220,9 +220,13 @@ class CurveWriter:
             self._stored_s = moment_s
             self._store()
 
+    def discard(self) -> None:
+        """Makes `close` throw away what was recorded, and leave what stood there before."""
+        self._complete = self._discarded = True
+
     def close(self) -> None:
         """Gives the recording its name; without a moment there is none. Raises OutputError where it ended early."""
-        if not self._fault and self._first_s is None:
+        if not self._fault and (self._first_s is None or self._discarded):
             return self._file.discard()
         if not self._fault:
             self._store()

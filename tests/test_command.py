@@ -278,9 +278,12 @@ def test_a_clip_without_a_face_is_told_and_spoils_nothing(tmp_path, capsys):
         for _ in range(12):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((240, 320, 3), 90, np.uint8), format="bgr24")))
         container.mux(stream.encode(None))
-    out.write_bytes(b"precious")
-    assert "No face" in refused(capsys, 4, "--source", PHOTO, "--driver", clip, "--output", out)
-    assert out.read_bytes() == b"precious"
+    others = {"--output": out, "--record": tmp_path / "take.csv", "--sheet": tmp_path / "sheet.png"}
+    for earlier in others.values():
+        earlier.write_bytes(b"precious")
+    options = [word for option in others.items() for word in option]
+    assert "No face" in refused(capsys, 4, "--source", PHOTO, "--driver", clip, *options)
+    assert [earlier.read_bytes() for earlier in others.values()] == [b"precious"] * 3 and len(list(tmp_path.iterdir())) == 4
 
 
 def test_the_landmarker_is_cut_off_from_the_network():

@@ -291,6 +291,18 @@ def test_two_programs_do_not_record_into_one_file(tmp_path):
     assert len(times(tmp_path / "take.mp4")) == 1
 
 
+def test_two_programs_that_begin_one_file_at_one_moment_do_not_share_it(tmp_path):
+    def taken_for_an_old_one(part: Path):
+        file = open(part, "x+b", buffering=0)
+        part.unlink()
+        part.write_bytes(b"the other's")
+        return file
+
+    with pytest.raises(OutputError, match="another program"):
+        Recording(tmp_path / "take.mp4", SIZE, FPS, open_file=taken_for_an_old_one)
+    assert (tmp_path / "take.part.mp4").read_bytes() == b"the other's"
+
+
 def test_a_recording_without_a_picture_leaves_everything_as_it_was(tmp_path):
     path = tmp_path / "take.mp4"
     path.write_bytes(b"precious")
