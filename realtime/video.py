@@ -44,7 +44,7 @@ class VideoFile:
         try:
             self._held = _hold(self._partial, path)
             options = {"movflags": "+faststart"} if self._path.suffix.lower() != ".mkv" else {}
-            self._container = av.open(str(self._partial), "w", options=options)
+            self._container = av.open(os.path.abspath(self._partial), "w", options=options)  # FFmpeg takes "a:" for a protocol
         except (av.FFmpegError, OSError, ValueError) as error:
             raise OutputError(
                 f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): choose another --output."

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ import pytest
 import run
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
 from realtime.batch import plan
+from realtime.capture import Clip
 from realtime.output import ContactSheet, VideoFile
 from tests.conftest import SAMPLES
 from tests.doubles import StubEngine
@@ -136,6 +138,14 @@ def test_two_programs_do_not_draw_one_file_and_the_first_one_is_whole(tmp_path):
         again.send(picture, number / 10)
     again.close()
     assert pictures(tmp_path / "a.mp4") == 3 and os.listdir(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no name has a colon there")
+def test_a_name_with_a_colon_is_no_protocol(folder):
+    assert render("hello.csv", "ann.jpg", "take:2.mp4") == 0
+    assert pictures(folder / "take:2.mp4") == 11
+    with closing(Clip("take:2.mp4")) as clip:
+        assert clip.read() is not None
 
 
 def test_a_video_whose_folder_is_gone_at_the_end_is_told(tmp_path):
