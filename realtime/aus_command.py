@@ -6,7 +6,6 @@ has empty cells.
 
 import argparse
 import csv
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -24,7 +23,7 @@ from realtime.capture import PICTURE_SUFFIXES, Clip, Still, is_camera
 from realtime.cast import is_curve
 from realtime.frame import Frame
 from realtime.options import choose_face_model
-from realtime.outcome import outcome
+from realtime.outcome import close_standard_output, outcome
 from realtime.output import write_picture
 from realtime.part import check_writable
 from realtime.speech import say
@@ -87,7 +86,7 @@ def work(options: argparse.Namespace) -> int:
     try:
         return tell(options)
     except BrokenPipeError:  # `| head` has read enough
-        _close_standard_output()
+        close_standard_output()
         return 0
 
 
@@ -182,14 +181,9 @@ class Table:
             raise
         except OSError as error:
             if not self._path:
-                _close_standard_output()
+                close_standard_output()
             name = self._path or "Standard output"
             raise OutputError(f"{name} cannot be written ({error.strerror}): free some space or choose another --csv.") from error
-
-
-def _close_standard_output() -> None:
-    """Nothing more goes there: else Python would try once more at its end, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _estimator(options: argparse.Namespace) -> tuple[tuple[str, ...], Estimate]:

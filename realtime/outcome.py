@@ -1,5 +1,6 @@
 """What a command comes to: an exit status, and one sentence where something was wrong. Never a traceback."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -27,3 +28,8 @@ def outcome(work: Callable[[Ending], int], program: str = "run.py", verbose: boo
             more = "" if verbose else " Run it again with --verbose, and report what it prints."
             print(f"{program}: Something went wrong in the program itself ({type(error).__name__}: {error}).{more}", file=sys.stderr)
             return DEFECT
+
+
+def close_standard_output() -> None:
+    """Where nobody reads it any more (`| head`) or it is full: what is written to it from now on is lost, in silence."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
