@@ -81,17 +81,8 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
 
 
 def work(options: argparse.Namespace) -> int:
-    """Does what the options ask for; returns the exit status. Raises PuppetError."""
+    """Does what the options ask for; returns the exit status. Raises PuppetError, and BrokenPipeError where nobody reads on."""
     choose_face_model(options.face_model)
-    try:
-        return tell(options)
-    except BrokenPipeError:  # `| head` has read enough
-        close_standard_output()
-        return 0
-
-
-def tell(options: argparse.Namespace) -> int:
-    """The same, to whoever reads on. Raises BrokenPipeError where nobody does any more."""
     _check_paths(options)
     names, estimate = _estimator(options)
     kept: list[Reading] = []  # for the plot

@@ -23,6 +23,9 @@ def outcome(work: Callable[[Ending], int], program: str = "run.py", verbose: boo
         except KeyboardInterrupt:
             speech.say("stopped")
             return STOPPED
+        except BrokenPipeError:  # `| head` has read enough
+            close_standard_output()
+            return 0
         except Exception as error:  # a defect of ours: the user is told so, and how to tell us
             speech.LOG.debug("where it happened:", exc_info=True)
             more = "" if verbose else " Run it again with --verbose, and report what it prints."

@@ -1,6 +1,7 @@
 """The command line as a person uses it: whole runs, and everything that can be wrong with what it is given."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -354,6 +355,19 @@ def test_ctrl_c_finishes_the_file(tmp_path):
     assert process.returncode == 130, said
     assert "Traceback" not in said and "finishing" in said
     assert len(read_video(out)[0]) > 5
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes end otherwise there")
+@pytest.mark.parametrize("arguments", [["--print-config"], ["engines", "list"], ["aus", PHOTO]])
+def test_whoever_stops_reading_meets_no_defect(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        command = [sys.executable, "run.py", *map(str, arguments)]
+        done = subprocess.run(
+            command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+        )
+    assert done.returncode == 0 and done.stderr == ""
 
 
 def test_help_reads_without_loading_anything_heavy():
