@@ -8,7 +8,7 @@ from pathlib import Path
 
 from realtime.ending import Ending, leave
 from realtime.options import add_aus, add_engine, add_look, check_numbers, choose_face_model
-from realtime.outcome import outcome
+from realtime.outcome import close_standard_output, outcome
 from realtime.speech import say
 
 SAMPLES = Path(__file__).parent / "realtime" / "samples"
@@ -162,4 +162,9 @@ def benchmark(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    try:
+        status = main()
+    except BrokenPipeError:  # `run.py engines list | head` has read enough
+        close_standard_output()
+        status = 0
+    leave(status)

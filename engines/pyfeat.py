@@ -92,7 +92,8 @@ class PyFeat:
         try:
             return self._estimate(frame_bgr, face)
         except RuntimeError as error:  # a GPU that is lost or out of memory
-            raise EngineError(f"py-feat failed on {self.device} ({str(error).splitlines()[0][:160]}): choose --aus mediapipe.") from error
+            reason = " ".join(str(error).split())[:160]  # it may be empty
+            raise EngineError(f"py-feat failed on {self.device} ({reason}): choose --aus mediapipe.") from error
 
     def _estimate(self, frame_bgr: np.ndarray, face: Face) -> np.ndarray:
         torch = self._torch

@@ -92,7 +92,7 @@ def reachable(url: str, timeout_s: float = REACHABLE_S) -> bool:
         try:
             port = place.port or (443 if place.scheme == "https" else 80)
             socket.create_connection((place.hostname, port), timeout_s).close()
-        except OSError:
+        except (OSError, ValueError):  # no answer; no address
             return
         heard.set()
 

@@ -15,7 +15,10 @@ def photos(source: str) -> list[Path]:
     """The photo that --source names, or those of the folder it names, by name. Raises SourceError."""
     if not Path(source).is_dir():
         return [Path(source)]
-    found = sorted(path for path in Path(source).iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    try:
+        found = sorted(path for path in Path(source).iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    except OSError as error:
+        raise SourceError(f"The folder {source} cannot be read ({error.strerror}): check its permissions.") from error
     if not found:
         raise SourceError(f"There is no photo in the folder {source}: put one there, or name a photo with --source.")
     return found

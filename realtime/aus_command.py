@@ -6,14 +6,12 @@ has empty cells.
 
 import argparse
 import csv
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -22,10 +20,12 @@ from engines.errors import DriverError, OutputError
 from engines.face import Face, FaceReader
 from engines.pyfeat_weights import find_weights
 from realtime.capture import PICTURE_SUFFIXES, Clip, Still, is_camera
+from realtime.cast import is_curve
 from realtime.frame import Frame
 from realtime.options import choose_face_model
-from realtime.outcome import outcome
-from realtime.output import check_writable
+from realtime.outcome import close_standard_output, outcome
+from realtime.output import write_picture
+from realtime.part import check_writable
 from realtime.speech import say
 
 MANUAL = """\
@@ -81,17 +81,8 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
 
 
 def work(options: argparse.Namespace) -> int:
-    """Does what the options ask for; returns the exit status. Raises PuppetError."""
+    """Does what the options ask for; returns the exit status. Raises PuppetError, and BrokenPipeError where nobody reads on."""
     choose_face_model(options.face_model)
-    try:
-        return tell(options)
-    except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-
-
-def tell(options: argparse.Namespace) -> int:
-    """The same, to whoever reads on. Raises BrokenPipeError where nobody does any more."""
     _check_paths(options)
     names, estimate = _estimator(options)
     kept: list[Reading] = []  # for the plot
@@ -114,7 +105,7 @@ def tell(options: argparse.Namespace) -> int:
         picture = draw(
             names, [reading.time_s for reading in kept], [reading.aus for reading in kept], f"{options.drivers[0]}, {options.aus}"
         )
-        _write(Path(options.plot), picture)
+        write_picture(Path(options.plot), picture, "--plot")
     for name in (options.csv, options.plot):
         if name and name != STANDARD_OUTPUT:
             say(f"wrote {name}")
@@ -148,7 +139,7 @@ class Table:
             check_writable(path, "--csv")
             self._partial = self._path.with_name(f".{self._path.name}.part")
         with self._told():
-            self._file = open(self._partial, "w", newline="", encoding="utf-8") if self._path else sys.stdout
+            self._file = open(self._partial, "w", newline="", encoding="utf-8", errors="surrogateescape") if self._path else sys.stdout
             self._writer = csv.writer(self._file, lineterminator="\n")
 
     def add(self, reading: Reading) -> None:
@@ -180,7 +171,10 @@ class Table:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise OutputError(f"{self._path} cannot be written ({error.strerror}): free some space or choose another --csv.") from error
+            if not self._path:
+                close_standard_output()
+            name = self._path or "Standard output"
+            raise OutputError(f"{name} cannot be written ({error.strerror}): free some space or choose another --csv.") from error
 
 
 def _estimator(options: argparse.Namespace) -> tuple[tuple[str, ...], Estimate]:
@@ -195,7 +189,7 @@ def _estimator(options: argparse.Namespace) -> tuple[tuple[str, ...], Estimate]:
 
 def _check_paths(options: argparse.Namespace) -> None:
     for driver in options.drivers:
-        if is_camera(driver) or Path(driver).suffix.lower() == ".csv":
+        if is_camera(driver) or is_curve(driver):
             raise DriverError(f"{driver} has no frames of its own to look at: give a clip or a picture.")
     if options.plot:
         check_writable(options.plot, "--plot")
@@ -207,10 +201,3 @@ def _check_paths(options: argparse.Namespace) -> None:
             raise OutputError(f"{place} would be written over what is read: choose another name.")
     if len(set(written)) < len(written):
         raise OutputError(f"{written[0]} is named twice: give every output a name of its own.")
-
-
-def _write(path: Path, picture: np.ndarray) -> None:
-    try:
-        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}): free some space or choose another --plot.") from error

@@ -3,10 +3,9 @@
 import argparse
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
 from glob import glob
 from itertools import groupby
 from pathlib import Path
@@ -72,7 +71,6 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: Ending) -
     takes = {take: load_cast(read_parts([take, *options.over])).performance for take in dict.fromkeys(job.take for job in jobs)}
     counts = {take: count_pictures(performance, fps, options.seconds) for take, performance in takes.items()}
     _make_room(jobs)
-    words = cache(lambda take: list(perform_curve(takes[take], fps, counts[take])))  # 40 MB an hour of it
     pictures: dict[Path, int] = {}  # of finished videos
     missing: dict[Path, PuppetError] = {}
     with ExitStack() as stack:
@@ -92,7 +90,7 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: Ending) -
                     continue
                 for job in own:
                     try:
-                        video = _draw(job, puppet, words(job.take), fps, options)
+                        video = _draw(job, puppet, perform_curve(takes[job.take], fps, counts[job.take]), counts[job.take], fps, options)
                     except OutputError as error:
                         say(f"{error} Going on without {job.out}.")
                         missing[job.out] = error
@@ -109,17 +107,17 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: Ending) -
     return next(iter(missing.values())).exit_status if missing else 0
 
 
-def _draw(job: Job, puppet: Puppet, words: list[Told], fps: float, options: argparse.Namespace) -> VideoFile:
-    """One video, closed. Whatever happens, what stands at its name is whole. Raises OutputError."""
+def _draw(job: Job, puppet: Puppet, words: Iterator[Told], count: int, fps: float, options: argparse.Namespace) -> VideoFile:
+    """One video of `count` pictures, closed. Whatever happens, what stands at its name is whole. Raises OutputError."""
     with ExitStack() as stack:
         video = VideoFile(job.out, puppet.size, fps)
         stack.callback(video.close)
-        sheet = ContactSheet(job.sheet, len(words)) if job.sheet else None
+        sheet = ContactSheet(job.sheet, count) if job.sheet else None
         badge = Badge(puppet.size) if options.badge else None
         stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, options.settings), Timings(), None, badge)
-        bar = stack.enter_context(tqdm(total=len(words), unit="picture", desc=job.out.name, disable=None, leave=False))
+        bar = stack.enter_context(tqdm(total=count, unit="picture", desc=job.out.name, disable=None, leave=False))
         try:
-            play_offline(iter(words), stage, [video, sheet] if sheet else [video], bar.update)
+            play_offline(words, stage, [video, sheet] if sheet else [video], bar.update)
         except BaseException:  # Ctrl-C, too
             video.discard()
             raise

@@ -201,7 +201,7 @@ class Clip:
                 f"There is no driver at {path}: give a clip, a picture, an AU curve (.csv) or a camera (webcam, webcam:1, /dev/video0)."
             )
         try:
-            self._container = av.open(str(path), metadata_errors="ignore")
+            self._container = av.open(os.path.abspath(path), metadata_errors="ignore")  # FFmpeg takes "a:" for a protocol
             stream = self._container.streams.video[0]
         except (av.FFmpegError, IndexError, OSError) as error:
             raise DriverError(f"{path} is not a video that can be played: give an MP4, MOV, MKV or WebM clip with a face in it.") from error

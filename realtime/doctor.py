@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 from realtime import devices, equipment
 from realtime.finding import FINE, MISSING, Finding, looked
+from realtime.outcome import close_standard_output
 from realtime.system import System
 
 MANUAL = """\
@@ -85,6 +86,13 @@ def sum_up(judged: dict[str, bool]) -> str:
     return f"A call would not work yet: {', and '.join(lacks)}.{files}"
 
 
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError:  # nobody reads on; the exit status is still right
+        close_standard_output()
+
+
 def main(arguments: list[str] | None = None, program: str = "python -m realtime.doctor", system: System | None = None) -> int:
     parser = argparse.ArgumentParser(program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", default="default", metavar="BUNDLE", help="the engine bundle that the call would be started with")
@@ -94,19 +102,19 @@ def main(arguments: list[str] | None = None, program: str = "python -m realtime.
     found: list[Finding] = []
     try:
         if not options.json:
-            print(f"{machine}\n", flush=True)
+            _print(f"{machine}\n")
         for finding in examine(options.engine, system):
             found.append(finding)
             if not options.json:
-                print(tell(finding), flush=True)
+                _print(tell(finding))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     judged = verdict(found)
     if options.json:
-        print(json.dumps({**judged, "system": machine, "findings": [asdict(finding) for finding in found]}, indent=1))
+        _print(json.dumps({**judged, "system": machine, "findings": [asdict(finding) for finding in found]}, indent=1))
     else:
-        print(f"\n{sum_up(judged)}")
+        _print(f"\n{sum_up(judged)}")
     return 0 if judged["works"] else 1
 
 

@@ -130,7 +130,7 @@ def pyfeat_findings(_system: System) -> Iterator[Finding]:
     from engines.pyfeat_weights import DOWNLOAD, OPTION, find_weights
 
     if find_spec("feat") is None:
-        yield Finding(PYFEAT, PYFEAT, OPTIONAL, "not installed: MediaPipe reads the driver alone", "pip install -e '.[pyfeat]'")
+        yield Finding(PYFEAT, PYFEAT, OPTIONAL, "not installed: MediaPipe reads the driver alone", 'pip install -e ".[pyfeat]"')
         return
     try:
         weights = find_weights()

@@ -66,6 +66,10 @@ class Ear:
         self._microphone.watch()
         return [self._blocks.popleft() for _ in range(len(self._blocks))]
 
+    def close(self) -> None:
+        """Listens no more."""
+        self._microphone.forget(self)
+
 
 class Microphone:
     """A microphone that may go and come. Raises DriverError when it does not open at first."""
@@ -77,7 +81,7 @@ class Microphone:
         """name: as the system or `--sound` calls it; say: is told each change in one sentence; open_line: the seam for doubles."""
         self.name, self._say, self._open, self._clock_s = name, say, open_line or open_device, clock_s
         self.muted = False  # silence takes the place of what is heard
-        self._ears: list[Ear] = []
+        self._ears: tuple[Ear, ...] = ()  # replaced, not changed: the microphone's thread goes through it
         self._leaving, self._ready = threading.Event(), threading.Event()
         self._error: Exception | None = None
         self._heard_s, self._gone = clock_s(), False
@@ -92,9 +96,15 @@ class Microphone:
             raise self._error
 
     def listen(self) -> Ear:
-        """A listener of one's own, from now on."""
-        self._ears.append(Ear(self))
-        return self._ears[-1]
+        """A listener of one's own, from now on until it is closed."""
+        ear = Ear(self)
+        with self._lock:
+            self._ears = (*self._ears, ear)
+        return ear
+
+    def forget(self, ear: Ear) -> None:
+        with self._lock:
+            self._ears = tuple(each for each in self._ears if each is not ear)
 
     def watch(self) -> None:
         """Notices that nothing is heard any more: a driver may hang instead of failing."""

@@ -26,6 +26,9 @@ def outcome(work: Callable[[Ending], int], program: str = "run.py", verbose: boo
         except KeyboardInterrupt:
             speech.say("stopped")
             return STOPPED
+        except BrokenPipeError:  # `| head` has read enough
+            close_standard_output()
+            return 0
         except Exception as error:  # a defect of ours: the user is told so, and how to tell us
             speech.LOG.debug("where it happened:", exc_info=True)
             more = "" if verbose else " Run it again with --verbose, and report what it prints."
@@ -49,3 +52,8 @@ def _open_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))
+
+
+def close_standard_output() -> None:
+    """Where nobody reads it any more (`| head`) or it is full: what is written to it from now on is lost, in silence."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -83,15 +83,18 @@ class ContactSheet:
             raise OutputError(f"--sheet {path} is not a picture's name: end it with {' or '.join(sorted(SHEET_SUFFIXES))}.")
         check_writable(path, "--sheet")
         self.name, self._path = str(path), Path(path)
-        self._every = max(1, expected // (columns * rows))
-        self._columns, self._count, self._width = columns, columns * rows, width_px
+        self._columns, self._count, self._width, self._expected = columns, columns * rows, width_px, max(1, expected)
         self._number, self._kept = 0, []
 
     def send(self, image: np.ndarray, time_s: float) -> None:
-        if self._number % self._every == 0 and len(self._kept) < self._count:
+        if len(self._kept) < self._count and self._number * self._count // self._expected >= len(self._kept):
             height = round(image.shape[0] * self._width / image.shape[1])
             self._kept.append(cv2.resize(image, (self._width, height), interpolation=cv2.INTER_AREA))
         self._number += 1
+
+    def discard(self) -> None:
+        """Makes `close` write nothing."""
+        self._kept = []
 
     def close(self) -> None:
         if not self._kept:
@@ -99,5 +102,13 @@ class ContactSheet:
         blank = np.zeros_like(self._kept[0])
         cells = self._kept + [blank] * (-len(self._kept) % self._columns)
         sheet = np.vstack([np.hstack(cells[i : i + self._columns]) for i in range(0, len(cells), self._columns)])
-        if not cv2.imwrite(str(self._path), sheet):
-            raise OutputError(f"The contact sheet {self._path} cannot be written: choose another place.")
+        write_picture(self._path, sheet, "--sheet")
+
+
+def write_picture(path: Path, picture: np.ndarray, option: str) -> None:
+    """(H, W, 3) uint8 BGR into a file of the kind that its name says; `option`: where that came from. Raises OutputError."""
+    encoded = cv2.imencode(path.suffix.lower(), picture)[1].tobytes()  # OpenCV's own files cannot have every name on Windows
+    try:
+        path.write_bytes(encoded)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}): free some space or choose another {option}.") from error

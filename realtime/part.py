@@ -53,7 +53,9 @@ class PartFile(io.RawIOBase):
             self._file = (open_file or _create)(self.part)
         except OSError as error:
             raise OutputError(f"{path} cannot be written ({error.strerror or error}): choose another {option}.") from error
-        _lock(self._file)
+        if not (lock(self._file) and _is_at(self._file, self.part)):  # another program began it at this very moment
+            self._file.close()
+            raise OutputError(f"{self.part} is being written by another program: choose another {option}.")
 
     def writable(self) -> bool:
         return True
@@ -149,7 +151,7 @@ def _make_room(part: Path, say: Callable[[str], None], option: str) -> None:
     if not part.exists():
         return
     with open(part, "r+b") as file:
-        if not _lock(file):
+        if not lock(file):
             raise OutputError(f"{part} is being written by another program: choose another {option}.")
         empty = file.seek(0, os.SEEK_END) == 0
     if empty:
@@ -164,7 +166,17 @@ def _make_room(part: Path, say: Callable[[str], None], option: str) -> None:
     say(f"{part.name} is left from a recording that was cut off: it is kept as {free}.")
 
 
-def _lock(file: BinaryIO) -> bool:
+def _is_at(file: BinaryIO, part: Path) -> bool:
+    """Whether the open file is the one of that name: another program may have taken it for a part that was left, and empty."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(part))
+    except FileNotFoundError:
+        return False
+    except OSError:  # doubles have no number
+        return True
+
+
+def lock(file: BinaryIO) -> bool:
     """Marks a file as being written, for other programs of this kind; False when one of them has it. Windows locks by itself."""
     if os.name == "nt":
         return True

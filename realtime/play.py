@@ -134,7 +134,7 @@ def _open_outputs(options, names, size, fps, live, sound, timings, stack) -> lis
     outputs = []
     for name in names:
         try:
-            outputs.append(open_output(name, size, fps, live, say, sound, lambda: timings.lately("capture to output")))
+            outputs.append(_open_live(name, size, fps, sound, timings) if live else open_output(name, size, fps))
         except OutputError as error:
             if options.output or (name == names[-1] and not outputs):  # asked for, or nothing else is left
                 raise
@@ -142,6 +142,11 @@ def _open_outputs(options, names, size, fps, live, sound, timings, stack) -> lis
             continue
         stack.callback(outputs[-1].close)
     return outputs
+
+
+def _open_live(name: str, size: tuple[int, int], fps: float, sound: Microphone | None, timings: Timings) -> Output:
+    """An output of a live run; in a file the sound is as late as the pictures are. Raises OutputError."""
+    return open_output(name, size, fps, True, say, sound, lambda: timings.lately("capture to output"))
 
 
 def _open_second(options: argparse.Namespace, driver: FrameDriver, own: Profile | None, live: bool, stack: ExitStack) -> Joined | None:
@@ -200,8 +205,9 @@ class Run:
                 return STOPPED, next(drawn) - 1  # a bar that nobody sees does not count
         if not self.stage.seen:
             for output in outputs:
-                if isinstance(output, VideoFile):
+                if isinstance(output, VideoFile | ContactSheet):
                     output.discard()
+            self.stage.discard_recording()
             raise DriverError(
                 f"No face was found in {self.options.driver[0]}: give a driver that shows one from the front; nothing was written."
             )
@@ -222,7 +228,7 @@ class Run:
             self.stage,
             performer,
             self._album(engine),
-            lambda path: open_output(path, self.stage.puppet.size, self.fps, True, say, sound),
+            lambda path: _open_live(path, self.stage.puppet.size, self.fps, sound, self.timings),
         )
         controls.actions.update(hands.actions())
         self.stack.callback(hands.close)

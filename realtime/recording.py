@@ -50,7 +50,7 @@ class Recording:
         self._zero_s = float("inf")  # ... and when that was by the clock
         self._sent_s = self._last_s = 0.0  # times in the file: of the newest picture that was sent, and recorded
         self._ending = False
-        self._fault: OutputError | None = None
+        self._fault: Exception | None = None
         self._told = False
         self.dropped = 0
         self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
@@ -68,7 +68,7 @@ class Recording:
         return f"{self.name}: {self.frames} pictures, {self._last_s:.1f} s{left_out}"
 
     def send(self, image: np.ndarray, time_s: float) -> None:
-        """Never waits. Raises OutputError once, when the recording has ended, by a fault or by its length."""
+        """Never waits. Raises OutputError once, when the recording has ended, by a fault or by its length; a defect as it is."""
         self._raise_once()
         with self._condition:
             if self._fault or self._ending:
@@ -76,7 +76,7 @@ class Recording:
             if self._first_s is None:
                 self._first_s = time_s
             if time_s - self._first_s > LONGEST_S:
-                self._ending = self._told = True
+                self._ending = True
                 self._condition.notify_all()
                 raise OutputError(f"The recording {self.name} is complete after {LONGEST_S / 3600:g} hours: begin another recording.")
             self._zero_s = min(self._zero_s, self._clock_s() - (time_s - self._first_s))  # who sends may be late, but never early
@@ -111,7 +111,13 @@ class Recording:
             self._reel.finish()
         except self._reel.faults as error:
             self._fault = self._salvaged(error)
+        except Exception as error:  # a defect: raised where pictures come from, or it would end a recording in silence
+            self._salvaged(error)
+            self._fault = error
+        finally:
             self._waiting.clear()
+            if self._ear:
+                self._ear.close()
 
     def _record_next(self) -> bool:
         """One picture and the sound that came; False when all is recorded and it is to end."""

@@ -119,8 +119,9 @@ def _read(path: Path, file) -> Curve:
     if not lines:
         raise CurveError(f"{path} has no rows under its header: add at least one line of numbers.")
     table = np.frombuffer(numbers).reshape(len(lines), len(header))
-    times_s = table[:, 0] - table[0, 0]
-    late = np.flatnonzero(np.diff(times_s) <= 0)
+    with np.errstate(over="ignore", invalid="ignore"):  # such times are told below
+        times_s = table[:, 0] - table[0, 0]
+        late = np.flatnonzero(np.diff(times_s) <= 0)
     if len(late):
         raise CurveError(
             f"{path}, line {lines[late[0] + 1]}, column {TIME}: {table[late[0] + 1, 0]:g} does not come after the {table[late[0], 0]:g} above it; sort the rows by time."
@@ -198,14 +199,18 @@ class CurveWriter:
         self._first_s: float | None = None
         self._last = -1  # ticks
         self._stored_s = 0.0
+        self._complete = self._discarded = False  # complete: a longer one could not be read
         self._fault: OutputError | None = None
 
     def add(self, expression: np.ndarray, time_s: float) -> None:
         """One moment: (29,) changes in the order of ESTIMATED, -1..1. Moments that do not come after the last are left out."""
-        if self._fault:
+        if self._fault or self._complete:
             return
         self._first_s = time_s if self._first_s is None else self._first_s
         moment_s = time_s - self._first_s
+        if moment_s > LONGEST_S:
+            self._complete = True
+            return self._say(f"The recording {self._path} is complete after {LONGEST_S / 3600:g} hours. The puppet goes on.")
         tick = round(moment_s / TICK_S)
         if tick <= self._last:
             return
@@ -215,9 +220,13 @@ class CurveWriter:
             self._stored_s = moment_s
             self._store()
 
+    def discard(self) -> None:
+        """Makes `close` throw away what was recorded, and leave what stood there before."""
+        self._complete = self._discarded = True
+
     def close(self) -> None:
         """Gives the recording its name; without a moment there is none. Raises OutputError where it ended early."""
-        if not self._fault and self._first_s is None:
+        if not self._fault and (self._first_s is None or self._discarded):
             return self._file.discard()
         if not self._fault:
             self._store()

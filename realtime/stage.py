@@ -67,6 +67,11 @@ class Stage:
         self._presence = Presence(shown=0.0)
         return self._picture
 
+    def discard_recording(self) -> None:
+        """Throws away what was recorded of this run."""
+        if self._record:
+            self._record.discard()
+
     def change(self, puppet: Puppet) -> None:
         """Another photo from the next picture on; it has the same size. For any thread."""
         self._next = puppet

@@ -3,13 +3,16 @@
 A recording of a live run, with times of its own, is recording.py's.
 """
 
+import os
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from engines.errors import OutputError
-from realtime.part import check_writable
+from realtime.part import check_writable, lock
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv"}
 CRF = "18"  # x264's: no difference is seen, at a third of the size of 12
@@ -39,9 +42,9 @@ class VideoFile:
         self._partial = self._path.with_name(f".{self._path.name}.part{self._path.suffix}")
         check_writable(path, "--output")
         try:
-            self._partial.open("wb").close()  # the muxer opens late; a folder that forbids writing is told now
+            self._held = _hold(self._partial, path)
             options = {"movflags": "+faststart"} if self._path.suffix.lower() != ".mkv" else {}
-            self._container = av.open(str(self._partial), "w", options=options)
+            self._container = av.open(os.path.abspath(self._partial), "w", options=options)  # FFmpeg takes "a:" for a protocol
         except (av.FFmpegError, OSError, ValueError) as error:
             raise OutputError(
                 f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): choose another --output."
@@ -79,13 +82,29 @@ class VideoFile:
                 finish()
             except (self._av.FFmpegError, OSError) as error:
                 fault = error
-        if self.frames and not fault and not self._broken:
-            self._partial.replace(self._path)
-            return
-        self._partial.unlink(missing_ok=True)
+        with self._held:
+            if self.frames and not fault and not self._broken:
+                try:
+                    self._partial.replace(self._path)
+                    return
+                except OSError as error:
+                    fault = error
+            with suppress(OSError):  # a folder that is gone or has become read-only: what is left there is hidden
+                self._partial.unlink(missing_ok=True)
         if fault and not self._broken:  # else it was told already
             raise OutputError(f"{self._path} could not be finished ({fault}): free some space and try again.") from fault
 
     def _flush(self) -> None:
         for packet in self._stream.encode(None):
             self._container.mux(packet)
+
+
+def _hold(partial: Path, path: str | Path) -> BinaryIO:
+    """Creates the file, as the muxer opens it late, and marks it as being written while this is open. Raises OSError, OutputError."""
+    held = partial.open("ab")
+    if not lock(held):
+        held.close()
+        raise OutputError(f"{path} is being written by another program: choose another --output.")
+    if os.name == "nt":
+        held.close()  # an open file cannot be given its name there, and two writers hinder one another anyway
+    return held

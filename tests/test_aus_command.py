@@ -2,6 +2,11 @@
 
 import csv
 import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -110,6 +115,7 @@ def test_a_plot_rises_with_the_au_and_has_a_gap_without_a_face():
     [
         (["webcam"], 4, "clip or a picture"),
         ([str(SAMPLES / "smile.csv")], 4, "clip or a picture"),
+        (["keys.json"], 4, "clip or a picture"),
         (["nowhere.mp4"], 4, "nowhere.mp4"),
         ([PHOTO, "--csv", PHOTO], 7, "over what is read"),
         ([PHOTO, "--plot", "plot.jpg"], 7, ".png"),
@@ -121,6 +127,22 @@ def test_faults_are_one_sentence(arguments, status, word, capsys):
     assert main(arguments, "run.py aus") == status
     out, told = capsys.readouterr()
     assert out == "" and told.startswith("run.py aus: ") and word in told and told.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names made of any bytes")
+def test_a_name_that_is_no_text_is_written_as_it_is(tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/f\xffce.jpg")
+    shutil.copy(PHOTO, odd)
+    assert main([odd, PHOTO, "--csv", str(tmp_path / "t.csv")]) == 0
+    assert os.fsencode(odd) in (tmp_path / "t.csv").read_bytes()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full")
+def test_a_standard_output_that_is_full_is_one_sentence():
+    command = [sys.executable, "run.py", "aus", PHOTO]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent, timeout=60)
+    assert done.returncode == 7 and done.stderr.count("\n") == 1 and "Standard output cannot be written" in done.stderr
 
 
 def test_a_driver_without_any_face_writes_nothing(tmp_path, blank, capsys):

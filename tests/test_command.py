@@ -1,6 +1,7 @@
 """The command line as a person uses it: whole runs, and everything that can be wrong with what it is given."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -257,6 +258,14 @@ def test_what_is_read_is_never_overwritten(tmp_path, capsys):
     assert "over what is read" in refused(capsys, 7, "--source", other.parent, "--driver", CURVE, "--output", "none", "--sheet", other)
 
 
+def test_no_photo_of_a_folder_is_written_over(tmp_path, capsys):
+    for name in ("ann.jpg", "bob.jpg"):
+        (tmp_path / name).write_bytes(Path(PHOTO).read_bytes())
+    sheet = tmp_path / "bob.jpg"
+    told = refused(capsys, 7, "--source", tmp_path, "--driver", CURVE, "--output", "none", "--sheet", sheet)
+    assert "over what is read" in told and sheet.read_bytes() == Path(PHOTO).read_bytes()
+
+
 def test_one_file_is_not_written_twice(tmp_path, capsys):
     out = tmp_path / "a.mp4"
     assert "twice" in refused(capsys, 7, "--source", PHOTO, "--driver", CURVE, "--output", out, "--output", out)
@@ -274,9 +283,12 @@ def test_a_clip_without_a_face_is_told_and_spoils_nothing(tmp_path, capsys):
         for _ in range(12):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((240, 320, 3), 90, np.uint8), format="bgr24")))
         container.mux(stream.encode(None))
-    out.write_bytes(b"precious")
-    assert "No face" in refused(capsys, 4, "--source", PHOTO, "--driver", clip, "--output", out)
-    assert out.read_bytes() == b"precious"
+    others = {"--output": out, "--record": tmp_path / "take.csv", "--sheet": tmp_path / "sheet.png"}
+    for earlier in others.values():
+        earlier.write_bytes(b"precious")
+    options = [word for option in others.items() for word in option]
+    assert "No face" in refused(capsys, 4, "--source", PHOTO, "--driver", clip, *options)
+    assert [earlier.read_bytes() for earlier in others.values()] == [b"precious"] * 3 and len(list(tmp_path.iterdir())) == 4
 
 
 def test_the_landmarker_is_cut_off_from_the_network():
@@ -348,6 +360,19 @@ def test_ctrl_c_finishes_the_file(tmp_path):
     assert process.returncode == 130, said
     assert "Traceback" not in said and "finishing" in said
     assert len(read_video(out)[0]) > 5
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes end otherwise there")
+@pytest.mark.parametrize("arguments", [["--print-config"], ["engines", "list"], ["aus", PHOTO]])
+def test_whoever_stops_reading_meets_no_defect(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        command = [sys.executable, "run.py", *map(str, arguments)]
+        done = subprocess.run(
+            command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+        )
+    assert done.returncode == 0 and done.stderr == ""
 
 
 def test_help_reads_without_loading_anything_heavy():

@@ -146,6 +146,12 @@ def test_a_broken_curve_names_file_line_and_column(tmp_path, text, words):
         assert word in str(caught.value)
 
 
+def test_times_that_no_number_can_hold_are_told_in_one_sentence(tmp_path):
+    (tmp_path / "huge.csv").write_text("time_s,AU12\n-1e308,0\n1e308,1\n1.5e308,1\n")
+    with pytest.raises(CurveError, match="are its times in seconds"):
+        load_curve(tmp_path / "huge.csv")
+
+
 def test_a_binary_file_is_refused(tmp_path):
     path = tmp_path / "curve.csv"
     path.write_bytes(bytes(range(256)) * 4)
@@ -265,6 +271,12 @@ def test_a_full_disk_ends_the_recording_at_a_whole_row_and_not_the_run(tmp_path)
     with pytest.raises(OutputError, match="ended early"):
         writer.close()
     assert 0.5 < load_curve(path).duration_s < 10
+
+
+def test_a_recording_ends_where_it_could_not_be_read_any_more_and_it_is_told_once(tmp_path):
+    word, said = speak(ESTIMATED, AU12=1), []
+    curve = take(tmp_path / "take.csv", [(hour * 3600.0, word) for hour in range(10)], say=said.append)
+    assert curve.duration_s == 6 * 3600 and len(said) == 1 and "complete after 6 hours" in said[0]
 
 
 def test_hours_of_a_recording_take_no_memory(tmp_path):

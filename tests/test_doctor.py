@@ -442,6 +442,16 @@ def test_the_command_tells_on_a_machine_where_nothing_is_installed():
     assert "pip install -e ." in done.stdout and "a photo cannot be animated" in done.stdout
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes end otherwise there")
+def test_whoever_stops_reading_gets_no_traceback_and_the_status_is_still_right():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        command = [sys.executable, "run.py", "doctor", "--engine", "nowhere"]
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert done.returncode == 1 and done.stderr == ""
+
+
 def test_a_wrong_bundle_or_option_is_told_without_a_traceback(capsys, machine):
     with pytest.raises(SystemExit) as ended:
         doctor.main(["--nonsense"])

@@ -75,6 +75,11 @@ def test_a_hub_that_says_nothing_is_told_at_once(hub, monkeypatch):
         release.set()
 
 
+@pytest.mark.parametrize("place", ["http://127.0.0.1:port", "http://a..b/"])
+def test_a_hub_whose_address_is_none_is_one_that_does_not_answer(place):
+    assert not pyfeat_weights.reachable(place)
+
+
 def test_nothing_is_fetched_where_the_user_switched_the_hub_off(hub, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "HF_HUB_OFFLINE" in told("download")

@@ -210,6 +210,29 @@ def test_the_longest_recording_is_finished_told_once_and_plays(tmp_path, monkeyp
     assert times(path)[-1] == pytest.approx(1.0, abs=0.1)
 
 
+def test_the_longest_recording_that_cannot_be_finished_is_told_as_well(tmp_path, monkeypatch):
+    monkeypatch.setattr("realtime.recording.LONGEST_S", 1.0)
+    (tmp_path / "takes").mkdir()
+    recording = Recording(tmp_path / "takes" / "take.mp4", SIZE, FPS)
+    feed(recording, np.arange(10) / FPS)
+    (tmp_path / "takes").rename(tmp_path / "moved")
+    with pytest.raises(OutputError, match="another recording"):
+        recording.send(NOISE[0], 30)
+    with pytest.raises(OutputError, match="could not be given its name"):
+        recording.close()
+
+
+def test_a_defect_in_its_thread_is_raised_and_what_was_recorded_is_kept(tmp_path):
+    recording = Recording(tmp_path / "take.mp4", SIZE, FPS)
+    feed(recording, np.arange(40) / FPS)
+    recording.send(NOISE[0][..., 0], 41 / FPS)  # no colours
+    wait_for(lambda: not recording._thread.is_alive())
+    with pytest.raises(ValueError):
+        recording.send(NOISE[0], 42 / FPS)
+    recording.close()
+    assert len(times(tmp_path / "take.mp4")) >= 30, "whole fragments"
+
+
 def test_a_file_limit_met_by_the_system_ends_the_recording_and_it_plays(tmp_path):
     path = tmp_path / "take.mp4"
     done = subprocess.run([sys.executable, "-c", RECORDER, str(path), "3000000"], capture_output=True, text=True, cwd=ROOT, timeout=60)
@@ -266,6 +289,18 @@ def test_two_programs_do_not_record_into_one_file(tmp_path):
         Recording(tmp_path / "take.mp4", SIZE, FPS)
     first.close()
     assert len(times(tmp_path / "take.mp4")) == 1
+
+
+def test_two_programs_that_begin_one_file_at_one_moment_do_not_share_it(tmp_path):
+    def taken_for_an_old_one(part: Path):
+        file = open(part, "x+b", buffering=0)
+        part.unlink()
+        part.write_bytes(b"the other's")
+        return file
+
+    with pytest.raises(OutputError, match="another program"):
+        Recording(tmp_path / "take.mp4", SIZE, FPS, open_file=taken_for_an_old_one)
+    assert (tmp_path / "take.part.mp4").read_bytes() == b"the other's"
 
 
 def test_a_recording_without_a_picture_leaves_everything_as_it_was(tmp_path):

@@ -5,16 +5,20 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
 import av
 import cv2
+import numpy as np
 import pytest
 
 import run
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
 from realtime.batch import plan
+from realtime.capture import Clip
+from realtime.output import ContactSheet, VideoFile
 from tests.conftest import SAMPLES
 from tests.doubles import StubEngine
 
@@ -111,6 +115,58 @@ def test_parts_of_takes_and_curves_over_them_are_drawn(folder):
 def test_a_take_for_ever_wants_to_know_how_long(folder, capsys):
     assert render("hello.csv@loop", "ann.jpg", "out.mp4") == CurveError.exit_status and "--seconds" in capsys.readouterr().err
     assert render("hello.csv@loop", "ann.jpg", "out.mp4", "--seconds", "3") == 0 and pictures(Path("out.mp4")) == 30
+
+
+def test_a_take_of_weeks_needs_no_memory_before_its_first_picture(folder, monkeypatch):
+    def first_one(performance, *_rest) -> int:
+        assert next(performance).captured_s == 0
+        raise OutputError("Enough.")
+
+    monkeypatch.setattr("realtime.batch.play_offline", first_one)
+    assert render("hello.csv@loop", "ann.jpg", "out.mp4", "--seconds", "999999") == 7
+
+
+def test_two_programs_do_not_draw_one_file_and_the_first_one_is_whole(tmp_path):
+    picture = np.zeros((96, 128, 3), np.uint8)
+    first = VideoFile(tmp_path / "a.mp4", (128, 96), 10)
+    first.send(picture, 0.0)
+    with pytest.raises(OutputError, match="another program"):
+        VideoFile(tmp_path / "a.mp4", (128, 96), 10)
+    first.close()
+    again = VideoFile(tmp_path / "a.mp4", (128, 96), 10)
+    for number in range(3):
+        again.send(picture, number / 10)
+    again.close()
+    assert pictures(tmp_path / "a.mp4") == 3 and os.listdir(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no name has a colon there")
+def test_a_name_with_a_colon_is_no_protocol(folder):
+    assert render("hello.csv", "ann.jpg", "take:2.mp4") == 0
+    assert pictures(folder / "take:2.mp4") == 11
+    with closing(Clip("take:2.mp4")) as clip:
+        assert clip.read() is not None
+
+
+def test_a_video_whose_folder_is_gone_at_the_end_is_told(tmp_path):
+    (tmp_path / "videos").mkdir()
+    video = VideoFile(tmp_path / "videos" / "a.mkv", (128, 96), 10)
+    video.send(np.zeros((96, 128, 3), np.uint8), 0.0)
+    (tmp_path / "videos").rename(tmp_path / "moved")
+    with pytest.raises(OutputError, match="could not be finished"):
+        video.close()
+
+
+@pytest.mark.parametrize("expected", [1, 23, 24, 47, 100])
+def test_a_contact_sheet_shows_the_whole_clip(tmp_path, expected):
+    sheet = ContactSheet(tmp_path / "Blätter 5%.png", expected, width_px=8)
+    for number in range(expected):
+        sheet.send(np.full((8, 8, 3), 100 + number, np.uint8), number / 10)
+    sheet.close()
+    drawn = cv2.imdecode(np.fromfile(tmp_path / "Blätter 5%.png", np.uint8), cv2.IMREAD_COLOR)[::8, ::8, 0].ravel()
+    shown = [value - 100 for value in drawn.tolist() if value]
+    assert len(shown) == min(expected, 24) and shown[0] == 0 and shown[-1] >= expected - 1 - expected / 24
+    assert max(np.diff(shown), default=1) <= expected / 24 + 1
 
 
 def test_options_may_stand_anywhere_and_settings_count(folder):

@@ -14,9 +14,11 @@ import pytest
 
 import run
 from engines.errors import DriverError
+from realtime import play
 from realtime.microphone import BLOCKS_KEPT, Microphone, _alsa_cards, microphones, open_device
 from realtime.recording import Recording
 from realtime.sound import RATE_HZ, InStep, Stamps
+from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.test_recording import times
 
@@ -216,6 +218,23 @@ def test_muted_nothing_that_is_said_is_recorded():
     wait_for(lambda: heard.extend(ear.take()) or len(heard) > 30)
     microphone.close()
     assert max(np.abs(block.samples).max() for block in heard) == 0
+
+
+def test_every_recording_of_a_live_run_delays_its_sound_as_its_pictures_are_late(tmp_path):
+    timings = Timings()
+    timings.add("capture to output", 0.2)
+    recording = play._open_live(str(tmp_path / "take.mp4"), SIZE, FPS, None, timings)
+    assert recording._delay_s() == pytest.approx(0.2)
+    recording.close()
+
+
+def test_recordings_that_have_ended_listen_no_more(tmp_path):
+    microphone = Microphone("double", open_line=lambda _name: Line())
+    for number in range(3):
+        Recording(tmp_path / f"{number}.mp4", SIZE, FPS, microphone).close()
+    ear = microphone.listen()
+    assert microphone._ears == (ear,)
+    microphone.close()
 
 
 def test_a_listener_that_never_fetches_costs_no_more_memory_with_time():
