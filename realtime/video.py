@@ -41,19 +41,24 @@ class VideoFile:
         self.name = str(path)
         self._partial = self._path.with_name(f".{self._path.name}.part{self._path.suffix}")
         check_writable(path, "--output")
+        rate = Fraction(fps).limit_denominator(1001)
+        self._tick = 1 / rate
+        self.frames = 0
+        self._broken = False
+        options = {"movflags": "+faststart"} if self._path.suffix.lower() != ".mkv" else {}
         try:
             self._held = _hold(self._partial, path)
-            options = {"movflags": "+faststart"} if self._path.suffix.lower() != ".mkv" else {}
-            self._container = av.open(os.path.abspath(self._partial), "w", options=options)  # FFmpeg takes "a:" for a protocol
+            try:
+                self._container = av.open(os.path.abspath(self._partial), "w", options=options)  # FFmpeg takes "a:" for a protocol
+                self._stream = h264_stream(self._container, size, rate)
+            except BaseException:  # Ctrl-C, too
+                with self._held:
+                    self._partial.unlink(missing_ok=True)
+                raise
         except (av.FFmpegError, OSError, ValueError) as error:
             raise OutputError(
                 f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): choose another --output."
             ) from error
-        rate = Fraction(fps).limit_denominator(1001)
-        self._tick = 1 / rate
-        self._stream = h264_stream(self._container, size, rate)
-        self.frames = 0
-        self._broken = False
 
     @property
     def written(self) -> str:
