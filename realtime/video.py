@@ -106,8 +106,14 @@ class VideoFile:
 
 def _hold(partial: Path, path: str | Path) -> BinaryIO:
     """Creates the file, as the muxer opens it late, and marks it as being written while this is open. Raises OSError, OutputError."""
-    held = partial.open("ab")
-    if not lock(held):
+    held = open(partial, "ab")
+    try:
+        free = lock(held)
+    except BaseException:  # Ctrl-C
+        with held:
+            partial.unlink(missing_ok=True)
+        raise
+    if not free:
         held.close()
         raise OutputError(f"{path} is being written by another program: choose another --output.")
     if os.name == "nt":
