@@ -109,18 +109,18 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: Ending) -
 
 def _draw(job: Job, puppet: Puppet, words: Iterator[Told], count: int, fps: float, options: argparse.Namespace) -> VideoFile:
     """One video of `count` pictures, closed. Whatever happens, what stands at its name is whole. Raises OutputError."""
-    with ExitStack() as stack:
-        video = VideoFile(job.out, puppet.size, fps)
-        stack.callback(video.close)
+    video = VideoFile(job.out, puppet.size, fps)
+    try:  # before any other call: a Ctrl-C that came meanwhile is raised by the next one
         sheet = ContactSheet(job.sheet, count) if job.sheet else None
         badge = Badge(puppet.size) if options.badge else None
         stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, options.settings), Timings(), None, badge)
-        bar = stack.enter_context(tqdm(total=count, unit="picture", desc=job.out.name, disable=None, leave=False))
-        try:
+        with tqdm(total=count, unit="picture", desc=job.out.name, disable=None, leave=False) as bar:
             play_offline(words, stage, [video, sheet] if sheet else [video], bar.update)
-        except BaseException:  # Ctrl-C, too
-            video.discard()
-            raise
+    except BaseException:  # Ctrl-C, too
+        video.discard()
+        raise
+    finally:
+        video.close()
     if sheet:
         sheet.close()
     return video

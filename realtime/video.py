@@ -41,19 +41,24 @@ class VideoFile:
         self.name = str(path)
         self._partial = self._path.with_name(f".{self._path.name}.part{self._path.suffix}")
         check_writable(path, "--output")
+        rate = Fraction(fps).limit_denominator(1001)
+        self._tick = 1 / rate
+        self.frames = 0
+        self._broken = False
+        options = {"movflags": "+faststart"} if self._path.suffix.lower() != ".mkv" else {}
         try:
             self._held = _hold(self._partial, path)
-            options = {"movflags": "+faststart"} if self._path.suffix.lower() != ".mkv" else {}
-            self._container = av.open(os.path.abspath(self._partial), "w", options=options)  # FFmpeg takes "a:" for a protocol
+            try:
+                self._container = av.open(os.path.abspath(self._partial), "w", options=options)  # FFmpeg takes "a:" for a protocol
+                self._stream = h264_stream(self._container, size, rate)
+            except BaseException:  # Ctrl-C, too
+                with self._held:
+                    self._partial.unlink(missing_ok=True)
+                raise
         except (av.FFmpegError, OSError, ValueError) as error:
             raise OutputError(
                 f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): choose another --output."
             ) from error
-        rate = Fraction(fps).limit_denominator(1001)
-        self._tick = 1 / rate
-        self._stream = h264_stream(self._container, size, rate)
-        self.frames = 0
-        self._broken = False
 
     @property
     def written(self) -> str:
@@ -101,8 +106,14 @@ class VideoFile:
 
 def _hold(partial: Path, path: str | Path) -> BinaryIO:
     """Creates the file, as the muxer opens it late, and marks it as being written while this is open. Raises OSError, OutputError."""
-    held = partial.open("ab")
-    if not lock(held):
+    held = open(partial, "ab")
+    try:
+        free = lock(held)
+    except BaseException:  # Ctrl-C
+        with held:
+            partial.unlink(missing_ok=True)
+        raise
+    if not free:
         held.close()
         raise OutputError(f"{path} is being written by another program: choose another --output.")
     if os.name == "nt":
