@@ -104,6 +104,8 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
     for output in outputs:
         if isinstance(output, VideoFile | Recording) and output.frames:
             say(f"wrote {output.written}")
+    if options.record:
+        say(f"wrote {options.record}: what the puppet was told")
     if options.sheet:
         say(f"wrote {options.sheet}: a contact sheet")
     if not live:

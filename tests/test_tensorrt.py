@@ -147,7 +147,15 @@ def test_who_listens_may_stop_the_compiler(bundle):
         backend.compile(bundle, "fp16", stop)
 
 
-def test_ctrl_c_while_it_compiles_is_not_lost(bundle, capfd):
+@pytest.fixture
+def interrupts():
+    """Ctrl-C raises KeyboardInterrupt, also where these tests are started in the background and ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_while_it_compiles_is_not_lost(bundle, capfd, interrupts):
     """In one of its calls back, where Ctrl-C mostly arrives, TensorRT would print it and go on: so those are another thread's."""
     backend, callers = compiler(), []
 
@@ -159,7 +167,6 @@ def test_ctrl_c_while_it_compiles_is_not_lost(bundle, capfd):
 
     with pytest.raises(KeyboardInterrupt):
         backend.compile(bundle, "fp16", press)
-        assert callers, "TensorRT told no phase"
     assert threading.main_thread() not in callers and not callers[0].is_alive()
     assert "KeyboardInterrupt" not in "".join(capfd.readouterr())
 
