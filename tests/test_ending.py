@@ -21,6 +21,12 @@ HANG = "import ctypes; lock = ctypes.create_string_buffer(64); hang = ctypes.CDL
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of another process are POSIX")
 
 
+def as_from_a_shell() -> None:
+    """Signals as they are at a prompt, also where these tests are started by nohup or in the background."""
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start():
     """Starts a program, and waits until it says that it runs."""
@@ -29,7 +35,7 @@ def start():
     def begin(code: str) -> subprocess.Popen:
         process = subprocess.Popen(
             [sys.executable, "-c", "from realtime.ending import Ending\nimport time\n" + code],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, preexec_fn=as_from_a_shell,
         )  # fmt: skip
         started.append(process)
         seen = []
