@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines import openvino
-from engines.backends import Engine, Say, quiet
+from engines.backends.interface import Engine, Say, openvino, quiet
 from engines.bundle import Bundle
 from engines.errors import EngineError
 from engines.load import opened, reference, targets

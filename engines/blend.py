@@ -9,7 +9,7 @@ that a sharp photo stays sharp. Pixels outside the crop are not touched: they ar
 import cv2
 import numpy as np
 
-from engines.backends import Edit
+from engines.backends.interface import Edit
 from engines.crop import Crop
 
 # How the photo's pixels are moved. Full single AUs on faces of 640 - 830 px keep .93 of the photo's sharpness (variance of the

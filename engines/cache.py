@@ -27,7 +27,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from engines.backends import Say, quiet
+from engines.backends.interface import Say, quiet
 from engines.errors import EngineError
 
 PLACE_ENV = "PUPPET_CACHE"  # another folder than the system's own for caches

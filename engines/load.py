@@ -11,11 +11,11 @@ FP32 is not compared: it is what the others are compared with, by ONNX Runtime w
 
 from pathlib import Path
 
-from engines.backends import Backend, Engine, Say, Target, quiet
+from engines.backends.interface import Backend, Engine, Say, Target, quiet
+from engines.backends.openvino import OpenVino
 from engines.bundle import DEFAULT, FORMAT, Bundle, load_bundle
 from engines.cache import Cache, Key
 from engines.errors import EngineError
-from engines.openvino import OpenVino
 from engines.parity import Verdict, compare, rules
 
 DEVICES = ("auto", "gpu", "cpu", "cpu-int8", "cpu-bf16", "cpu-fp32", "reference")
@@ -69,7 +69,7 @@ def on_cpu(bundle: Bundle) -> list[Target]:
 
 def gpu() -> Backend:
     """TensorRT on this machine's GPU. Raises EngineError, one sentence, where that cannot be had."""
-    from engines.tensorrt import TensorRt
+    from engines.backends.tensorrt import TensorRt
 
     backend = TensorRt()
     backend.depends_on()
@@ -83,7 +83,7 @@ def _of(backend: Backend, bundle: Bundle) -> list[Target]:
 def reference(bundle: Bundle, threads: int | None = None) -> Engine:
     """ONNX Runtime in FP32. Raises EngineError where it is not installed."""
     try:
-        from engines.reference import ReferenceEngine
+        from engines.backends.onnxruntime import ReferenceEngine
     except ImportError as error:
         raise EngineError("The reference backend needs ONNX Runtime: pip install -e '.[reference]'.") from error
     return ReferenceEngine(bundle, threads)

@@ -17,7 +17,7 @@ import numpy as np
 
 from engines import expression
 from engines.aus import WIDE, translate
-from engines.backends import Edit, Engine
+from engines.backends.interface import Edit, Engine
 from engines.blend import compose
 from engines.bundle import Bundle
 from engines.crop import cut, find_crop

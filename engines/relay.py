@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.backends import Edit, Engine, Say, Target, quiet
+from engines.backends.interface import Edit, Engine, Say, Target, quiet
 from engines.bundle import DEFAULT, ENGINES, Bundle, load_bundle
 from engines.cache import PLACE_ENV, Cache
 from engines.errors import EngineError, EngineLost

@@ -177,7 +177,7 @@ def _card(system: System) -> tuple[str, float]:
 
 def _without_tensorrt(system: System, card: str, capability: float, fault: str) -> tuple[str, str]:
     """Why the GPU is not used, and the command that changes it."""
-    from engines.tensorrt import LIBRARIES
+    from engines.backends.tensorrt import LIBRARIES
 
     if card.endswith("without its driver"):
         driver = {"ubuntu": "sudo ubuntu-drivers install", "debian": "sudo apt install nvidia-driver"}

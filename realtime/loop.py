@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from engines.backends import Say, quiet
+from engines.backends.interface import Say, quiet
 from engines.errors import OutputError
 from realtime.capture import FrameDriver
 from realtime.controls import Controls

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from engines.backends import Engine
+from engines.backends.interface import Engine
 from engines.errors import DriverError, OutputError, SettingsError
 from engines.expression import ESTIMATED
 from engines.pyfeat import Scale

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from engines import expression
-from engines.backends import Edit, Engine
+from engines.backends.interface import Edit, Engine
 from engines.blend import Blender
 from engines.bundle import Bundle
 from engines.crop import cut, find_crop

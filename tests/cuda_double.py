@@ -30,7 +30,7 @@ class Error(IntEnum):
 
 
 class CudaDouble:
-    """cuda.bindings.runtime, as far as engines.cuda uses it. `fail(name, error)` makes every call of that name fail from now on."""
+    """cuda.bindings.runtime, as far as engines.backends.cuda uses it. `fail(name, error)` makes every call of that name fail from now on."""
 
     cudaStreamNonBlocking = 1
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
@@ -264,8 +264,8 @@ class EngineDouble:
 
 
 def put_in_place(monkeypatch) -> SimpleNamespace:
-    """A GPU (`cuda`) and TensorRT's runtime (`trt`) that engines.tensorrt finds instead of real ones."""
-    from engines import cuda, tensorrt
+    """A GPU (`cuda`) and TensorRT's runtime (`trt`) that engines.backends.tensorrt finds instead of real ones."""
+    from engines.backends.interface import cuda, tensorrt
 
     double = CudaDouble()
     library = TensorRtDouble(double)

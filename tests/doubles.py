@@ -8,7 +8,7 @@ import numpy as np
 
 from engines import crop, expression
 from engines.aus import PAPER_17, sides, translate
-from engines.backends import Edit, check_inputs
+from engines.backends.interface import Edit, check_inputs
 from engines.bundle import Bundle
 from realtime.frame import Frame
 

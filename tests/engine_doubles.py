@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 
-from engines.backends import Edit, check_inputs
+from engines.backends.interface import Edit, check_inputs
 from engines.bundle import Bundle
 from engines.errors import EngineError, EngineLost
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from engines.backends import Edit
+from engines.backends.interface import Edit
 from engines.errors import EngineLost, OutputError
 from engines.face import Face
 from realtime.controls import Controls

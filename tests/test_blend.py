@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.backends import Edit
+from engines.backends.interface import Edit
 from engines.blend import Blender
 from engines.crop import Crop
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engines.backends.openvino import OpenVino
 from engines.bundle import load_bundle
-from engines.openvino import OpenVino
 from realtime.puppet import Puppet
 from tests.doubles import speak
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engines import load as loading
-from engines.backends import Edit, Target
+from engines.backends.interface import Edit, Target
 from engines.bundle import load_bundle
 from engines.cache import ENGINE, Cache
 from engines.errors import EngineError

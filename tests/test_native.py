@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
-from engines.backends import Edit
+from engines.backends.interface import Edit
 from engines.errors import DataError
 from tests.conftest import SAMPLES
 from tests.doubles import StubEngine

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engines import openvino
+from engines.backends.interface import openvino
+from engines.backends.openvino import OpenVino
 from engines.bundle import load_bundle
 from engines.errors import EngineError, EngineLost
-from engines.openvino import OpenVino
 
 EVERYTHING = {"BF16", "FP32", "INT8", "EXPORT_IMPORT"}
 

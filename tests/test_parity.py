@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engines.aus import PAPER_17, translate
-from engines.backends import Edit
+from engines.backends.interface import Edit
 from engines.errors import EngineError
 from engines.load import load, yardstick
 from engines.parity import EXPRESSIONS, LIMITS, compare, report, stored_cases, write_sheet

@@ -14,9 +14,9 @@ pytest.importorskip("nncf", reason="quantising needs NNCF: pip install -e '.[int
 onnx = pytest.importorskip("onnx", reason="quantising needs ONNX: pip install -e '.[train]'")
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
+from engines.backends.openvino import OpenVino  # noqa: E402
 from engines.bundle import load_bundle  # noqa: E402
 from engines.errors import DataError  # noqa: E402
-from engines.openvino import OpenVino  # noqa: E402
 from tests.small_runs import TINY  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train import quantise as step  # noqa: E402

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from engines import expression  # noqa: E402
 from engines.aus import PAPER_17, WIDE  # noqa: E402
-from engines.backends import Edit  # noqa: E402
+from engines.backends.interface import Edit  # noqa: E402
 from engines.errors import DataError, OutputError, SourceError  # noqa: E402
 from engines.expression import ESTIMATED  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402

@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from engines import bench, openvino
+from engines import bench
+from engines.backends.interface import openvino
 from engines.bundle import load_bundle
 from engines.errors import EngineError
 from engines.parity import Case

@@ -28,16 +28,16 @@ def test_train_and_realtime_never_meet_and_engines_knows_neither():
 def test_each_heavy_library_has_one_door():
     doors = {
         "mediapipe": {"engines/face.py"},
-        "onnxruntime": {"engines/reference.py"},
+        "onnxruntime": {"engines/backends/onnxruntime.py"},
         "pyvirtualcam": {"realtime/vcam.py"},
         "torch": {"train", "engines/pyfeat.py"},
         "feat": {"engines/pyfeat.py"},
-        "openvino": {"engines/openvino.py", "train"},
-        "tensorrt": {"engines/tensorrt.py", "train/torch_tensorrt.py"},
-        "tensorrt_rtx": {"engines/tensorrt.py"},
+        "openvino": {"engines/backends/openvino.py", "train"},
+        "tensorrt": {"engines/backends/tensorrt.py", "train/torch_tensorrt.py"},
+        "tensorrt_rtx": {"engines/backends/tensorrt.py"},
         "torch_tensorrt": {"train/torch_tensorrt.py"},
-        "cuda": {"engines/cuda.py"},
-        "onnx": {"engines/typed.py", "train"},
+        "cuda": {"engines/backends/cuda.py"},
+        "onnx": {"engines/backends/fp16_graph.py", "train"},
         "nncf": {"train/eight_bits.py"},
     }
     for path in [*(ROOT / "engines").glob("*.py"), *(ROOT / "realtime").glob("*.py"), *(ROOT / "train").rglob("*.py"), ROOT / "run.py"]:

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from engines.aus import PAPER_17, SIDED, WIDE, translate
-from engines.backends import Edit
+from engines.backends.interface import Edit
 from engines.expression import ESTIMATED, index
 from tests.doubles import StubEngine
 from tests.people import People

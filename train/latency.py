@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engines.backends import Edit, check_inputs
+from engines.backends.interface import Edit, check_inputs
 from engines.bench import in_turn
 from engines.bundle import Bundle, load_bundle
 from engines.load import load

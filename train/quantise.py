@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from engines.backends import Edit, Engine
+from engines.backends.interface import Edit, Engine
+from engines.backends.openvino import OpenVino
 from engines.blend import compose
 from engines.bundle import Bundle, load_bundle, sha256_of, write_description
 from engines.errors import DataError
-from engines.openvino import OpenVino
 from train.data.changes import blink, draw_change
 from train.data.corpus import Corpus, faces_of, load_corpus, read_manifest
 from train.eight_bits import NNCF_VERSION, PRESET, convolutions, folded, halved, put_back, quantised

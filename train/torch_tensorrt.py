@@ -1,6 +1,6 @@
 """A generator -> a TensorRT engine by torch-tensorrt: from PyTorch itself, without ONNX. The one file that imports torch_tensorrt.
 
-For researchers whose layers ONNX cannot say. What comes out is a serialised engine that engines.tensorrt opens like its own. It is
+For researchers whose layers ONNX cannot say. What comes out is a serialised engine that engines.backends.tensorrt opens like its own. It is
 typed as that one is: convolutions in FP16, the statistics of normalisations and all else in FP32. torch-tensorrt itself runs nothing here.
 """
 
@@ -9,7 +9,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from engines.backends import Target
+from engines.backends.interface import Target
 from engines.bundle import Bundle
 from engines.errors import DataError
 from engines.load import gpu, keep

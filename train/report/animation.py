@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from engines.backends import Engine
+from engines.backends.interface import Engine
 from engines.errors import OutputError
 from train.report.edits import EXPRESSIONS, wanted_at
 from train.report.photos import Photo

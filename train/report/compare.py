@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from engines import expression
 from engines.aus import PAPER_17
-from engines.backends import Engine
+from engines.backends.interface import Engine
 from engines.blend import compose
 from engines.errors import DataError, OutputError
 from engines.face import FaceReader

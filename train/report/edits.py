@@ -4,7 +4,7 @@ import numpy as np
 
 from engines import expression
 from engines.aus import translate
-from engines.backends import Engine
+from engines.backends.interface import Engine
 from engines.blend import compose
 from engines.expression import ESTIMATED
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from engines import expression
 from engines.aus import PAPER_17
-from engines.backends import Engine
+from engines.backends.interface import Engine
 from engines.blend import Blender, compose
 from engines.crop import Crop
 from engines.errors import OutputError

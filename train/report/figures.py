@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from engines.aus import PAPER_17
-from engines.backends import Engine
+from engines.backends.interface import Engine
 from engines.errors import DataError, OutputError, SourceError
 from engines.expression import index
 from train.data.corpus import Corpus

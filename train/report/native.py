@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from engines.aus import PAPER_17
-from engines.backends import Edit, Engine
+from engines.backends.interface import Edit, Engine
 from engines.blend import SAMPLING, Blender
 from engines.errors import DataError
 from train.report import measures

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from engines import expression
-from engines.backends import Engine
+from engines.backends.interface import Engine
 from engines.blend import Blender, compose
 from engines.crop import Crop, cut, find_crop
 from engines.errors import SourceError

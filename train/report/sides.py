@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from engines import expression
 from engines.aus import LEFT, PAPER_17, RIGHT, SIDED
-from engines.backends import Engine
+from engines.backends.interface import Engine
 from engines.blend import compose
 from engines.face import FaceReader
 from train.data.corpus import Corpus

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from engines import expression
-from engines.backends import Engine
+from engines.backends.interface import Engine
 from engines.blend import compose
 from engines.errors import DataError
 from engines.face import FaceReader

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from engines import expression
 from engines.aus import PAPER_17
-from engines.backends import Engine
+from engines.backends.interface import Engine
 from engines.blend import compose
 from engines.errors import DataError
 from engines.face import FaceReader

@@ -10,13 +10,15 @@ from types import ModuleType
 
 import numpy as np
 
-from engines.backends import Edit, Say, check_inputs, check_signature
+from engines.backends.interface import Edit, Say, check_inputs, check_signature
 from engines.bundle import Bundle
 from engines.errors import EngineError, EngineLost
 
 LIBRARIES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}  # in the order in which they are looked for
 PRECISION = "fp16"  # what every GPU that TensorRT knows is fast at; INT8 variants are of the CPU's kind, which TensorRT refuses
-TYPING = "1"  # of engines.typed and _configure: raised when they ask for something else, so that older engines are compiled anew
+TYPING = (
+    "1"  # of engines.backends.fp16_graph and _configure: raised when they ask for something else, so that older engines are compiled anew
+)
 LONG_STEPS = 50  # of a phase of compiling that tells how far it is: on a GPU it times its kernels in hundreds
 LISTEN_S = 0.2  # between two looks for Ctrl-C, which Windows does not bring to a thread that waits
 INPUTS, OUTPUTS = ("image", "aus"), ("colour", "attention", "flow")
@@ -93,7 +95,7 @@ class TensorRt:
     def read(self, bundle: Bundle, log: object) -> tuple[object, object]:
         """A builder and the network that it would build: TensorRT's reading of the typed graph. Raises EngineError."""
         try:
-            from engines.typed import typed
+            from engines.backends.fp16_graph import typed
         except ImportError as error:
             raise EngineError(f"Compiling for {LIBRARIES[self.name]} needs onnx: pip install onnx, or choose --device cpu.") from error
         graph = typed(bundle.graph(PRECISION)).SerializeToString()
@@ -222,9 +224,9 @@ def _ports(bundle: Bundle, trt: ModuleType, engine: object) -> dict[str, str]:
 
 
 def _cuda() -> ModuleType:
-    """engines.cuda. Raises EngineError when cuda-python is missing."""
+    """engines.backends.cuda. Raises EngineError when cuda-python is missing."""
     try:
-        from engines import cuda
+        from engines.backends.interface import cuda
     except ImportError as error:
         raise EngineError("TensorRT is driven through cuda-python: pip install cuda-bindings, or choose --device cpu.") from error
     return cuda

@@ -3,7 +3,7 @@
 import numpy as np
 import onnxruntime
 
-from engines.backends import Edit, check_inputs, check_signature
+from engines.backends.interface import Edit, check_inputs, check_signature
 from engines.bundle import Bundle
 from engines.errors import EngineError
 

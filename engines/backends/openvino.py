@@ -18,7 +18,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as opset
 
-from engines.backends import Edit, check_inputs, check_signature
+from engines.backends.interface import Edit, check_inputs, check_signature
 from engines.bundle import Bundle
 from engines.errors import EngineError, EngineLost
 

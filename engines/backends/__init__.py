@@ -1,0 +1,1 @@
+"""Libraries that run a generator, one file each, behind the Protocols of interface.py."""
