@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from engines.backends.interface import Edit
-from engines.crop import Crop
+from engines.face.crop import Crop
 
 # How the photo's pixels are moved. Full single AUs on faces of 640 - 830 px keep .93 of the photo's sharpness (variance of the
 # Laplacian), .62 by bilinear and .99 by Lanczos sampling, in 3.9, 1.6 and 20 ms of one core for a crop of 640 px.

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engines import crop, expression
-from engines.aus import MEANING, VOCABULARIES
 from engines.errors import EngineError
+from engines.face.action_units import MEANING, VOCABULARIES
+from engines.face.landmarks import au_estimator, crop
 
 FORMAT = 1
 ENGINES = Path(__file__).parent
@@ -32,8 +32,8 @@ class Bundle:
     conditioning: str  # "relative": wanted minus the photo's own; "absolute": wanted
     size_px: int  # S of the crop
     flow_px: int  # s of the flow field; 0 when the generator has none
-    crop_rule: str  # engines.crop.RULE at training
-    estimator: str  # engines.expression.VERSION at training
+    crop_rule: str  # engines.face.crop.RULE at training
+    estimator: str  # engines.face.au_estimator.VERSION at training
     sha256: str  # of generator.onnx
     training: dict[str, Any] = field(default_factory=dict)  # provenance: data, counts, images seen
     folder: Path = Path()
@@ -84,9 +84,9 @@ def load_bundle(name_or_folder: str | Path = DEFAULT) -> Bundle:
         raise EngineError(f"{folder} has conditioning {bundle.conditioning!r}; known are {', '.join(CONDITIONINGS)}.")
     if bundle.crop_rule != crop.RULE:
         raise EngineError(f"{folder} was trained on {bundle.crop_rule} crops, this program cuts {crop.RULE}: train or export it again.")
-    if bundle.estimator not in expression.COMPATIBLE:
+    if bundle.estimator not in au_estimator.COMPATIBLE:
         raise EngineError(
-            f"{folder} was trained on AUs by {bundle.estimator}, this program measures by {expression.VERSION}: its expressions would not match."
+            f"{folder} was trained on AUs by {bundle.estimator}, this program measures by {au_estimator.VERSION}: its expressions would not match."
         )
     _check_file(bundle.onnx, bundle.sha256)
     for precision, variant in bundle.variants.items():

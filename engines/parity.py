@@ -15,15 +15,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines import expression
-from engines.aus import WIDE, translate
 from engines.backends.interface import Edit, Engine
 from engines.blend import compose
 from engines.bundle import Bundle
-from engines.crop import cut, find_crop
 from engines.errors import EngineError
-from engines.face import Face, FaceReader
-from engines.photo import load_photo
+from engines.face.action_units import WIDE, translate
+from engines.face.crop import cut, find_crop
+from engines.face.landmarks import Face, FaceReader, au_estimator
+from engines.face.photo import load_photo
 
 INPUTS = Path(__file__).with_name("parity_inputs.npz")
 SIZE_PX = 256  # of the stored crops
@@ -138,7 +137,7 @@ def record_inputs(photos: Sequence[Path], path: Path = INPUTS) -> None:
                 raise EngineError(f"{name} shows {len(faces)} faces: the stored inputs need photos of one.")
             crop = cut(photo, find_crop(faces[0], SIZE_PX))
             stored[f"crop{number}"] = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-            stored["aus"][number] = expression.estimate(faces[0])
+            stored["aus"][number] = au_estimator.estimate(faces[0])
     np.savez(path, **stored)
 
 
@@ -186,7 +185,7 @@ def _differences(case: Case, ours: Edit, theirs: Edit, bundle: Bundle, reader: F
 
 def measured(faces: list[Face]) -> np.ndarray | None:
     """(29,) of the first face; None when there is none."""
-    return expression.measure(faces[0]) if faces else None
+    return au_estimator.measure(faces[0]) if faces else None
 
 
 def report(verdict: Verdict) -> str:

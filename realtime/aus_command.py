@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from engines import expression, pyfeat
 from engines.errors import DriverError, OutputError
-from engines.face import Face, FaceReader
-from engines.pyfeat_weights import find_weights
+from engines.face.landmarks import Face, FaceReader, au_estimator, pyfeat
+from engines.face.pyfeat_weights import find_weights
 from realtime.capture import PICTURE_SUFFIXES, Clip, Still, is_camera
 from realtime.cast import is_curve
 from realtime.frame import Frame
@@ -180,7 +179,7 @@ class Table:
 def _estimator(options: argparse.Namespace) -> tuple[tuple[str, ...], Estimate]:
     """The names of its AUs, and the estimator. Raises EngineError."""
     if options.aus == "mediapipe":
-        return expression.ESTIMATED, lambda _frame, face: expression.estimate(face)
+        return au_estimator.ESTIMATED, lambda _frame, face: au_estimator.estimate(face)
     weights = find_weights(options.pyfeat_weights)
     network, scale = pyfeat.PyFeat(weights), pyfeat.Scale.default()
     say(f"{network.name}; an intensity is where its probability lies between {pyfeat.REST:g} and {pyfeat.FULL:g}")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from engines.aus import LEFT, MEANING, sides, wholes
+from engines.face.action_units import LEFT, MEANING, sides, wholes
 
 WIDTH, LABELS, MARGIN = 1400, 300, 20  # pixels: of the picture, of the names on its left
 ROW, HEAD, FOOT = 46, 50, 40

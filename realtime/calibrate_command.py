@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from engines.aus import whole
 from engines.errors import DriverError, SettingsError
-from engines.expression import ESTIMATED, index
-from engines.pyfeat import AUS
+from engines.face.action_units import whole
+from engines.face.au_estimator import ESTIMATED, index
+from engines.face.pyfeat import AUS
 from realtime import profile
 from realtime.calibrate import Neutral
 from realtime.capture import FrameDriver, is_camera

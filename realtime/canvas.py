@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engines.crop import Crop
 from engines.errors import PuppetError
+from engines.face.crop import Crop
 
 FACE_MARGIN = 0.06  # of the aligned crop's side that must stay visible around it when the photo is cropped
 MAX_SIDE_PX = 1920  # of a canvas that takes the photo's own size

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from engines.errors import CameraBusy, DriverError, SourceError
-from engines.photo import load_photo
+from engines.face.photo import load_photo
 from realtime.frame import Frame, NotYet
 
 CAMERA_SIZE = (640, 480)  # enough for landmarks, and every camera has it at 30 fps; the driver is never shown

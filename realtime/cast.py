@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.aus import GROUPS, MEANING, sides
 from engines.errors import CurveError
-from engines.expression import ESTIMATED
+from engines.face.action_units import GROUPS, MEANING, sides
+from engines.face.au_estimator import ESTIMATED
 from realtime.mix import Excerpt, Layer, Mix, Overlay, layer
 from realtime.script import Performance, load_curve
 

@@ -8,8 +8,8 @@ long it is held, up to HELD_S of nothing else; who looks so for that long rests 
 
 import numpy as np
 
-from engines.aus import sides, whole
-from engines.expression import ESTIMATED, index
+from engines.face.action_units import sides, whole
+from engines.face.au_estimator import ESTIMATED, index
 
 QUIET = (
     0.12  # from an AU's mean over MEAN_S: of 12 clips of talkers no second stays below, of a held smile one in ten does; tremble is 0.03

@@ -71,7 +71,7 @@ def bundle_findings(name: str) -> Iterator[Finding]:
 
 def face_model_findings(_system: System) -> Iterator[Finding]:
     """MediaPipe's model, hashed."""
-    from engines.face import MODEL_ENV, MODEL_SHA256, find_model
+    from engines.face.landmarks import MODEL_ENV, MODEL_SHA256, find_model
 
     try:
         path = find_model()
@@ -111,7 +111,7 @@ def _trial(engine) -> str:
     """Makes the shipped photo smile. Raises EngineError when nothing moves."""
     import numpy as np
 
-    from engines.aus import translate
+    from engines.face.action_units import translate
     from realtime.puppet import Puppet
 
     puppet = Puppet.from_file(PHOTO, engine, SIZE)
@@ -127,7 +127,7 @@ def _trial(engine) -> str:
 
 def pyfeat_findings(_system: System) -> Iterator[Finding]:
     """The second estimator; a call goes without."""
-    from engines.pyfeat_weights import DOWNLOAD, OPTION, find_weights
+    from engines.face.pyfeat_weights import DOWNLOAD, OPTION, find_weights
 
     if find_spec("feat") is None:
         yield Finding(PYFEAT, PYFEAT, OPTIONAL, "not installed: MediaPipe reads the driver alone", 'pip install -e ".[pyfeat]"')

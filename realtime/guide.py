@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.aus import sides
-from engines.expression import ESTIMATED, index
+from engines.face.action_units import sides
+from engines.face.au_estimator import ESTIMATED, index
 from realtime.lesson import STEP_PERCENTILE, of_steps
 from realtime.profile import Profile
 

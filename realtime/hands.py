@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from engines.aus import GROUPS
 from engines.errors import OutputError
+from engines.face.action_units import GROUPS
 from realtime.album import Album
 from realtime.loop import LiveLoop
 from realtime.output import Output

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from engines import expression
-from engines.aus import GROUPS, PAPER_17
-from engines.face import FaceReader
+from engines.face.action_units import GROUPS, PAPER_17
+from engines.face.landmarks import FaceReader, au_estimator
 from realtime.frame import Picture
 from realtime.latest import Latest
 from realtime.loop import LiveLoop
@@ -54,7 +53,7 @@ class Remeasured:
             while not self._leaving.wait(1 / LOOKS_A_SECOND):
                 if picture := self._pictures.take(1 / LOOKS_A_SECOND):
                     face = reader.follow(picture.image, time.perf_counter())
-                    self.aus = None if face is None else expression.estimate(face)
+                    self.aus = None if face is None else au_estimator.estimate(face)
 
 
 class Figures:
@@ -110,7 +109,7 @@ def draw_bars(image: np.ndarray, changes: Sequence[np.ndarray | None]) -> None:
     room = width - letters - start
     for number, (name, colour) in enumerate(COLOURS.items()):
         write(image, name, (left + letters // 2 + number * panel_px // 3, top + letters), letters, colour)
-    values = [None if change is None else expression.paper_17(change) for change in changes]
+    values = [None if change is None else au_estimator.paper_17(change) for change in changes]
     for row, au in enumerate(PAPER_17):
         y = top + pitch * (row + 1)
         write(image, au, (left + letters // 2, y + letters), letters, WHITE)

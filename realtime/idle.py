@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from engines.expression import ESTIMATED, index
+from engines.face.au_estimator import ESTIMATED, index
 from realtime.frame import Told
 
 STILL_S = 4.0  # without a movement; people at rest blink every 3 to 6 s, so a driver in view blinks himself

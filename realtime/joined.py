@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines import expression
 from engines.errors import EngineError
-from engines.face import Face
-from engines.pyfeat import AUS, PyFeat, Scale, usable
-from engines.pyfeat_weights import find_weights
+from engines.face.landmarks import Face, au_estimator
+from engines.face.pyfeat import AUS, PyFeat, Scale, usable
+from engines.face.pyfeat_weights import find_weights
 from realtime.frame import Frame
 from realtime.slow import AtLeisure, Estimate, EveryFrame
 from realtime.speech import LOG
@@ -58,7 +57,7 @@ SOURCES: dict[str, Better] = {
     "AU22": Better(FAST, "py-feat does not tell it"),
 }
 FROM_SLOW = tuple(au for au, better in SOURCES.items() if better.source == SLOW)
-PLACES = {au: expression.index((au,)) for au in FROM_SLOW}  # in the order of ESTIMATED, of both sides
+PLACES = {au: au_estimator.index((au,)) for au in FROM_SLOW}  # in the order of ESTIMATED, of both sides
 
 FADE_S = 0.4  # between the two; shorter jumps, longer leaves a dead source on the face
 LONGEST_GLIDE_S = 0.5  # from one estimate to the next

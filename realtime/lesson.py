@@ -5,8 +5,8 @@ Readings are (T, 29) intensities in the order of ESTIMATED, smoothed as they are
 
 import numpy as np
 
-from engines.aus import SIDED
-from engines.expression import ESTIMATED, index
+from engines.face.action_units import SIDED
+from engines.face.au_estimator import ESTIMATED, index
 from realtime.drift import activity
 from realtime.profile import MOST_GAIN, MOST_NOISE, Profile
 

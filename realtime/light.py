@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from engines.face import Face
+from engines.face.landmarks import Face
 
 SAMPLES = 4000  # pixels looked at: enough for a figure that stands still, few enough to cost nothing
 PLAIN_SHARE = 0.7  # of them, the smoothest: skin; the rest has lashes and edges in it

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from engines.errors import DriverError
-from engines.face import quiet_stderr
+from engines.face.landmarks import quiet_stderr
 from realtime.sound import RATE_HZ, Stamps
 
 DEFAULT = "default"

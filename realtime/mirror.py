@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from engines.expression import index
-from engines.face import Face
+from engines.face.au_estimator import index
+from engines.face.landmarks import Face
 from realtime.guide import Guide
 from realtime.overlay import AMBER, WHITE, write
 

@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from engines.aus import sides
-from engines.expression import ESTIMATED
+from engines.face.action_units import sides
+from engines.face.au_estimator import ESTIMATED
 from realtime.frame import Told
 from realtime.script import Performance
 

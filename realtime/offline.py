@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from engines.errors import CurveError
-from engines.expression import ESTIMATED
+from engines.face.au_estimator import ESTIMATED
 from realtime.calibrate import Neutral
 from realtime.capture import FrameDriver
 from realtime.frame import Frame, Told

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from engines.face import Face
-from engines.pyfeat import AUS, LEAST_RANGE, Scale
+from engines.face.landmarks import Face
+from engines.face.pyfeat import AUS, LEAST_RANGE, Scale
 from realtime.frame import Frame
 from realtime.guide import STEPS
 from realtime.joined import HIGHEST_REST, REST_PERCENTILE

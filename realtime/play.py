@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from engines.backends.interface import Engine
 from engines.errors import DriverError, OutputError, SettingsError
-from engines.expression import ESTIMATED
-from engines.pyfeat import Scale
+from engines.face.au_estimator import ESTIMATED
+from engines.face.pyfeat import Scale
 from engines.relay import load_live
 from realtime import profile
 from realtime.album import Album, photos

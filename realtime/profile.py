@@ -8,7 +8,7 @@ gain: what is left beyond the noise is multiplied by it; `run.py calibrate` choo
 are 1 on the puppet, and only the gain counts when it plays. AUs that the driver did not show keep the general scale.
 
 "py-feat" is there where py-feat looked on: what it reads of each of its AUs at rest and in full, which count as 0 and 1
-(engines/pyfeat.py). Without it py-feat's rest is learnt in each run, and its strength is everybody's.
+(engines/face/pyfeat.py). Without it py-feat's rest is learnt in each run, and its strength is everybody's.
 """
 
 import json
@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import SettingsError
-from engines.expression import ESTIMATED, VERSION
-from engines.pyfeat import AUS, LEAST_RANGE, Scale
+from engines.face.au_estimator import ESTIMATED, VERSION
+from engines.face.pyfeat import AUS, LEAST_RANGE, Scale
 
 FORMAT = 1
 FOLDER_ENV = "PUPPET_PROFILES"

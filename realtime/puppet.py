@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from engines import expression
 from engines.backends.interface import Edit, Engine
 from engines.blend import Blender
 from engines.bundle import Bundle
-from engines.crop import cut, find_crop
 from engines.errors import SourceError
-from engines.face import FaceReader
-from engines.photo import load_photo
+from engines.face.crop import cut, find_crop
+from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.photo import load_photo
 from realtime.canvas import lay_out, own_size
 
 
@@ -41,7 +40,7 @@ class Puppet:
         photo_crop = find_crop(face, engine.bundle.size_px)
         canvas = lay_out(photo, photo_crop, size or own_size(photo), fit)
         self.still = canvas.image  # (H, W, 3) uint8 BGR: what is shown when nothing is asked
-        self.own_aus = expression.estimate(face)  # (29,) the photo's own expression
+        self.own_aus = au_estimator.estimate(face)  # (29,) the photo's own expression
         self.crop = photo_crop.moved(canvas.canvas_from_photo)
         self._engine = engine
         self._crop_picture = cut(photo, photo_crop)

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from engines.errors import DriverError, SettingsError
-from engines.expression import ESTIMATED, index
+from engines.face.au_estimator import ESTIMATED, index
 from realtime.calibrate import Neutral
 from realtime.capture import FrameDriver, open_frames
 from realtime.lesson import of_clip, resting

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from engines.aus import sides, translate, whole
 from engines.bundle import Bundle
-from engines.expression import ESTIMATED
+from engines.face.action_units import sides, translate, whole
+from engines.face.au_estimator import ESTIMATED
 from realtime.settings import Settings
 
 

@@ -27,9 +27,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from engines.aus import MEANING, SIDED, sides, translate
 from engines.errors import CurveError, OutputError
-from engines.expression import ESTIMATED
+from engines.face.action_units import MEANING, SIDED, sides, translate
+from engines.face.au_estimator import ESTIMATED
 from realtime.monotone import TICK_S, Segments, monotone
 from realtime.part import PartFile
 

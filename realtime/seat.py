@@ -6,7 +6,7 @@ people apart well enough for a single picture (realtime/skull.py), but a head th
 
 import numpy as np
 
-from engines.face import Face
+from engines.face.landmarks import Face
 
 GONE_S = 3.0  # after so long without the driver, whoever is in view has the seat
 NEAR = 0.8  # face widths from where the driver was: a head that sways or ducks; people side by side are 1.5 or more apart

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.aus import GROUPS, MEANING, WIDE, sides, whole
 from engines.errors import SettingsError
+from engines.face.action_units import GROUPS, MEANING, WIDE, sides, whole
 
 SHIPPED = Path(__file__).with_name("presets.toml")
 ALL = "all"
@@ -48,7 +48,7 @@ RANGES = {"gain": (0.0, 5.0), "offset": (-1.0, 1.0), "dead_zone": (0.0, 0.5), "l
 
 @dataclass(frozen=True)
 class Settings:
-    """All of it; `aus` has what differs from `every`, by the names of engines.aus."""
+    """All of it; `aus` has what differs from `every`, by the names of engines.face.action_units."""
 
     strength: float = 1.0
     symmetric: bool = False

@@ -9,7 +9,7 @@ Neither the speed of AUs, nor the colours at the landmarks, nor MediaPipe's own 
 
 import numpy as np
 
-from engines.mesh import RIGID, mean_face
+from engines.face.mesh import RIGID, mean_face
 
 # RIGID, and the edge of the face before the ears, which a hand at the mouth pulls along first.
 SKULL = (*RIGID, 93, 323, 132, 361)

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from engines.errors import PuppetError
-from engines.face import Face
+from engines.face.landmarks import Face
 from realtime.frame import Frame
 from realtime.latest import Latest
 

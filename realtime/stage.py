@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from engines.aus import translate
-from engines.expression import ESTIMATED
+from engines.face.action_units import translate
+from engines.face.au_estimator import ESTIMATED
 from realtime.frame import Picture, Told
 from realtime.idle import Idle
 from realtime.overlay import Badge, slate

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from engines import expression
-from engines.face import Face, FaceReader
+from engines.face.landmarks import Face, FaceReader, au_estimator
 from realtime.calibrate import Neutral
 from realtime.frame import Frame, Told
 from realtime.joined import Joined
@@ -46,7 +45,7 @@ class Performer:
                 return self._take_back(frame.captured_s, verdict)
             if self._trust.newcomer and self.has_rest:
                 self.recalibrate()
-            self.face, aus = face, expression.estimate(face)
+            self.face, aus = face, au_estimator.estimate(face)
             self.neutral.learn(aus, frame.captured_s)
             change = self.neutral.change(aus)
             if self._second:
@@ -65,7 +64,7 @@ class Performer:
         """A tenth of a second leads back to before the face gave way; then there is nothing to be told."""
         undone = self._undo.back(time_s)
         if undone is None:
-            return Told(np.zeros(len(expression.ESTIMATED), np.float32), time_s, seen=False, note=verdict.note)
+            return Told(np.zeros(len(au_estimator.ESTIMATED), np.float32), time_s, seen=False, note=verdict.note)
         change, under_way = undone
         self._smooth.start_from(change, time_s)
         return Told(change, time_s, seen=under_way, note=verdict.note)

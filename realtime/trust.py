@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.face import Face
-from engines.mesh import align
+from engines.face.landmarks import Face
+from engines.face.mesh import align
 from realtime.frame import Frame
 from realtime.light import Light
 from realtime.seat import Seat

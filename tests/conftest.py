@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.face import Face
+from engines.face.landmarks import Face
 
 SAMPLES = Path(__file__).parent.parent / "realtime" / "samples"
 
@@ -30,7 +30,7 @@ def recorded() -> dict[str, Face]:
 
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
-    from engines.photo import load_photo
+    from engines.face.photo import load_photo
 
     return load_photo(SAMPLES / "man.jpg")
 

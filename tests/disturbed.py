@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from engines.face import tessellation
-from engines.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_BOTTOM, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP
+from engines.face.landmarks import tessellation
+from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_BOTTOM, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP
 
 # A left hand seen from its back, fingers up: (from, to, thickness at both ends) in palm widths from the palm's centre, y down.
 FINGERS = (

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines import crop, expression
-from engines.aus import PAPER_17, sides, translate
 from engines.backends.interface import Edit, check_inputs
 from engines.bundle import Bundle
+from engines.face.action_units import PAPER_17, sides, translate
+from engines.face.landmarks import au_estimator, crop
 from realtime.frame import Frame
 
 
@@ -27,7 +27,7 @@ class StubEngine:
     name = "stub"
 
     def __init__(self, size_px: int = 64, flow_px: int = 0, down_px: float = 0.0, aus: tuple[str, ...] = PAPER_17):
-        self.bundle = Bundle(aus, "relative", size_px, flow_px, crop.RULE, expression.VERSION, "0" * 64)
+        self.bundle = Bundle(aus, "relative", size_px, flow_px, crop.RULE, au_estimator.VERSION, "0" * 64)
         self._down_px = down_px
 
     def run(self, picture: np.ndarray, aus: np.ndarray) -> Edit:

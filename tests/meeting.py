@@ -8,7 +8,7 @@ import numpy as np
 
 from engines.backends.interface import Edit
 from engines.errors import EngineLost, OutputError
-from engines.face import Face
+from engines.face.landmarks import Face
 from realtime.controls import Controls
 from tests.camera_double import Desk
 from tests.doubles import StubEngine
@@ -30,7 +30,7 @@ def shows_driver(image: np.ndarray) -> bool:
 
 
 class Performers:
-    """Stands for engines.face.FaceReader: the driver's face, who smiles and stops, and mishaps with it."""
+    """Stands for engines.face.landmarks.FaceReader: the driver's face, who smiles and stops, and mishaps with it."""
 
     def __init__(self, mesh: np.ndarray, expressions: np.ndarray, estimate: Callable[[Face], np.ndarray], seed: int = 0):
         """mesh: (478, 3) of a face in pixels; expressions: (M, 52) blendshapes that it takes on in turn; estimate: of a face's AUs."""

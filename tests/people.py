@@ -3,9 +3,8 @@
 import cv2
 import numpy as np
 
-from engines import expression
-from engines.crop import cut, find_crop
-from engines.face import FaceReader
+from engines.face.crop import cut, find_crop
+from engines.face.landmarks import FaceReader, au_estimator
 from tests.conftest import SAMPLES
 
 
@@ -21,7 +20,7 @@ class People:
                 photo = cv2.imread(str(SAMPLES / f"{name}.jpg"))
                 face = reader.read(photo)[0]
                 self._pictures.append(cut(photo, find_crop(face, self.size_px)))
-                aus.append(expression.measure(face))
+                aus.append(au_estimator.measure(face))
         count = len(names)
         self.aus, self.angles_deg, self.person = np.array(aus, np.float32), np.zeros((count, 3), np.float32), np.arange(count) * 7
         self.is_clip, self.held_out = np.zeros(count, bool), np.ones(count, bool)

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines.face import Face, FaceReader
+from engines.face.landmarks import Face, FaceReader
 from realtime.capture import Clip
 from tests.disturbed import darkened, hand, head_of, rolled, slid, turned, with_head
 

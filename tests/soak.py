@@ -18,9 +18,9 @@ from unittest.mock import patch
 
 import numpy as np
 
-from engines import expression
-from engines.aus import WIDE
-from engines.photo import load_photo
+from engines.face.action_units import WIDE
+from engines.face.landmarks import au_estimator
+from engines.face.photo import load_photo
 from engines.relay import Relay, Step
 from realtime import capture, loop, timing, track
 from realtime.capture import Camera
@@ -163,7 +163,7 @@ def performers(seed: int) -> Performers:
     kept = stored["blendshapes"]
     shares = np.linspace(0, 1, 8, endpoint=False, dtype=np.float32)[:, None]
     expressions = [one + shares * (next_one - one) for one, next_one in zip(kept, np.roll(kept, -1, axis=0), strict=True)]
-    return Performers(stored["mesh"][list(stored["names"]).index("neutral")], np.concatenate(expressions), expression.estimate, seed)
+    return Performers(stored["mesh"][list(stored["names"]).index("neutral")], np.concatenate(expressions), au_estimator.estimate, seed)
 
 
 def soak(hours: float = 8.0, wall_minutes: float = float("inf"), seed: int = 1, pace: Pace = PACE) -> Findings:
@@ -174,7 +174,7 @@ def soak(hours: float = 8.0, wall_minutes: float = float("inf"), seed: int = 1, 
         stack.enter_context(patch.object(capture, "SYSFS", folder))
         stack.enter_context(patch.object(timing, "KEPT", KEPT))
         stack.enter_context(patch.object(track, "FaceReader", people))
-        stack.enter_context(patch.object(expression, "estimate", people.estimate))
+        stack.enter_context(patch.object(au_estimator, "estimate", people.estimate))
         sim = stack.enter_context(simulated())
         held = Meeting(sim, folder, people, hours, pace, seed)
         held.hold(wall_minutes * 60 - (wall.monotonic() - started_s))

@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from engines import expression, pyfeat
-from engines.aus import PAPER_17, wholes
-from engines.face import FaceReader
+from engines.face.action_units import PAPER_17, wholes
+from engines.face.landmarks import FaceReader, au_estimator, pyfeat
 from realtime import aus_command, aus_plot
 from realtime.aus_command import main
 from realtime.script import load_curve
@@ -38,10 +37,10 @@ def test_a_clip_gives_a_row_for_each_frame_that_can_be_played_as_a_curve(tmp_pat
     table = tmp_path / "clip.csv"
     assert main([CLIP, "--seconds", "0.5", "--csv", str(table)]) == 0
     found = rows(table.read_text())
-    assert found[0] == ["time_s", *expression.ESTIMATED] and len(found) == 16
+    assert found[0] == ["time_s", *au_estimator.ESTIMATED] and len(found) == 16
     assert [float(row[0]) for row in found[1:]] == pytest.approx(np.arange(15) / 30, abs=2e-3)
     curve = load_curve(table)
-    assert curve.values.shape == (15, 29) and 0.2 < curve.at(0.1)[expression.index(("AU12",))].mean() < 0.9
+    assert curve.values.shape == (15, 29) and 0.2 < curve.at(0.1)[au_estimator.index(("AU12",))].mean() < 0.9
     assert [path.name for path in tmp_path.iterdir()] == ["clip.csv"], "no part is left behind"
 
 
@@ -49,7 +48,7 @@ def test_a_picture_tells_what_the_estimator_tells(capsys):
     assert main([PHOTO]) == 0
     header, row = rows(capsys.readouterr().out)
     with FaceReader() as reader:
-        expected = expression.estimate(reader.read(cv2.imread(PHOTO))[0])
+        expected = au_estimator.estimate(reader.read(cv2.imread(PHOTO))[0])
     assert [float(cell) for cell in row[1:]] == pytest.approx(expected, abs=6e-4) and len(header) == 30
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from engines.backends.interface import Edit
 from engines.blend import Blender
-from engines.crop import Crop
+from engines.face.crop import Crop
 
 SIZE = 64
 

@@ -4,11 +4,11 @@ import shutil
 import numpy as np
 import pytest
 
-from engines import expression
-from engines.aus import PAPER_17, VOCABULARIES, WIDE, translate
 from engines.bundle import ENGINES, load_bundle, sha256_of, write_description
 from engines.errors import EngineError
-from engines.expression import ESTIMATED
+from engines.face.action_units import PAPER_17, VOCABULARIES, WIDE, translate
+from engines.face.au_estimator import ESTIMATED
+from engines.face.landmarks import au_estimator
 from engines.load import load
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
@@ -41,12 +41,12 @@ def test_the_shipped_bundle_is_whole_small_and_described():
 def test_bundles_of_this_estimator_and_of_the_one_before_sides_are_read(copy, aus, estimator):
     rewrite(copy, aus=list(aus), estimator=estimator)
     bundle = load_bundle(copy)
-    assert (bundle.aus, bundle.estimator) == (aus, estimator) and estimator in expression.COMPATIBLE
+    assert (bundle.aus, bundle.estimator) == (aus, estimator) and estimator in au_estimator.COMPATIBLE
 
 
 def test_a_bundle_of_an_unknown_estimator_is_refused_by_name(copy):
     rewrite(copy, estimator="mediapipe-mesh-3")
-    with pytest.raises(EngineError, match=f"AUs by mediapipe-mesh-3, this program measures by {expression.VERSION}.*would not match"):
+    with pytest.raises(EngineError, match=f"AUs by mediapipe-mesh-3, this program measures by {au_estimator.VERSION}.*would not match"):
         load_bundle(copy)
 
 

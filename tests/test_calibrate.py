@@ -12,8 +12,8 @@ import pytest
 
 import run
 from engines.errors import DriverError
-from engines.expression import ESTIMATED, index
-from engines.face import Face
+from engines.face.au_estimator import ESTIMATED, index
+from engines.face.landmarks import Face
 from realtime import calibrate_command, profile
 from realtime.frame import NOT_YET, Frame
 from realtime.guide import LESSON_S, READ_S, STEPS, Guide

@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from engines.aus import WIDE
-from engines.expression import ESTIMATED
+from engines.face.action_units import WIDE
+from engines.face.au_estimator import ESTIMATED
 from realtime.controls import Controls
 from realtime.frame import NOT_YET, Frame, Told
 from realtime.loop import LiveLoop

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import run
-from engines.expression import index
+from engines.face.au_estimator import index
 from realtime.script import load_curve
 from tests.conftest import SAMPLES
 
@@ -70,7 +70,7 @@ def test_a_clip_drives_a_photo_and_is_recorded(tmp_path, capsys):
         capsys, "--source", SAMPLES / "woman.jpg", "--driver", first, "--output", "none", "--record", take, "--size", "320x320"
     )
     assert status == 0
-    from engines.expression import ESTIMATED
+    from engines.face.au_estimator import ESTIMATED
     from realtime.script import load_curve
 
     assert take.read_text().splitlines()[0].split(",") == ["time_s", *ESTIMATED]
@@ -153,7 +153,7 @@ def test_a_photo_that_cannot_be_used_is_refused(tmp_path, capsys, make, word):
 
 @pytest.mark.parametrize("kind", ["exif", "alpha", "grey", "sixteen bit", "palette", "cmyk"])
 def test_photos_of_every_kind_are_read_upright(tmp_path, kind):
-    from engines.photo import load_photo
+    from engines.face.photo import load_photo
 
     original = Image.open(PHOTO)
     path = tmp_path / "face.png"
@@ -295,7 +295,7 @@ def test_the_landmarker_is_cut_off_from_the_network():
     """Its wheel carries a usage logger; what it would say goes to a port where nothing listens."""
     import os
 
-    from engines.face import NOWHERE, FaceReader
+    from engines.face.landmarks import NOWHERE, FaceReader
 
     with FaceReader():
         assert {os.environ[name] for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY")} == {NOWHERE}

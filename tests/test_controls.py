@@ -9,10 +9,10 @@ import av
 import numpy as np
 import pytest
 
-from engines.aus import WIDE
 from engines.errors import OutputError, SourceError
-from engines.expression import ESTIMATED
-from engines.photo import load_photo
+from engines.face.action_units import WIDE
+from engines.face.au_estimator import ESTIMATED
+from engines.face.photo import load_photo
 from realtime.album import Album
 from realtime.controls import KEYS, Controls
 from realtime.frame import Told

@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.crop import cut, find_crop, find_mesh_crop
-from engines.face import Face
-from engines.mesh import align, mean_face, unalign
+from engines.face.crop import cut, find_crop, find_mesh_crop
+from engines.face.landmarks import Face
+from engines.face.mesh import align, mean_face, unalign
 
 
 def turned(face: Face, degrees: float, scale: float, shift: tuple[float, float]) -> tuple[Face, np.ndarray]:

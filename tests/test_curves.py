@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.aus import GROUPS, MEANING, PAPER_17, WIDE, sides, translate, wholes
 from engines.errors import CurveError, OutputError
-from engines.expression import ESTIMATED
+from engines.face.action_units import GROUPS, MEANING, PAPER_17, WIDE, sides, translate, wholes
+from engines.face.au_estimator import ESTIMATED
 from realtime.frame import Told
 from realtime.offline import perform_curve, play_offline
 from realtime.puppet import Puppet

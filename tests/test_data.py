@@ -17,9 +17,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
-from engines import expression  # noqa: E402
 from engines.errors import DataError, PuppetError  # noqa: E402
-from engines.expression import ESTIMATED  # noqa: E402
+from engines.face.au_estimator import ESTIMATED  # noqa: E402
+from engines.face.landmarks import au_estimator  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402
 from train.data import prepare as preparing  # noqa: E402
 from train.data.corpus import is_held_out, load_corpus, verify  # noqa: E402
@@ -73,8 +73,8 @@ def hashes(folder: Path) -> list[str]:
 
 
 def test_the_crops_survive_compression(corpus, photo):
-    from engines.crop import cut, find_crop
-    from engines.face import FaceReader
+    from engines.face.crop import cut, find_crop
+    from engines.face.landmarks import FaceReader
     from train.report.measures import psnr
 
     with FaceReader() as reader:
@@ -89,16 +89,16 @@ def test_prepare_counts_faces_and_says_why_it_rejected(folder, corpus):
     assert manifest["faces"] == len(corpus) == photos + 6 and manifest["people"] == photos + 2
     assert manifest["rejected"] == {"not a readable picture": 1, "no face": 1}
     assert manifest["rejected_first"] == {"not a readable picture": ["broken.jpg"], "no face": ["wall.png"]}
-    assert manifest["estimator"] == expression.VERSION and manifest["aus"] == list(ESTIMATED)
+    assert manifest["estimator"] == au_estimator.VERSION and manifest["aus"] == list(ESTIMATED)
     assert [shard["faces"] for shard in manifest["shards"]][:2] == [3, 3]
     assert cv2.imread(str(folder / manifest["histogram"])).shape[1] > 600
 
 
 def test_the_training_label_is_what_the_live_estimator_says(corpus, photo):
-    from engines.face import FaceReader
+    from engines.face.landmarks import FaceReader
 
     with FaceReader() as reader:
-        live = expression.measure(reader.read(photo)[0])
+        live = au_estimator.measure(reader.read(photo)[0])
     found = next(i for i in range(len(corpus)) if corpus.label(i)["name"] == "man.jpg")
     assert corpus.aus[found] == pytest.approx(live, abs=0.08)
     assert corpus.mesh(found).shape == (478, 3) and 0 < corpus.mesh(found)[:, :2].mean() < 64

@@ -473,6 +473,6 @@ def test_the_second_estimator_is_optional_and_each_missing_piece_has_its_command
         return tmp_path / "weights.safetensors"
 
     monkeypatch.setattr(equipment, "find_spec", lambda name: object() if installed else None)
-    monkeypatch.setattr("engines.pyfeat_weights.find_weights", find)
+    monkeypatch.setattr("engines.face.pyfeat_weights.find_weights", find)
     (found,) = equipment.pyfeat_findings(machine.system())
     assert found.state == state and cure in found.cure

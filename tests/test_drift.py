@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from engines.expression import ESTIMATED, index
+from engines.face.au_estimator import ESTIMATED, index
 from realtime.calibrate import Neutral
 from realtime.drift import HELD_S
 from realtime.lesson import make

@@ -4,17 +4,16 @@ import cv2
 import numpy as np
 import pytest
 
-from engines import expression
-from engines.aus import LEFT, MEANING, PAPER_17, RIGHT, SIDED, VOCABULARIES, WIDE, sides, translate
-from engines.expression import ESTIMATED
-from engines.face import BLENDSHAPES, Face, FaceReader
-from engines.mesh import align, mirror_index, unalign
+from engines.face.action_units import LEFT, MEANING, PAPER_17, RIGHT, SIDED, VOCABULARIES, WIDE, sides, translate
+from engines.face.au_estimator import ESTIMATED
+from engines.face.landmarks import BLENDSHAPES, Face, FaceReader, au_estimator
+from engines.face.mesh import align, mirror_index, unalign
 from tests.doubles import speak
 
 
 def au(face: Face, name: str) -> float:
     """The intensity of an AU, of a sided one the mean."""
-    return float(translate(expression.estimate(face), ESTIMATED, (name,))[0])
+    return float(translate(au_estimator.estimate(face), ESTIMATED, (name,))[0])
 
 
 def other_side(name: str) -> str:
@@ -45,7 +44,7 @@ def moved(face: Face, points: tuple[int, ...], direction: tuple[float, float, fl
 
 def test_every_au_has_one_source_and_the_papers_17_keep_their_order():
     assert ESTIMATED == WIDE and (len(WIDE), len(PAPER_17), len(SIDED)) == (29, 17, 10)
-    sources = [*expression.FROM_BLENDSHAPES, *expression.mesh_scales()]
+    sources = [*au_estimator.FROM_BLENDSHAPES, *au_estimator.mesh_scales()]
     assert sorted(side for name in sources for side in sides(name)) == sorted(WIDE)
     whole = dict.fromkeys(name[:-1] if name not in PAPER_17 and name[:-1] in SIDED else name for name in WIDE)
     assert tuple(whole) == (*PAPER_17, "AU18", "AU22")
@@ -53,7 +52,7 @@ def test_every_au_has_one_source_and_the_papers_17_keep_their_order():
 
 
 def test_a_sided_au_is_read_from_the_blendshape_of_that_side():
-    for name, (sources, _) in expression.FROM_BLENDSHAPES.items():
+    for name, (sources, _) in au_estimator.FROM_BLENDSHAPES.items():
         for side, source in zip(sides(name), sources, strict=True):
             assert source.endswith({RIGHT: "Right", LEFT: "Left"}.get(side.removeprefix(name), source)), f"{side} from {source}"
 
@@ -68,7 +67,7 @@ def test_recorded_faces_are_told_apart(recorded):
 
 def test_intensities_stay_within_0_and_1(recorded):
     for face in recorded.values():
-        values = expression.estimate(face)
+        values = au_estimator.estimate(face)
         assert values.dtype == np.float32 and values.shape == (29,) and values.min() >= 0 and values.max() <= 1
 
 
@@ -85,8 +84,8 @@ def test_intensities_stay_within_0_and_1(recorded):
 )
 def test_a_mesh_au_follows_its_landmarks(recorded, name, points, direction):
     face = recorded["neutral"]
-    grown = expression.measure(moved(face, points, direction)) - expression.measure(face)
-    assert grown[expression.index((name,))].min() > 0.25
+    grown = au_estimator.measure(moved(face, points, direction)) - au_estimator.measure(face)
+    assert grown[au_estimator.index((name,))].min() > 0.25
 
 
 @pytest.mark.parametrize(
@@ -102,7 +101,7 @@ def test_a_mesh_au_follows_its_landmarks(recorded, name, points, direction):
 def test_landmarks_of_one_side_move_that_sides_au(recorded, name, right, left, direction):
     face = recorded["neutral"]
     for points, (side, other) in ((right, sides(name)), (left, sides(name)[::-1])):
-        grown = expression.measure(moved(face, points, direction)) - expression.measure(face)
+        grown = au_estimator.measure(moved(face, points, direction)) - au_estimator.measure(face)
         here, there = grown[ESTIMATED.index(side)], grown[ESTIMATED.index(other)]
         assert here > 0.2 and abs(there) < here / 4, f"{side} {here:.2f}, {other} {there:.2f}"
 
@@ -111,22 +110,22 @@ def test_a_smile_of_one_side_is_taken_off_that_sides_measures_alone(recorded):
     face = recorded["neutral"]
     crooked = face.blendshapes.copy()
     crooked[BLENDSHAPES.index("mouthSmileLeft")] += 0.8
-    grown = expression.measure(replace(face, blendshapes=crooked)) - expression.measure(face)
+    grown = au_estimator.measure(replace(face, blendshapes=crooked)) - au_estimator.measure(face)
     for name in ("AU10", "AU14", "AU15"):  # those of which a smile explains a part
-        right, left = grown[expression.index((name,))]
+        right, left = grown[au_estimator.index((name,))]
         assert right == 0 and abs(left) > 0.1
 
 
 def test_place_and_size_of_the_face_do_not_count(recorded):
     face = recorded["smile"]
     elsewhere = Face(face.landmarks_px * 2.5 + 300, face.depth_px * 2.5, face.blendshapes)
-    assert expression.measure(elsewhere) == pytest.approx(expression.measure(face), abs=1e-3)
+    assert au_estimator.measure(elsewhere) == pytest.approx(au_estimator.measure(face), abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["neutral", "open", "grin", "smile", "glasses"])
 def test_a_mirrored_face_has_the_same_expression_with_sides_exchanged(recorded, name):
     face = moved(recorded[name], (291,), (0, 0.04, 0))
-    values, seen = expression.measure(face), expression.measure(mirrored(face))
+    values, seen = au_estimator.measure(face), au_estimator.measure(mirrored(face))
     assert seen[MIRRORED] == pytest.approx(values, abs=1e-3)
     assert np.abs(seen - values).max() > 0.3, "which is not the same as sides kept"
 
@@ -146,8 +145,8 @@ def test_a_photo_and_its_mirror_image_exchange_sides_and_left_is_the_persons(pho
         assert places[263, 0] > places[33, 0], "nobody mirrored the photo itself"
         wink = pulled(photo, places[386], places[374] - places[386], 0.1 * across)
         wink = pulled(wink, places[291], across * np.array([0.05, -0.14]), 0.12 * across)
-        seen = expression.measure(reader.read(wink)[0])
-        flipped = expression.measure(reader.read(np.ascontiguousarray(wink[:, ::-1]))[0])
+        seen = au_estimator.measure(reader.read(wink)[0])
+        flipped = au_estimator.measure(reader.read(np.ascontiguousarray(wink[:, ::-1]))[0])
     for name, sign in (("AU45", 1), ("AU12", 1), ("AU05", -1), ("AU15", -1)):  # of blendshapes and of the mesh
         right, left = (ESTIMATED.index(side) for side in sides(name))
         assert sign * (seen[left] - seen[right]) > 0.15, f"{name} is the left side's in the photo"
@@ -167,14 +166,14 @@ def test_the_papers_17_go_through_the_wide_vocabulary_unchanged():
     values = np.random.default_rng(0).uniform(-1, 1, (50, 17)).astype(np.float32)
     wide = translate(values, PAPER_17, WIDE)
     assert wide.shape == (50, 29)
-    assert np.array_equal(translate(wide, WIDE, PAPER_17), values) and np.array_equal(expression.paper_17(wide), values)
+    assert np.array_equal(translate(wide, WIDE, PAPER_17), values) and np.array_equal(au_estimator.paper_17(wide), values)
     for name in SIDED:
         assert np.array_equal(*(wide[:, WIDE.index(side)] for side in sides(name)))
     assert not wide[:, [WIDE.index("AU18"), WIDE.index("AU22")]].any()
 
 
 def test_a_side_alone_counts_half_of_the_whole_and_of_no_other_side():
-    assert expression.paper_17(speak(WIDE, AU12L=1, AU18=1)) == pytest.approx(speak(PAPER_17, AU12=0.5))
+    assert au_estimator.paper_17(speak(WIDE, AU12L=1, AU18=1)) == pytest.approx(speak(PAPER_17, AU12=0.5))
     assert translate(np.array([0.8]), ("AU12L",), ("AU12", "AU12R", "AU12L")) == pytest.approx([0.4, 0, 0.8])
     assert translate(np.array([0.2, 0.8]), ("AU12L", "AU12"), ("AU12R", "AU12L")) == pytest.approx([0.8, 0.2])
 

@@ -6,12 +6,11 @@ import time
 import numpy as np
 import pytest
 
-from engines import expression, pyfeat
-from engines.aus import PAPER_17, sides, wholes
 from engines.errors import EngineError
-from engines.expression import ESTIMATED
-from engines.face import Face
-from engines.pyfeat import AUS, Scale
+from engines.face.action_units import PAPER_17, sides, wholes
+from engines.face.au_estimator import ESTIMATED
+from engines.face.landmarks import Face, au_estimator, pyfeat
+from engines.face.pyfeat import AUS, Scale
 from realtime import joined
 from realtime.capture import Clip
 from realtime.frame import Frame
@@ -68,7 +67,7 @@ def probabilities(**aus: float) -> np.ndarray:
 
 
 def of(change: np.ndarray, au: str) -> np.ndarray:
-    return change[..., expression.index((au,))].mean(axis=-1)
+    return change[..., au_estimator.index((au,))].mean(axis=-1)
 
 
 FULL_AU09 = probabilities(AU09=pyfeat.FULL)
@@ -87,13 +86,13 @@ def test_aus_that_the_slow_one_sees_better_come_from_it_and_the_others_do_not():
     for au in FROM_SLOW:
         assert of(last, au) == pytest.approx(1)
     others = [au for au in wholes(ESTIMATED) if au not in FROM_SLOW]
-    assert last[expression.index(others)] == pytest.approx(speak(ESTIMATED, AU12=0.3)[expression.index(others)])
+    assert last[au_estimator.index(others)] == pytest.approx(speak(ESTIMATED, AU12=0.3)[au_estimator.index(others)])
     assert last.dtype == np.float32 and last.shape == (29,)
 
 
 def test_the_sides_differ_as_mediapipe_says():
     stage = Stage(Scripted(lambda _s: probabilities(AU06=0.55)), Scale.default())
-    right, left = stage.play(2, AU06R=0.5, AU06L=0.1)[-1][expression.index(("AU06",))]
+    right, left = stage.play(2, AU06R=0.5, AU06L=0.1)[-1][au_estimator.index(("AU06",))]
     assert right - left == pytest.approx(0.4) and (right + left) / 2 == pytest.approx(0.5)
 
 
@@ -272,7 +271,7 @@ def test_a_performer_tells_both_and_closes_both():
     slow = Scripted(lambda _s: FULL_AU09)
     alone, both = perform(None), perform(Joined(slow, print, Scale.default()))
     assert of(both[-1], "AU09") > 0.9 > of(alone[-1], "AU09") + 0.5
-    others = expression.index([au for au in PAPER_17 if au not in FROM_SLOW])
+    others = au_estimator.index([au for au in PAPER_17 if au not in FROM_SLOW])
     assert np.array_equal(both[:, others], alone[:, others]) and slow.closed
 
 
@@ -296,4 +295,4 @@ def test_auto_says_nothing_where_py_feat_is_not_at_home(monkeypatch):
 
 
 def test_sides_are_known_for_what_is_joined():
-    assert all(set(expression.index((au,))) == {ESTIMATED.index(side) for side in sides(au)} for au in FROM_SLOW)
+    assert all(set(au_estimator.index((au,))) == {ESTIMATED.index(side) for side in sides(au)} for au in FROM_SLOW)

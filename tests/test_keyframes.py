@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engines.errors import CurveError
-from engines.expression import ESTIMATED
+from engines.face.au_estimator import ESTIMATED
 from realtime.offline import perform_curve
 from realtime.script import Performance, load_curve
 from tests.doubles import speak

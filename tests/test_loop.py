@@ -6,11 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from engines import expression
-from engines.aus import PAPER_17, WIDE, translate
 from engines.errors import DriverError
-from engines.expression import ESTIMATED
-from engines.face import FaceReader
+from engines.face.action_units import PAPER_17, WIDE, translate
+from engines.face.au_estimator import ESTIMATED
+from engines.face.landmarks import FaceReader, au_estimator
 from realtime.frame import Told
 from realtime.loop import LiveLoop
 from realtime.offline import at_rate, perform_curve, play_offline
@@ -151,7 +150,7 @@ def test_closed_loop_the_puppet_does_what_it_is_told(photo, engine):
             faces = reader.read(image)
             assert faces, f"picture {number} shows no face any more"
             told.append([np.interp(number / 4, times, column) for column in values.T])
-            seen.append(translate(expression.estimate(faces[0]), ESTIMATED, names))
+            seen.append(translate(au_estimator.estimate(faces[0]), ESTIMATED, names))
     told, seen = np.array(told), np.array(seen)
     correlations = {name: float(np.corrcoef(told[:, i], seen[:, i])[0, 1]) for i, name in enumerate(names)}
     assert min(correlations[name] for name in ("AU12", "AU26", "AU45")) > 0.6, correlations

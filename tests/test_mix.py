@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import run
-from engines.aus import GROUPS, sides
 from engines.errors import CurveError
-from engines.expression import ESTIMATED
+from engines.face.action_units import GROUPS, sides
+from engines.face.au_estimator import ESTIMATED
 from realtime.cast import Cast, is_curve, load_cast, read_part, read_parts
 from realtime.frame import Told
 from realtime.loop import LiveLoop

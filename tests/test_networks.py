@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
-from engines.aus import PAPER_17, WIDE, translate, wholes  # noqa: E402
 from engines.errors import DataError  # noqa: E402
+from engines.face.action_units import PAPER_17, WIDE, translate, wholes  # noqa: E402
 from train.losses import gradient_penalty  # noqa: E402
 from train.networks.build import build  # noqa: E402
 from train.networks.compact import LIGHTEST, TEETH_UNIT, CompactGenerator, Shape, across, compose  # noqa: E402

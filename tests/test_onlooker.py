@@ -7,8 +7,8 @@ import pytest
 
 import run
 from engines.errors import EngineError
-from engines.expression import ESTIMATED
-from engines.pyfeat import AUS, FULL, Scale
+from engines.face.au_estimator import ESTIMATED
+from engines.face.pyfeat import AUS, FULL, Scale
 from realtime import calibrate_command, joined, play, profile
 from realtime.frame import Frame
 from realtime.guide import STEPS

@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
-from engines.aus import PAPER_17  # noqa: E402
 from engines.errors import DataError  # noqa: E402
-from engines.expression import ESTIMATED, index, paper_17  # noqa: E402
+from engines.face.action_units import PAPER_17  # noqa: E402
+from engines.face.au_estimator import ESTIMATED, index, paper_17  # noqa: E402
 from train.data.corpus import load_corpus  # noqa: E402
 from train.data.emotions import EMOTIONS, classify, prototype, scores  # noqa: E402
 from train.data.faces import NOISE, Faces  # noqa: E402

@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
-from engines.aus import translate
-from engines.expression import ESTIMATED, index
-from engines.face import FaceReader
-from engines.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP, align
+from engines.face.action_units import translate
+from engines.face.au_estimator import ESTIMATED, index
+from engines.face.landmarks import FaceReader
+from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP, align
 from train.data import fit_motion
 from train.data.changes import blink, draw_change, set_some
 from train.data.deform import LIPS_OUTER_TOP, MORE_TOGETHER, WHOLE, basis, moved, of_sides
@@ -33,7 +33,7 @@ def told(**intensities: float) -> np.ndarray:
 @pytest.fixture(scope="module")
 def face(photo) -> tuple[np.ndarray, np.ndarray]:
     """The shipped photo's crop, (256, 256, 3), and its mesh."""
-    from engines.crop import cut, find_crop
+    from engines.face.crop import cut, find_crop
 
     with FaceReader() as reader:
         found = reader.read(photo)[0]

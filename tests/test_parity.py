@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from engines.aus import PAPER_17, translate
 from engines.backends.interface import Edit
 from engines.errors import EngineError
+from engines.face.action_units import PAPER_17, translate
 from engines.load import load, yardstick
 from engines.parity import EXPRESSIONS, LIMITS, compare, report, stored_cases, write_sheet
 from tests.engine_doubles import Imitation

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engines.errors import SettingsError
-from engines.expression import ESTIMATED, VERSION, index
+from engines.face.au_estimator import ESTIMATED, VERSION, index
 from realtime import profile
 from realtime.lesson import of_clip, of_steps
 from realtime.profile import MOST_GAIN, load

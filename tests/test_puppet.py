@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from engines.aus import PAPER_17, WIDE
-from engines.crop import find_crop
 from engines.errors import SourceError
-from engines.expression import ESTIMATED
+from engines.face.action_units import PAPER_17, WIDE
+from engines.face.au_estimator import ESTIMATED
+from engines.face.crop import find_crop
 from realtime.canvas import lay_out, parse_size
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget

@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from engines import expression, pyfeat, pyfeat_weights
-from engines.aus import PAPER_17
 from engines.errors import EngineError
-from engines.face import FaceReader
-from engines.pyfeat_weights import FILE, REPOSITORY, find_weights, split_pin
+from engines.face.action_units import PAPER_17
+from engines.face.landmarks import FaceReader, au_estimator, pyfeat, pyfeat_weights
+from engines.face.pyfeat_weights import FILE, REPOSITORY, find_weights, split_pin
 from realtime import calibrate_command, profile
 from realtime.frame import Frame
 from realtime.joined import FROM_SLOW, Joined
@@ -215,7 +214,7 @@ def test_the_real_network_in_the_thread_holds_no_frame_up_and_answers_in_order(w
             moved = step()
         assert order == sorted(set(order)), "each answer is of a later frame"
         assert slow.newest.values.shape == (17,) and moved.shape == (29,)
-        assert set(np.flatnonzero(moved)) <= set(expression.index(FROM_SLOW))
+        assert set(np.flatnonzero(moved)) <= set(au_estimator.index(FROM_SLOW))
     finally:
         gate.set()
         second.close()

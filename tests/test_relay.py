@@ -14,10 +14,10 @@ import pytest
 
 from engines import load as loading
 from engines import relay as relays
-from engines.aus import WIDE
 from engines.bundle import load_bundle
 from engines.cache import Cache
 from engines.errors import EngineError, EngineLost
+from engines.face.action_units import WIDE
 from engines.relay import Relay, Step, Workshop, load_live
 from realtime.loop import LiveLoop
 from realtime.mix import endless

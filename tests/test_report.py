@@ -10,11 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
-from engines import expression  # noqa: E402
-from engines.aus import PAPER_17, WIDE  # noqa: E402
 from engines.backends.interface import Edit  # noqa: E402
 from engines.errors import DataError, OutputError, SourceError  # noqa: E402
-from engines.expression import ESTIMATED  # noqa: E402
+from engines.face.action_units import PAPER_17, WIDE  # noqa: E402
+from engines.face.au_estimator import ESTIMATED  # noqa: E402
+from engines.face.landmarks import au_estimator  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402
 from tests.doubles import StubEngine  # noqa: E402
 from tests.people import People, looks  # noqa: E402
@@ -173,7 +173,7 @@ def test_changes_start_from_the_photos_own_expression():
     engine = StubEngine()
     assert not change_to(engine, own, (), 0.0).any()
     assert change_to(engine, own, ("AU12",), 1.0)[SMILE] == 0.75 and np.count_nonzero(change_to(engine, own, ("AU12",), 1.0)) == 1
-    assert change_to(StubEngine(aus=WIDE), own, ("AU12",), 1.0)[expression.index(("AU12",))].tolist() == [0.75, 0.75], "both sides alike"
+    assert change_to(StubEngine(aus=WIDE), own, ("AU12",), 1.0)[au_estimator.index(("AU12",))].tolist() == [0.75, 0.75], "both sides alike"
     absolute = SimpleNamespace(bundle=SimpleNamespace(conditioning="absolute", aus=("AU12", "AU01")))
     assert change_to(absolute, own, ("AU12",), 1.0).tolist() == [1.0, 0.25], "in the engine's own order"
 

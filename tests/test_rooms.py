@@ -27,11 +27,11 @@ def test_train_and_realtime_never_meet_and_engines_knows_neither():
 
 def test_each_heavy_library_has_one_door():
     doors = {
-        "mediapipe": {"engines/face.py"},
+        "mediapipe": {"engines/face/landmarks.py"},
         "onnxruntime": {"engines/backends/onnxruntime.py"},
         "pyvirtualcam": {"realtime/vcam.py"},
-        "torch": {"train", "engines/pyfeat.py"},
-        "feat": {"engines/pyfeat.py"},
+        "torch": {"train", "engines/face/pyfeat.py"},
+        "feat": {"engines/face/pyfeat.py"},
         "openvino": {"engines/backends/openvino.py", "train"},
         "tensorrt": {"engines/backends/tensorrt.py", "train/torch_tensorrt.py"},
         "tensorrt_rtx": {"engines/backends/tensorrt.py"},

@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
-from engines.aus import PAPER_17
 from engines.errors import DataError
-from engines.face import FaceReader
+from engines.face.action_units import PAPER_17
+from engines.face.landmarks import FaceReader
 from tests.conftest import SAMPLES
 from tests.people import People, looks
 from train.__main__ import main

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import run
-from engines.aus import GROUPS, PAPER_17, WIDE, whole, wholes
 from engines.errors import SettingsError
-from engines.expression import ESTIMATED, index
+from engines.face.action_units import GROUPS, PAPER_17, WIDE, whole, wholes
+from engines.face.au_estimator import ESTIMATED, index
 from realtime import settings
 from realtime.frame import Told
 from realtime.idle import BLINK_S, EASE_S, STILL_S, Idle

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
-from engines.aus import PAPER_17, SIDED, WIDE, translate
 from engines.backends.interface import Edit
-from engines.expression import ESTIMATED, index
+from engines.face.action_units import PAPER_17, SIDED, WIDE, translate
+from engines.face.au_estimator import ESTIMATED, index
 from tests.doubles import StubEngine
 from tests.people import People
 from train.report import sides

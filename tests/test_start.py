@@ -10,9 +10,9 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from safetensors.torch import load_file  # noqa: E402
 
-from engines.aus import PAPER_17, WIDE, wholes  # noqa: E402
 from engines.errors import DataError  # noqa: E402
-from engines.expression import VERSION  # noqa: E402
+from engines.face.action_units import PAPER_17, WIDE, wholes  # noqa: E402
+from engines.face.au_estimator import VERSION  # noqa: E402
 from tests.small_runs import NARROW, TINY, lines, plan, small_paper, supervised  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train import checkpoint  # noqa: E402

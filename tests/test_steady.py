@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.aus import WIDE
 from engines.errors import DriverError
-from engines.expression import ESTIMATED
+from engines.face.action_units import WIDE
+from engines.face.au_estimator import ESTIMATED
 from realtime import capture
 from realtime.capture import Camera, camera_index, is_camera
 from realtime.frame import NOT_YET, Frame, Told

@@ -7,12 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
-from engines import expression  # noqa: E402
-from engines.aus import PAPER_17, WIDE  # noqa: E402
 from engines.errors import DataError, EngineError  # noqa: E402
-from engines.expression import ESTIMATED, index  # noqa: E402
+from engines.face.action_units import PAPER_17, WIDE  # noqa: E402
+from engines.face.au_estimator import ESTIMATED, index  # noqa: E402
+from engines.face.landmarks import au_estimator  # noqa: E402
+from engines.face.mesh import mean_face  # noqa: E402
 from engines.load import load  # noqa: E402
-from engines.mesh import mean_face  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.data.deform import basis, moved  # noqa: E402
 from train.data.labels import opening  # noqa: E402
@@ -48,12 +48,12 @@ def test_the_estimator_sees_in_a_moved_mesh_what_was_asked(recorded, name):
 
     net, places = BlendshapeNet(), index((name,))
     mesh = recorded["neutral"].mesh_px
-    before = expression.measure_meshes(mesh, net(mesh))
-    assert before == pytest.approx(expression.measure(recorded["neutral"]), abs=1e-3), "the network alone equals the landmarker"
+    before = au_estimator.measure_meshes(mesh, net(mesh))
+    assert before == pytest.approx(au_estimator.measure(recorded["neutral"]), abs=1e-3), "the network alone equals the landmarker"
     change = np.zeros(29, np.float32)
     change[places] = 0.6
     after_mesh = moved(mesh, np.clip(before, 0, 1), change)
-    after = expression.measure_meshes(after_mesh, net(after_mesh))
+    after = au_estimator.measure_meshes(after_mesh, net(after_mesh))
     assert (after[places] - before[places] > 0.2).all(), "on both sides"
 
 

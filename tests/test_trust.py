@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from engines import expression
-from engines.face import Face
+from engines.face.landmarks import Face, au_estimator
 from realtime.calibrate import Neutral
 from realtime.frame import Frame
 from realtime.light import darkness
@@ -41,7 +40,7 @@ def play(faces: list[Face | None], trusting: bool = False) -> Play:
         time_s = i / FPS
         verdict = trust.judge(face, Frame(LIT, time_s))
         if verdict.believed or trusting:
-            shown.append(smooth(expression.estimate(face), time_s, 0 if trusting else verdict.calm))
+            shown.append(smooth(au_estimator.estimate(face), time_s, 0 if trusting else verdict.calm))
             undo.keep(shown[-1], time_s)
         else:
             change, _ = undo.back(time_s)
@@ -69,7 +68,7 @@ def changes(notes: list[str]) -> list[str]:
 
 def test_a_face_in_plain_view_is_always_believed_and_nothing_is_added_to_its_delay(plain, truth):
     """The shipped driver smiles and opens the mouth wide."""
-    assert np.ptp(truth, axis=0)[expression.index(["AU12", "AU26"])].min() > 0.7
+    assert np.ptp(truth, axis=0)[au_estimator.index(["AU12", "AU26"])].min() > 0.7
     played = play(plain)
     assert played.believed.all()
     assert np.abs(played.shown - truth).max() < 0.1, "but for a little more calm in the quickest moves"
@@ -90,7 +89,7 @@ def test_a_hand_over_the_face_moves_nothing_and_the_face_is_believed_soon_after(
     beyond = np.maximum(low - played.shown[40:until], played.shown[40:until] - high)
     assert beyond.max() < 0.3 and (beyond.max(axis=1) > 0.25).sum() <= 2, "a sliver, for two pictures, until it is found out"
     assert beyond[covered[0] - 40 + 4 :].max() < 0.2, "and that is taken back"
-    naive = np.array([expression.estimate(face) if face else truth[i] for i, face in enumerate(faces)])[40:until]
+    naive = np.array([au_estimator.estimate(face) if face else truth[i] for i, face in enumerate(faces)])[40:until]
     assert np.maximum(low - naive, naive - high).max() > 0.6, "without the policies there would be grimaces"
 
 
@@ -113,7 +112,7 @@ def test_a_face_that_leaves_the_picture_is_let_go_and_taken_back_as_it_returns()
 
 
 def test_a_face_is_followed_to_a_yaw_of_about_30_degrees_and_no_further():
-    from engines.mesh import align
+    from engines.face.mesh import align
 
     faces = load_track("turns")
     yaw = np.array([abs(align(face.mesh_px)[1].angles_deg[1]) for face in faces])
@@ -183,7 +182,7 @@ def test_a_hand_that_was_there_from_the_start_is_forgotten_in_three_seconds_and_
     hidden = [face for face in load_track("hand on mouth")[65:85] if face]
     for first, then, seconds in ((hidden, plain[100:120], 3.5), (plain[:30], hidden, 8.0)):
         skull, time_s = Skull(), 0.0
-        from engines.mesh import align
+        from engines.face.mesh import align
 
         for face in [*first, *first, *(then[i % len(then)] for i in range(int(seconds * FPS)))]:
             covered, time_s = skull.covered(align(face.mesh_px)[0], time_s), time_s + 1 / FPS
@@ -210,7 +209,7 @@ def test_aus_tremble_half_as_much_in_the_dark():
     steps = {}
     for calm in (0.0, 1.0):
         smooth = OneEuro()
-        values = np.array([smooth(expression.estimate(face), i / FPS, calm) for i, face in enumerate(faces)])
+        values = np.array([smooth(au_estimator.estimate(face), i / FPS, calm) for i, face in enumerate(faces)])
         steps[calm] = np.abs(np.diff(values, axis=0)).max()
     assert steps[0.0] > 0.05 and steps[1.0] < steps[0.0] / 2
 

@@ -10,9 +10,9 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from engines.backends.fp16_graph import element_types, typed  # noqa: E402
 from engines.bundle import load_bundle  # noqa: E402
-from engines.crop import cut, find_crop  # noqa: E402
 from engines.errors import EngineError  # noqa: E402
-from engines.face import FaceReader  # noqa: E402
+from engines.face.crop import cut, find_crop  # noqa: E402
+from engines.face.landmarks import FaceReader  # noqa: E402
 
 HALF, FULL = TensorProto.FLOAT16, TensorProto.FLOAT
 HIDDEN_BIT = 8193.0  # 2^13 + 1: x * 8193 - (x * 8193 - x) keeps the 11 digits of x that FP16 has (Veltkamp; Dekker 1971)

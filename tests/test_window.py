@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engines.errors import OutputError
-from engines.face import FaceReader
+from engines.face.landmarks import FaceReader
 from realtime.window import Window, has_screen
 from tests.conftest import SAMPLES
 

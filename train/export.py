@@ -14,10 +14,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from engines import crop as crops
-from engines import expression
 from engines.bundle import Bundle, load_bundle, sha256_of, write_description
 from engines.errors import DataError
+from engines.face.landmarks import au_estimator
+from engines.face.landmarks import crop as crops
 from engines.load import load
 from train import checkpoint
 from train.command_line import BASELINES
@@ -53,7 +53,7 @@ def load_average(folder: Path) -> nn.Module:
     return average.eval()
 
 
-def export(generator: nn.Module, folder: Path, training: dict, estimator: str = expression.VERSION) -> tuple[Bundle, dict[str, float]]:
+def export(generator: nn.Module, folder: Path, training: dict, estimator: str = au_estimator.VERSION) -> tuple[Bundle, dict[str, float]]:
     """Writes a bundle into `folder`; returns it and the worst differences found. estimator: that of the generator's training labels.
 
     It is written beside the folder and moved into it once it has passed: a bundle that was there stays until then.

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from engines.aus import wholes
 from engines.bundle import Bundle, load_bundle
 from engines.errors import DataError
+from engines.face.action_units import wholes
 from train import checkpoint
 from train.networks.build import build, read_shape
 from train.networks.compact import Shape

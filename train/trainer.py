@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from engines.errors import DataError, OutputError
-from engines.expression import ESTIMATED, VERSION
+from engines.face.au_estimator import ESTIMATED, VERSION
 from train import checkpoint
 from train.data.corpus import Corpus
 from train.data.disk import make_folder

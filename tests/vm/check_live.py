@@ -12,9 +12,9 @@ from functools import cache
 import numpy as np
 
 import run
-from engines.aus import WIDE
-from engines.expression import ESTIMATED
-from engines.photo import load_photo
+from engines.face.action_units import WIDE
+from engines.face.au_estimator import ESTIMATED
+from engines.face.photo import load_photo
 from realtime import play
 from realtime.capture import Camera
 from realtime.devices import camera_findings, virtual_findings

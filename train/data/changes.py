@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from engines.aus import SIDED, sides
-from engines.expression import ESTIMATED, index
+from engines.face.action_units import SIDED, sides
+from engines.face.au_estimator import ESTIMATED, index
 from train.data.deform import WHOLE
 
 # AUs that act together in real faces; sampled besides single AUs.

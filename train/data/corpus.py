@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines import crop as crops
-from engines import expression
 from engines.errors import DataError
+from engines.face.landmarks import au_estimator
+from engines.face.landmarks import crop as crops
 from train.data.shards import FACE, ShardReader, records_of, sha256_of
 
 FORMAT = "webdataset-1"
@@ -191,9 +191,9 @@ def read_manifest(folder: Path, finished: bool = True) -> dict:
         raise DataError(
             f"{folder} is a corpus of another format ({manifest.get('format', 'crops.u8')}, this is {FORMAT}): prepare it again, into an empty folder."
         )
-    if (manifest["estimator"], manifest["crop_rule"]) != (expression.VERSION, crops.RULE):
+    if (manifest["estimator"], manifest["crop_rule"]) != (au_estimator.VERSION, crops.RULE):
         raise DataError(
-            f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is {expression.VERSION} on {crops.RULE}: prepare it again, into an empty folder."
+            f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is {au_estimator.VERSION} on {crops.RULE}: prepare it again, into an empty folder."
         )
     if manifest["split"] != SPLIT:
         raise DataError(f"{folder} holds out other people than this version does: prepare it again, into an empty folder.")

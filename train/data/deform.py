@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.aus import LEFT, RIGHT, SIDED, sides, whole, wholes
-from engines.expression import ESTIMATED
-from engines.mesh import (
+from engines.face.action_units import LEFT, RIGHT, SIDED, sides, whole, wholes
+from engines.face.au_estimator import ESTIMATED
+from engines.face.mesh import (
     LEFT_LID_BOTTOM,
     LEFT_LID_TOP,
     LIPS_INNER_BOTTOM,

@@ -11,8 +11,8 @@ Source: Friesen & Ekman, EMFACS-7 (1983); FACS Investigator's Guide (2002), tabl
 
 import numpy as np
 
-from engines.aus import PAPER_17, translate
-from engines.expression import ESTIMATED, paper_17
+from engines.face.action_units import PAPER_17, translate
+from engines.face.au_estimator import ESTIMATED, paper_17
 
 # Full expressions, as intensities 0..1; AUs that are not named are 0.
 PROTOTYPES: dict[str, dict[str, float]] = {

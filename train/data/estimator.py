@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engines import expression
-from engines.aus import SIDED, sides, wholes
-from engines.mesh import align
+from engines.face.action_units import SIDED, sides, wholes
+from engines.face.landmarks import au_estimator
+from engines.face.mesh import align
 
 REST_PERCENTILE = 30.0  # of resting faces; low, so that a change from rest is not lost below 0
 FULL_PERCENTILE = 99.7  # of all faces; the strongest shown, less the broken detections
@@ -26,23 +26,23 @@ def fit_scales(photo_mesh, photo_shapes, clip_mesh, clip_shapes, clip_id) -> dic
     aligned, pose = align(photo_mesh)
     clip_aligned, _ = align(clip_mesh)
     angles = np.clip(pose.angles_deg, -45, 45)
-    shapes = _whole(expression.blendshape_intensities(photo_shapes))
+    shapes = _whole(au_estimator.blendshape_intensities(photo_shapes))
     resting = np.max([shapes[au] for au in ("AU01", "AU02", "AU12", "AU26", "AU45")], axis=0) < 0.3
     within = within_groups(clip_id)
-    clip_intensities = _whole(expression.blendshape_intensities(clip_shapes))
+    clip_intensities = _whole(au_estimator.blendshape_intensities(clip_shapes))
     smile_jaw = within(np.stack([np.clip(clip_intensities["AU12"], 0, 1), np.clip(clip_intensities["AU26"], 0, 1)], axis=1))
-    of_sides = expression.mesh_features(aligned)
-    photo_features, clip_features = _whole(of_sides), _whole(expression.mesh_features(clip_aligned))
+    of_sides = au_estimator.mesh_features(aligned)
+    photo_features, clip_features = _whole(of_sides), _whole(au_estimator.mesh_features(clip_aligned))
     scales = {}
-    for au in expression.FROM_MESH:
+    for au in au_estimator.FROM_MESH:
         pitch, yaw = angles[resting, 0], angles[resting, 1]
         design = np.stack([pitch, pitch**2, yaw**2, np.ones_like(pitch)], axis=1)
         coefficients = np.linalg.lstsq(design, photo_features[au][resting], rcond=None)[0]
         smile, jaw = np.linalg.lstsq(smile_jaw, within(clip_features[au][:, None])[:, 0], rcond=None)[0]
         smile = 0.0 if au in KEEPS_SMILE else smile
         jaw = 0.0 if au in KEEPS_JAW else jaw
-        scale = expression.MeshScale(*coefficients[:3].tolist(), float(smile), float(jaw), 0.0, 1.0)
-        freed = photo_features[au] - expression.explained(scale, angles, np.clip(shapes["AU12"], 0, 1), np.clip(shapes["AU26"], 0, 1))
+        scale = au_estimator.MeshScale(*coefficients[:3].tolist(), float(smile), float(jaw), 0.0, 1.0)
+        freed = photo_features[au] - au_estimator.explained(scale, angles, np.clip(shapes["AU12"], 0, 1), np.clip(shapes["AU26"], 0, 1))
         rest = np.percentile(freed[resting], REST_PERCENTILE)
         full = np.percentile(freed, FULL_PERCENTILE)
         values = {"pitch": coefficients[0], "pitch2": coefficients[1], "yaw2": coefficients[2], "smile": smile, "jaw": jaw}
@@ -72,7 +72,9 @@ def within_groups(group: np.ndarray):
 
 
 def write_scales(scales: dict[str, dict[str, float]], path: Path) -> None:
-    path.write_text(json.dumps({"version": expression.VERSION, "unit": "outer eye distances, degrees", "scales": scales}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"version": au_estimator.VERSION, "unit": "outer eye distances, degrees", "scales": scales}, indent=1) + "\n"
+    )
 
 
 def refit(folders: list[Path]) -> str:
@@ -87,8 +89,8 @@ def refit(folders: list[Path]) -> str:
     shapes = BlendshapeNet()(meshes)
     photo = ~corpus.is_clip
     scales = fit_scales(meshes[photo], shapes[photo], meshes[~photo], shapes[~photo], corpus.person[~photo])
-    write_scales(scales, Path(expression.__file__).with_name("expression.json"))
-    expression.mesh_scales.cache_clear()
+    write_scales(scales, Path(au_estimator.__file__).with_name("expression.json"))
+    au_estimator.mesh_scales.cache_clear()
     _, person, photos = np.unique(corpus.person, return_inverse=True, return_counts=True)
     several = photos[person] > 1
     found, answer = calibrated(fit_basis(meshes[several], shapes[several], person[several], corpus.is_clip[several]), corpus)

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
-from engines.aus import translate
 from engines.errors import DataError
-from engines.expression import ESTIMATED
+from engines.face.action_units import translate
+from engines.face.au_estimator import ESTIMATED
 from train.data.corpus import Corpus
 from train.data.emotions import classify
 from train.data.jitter import draw_jitter, moved_by, other_way_round

@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from engines import expression
-from engines.aus import translate
-from engines.expression import ESTIMATED
-from engines.face import FaceReader
-from engines.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, LIPS_OUTER, RIGID, align, mean_face, mirror_index
+from engines.face.action_units import translate
+from engines.face.au_estimator import ESTIMATED
+from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, LIPS_OUTER, RIGID, align, mean_face, mirror_index
 from train.data.corpus import Corpus
 from train.data.deform import LIPS_OUTER_BOTTOM, LIPS_OUTER_TOP, WHOLE, moved, of_sides
 from train.data.estimator import within_groups
@@ -67,7 +66,7 @@ def fit_basis(mesh: np.ndarray, blendshapes: np.ndarray, person: np.ndarray, is_
     within = within_groups(person)
     turn = pose.angles_deg / 20
     nuisance = np.column_stack([turn, turn**2, turn[:, 0] * turn[:, 1]])  # the mesh is not quite free of pose
-    measures = translate(np.clip(expression.measure_meshes(mesh, blendshapes), -1, 1.3), ESTIMATED, WHOLE)
+    measures = translate(np.clip(au_estimator.measure_meshes(mesh, blendshapes), -1, 1.3), ESTIMATED, WHOLE)
     rows = within(np.column_stack([measures, nuisance]))
     weight = np.where(is_clip, CLIP_ROW_WEIGHT, 1.0)[:, None]
     gram = (rows * weight).T @ rows + RIDGE * np.eye(rows.shape[1])
@@ -99,7 +98,7 @@ def _drawn_in(narrower: float, taller: float, apart: float) -> np.ndarray:
 def calibration_faces(corpus: Corpus) -> np.ndarray:
     """Numbers of training people's resting faces that look at the camera, the same ones every time."""
     resting = ~corpus.held_out & ~corpus.is_clip & (np.abs(corpus.angles_deg[:, :2]).max(axis=1) < 15)
-    calm = expression.index(["AU01", "AU02", "AU12", "AU26", "AU45"])
+    calm = au_estimator.index(["AU01", "AU02", "AU12", "AU26", "AU45"])
     resting &= corpus.aus[:, calm].max(axis=1) < 0.35
     rng = np.random.default_rng(3)
     chosen = [rng.permutation(np.flatnonzero(resting & corpus.is_from(name)))[:count] for name, count in CALIBRATION_FACES.items()]
@@ -156,12 +155,12 @@ def _mixed(found: np.ndarray, resting: np.ndarray) -> np.ndarray:
 
 def _on_meshes(whole: np.ndarray, resting: np.ndarray, net: BlendshapeNet) -> np.ndarray:
     """(19, 19): what the estimator answers, on average and per unit, to meshes in which each AU in turn was moved by MESH_AMOUNT."""
-    displacements, before = of_sides(whole), expression.measure_meshes(resting, net(resting))
+    displacements, before = of_sides(whole), au_estimator.measure_meshes(resting, net(resting))
     rows = []
     for only in np.eye(len(WHOLE), dtype=np.float32):
         change = translate(MESH_AMOUNT * only, WHOLE, ESTIMATED)
         after = np.stack([moved(mesh, np.clip(own, 0, 1), change, displacements) for mesh, own in zip(resting, before, strict=True)])
-        rows.append(translate((expression.measure_meshes(after, net(after)) - before).mean(axis=0) / MESH_AMOUNT, ESTIMATED, WHOLE))
+        rows.append(translate((au_estimator.measure_meshes(after, net(after)) - before).mean(axis=0) / MESH_AMOUNT, ESTIMATED, WHOLE))
     return np.array(rows)
 
 
@@ -180,14 +179,14 @@ def answers(whole: np.ndarray, corpus: Corpus, faces: np.ndarray, reader: FaceRe
         found = reader.read(picture)
         if not found:
             continue
-        before, mesh = expression.measure(found[0]), found[0].mesh_px
+        before, mesh = au_estimator.measure(found[0]), found[0].mesh_px
         own = np.clip(before, 0, 1)
         rest = moved(mesh, own, -own, displacements)
         for row, only in enumerate(np.eye(len(WHOLE), dtype=np.float32)):
             change = translate(AMOUNT * only, WHOLE, ESTIMATED)
             again = reader.read(drawn(picture, mesh, rest, moved(mesh, own, change, displacements)))
             if again:
-                sums[row] += translate(expression.measure(again[0]) - before, ESTIMATED, WHOLE) / AMOUNT
+                sums[row] += translate(au_estimator.measure(again[0]) - before, ESTIMATED, WHOLE) / AMOUNT
                 counts[row] += 1
     return sums / np.maximum(counts, 1)[:, None]
 

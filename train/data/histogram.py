@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import DataError
-from engines.expression import ESTIMATED
+from engines.face.au_estimator import ESTIMATED
 
 EDGES = np.linspace(-0.5, 1.5, 41)  # unclipped measures; the outermost bins take what lies beyond
 AT_ONCE = 65536  # faces counted at a time, so that memory does not grow with the corpus

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from engines.aus import LEFT, RIGHT
-from engines.expression import ESTIMATED
-from engines.mesh import mirror_index
+from engines.face.action_units import LEFT, RIGHT
+from engines.face.au_estimator import ESTIMATED
+from engines.face.mesh import mirror_index
 
 JITTER_DEG, JITTER_SCALE = 7.0, 0.05
 JITTER_SHARE = 5 / 256  # of the crop's side: how far it shifts

@@ -12,10 +12,9 @@ from threading import Thread
 import cv2
 import numpy as np
 
-from engines import crop as crops
-from engines import expression
-from engines.face import Face, FaceReader
-from engines.mesh import align
+from engines.face.landmarks import Face, FaceReader, au_estimator
+from engines.face.landmarks import crop as crops
+from engines.face.mesh import align
 from train.data.inputs import CLIP_STRIDE, Job
 from train.data.nobody import NobodyFaces
 from train.data.shards import Labelled
@@ -129,6 +128,6 @@ def _label_face(job: Job, picture: np.ndarray, face: Face | None) -> Labelled | 
     how = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, jpg = cv2.imencode(".jpg", crops.cut(picture, crop), how)
     return Labelled(
-        jpg.tobytes(), mesh, expression.measure(face), align(mesh)[1].angles_deg.astype(np.float32), opening(mesh).astype(np.float32),
+        jpg.tobytes(), mesh, au_estimator.measure(face), align(mesh)[1].angles_deg.astype(np.float32), opening(mesh).astype(np.float32),
         job.name, job.person, job.source, bool(job.frames),
     )  # fmt: skip

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engines import expression
-from engines.mesh import EYE_OUTER, align, mean_face
+from engines.face.landmarks import au_estimator
+from engines.face.mesh import EYE_OUTER, align, mean_face
 from train.data.corpus import load_corpus
 
 MOST_FACES = 20_000  # a mean needs no more, and they are held in memory, 5.7 KB each
@@ -49,7 +49,7 @@ def _turn_onto_x(direction: np.ndarray) -> np.ndarray:
 def refit_mean_face(folders: list[Path], path: Path) -> str:
     """Fits the mean face to prepared corpora into a .npy file; returns how far it lies from the one in use, as text. Raises DataError."""
     corpus = load_corpus(folders)
-    calm = expression.index(("AU01", "AU02", "AU12", "AU26", "AU45"))
+    calm = au_estimator.index(("AU01", "AU02", "AU12", "AU26", "AU45"))
     photos = np.flatnonzero(~corpus.is_clip)[:MOST_FACES]
     found = fit_mean_face(corpus.meshes(photos), corpus.aus[photos][:, calm].max(axis=1) < 0.3)
     np.save(path, found)

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines.expression import ESTIMATED
+from engines.face.au_estimator import ESTIMATED
 from train.data.corpus import load_corpus
 from train.data.inputs import Job
 from train.data.prepare import Run, begin, finish, write_manifest

@@ -9,7 +9,7 @@ each time learns the mean of all mouths, a blur (LOG, run 1); one that is always
 import cv2
 import numpy as np
 
-from engines.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, Pose, align
+from engines.face.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, Pose, align
 from train.data.warp import box_around, polygon_mask
 from train.teeth import places, teeth
 

@@ -7,8 +7,8 @@ number, and faces come a few shards at a time, so that a disk is read nearly fro
 
 import numpy as np
 
-from engines.aus import whole, wholes
-from engines.expression import ESTIMATED
+from engines.face.action_units import whole, wholes
+from engines.face.au_estimator import ESTIMATED
 from train.data.corpus import Corpus, faces_of
 
 SHOWN = 0.4  # an AU from here on is what a face is told by; below, it rests

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
-from engines.expression import ESTIMATED
+from engines.face.au_estimator import ESTIMATED
 from train.data.changes import blink, draw_change
 from train.data.corpus import Corpus, faces_of
 from train.data.deform import moved

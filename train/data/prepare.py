@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from engines import crop as crops
-from engines import expression
 from engines.errors import DataError
-from engines.face import find_model
+from engines.face.landmarks import au_estimator, find_model
+from engines.face.landmarks import crop as crops
 from train.data import labels
 from train.data.corpus import FORMAT, SPLIT, is_held_out, read_manifest
 from train.data.disk import FULL, READ_ONLY, make_folder, write_whole
@@ -117,8 +116,8 @@ def begin(out: Path, options: dict) -> dict:
         raise DataError(f"{out} holds shards and no manifest.json: give another --out, or delete them.")
     if manifest is None or not (manifest["finished"] or manifest["shards"]):  # nothing that could be gone on with
         manifest = {
-            "format": FORMAT, "finished": False, "estimator": expression.VERSION, "crop_rule": crops.RULE, "split": SPLIT,
-            "size_px": options["size_px"], "aus": list(expression.ESTIMATED), "options": options, "faces": 0, "people": 0, "held_out": 0,
+            "format": FORMAT, "finished": False, "estimator": au_estimator.VERSION, "crop_rule": crops.RULE, "split": SPLIT,
+            "size_px": options["size_px"], "aus": list(au_estimator.ESTIMATED), "options": options, "faces": 0, "people": 0, "held_out": 0,
             "sources": {}, "rejected": {}, "rejected_first": {}, "histogram": "aus.png", "shards": [],
             "progress": {"jobs": 0, "faces_of_next": 0, "pictures": 0},
         }  # fmt: skip

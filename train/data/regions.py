@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from engines.mesh import (
+from engines.face.mesh import (
     FACE_OVAL,
     LEFT_LID_BOTTOM,
     LEFT_LID_TOP,

@@ -10,7 +10,7 @@ import zipfile
 
 import numpy as np
 
-from engines.face import BLENDSHAPES, find_model
+from engines.face.landmarks import BLENDSHAPES, find_model
 
 SUBSET = (
     0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78, 80, 81, 82, 84, 87,

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import DataError
-from engines.expression import ESTIMATED
+from engines.face.au_estimator import ESTIMATED
 
 FACES_PER_SHARD = 1000  # ~40 MB at 256 px: one read ahead on any disk, and little is lost when a run is cut off
 OPEN_FILES = 64  # of the 256 to 1024 that a process may have

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numba import njit
 
-from engines.face import tessellation
-from engines.mesh import FACE_OVAL, LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_BOTTOM, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP
+from engines.face.landmarks import tessellation
+from engines.face.mesh import FACE_OVAL, LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_BOTTOM, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP
 
 RING = 1.42  # the ring of rest, in face radii: wide enough that a dropped chin does not fold the neck
 

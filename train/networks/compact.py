@@ -35,7 +35,7 @@ WINDOW_SHARE = 0.06  # of the crop's side, over which edits fade out at its bord
 class Shape(Speaks):
     """What fixes a compact generator's weights."""
 
-    vocabulary: str = WIDE  # of its AU inputs, a name in engines.aus.VOCABULARIES
+    vocabulary: str = WIDE  # of its AU inputs, a name in engines.face.action_units.VOCABULARIES
     size_px: int = 256
     quarter: int = 48  # channels at 1/4
     eighth: int = 128  # channels at 1/8

@@ -1,4 +1,4 @@
-"""Which AUs a generator speaks: its shape names one of engines.aus.VOCABULARIES. And how one that speaks the paper's 17 is widened.
+"""Which AUs a generator speaks: its shape names one of engines.face.action_units.VOCABULARIES. And how one that speaks the paper's 17 is widened.
 
 Shapes written before there were two vocabularies name none and speak the paper's 17.
 """
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engines.aus import LEFT, RIGHT, VOCABULARIES, translate, whole, wholes
 from engines.errors import DataError
+from engines.face.action_units import LEFT, RIGHT, VOCABULARIES, translate, whole, wholes
 
 PAPER, WIDE = "paper17", "wide"
 
@@ -78,5 +78,5 @@ def widened(weight: Tensor, spoken: Sequence[str], wanted: Sequence[str]) -> Ten
 
 
 def translation(spoken: Sequence[str], wanted: Sequence[str]) -> Tensor:
-    """(len(spoken), len(wanted)) float32: `values @ translation` is engines.aus.translate on tensors."""
+    """(len(spoken), len(wanted)) float32: `values @ translation` is engines.face.action_units.translate on tensors."""
     return torch.from_numpy(translate(np.eye(len(spoken), dtype=np.float32), spoken, wanted))

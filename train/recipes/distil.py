@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
-from engines.aus import translate
 from engines.bundle import Bundle
 from engines.errors import DataError
-from engines.expression import ESTIMATED
+from engines.face.action_units import translate
+from engines.face.au_estimator import ESTIMATED
 from engines.load import load
 from train.data.corpus import Corpus
 from train.data.faces import Faces

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engines.expression import ESTIMATED
+from engines.face.au_estimator import ESTIMATED
 from train.data.corpus import Corpus
 from train.data.pairs import Pairs
 from train.guard import AttentionGuard

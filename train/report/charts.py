@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure  # not pyplot: no window system, no global state
 
-from engines.aus import PAPER_17
+from engines.face.action_units import PAPER_17
 
 matplotlib.rcParams["font.size"] = 8
 

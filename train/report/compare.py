@@ -16,12 +16,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from engines import expression
-from engines.aus import PAPER_17
 from engines.backends.interface import Engine
 from engines.blend import compose
 from engines.errors import DataError, OutputError
-from engines.face import FaceReader
+from engines.face.action_units import PAPER_17
+from engines.face.landmarks import FaceReader, au_estimator
 from train.data.corpus import Corpus
 from train.data.disk import make_folder
 from train.data.emotions import EMOTIONS, PROTOTYPES, USUAL, prototype, scores
@@ -101,9 +100,9 @@ def wanted(own: np.ndarray, emotion: str) -> np.ndarray:
     """Intensities (29,) float32 of a face with its own (29,) that shows an emotion in full."""
     goal = np.minimum(own, AT_REST).astype(np.float32)
     for au, usual in USUAL.items():
-        places = expression.index((au,))
+        places = au_estimator.index((au,))
         goal[places] = np.minimum(own[places], usual)
-    named = expression.index(PROTOTYPES[emotion])
+    named = au_estimator.index(PROTOTYPES[emotion])
     goal[named] = prototype(emotion)[named]
     return goal
 
@@ -144,7 +143,7 @@ def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 4
             found = reader.read(crop)
             if not found:
                 continue
-            own, me = expression.estimate(found[0]), identity(crop, found[0].landmarks_px) if identity else None
+            own, me = au_estimator.estimate(found[0]), identity(crop, found[0].landmarks_px) if identity else None
             # Identity is read where the photo's eyes, nose and mouth are: an edit in which no face is found counts as it looks.
             at_photo = partial(identity, landmarks_px=found[0].landmarks_px) if identity else None
             unedited.append(me)
@@ -196,8 +195,8 @@ def _judge(
         if not again:
             continue
         goal, named = prototype(emotion), [PAPER_17.index(au) for au in PROTOTYPES[emotion]]
-        tally.error.append(float(np.mean(expression.paper_17(expression.estimate(again[0]) - goal)[named] ** 2)))
-        tally.idle_error.append(float(np.mean(expression.paper_17(own - goal)[named] ** 2)))
+        tally.error.append(float(np.mean(au_estimator.paper_17(au_estimator.estimate(again[0]) - goal)[named] ** 2)))
+        tally.idle_error.append(float(np.mean(au_estimator.paper_17(own - goal)[named] ** 2)))
     if vectors:
         tally.features.append(vectors[place % len(vectors)])
 
@@ -219,7 +218,7 @@ def _figures(tallies: dict[str, Tally], reference: list[np.ndarray], unedited: l
         }  # fmt: skip
     undone = measures.frechet(np.array(reference[:size]), np.array(unedited[:size])) if size >= 2 else None
     result = {"faces": len(unedited), "identity_known": identity, "frechet_samples": size, "frechet_unedited": undone}
-    return {**result, "estimator": expression.VERSION, "methods": methods}
+    return {**result, "estimator": au_estimator.VERSION, "methods": methods}
 
 
 def table(result: dict) -> str:

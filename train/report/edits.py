@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from engines import expression
-from engines.aus import translate
 from engines.backends.interface import Engine
 from engines.blend import compose
-from engines.expression import ESTIMATED
+from engines.face.action_units import translate
+from engines.face.au_estimator import ESTIMATED
+from engines.face.landmarks import au_estimator
 
 LEVELS = (0.0, 0.33, 0.66, 1.0)  # at which single AUs are shown and swept; the paper's figure 4
 SMILE = ("AU06", "AU12", "AU25", "AU26")  # a full smile with an open mouth: the strongest common edit
@@ -25,7 +25,7 @@ EXPRESSIONS: tuple[tuple[str, tuple[str, ...], float], ...] = (
 def wanted_at(own: np.ndarray, names: tuple[str, ...], level: float) -> np.ndarray:
     """A photo's own intensities (29,) with the named AUs at `level`, both sides of those named without one, float32."""
     wanted = np.array(own, np.float32)
-    wanted[expression.index(names)] = level
+    wanted[au_estimator.index(names)] = level
     return wanted
 
 

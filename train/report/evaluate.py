@@ -14,12 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines import expression
-from engines.aus import PAPER_17
 from engines.backends.interface import Engine
 from engines.blend import Blender, compose
-from engines.crop import Crop
 from engines.errors import OutputError
+from engines.face.action_units import PAPER_17
+from engines.face.crop import Crop
+from engines.face.landmarks import au_estimator
 from train.data.corpus import Corpus
 from train.data.disk import make_folder
 from train.report import charts, measures
@@ -64,7 +64,7 @@ def evaluate(
     rows = sweep(engine, corpus, faces, identity, second)
     read = np.array(sorted(set(rows.face), key=rows.face.index))
     result = {"format": FORMAT, "engine": engine.name, "bundle": engine.bundle.name, "bundle_sha256": engine.bundle.sha256}
-    result |= {"estimator": expression.VERSION, "corpus_faces": len(corpus), **table(rows), **steadiness(engine, corpus, read, driver)}
+    result |= {"estimator": au_estimator.VERSION, "corpus_faces": len(corpus), **table(rows), **steadiness(engine, corpus, read, driver)}
     result |= speed(engine, corpus.picture(int(read[0])))
     result["outside_crop_error_grey"] = outside_error(engine, corpus.picture(int(read[0])), corpus.own(read[0]))
     if identity is not None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines.aus import PAPER_17
 from engines.backends.interface import Engine
 from engines.errors import DataError, OutputError, SourceError
-from engines.expression import index
+from engines.face.action_units import PAPER_17
+from engines.face.au_estimator import index
 from train.data.corpus import Corpus
 from train.data.disk import make_folder
 from train.report.animation import film, frames, together

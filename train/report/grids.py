@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from engines.aus import PAPER_17, WIDE, translate
-from engines.expression import ESTIMATED, index
+from engines.face.action_units import PAPER_17, WIDE, translate
+from engines.face.au_estimator import ESTIMATED, index
 from train.data.corpus import Corpus
 from train.networks.compact import compose
 from train.report.edits import LEVELS, wanted_at

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from engines.face import FaceReader
+from engines.face.landmarks import FaceReader
 from train.data.corpus import Corpus
 from train.report import measures
 from train.report.sweep import Embed, held_out_faces

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from engines.aus import PAPER_17
 from engines.backends.interface import Edit, Engine
 from engines.blend import SAMPLING, Blender
 from engines.errors import DataError
+from engines.face.action_units import PAPER_17
 from train.report import measures
 from train.report.edits import SMILE, change_to
 from train.report.photos import Photo

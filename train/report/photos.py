@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from engines import expression
 from engines.backends.interface import Engine
 from engines.blend import Blender, compose
-from engines.crop import Crop, cut, find_crop
 from engines.errors import SourceError
-from engines.face import FaceReader
-from engines.mesh import FACE_OVAL
-from engines.photo import load_photo
+from engines.face.crop import Crop, cut, find_crop
+from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.mesh import FACE_OVAL
+from engines.face.photo import load_photo
 from train.report.edits import change_to, towards
 
 MAX_FACES = 8
@@ -66,7 +65,7 @@ def read_photos(paths: list[Path], size_px: int) -> list[Photo]:
             subjects = []
             for face in reader.read(image):
                 crop = find_crop(face, size_px)
-                subjects.append(Subject(crop, cut(image, crop), expression.estimate(face), face.landmarks_px[list(FACE_OVAL)]))
+                subjects.append(Subject(crop, cut(image, crop), au_estimator.estimate(face), face.landmarks_px[list(FACE_OVAL)]))
             if not subjects:
                 raise SourceError(
                     f"No face was found in {path}: use a photo that shows one from the front, well lit, at least 100 px high."

@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from engines import expression
-from engines.aus import PAPER_17
 from engines.errors import DataError
-from engines.face import FaceReader
-from engines.mesh import FACE_OVAL
+from engines.face.action_units import PAPER_17
+from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.mesh import FACE_OVAL
 from train.data.corpus import Corpus
 from train.report import measures
 from train.report.sweep import held_out_faces
@@ -116,7 +115,7 @@ def read_real_faces(corpus: Corpus, second: SecondOpinion, count: int = REAL_FAC
             found = reader.read(crop)
             if found:
                 seen.append(second(crop, found[0].landmarks_px))
-                aus.append(expression.paper_17(expression.estimate(found[0])))
+                aus.append(au_estimator.paper_17(au_estimator.estimate(found[0])))
                 angles.append(corpus.angles_deg[number])
     return np.array(seen), np.array(aus), np.array(angles)
 

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from tqdm import tqdm
 
-from engines import expression
-from engines.aus import LEFT, PAPER_17, RIGHT, SIDED
 from engines.backends.interface import Engine
 from engines.blend import compose
-from engines.face import FaceReader
+from engines.face.action_units import LEFT, PAPER_17, RIGHT, SIDED
+from engines.face.landmarks import FaceReader, au_estimator
 from train.data.corpus import Corpus
 from train.report import measures
 from train.report.edits import LEVELS, change_to, edited
@@ -47,13 +46,13 @@ def sided_sweep(engine: Engine, corpus: Corpus, faces: Sequence[int]) -> dict | 
             found = reader.read(crop)
             if not found:
                 continue
-            own = expression.estimate(found[0])
+            own = au_estimator.estimate(found[0])
             tried = [(au, au + here, au + there, 1.0) for au in sided for here, there in ((RIGHT, LEFT), (LEFT, RIGHT))]
             tried += [(au, au, au, level) for au in beyond for level in LEVELS]
             for au, here, there, level in tried:
                 again = reader.read(compose(crop, engine.run(crop, change_to(engine, own, (here,), level))))
                 if again:
-                    changed, places = expression.estimate(again[0]) - own, expression.index((here, there))
+                    changed, places = au_estimator.estimate(again[0]) - own, au_estimator.index((here, there))
                     commands[au].append(level - own[places[0]])
                     answers[au].append(changed[places])
     table = {au: _sides(np.array(commands[au]), np.array(answers[au])) for au in sided}

@@ -12,12 +12,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from engines import expression
 from engines.backends.interface import Engine
 from engines.blend import compose
 from engines.errors import DataError
-from engines.face import FaceReader
-from engines.mesh import FACE_OVAL
+from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.mesh import FACE_OVAL
 from train.data.corpus import Corpus
 from train.report import measures
 from train.report.edits import towards
@@ -64,7 +63,7 @@ def readings(frames: Iterator[np.ndarray]) -> np.ndarray:
         for number, frame in enumerate(frames):
             face = reader.follow(frame, number / FPS)
             if face is not None:
-                rows.append(expression.estimate(face))
+                rows.append(au_estimator.estimate(face))
     return np.array(rows[SETTLE:])
 
 
@@ -98,7 +97,7 @@ def steadiness(engine: Engine, corpus: Corpus, faces: np.ndarray, driver: Driver
             if not seen or len(read) < 2:
                 continue
             region = measures.polygon(seen[0].landmarks_px[list(FACE_OVAL)], crop.shape[:2])
-            found.append(puppet_flicker(engine, crop, expression.estimate(seen[0]), region, read))
+            found.append(puppet_flicker(engine, crop, au_estimator.estimate(seen[0]), region, read))
             tremble.append(float(np.sqrt(np.mean(np.diff(read, axis=0) ** 2))))
     return {
         "flicker_grey": float(np.mean(found)) if found else None, "flicker_worst_grey": float(np.max(found)) if found else None,

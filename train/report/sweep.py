@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
-from engines import expression
-from engines.aus import PAPER_17
 from engines.backends.interface import Engine
 from engines.blend import compose
 from engines.errors import DataError
-from engines.face import FaceReader
-from engines.mesh import FACE_OVAL
+from engines.face.action_units import PAPER_17
+from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.mesh import FACE_OVAL
 from train.data.corpus import Corpus
 from train.report import measures
 from train.report.edits import LEVELS, SMILE, change_to
@@ -87,8 +86,8 @@ def _sweep_face(
     if not found:
         rows.unread.append(number)
         return
-    own = expression.estimate(found[0])
-    whole = expression.paper_17(own)
+    own = au_estimator.estimate(found[0])
+    whole = au_estimator.paper_17(own)
     at_rest = second(crop, found[0].landmarks_px) if second else None
     me = identity(crop, found[0].landmarks_px) if identity else None
     region = measures.polygon(found[0].landmarks_px[list(FACE_OVAL)], crop.shape[:2])
@@ -114,7 +113,7 @@ def _sweep_face(
             rows.au.append(place)
             rows.level.append(level)
             rows.commanded.append(float(level - whole[place]))
-            rows.measured.append(expression.paper_17(expression.estimate(again[0])) - whole if again else np.full_like(whole, np.nan))
+            rows.measured.append(au_estimator.paper_17(au_estimator.estimate(again[0])) - whole if again else np.full_like(whole, np.nan))
             rows.found.append(bool(again))
             rows.changed.append(float(1 - edit.attention.mean()))
             rows.background.append(measures.masked_error(picture, crop, keeps))

@@ -11,8 +11,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from engines.face import Face
-from engines.mesh import align, mean_face, unalign
+from engines.face.landmarks import Face
+from engines.face.mesh import align, mean_face, unalign
 
 SPAN = 2.6  # outer eye distances across a crop: forehead (-0.58) to chin (1.31), and room for a jaw that drops 0.3
 CENTRE_DOWN = 0.44  # the crop's centre lies this far below the eyes, in outer eye distances

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.aus import LEFT, PAPER_17, RIGHT, WIDE, sides, translate
-from engines.face import BLENDSHAPES, Face
-from engines.mesh import align
+from engines.face.action_units import LEFT, PAPER_17, RIGHT, WIDE, sides, translate
+from engines.face.landmarks import BLENDSHAPES, Face
+from engines.face.mesh import align
 
 VERSION = "mediapipe-mesh-2"
 # Estimators whose bundles can be driven by this one: their AUs are on the same scales. The first knew no sides, AU18 and AU22.

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.aus import PAPER_17
 from engines.errors import EngineError
-from engines.face import Face
+from engines.face.action_units import PAPER_17
+from engines.face.landmarks import Face
 
 TRIED = "2.1.5"  # inner parts are used, which another release may name otherwise
 THEIRS: dict[str, str] = {"AU45": "AU43"}  # it counts shut eyes; a blink is shut for a moment
