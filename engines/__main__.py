@@ -66,7 +66,7 @@ def say(sentence: str) -> None:
 
 
 def show(options: argparse.Namespace) -> int:
-    from engines.cache import Cache
+    from engines.runtime.cache import Cache
 
     cache = Cache()
     entries = cache.entries()
@@ -85,7 +85,7 @@ def show(options: argparse.Namespace) -> int:
 
 def build(options: argparse.Namespace) -> int:
     from engines.bundle import load_bundle
-    from engines.load import load
+    from engines.runtime.load import load
 
     if options.background and hasattr(os, "nice"):
         os.nice(10)  # a call goes on meanwhile
@@ -105,7 +105,7 @@ def build(options: argparse.Namespace) -> int:
 
 
 def verify(_options: argparse.Namespace) -> int:
-    from engines.cache import Cache
+    from engines.runtime.cache import Cache
 
     cache = Cache()
     entries = cache.entries(verify=True)
@@ -117,7 +117,7 @@ def verify(_options: argparse.Namespace) -> int:
 
 
 def clear(_options: argparse.Namespace) -> int:
-    from engines.cache import Cache
+    from engines.runtime.cache import Cache
 
     cache = Cache()
     say(f"{cache.root}: deleted {cache.clear()} compiled engines")
@@ -127,8 +127,8 @@ def clear(_options: argparse.Namespace) -> int:
 def parity(options: argparse.Namespace) -> int:
     """Exit status 6 when an engine is refused."""
     from engines.bundle import load_bundle
-    from engines.load import opened, targets, yardstick
-    from engines.parity import SHOWN, compare, report, write_sheet
+    from engines.runtime.load import opened, targets, yardstick
+    from engines.runtime.parity import SHOWN, compare, report, write_sheet
 
     bundle, refused, told = load_bundle(options.bundle), [], []
     reference = yardstick(bundle)
@@ -149,8 +149,8 @@ def parity(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
-    from engines.bench import measure, table
     from engines.bundle import load_bundle
+    from engines.runtime.benchmark import measure, table
 
     bundles = [load_bundle(name) for name in options.bundles]
     result = measure(bundles, options.threads, options.runs, lambda sentence: print(sentence, file=sys.stderr, flush=True))

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
-from engines.relay import load_live
+from engines.runtime.failover import load_live
 from realtime.album import photos
 from realtime.canvas import parse_size
 from realtime.cast import is_curve, load_cast, read_part, read_parts

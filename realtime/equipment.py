@@ -86,7 +86,7 @@ def face_model_findings(_system: System) -> Iterator[Finding]:
 def engine_findings(name: str) -> Iterator[Finding]:
     """Which engine a call would start on, proved by one picture; and which better ones are still to be compiled."""
     from engines.bundle import load_bundle
-    from engines.load import ready, targets
+    from engines.runtime.load import ready, targets
 
     bundle, waiting, refused = load_bundle(name), [], []
     for target in targets(bundle):
@@ -143,7 +143,7 @@ def pyfeat_findings(_system: System) -> Iterator[Finding]:
 
 def gpu_findings(system: System) -> Iterator[Finding]:
     """The NVIDIA GPU and TensorRT; a call goes without either."""
-    from engines.load import gpu
+    from engines.runtime.load import gpu
 
     card, capability = _card(system)
     try:
@@ -206,7 +206,7 @@ def _installed(name: str) -> bool:
 
 def cache_findings(system: System) -> Iterator[Finding]:
     """Where compiled engines are kept."""
-    from engines.cache import PLACE_ENV, Cache
+    from engines.runtime.cache import PLACE_ENV, Cache
 
     cache = Cache()
     if not cache.writable():

@@ -14,7 +14,7 @@ from engines.backends.interface import Engine
 from engines.errors import DriverError, OutputError, SettingsError
 from engines.face.au_estimator import ESTIMATED
 from engines.face.pyfeat import Scale
-from engines.relay import load_live
+from engines.runtime.failover import load_live
 from realtime import profile
 from realtime.album import Album, photos
 from realtime.calibrate import Neutral

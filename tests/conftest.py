@@ -37,7 +37,7 @@ def photo() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def engine():
-    from engines.load import load
+    from engines.runtime.load import load
 
     return load("default")
 

@@ -291,7 +291,7 @@ def _wake_all(sim: Simulation, queue: "deque[_Pause]") -> None:
         sim.wake(queue.popleft())
 
 
-ROOMS = ("realtime.", "engines.relay", "tests.camera_double", "tests.doubles", "tests.meeting", "tests.mishaps")
+ROOMS = ("realtime.", "engines.runtime.failover", "tests.camera_double", "tests.doubles", "tests.meeting", "tests.mishaps")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import numpy as np
 from engines.face.action_units import WIDE
 from engines.face.landmarks import au_estimator
 from engines.face.photo import load_photo
-from engines.relay import Relay, Step
+from engines.runtime.failover import Relay, Step
 from realtime import capture, loop, timing, track
 from realtime.capture import Camera
 from realtime.controls import Controls

@@ -9,7 +9,7 @@ from engines.errors import EngineError
 from engines.face.action_units import PAPER_17, VOCABULARIES, WIDE, translate
 from engines.face.au_estimator import ESTIMATED
 from engines.face.landmarks import au_estimator
-from engines.load import load
+from engines.runtime.load import load
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from tests.doubles import speak

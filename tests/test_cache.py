@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from engines.cache import ABANDONED_S, ABOUT, ENGINE, KEPT, SUMS, Cache, Key
 from engines.errors import EngineError
+from engines.runtime.cache import ABANDONED_S, ABOUT, ENGINE, KEPT, SUMS, Cache, Key
 
 FACTS = {
     "bundle": "ab",
@@ -177,7 +177,7 @@ def test_the_second_who_builds_waits_for_the_first_and_finds_its_engine(cache):
 
 def test_waiting_for_another_builder_ends_with_a_sentence(cache):
     holder = (
-        "import sys; from pathlib import Path; from engines.cache import Cache, Key; import json;"
+        "import sys; from pathlib import Path; from engines.runtime.cache import Cache, Key; import json;"
         "k = Key(sys.argv[2], json.loads(sys.argv[3]));\n"
         "with Cache(Path(sys.argv[1])).building(k): print('held', flush=True); sys.stdin.read()"
     )
@@ -315,7 +315,7 @@ def test_engines_are_bytes_on_windows_too(cache, monkeypatch):
         seen.add((os.path.basename(path), bool(flags & bit)))
         return opening(path, flags & ~bit, *rest, **more)
 
-    monkeypatch.setattr("engines.cache.BINARY", bit)
+    monkeypatch.setattr("engines.runtime.cache.BINARY", bit)
     monkeypatch.setattr(os, "open", note)
     cache.store(KEY, COMPILED)
     cache.find(KEY)

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from engines.errors import DataError  # noqa: E402
 from engines.face.au_estimator import paper_17  # noqa: E402
-from engines.load import load  # noqa: E402
+from engines.runtime.load import load  # noqa: E402
 from tests.small_runs import NARROW, SMALL_CRITIC, TINY, lines, plan, supervised  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.command_line import parse  # noqa: E402

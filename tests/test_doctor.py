@@ -255,7 +255,7 @@ def nvidia(machine: Machine, fault: str, monkeypatch, installed: tuple[str, ...]
     def gpu():
         raise EngineError(fault)
 
-    monkeypatch.setattr("engines.load.gpu", gpu)
+    monkeypatch.setattr("engines.runtime.load.gpu", gpu)
     monkeypatch.setattr(equipment, "_installed", lambda name: name in installed)
     (found,) = equipment.gpu_findings(machine.system())
     assert found.state == OPTIONAL
@@ -296,7 +296,7 @@ def test_a_gpu_that_works_is_told_with_its_library(machine, monkeypatch):
         def depends_on(self):
             return {"library": "tensorrt 10.9", "device": "NVIDIA L4", "capability": "8.9", "driver": "CUDA 13.0"}
 
-    monkeypatch.setattr("engines.load.gpu", Gpu)
+    monkeypatch.setattr("engines.runtime.load.gpu", Gpu)
     (found,) = equipment.gpu_findings(machine.system())
     assert found.state == FINE and found.what == "GPU NVIDIA L4" and "tensorrt 10.9" in found.detail
 
@@ -330,7 +330,7 @@ def test_an_engine_that_is_not_compiled_yet_is_told_beside_the_one_that_starts(m
     found = list(equipment.engine_findings("default"))
     assert found[0].state == FINE and "openvino-fp32" in found[0].what and "drew the shipped photo's smile" in found[0].detail
     from engines.bundle import load_bundle
-    from engines.load import targets
+    from engines.runtime.load import targets
 
     better = [target.name for target in targets(load_bundle(), "cpu")][:-1]
     assert set(better) <= {finding.what.removeprefix("engine ") for finding in found[1:]}

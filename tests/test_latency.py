@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from engines.errors import EngineError  # noqa: E402
-from engines.load import load  # noqa: E402
+from engines.runtime.load import load  # noqa: E402
 from tests.small_runs import TINY  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.export import export  # noqa: E402

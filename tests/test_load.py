@@ -9,11 +9,11 @@ import threading
 import numpy as np
 import pytest
 
-from engines import load as loading
 from engines.backends.interface import Edit, Target
 from engines.bundle import load_bundle
-from engines.cache import ENGINE, Cache
 from engines.errors import EngineError
+from engines.runtime import load as loading
+from engines.runtime.cache import ENGINE, Cache
 from tests.doubles import StubEngine
 from tests.engine_doubles import FakeBackend
 

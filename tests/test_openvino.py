@@ -120,7 +120,7 @@ def test_a_signal_after_the_last_engine_was_dropped_elsewhere_is_no_crash():
     """OpenVINO's CPU plugin lends the thread that loads it a signal stack, and takes it back when it is unloaded."""
     script = (
         "import gc, signal, threading\n"
-        "from engines.load import load\n"
+        "from engines.runtime.load import load\n"
         "kept = [load('default', 'cpu-fp32')]\n"
         "drop = threading.Thread(target=lambda: (kept.clear(), gc.collect()))\n"
         "drop.start(); drop.join()\n"

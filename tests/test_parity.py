@@ -8,8 +8,8 @@ import pytest
 from engines.backends.interface import Edit
 from engines.errors import EngineError
 from engines.face.action_units import PAPER_17, translate
-from engines.load import load, yardstick
-from engines.parity import EXPRESSIONS, LIMITS, compare, report, stored_cases, write_sheet
+from engines.runtime.load import load, yardstick
+from engines.runtime.parity import EXPRESSIONS, LIMITS, compare, report, stored_cases, write_sheet
 from tests.engine_doubles import Imitation
 
 

@@ -12,13 +12,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from engines import load as loading
-from engines import relay as relays
 from engines.bundle import load_bundle
-from engines.cache import Cache
 from engines.errors import EngineError, EngineLost
 from engines.face.action_units import WIDE
-from engines.relay import Relay, Step, Workshop, load_live
+from engines.runtime import failover as relays
+from engines.runtime import load as loading
+from engines.runtime.cache import Cache
+from engines.runtime.failover import Relay, Step, Workshop, load_live
 from realtime.loop import LiveLoop
 from realtime.mix import endless
 from realtime.puppet import Puppet
@@ -193,8 +193,8 @@ def test_a_program_that_ends_while_an_engine_is_opened_ends_cleanly(cache):
     code = """
 import random, time
 from engines.bundle import load_bundle
-from engines.load import reference, targets, trusted, ready
-from engines.relay import Relay, Step
+from engines.runtime.load import reference, targets, trusted, ready
+from engines.runtime.failover import Relay, Step
 bundle = load_bundle()
 best = targets(bundle, "cpu")[0]
 relay = Relay(trusted(bundle, best), [Step(lambda: ready(bundle, best), False)] * 1000)

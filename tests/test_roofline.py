@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from engines import bench
 from engines.backends.interface import openvino
 from engines.bundle import load_bundle
 from engines.errors import EngineError
-from engines.parity import Case
+from engines.runtime import benchmark
+from engines.runtime.parity import Case
 from tests.doubles import StubEngine
 
 
@@ -31,21 +31,21 @@ def test_engines_take_turns_and_warm_runs_do_not_count():
     turns: list[str] = []
     engines = [Paced("slow", 0.004, turns), Paced("fast", 0.001, turns)]
     cases = [Case("rest", np.zeros(1), np.zeros(1)), Case("smile", np.zeros(1), np.ones(1))]
-    slow, fast = bench.in_turn(engines, cases, runs=30)
+    slow, fast = benchmark.in_turn(engines, cases, runs=30)
     assert len(slow) == len(fast) == 30 and np.median(slow) > 2 * np.median(fast) > 2
     assert turns[:25] == ["slow"] * 10 + ["fast"] * 10 + ["slow"] * 5 and len(turns) == 2 * (30 + bench.WARM)
 
 
 def test_a_frame_exchanges_its_aus_and_what_the_generator_says():
     bundle = StubEngine(size_px=64, flow_px=32).bundle
-    assert bench.host_bytes(bundle) == 17 * 4 + 64 * 64 * 3 + 64 * 64 * 4 + 32 * 32 * 2 * 4
+    assert benchmark.host_bytes(bundle) == 17 * 4 + 64 * 64 * 3 + 64 * 64 * 4 + 32 * 32 * 2 * 4
 
 
 def test_the_roofline_is_the_slower_of_computing_and_moving(monkeypatch):
     monkeypatch.setattr(openvino, "work", lambda bundle: (10**9, 10**6, 10**6))
-    assert bench.roofline_ms(None, "fp32", peak=1e11, bandwidth=1e12) == pytest.approx(10)
-    assert bench.roofline_ms(None, "fp32", peak=1e12, bandwidth=1e9) == pytest.approx(8)
-    assert bench.roofline_ms(None, "int8", peak=1e12, bandwidth=1e9) == pytest.approx(2), "a quarter of the bytes"
+    assert benchmark.roofline_ms(None, "fp32", peak=1e11, bandwidth=1e12) == pytest.approx(10)
+    assert benchmark.roofline_ms(None, "fp32", peak=1e12, bandwidth=1e9) == pytest.approx(8)
+    assert benchmark.roofline_ms(None, "int8", peak=1e12, bandwidth=1e9) == pytest.approx(2), "a quarter of the bytes"
 
 
 def test_the_work_of_the_shipped_generator_is_what_its_layers_add_up_to():

@@ -18,9 +18,9 @@ from engines.backends.interface import cuda, tensorrt
 from engines.backends.tensorrt import TensorRt, find_library
 from engines.bundle import ENGINES, load_bundle
 from engines.errors import EngineError, EngineLost
-from engines.load import load, reference
-from engines.parity import compare
-from engines.relay import Relay
+from engines.runtime.failover import Relay
+from engines.runtime.load import load, reference
+from engines.runtime.parity import compare
 from tests.cuda_double import CudaDouble, EngineDouble, Error, TensorRtDouble, put_in_place
 
 

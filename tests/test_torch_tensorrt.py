@@ -11,7 +11,7 @@ pytest.importorskip("cuda.bindings.runtime", reason="the GPU is driven through c
 
 from engines.backends.fp16_graph import typed  # noqa: E402
 from engines.errors import DataError  # noqa: E402
-from engines.load import load  # noqa: E402
+from engines.runtime.load import load  # noqa: E402
 from tests.cuda_double import put_in_place  # noqa: E402
 from tests.small_runs import TINY  # noqa: E402
 from train import __main__ as command  # noqa: E402

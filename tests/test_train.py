@@ -12,7 +12,7 @@ from engines.face.action_units import PAPER_17, WIDE  # noqa: E402
 from engines.face.au_estimator import ESTIMATED, index  # noqa: E402
 from engines.face.landmarks import au_estimator  # noqa: E402
 from engines.face.mesh import mean_face  # noqa: E402
-from engines.load import load  # noqa: E402
+from engines.runtime.load import load  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.data.deform import basis, moved  # noqa: E402
 from train.data.labels import opening  # noqa: E402

@@ -118,7 +118,7 @@ def quantise(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from engines.load import load
+    from engines.runtime.load import load
     from train.data.corpus import load_corpus
     from train.report.evaluate import evaluate as run
 
@@ -133,7 +133,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def figures(options: argparse.Namespace) -> None:
-    from engines.load import load
+    from engines.runtime.load import load
     from train.data.corpus import load_corpus
     from train.report.figures import draw_all
 
@@ -146,7 +146,7 @@ def figures(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    from engines.load import load
+    from engines.runtime.load import load
     from train.data.corpus import load_corpus
     from train.recipes.choose import load_baseline
     from train.report.compare import EngineEditor, RecipeEditor

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from engines.backends.interface import Edit, check_inputs
-from engines.bench import in_turn
 from engines.bundle import Bundle, load_bundle
-from engines.load import load
-from engines.parity import stored_cases
+from engines.runtime.benchmark import in_turn
+from engines.runtime.load import load
+from engines.runtime.parity import stored_cases
 from train.export import Exported
 from train.restore import restore
 

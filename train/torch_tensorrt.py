@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from engines.backends.interface import Target
 from engines.bundle import Bundle
 from engines.errors import DataError
-from engines.load import gpu, keep
+from engines.runtime.load import gpu, keep
 
 NEEDS = "--via torch-tensorrt needs an NVIDIA GPU, a PyTorch for CUDA and pip install -e '.[torch-tensorrt]'"
 

@@ -1,4 +1,4 @@
-"""What every engine and every backend is; engines.load chooses among them. Each backend is one file."""
+"""What every engine and every backend is; engines.runtime.load chooses among them. Each backend is one file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ from engines.bundle import Bundle
 from engines.errors import DataError
 from engines.face.action_units import translate
 from engines.face.au_estimator import ESTIMATED
-from engines.load import load
+from engines.runtime.load import load
 from train.data.corpus import Corpus
 from train.data.faces import Faces
 from train.networks.compact import CompactGenerator, Shape, compose

@@ -1,10 +1,10 @@
 """From a bundle to an engine that may be trusted: which backends this machine has, what is in the cache, what must be compiled and checked first.
 
     targets   what could run here, best first            ->  TensorRT FP16, OpenVINO INT8, BF16, FP32
-    trusted   one of them: from the cache, or compiled, compared with the FP32 reference (engines.parity), and kept
+    trusted   one of them: from the cache, or compiled, compared with the FP32 reference (engines.runtime.parity), and kept
     load      the best that passes; waits for it
 
-engines.relay.load_live does not wait: the best that is ready now, and a better one takes over while it runs
+engines.runtime.failover.load_live does not wait: the best that is ready now, and a better one takes over while it runs
 
 FP32 is not compared: it is what the others are compared with, by ONNX Runtime where that is installed.
 """
@@ -14,9 +14,9 @@ from pathlib import Path
 from engines.backends.interface import Backend, Engine, Say, Target, quiet
 from engines.backends.openvino import OpenVino
 from engines.bundle import DEFAULT, FORMAT, Bundle, load_bundle
-from engines.cache import Cache, Key
 from engines.errors import EngineError
-from engines.parity import Verdict, compare, rules
+from engines.runtime.cache import Cache, Key
+from engines.runtime.parity import Verdict, compare, rules
 
 DEVICES = ("auto", "gpu", "cpu", "cpu-int8", "cpu-bf16", "cpu-fp32", "reference")
 FULL = "fp32"  # the precision that needs no check

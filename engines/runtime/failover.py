@@ -20,9 +20,9 @@ import numpy as np
 
 from engines.backends.interface import Edit, Engine, Say, Target, quiet
 from engines.bundle import DEFAULT, ENGINES, Bundle, load_bundle
-from engines.cache import PLACE_ENV, Cache
 from engines.errors import EngineError, EngineLost
-from engines.load import on_cpu, ready, reference, targets, trusted
+from engines.runtime.cache import PLACE_ENV, Cache
+from engines.runtime.load import on_cpu, ready, reference, targets, trusted
 
 LAST_OPENING_S = 10.0  # that closing waits for an engine that is being opened: on a GPU it takes seconds
 

@@ -18,8 +18,8 @@ import numpy as np
 from engines.backends.interface import Engine, Say, openvino, quiet
 from engines.bundle import Bundle
 from engines.errors import EngineError
-from engines.load import opened, reference, targets
-from engines.parity import Case, compare, stored_cases
+from engines.runtime.load import opened, reference, targets
+from engines.runtime.parity import Case, compare, stored_cases
 
 RUNS, IN_TURN, WARM = 300, 10, 20  # 300 runs: three of them are beyond p99; ten in turn, as caches are warm in a call, too
 BYTES = {"int8": 1, "bf16": 2, "fp16": 2, "fp32": 4}
