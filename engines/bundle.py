@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import EngineError
+from engines.face import au_estimator, crop
 from engines.face.action_units import MEANING, VOCABULARIES
-from engines.face.landmarks import au_estimator, crop
 
 FORMAT = 1
 ENGINES = Path(__file__).parent

@@ -16,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from engines.errors import DriverError, OutputError
-from engines.face.landmarks import Face, FaceReader, au_estimator, pyfeat
+from engines.face import au_estimator, pyfeat
+from engines.face.landmarks import Face, FaceReader
 from engines.face.pyfeat_weights import find_weights
 from realtime.capture import PICTURE_SUFFIXES, Clip, Still, is_camera
 from realtime.cast import is_curve

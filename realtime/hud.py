@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from engines.face import au_estimator
 from engines.face.action_units import GROUPS, PAPER_17
-from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.landmarks import FaceReader
 from realtime.frame import Picture
 from realtime.latest import Latest
 from realtime.loop import LiveLoop

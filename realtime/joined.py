@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.errors import EngineError
-from engines.face.landmarks import Face, au_estimator
+from engines.face import au_estimator
+from engines.face.landmarks import Face
 from engines.face.pyfeat import AUS, PyFeat, Scale, usable
 from engines.face.pyfeat_weights import find_weights
 from realtime.frame import Frame

@@ -12,8 +12,9 @@ from engines.backends.interface import Edit, Engine
 from engines.blend import Blender
 from engines.bundle import Bundle
 from engines.errors import SourceError
+from engines.face import au_estimator
 from engines.face.crop import cut, find_crop
-from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.landmarks import FaceReader
 from engines.face.photo import load_photo
 from realtime.canvas import lay_out, own_size
 

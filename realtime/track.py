@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from engines.face.landmarks import Face, FaceReader, au_estimator
+from engines.face import au_estimator
+from engines.face.landmarks import Face, FaceReader
 from realtime.calibrate import Neutral
 from realtime.frame import Frame, Told
 from realtime.joined import Joined

@@ -265,7 +265,7 @@ class EngineDouble:
 
 def put_in_place(monkeypatch) -> SimpleNamespace:
     """A GPU (`cuda`) and TensorRT's runtime (`trt`) that engines.backends.tensorrt finds instead of real ones."""
-    from engines.backends.interface import cuda, tensorrt
+    from engines.backends import cuda, tensorrt
 
     double = CudaDouble()
     library = TensorRtDouble(double)

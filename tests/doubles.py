@@ -8,8 +8,8 @@ import numpy as np
 
 from engines.backends.interface import Edit, check_inputs
 from engines.bundle import Bundle
+from engines.face import au_estimator, crop
 from engines.face.action_units import PAPER_17, sides, translate
-from engines.face.landmarks import au_estimator, crop
 from realtime.frame import Frame
 
 

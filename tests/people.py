@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 
+from engines.face import au_estimator
 from engines.face.crop import cut, find_crop
-from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.landmarks import FaceReader
 from tests.conftest import SAMPLES
 
 

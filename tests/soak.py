@@ -18,8 +18,8 @@ from unittest.mock import patch
 
 import numpy as np
 
+from engines.face import au_estimator
 from engines.face.action_units import WIDE
-from engines.face.landmarks import au_estimator
 from engines.face.photo import load_photo
 from engines.runtime.failover import Relay, Step
 from realtime import capture, loop, timing, track

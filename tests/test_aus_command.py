@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
+from engines.face import au_estimator, pyfeat
 from engines.face.action_units import PAPER_17, wholes
-from engines.face.landmarks import FaceReader, au_estimator, pyfeat
+from engines.face.landmarks import FaceReader
 from realtime import aus_command, aus_plot
 from realtime.aus_command import main
 from realtime.script import load_curve

@@ -6,9 +6,9 @@ import pytest
 
 from engines.bundle import ENGINES, load_bundle, sha256_of, write_description
 from engines.errors import EngineError
+from engines.face import au_estimator
 from engines.face.action_units import PAPER_17, VOCABULARIES, WIDE, translate
 from engines.face.au_estimator import ESTIMATED
-from engines.face.landmarks import au_estimator
 from engines.runtime.load import load
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget

@@ -18,8 +18,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from engines.errors import DataError, PuppetError  # noqa: E402
+from engines.face import au_estimator  # noqa: E402
 from engines.face.au_estimator import ESTIMATED  # noqa: E402
-from engines.face.landmarks import au_estimator  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402
 from train.data import prepare as preparing  # noqa: E402
 from train.data.corpus import is_held_out, load_corpus, verify  # noqa: E402

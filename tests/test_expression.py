@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from engines.face import au_estimator
 from engines.face.action_units import LEFT, MEANING, PAPER_17, RIGHT, SIDED, VOCABULARIES, WIDE, sides, translate
 from engines.face.au_estimator import ESTIMATED
-from engines.face.landmarks import BLENDSHAPES, Face, FaceReader, au_estimator
+from engines.face.landmarks import BLENDSHAPES, Face, FaceReader
 from engines.face.mesh import align, mirror_index, unalign
 from tests.doubles import speak
 

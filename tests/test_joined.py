@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from engines.errors import EngineError
+from engines.face import au_estimator, pyfeat
 from engines.face.action_units import PAPER_17, sides, wholes
 from engines.face.au_estimator import ESTIMATED
-from engines.face.landmarks import Face, au_estimator, pyfeat
+from engines.face.landmarks import Face
 from engines.face.pyfeat import AUS, Scale
 from realtime import joined
 from realtime.capture import Clip

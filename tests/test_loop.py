@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from engines.errors import DriverError
+from engines.face import au_estimator
 from engines.face.action_units import PAPER_17, WIDE, translate
 from engines.face.au_estimator import ESTIMATED
-from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.landmarks import FaceReader
 from realtime.frame import Told
 from realtime.loop import LiveLoop
 from realtime.offline import at_rate, perform_curve, play_offline

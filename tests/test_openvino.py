@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engines.backends.interface import openvino
+from engines.backends import openvino
 from engines.backends.openvino import OpenVino
 from engines.bundle import load_bundle
 from engines.errors import EngineError, EngineLost

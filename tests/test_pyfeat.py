@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from engines.errors import EngineError
+from engines.face import au_estimator, pyfeat, pyfeat_weights
 from engines.face.action_units import PAPER_17
-from engines.face.landmarks import FaceReader, au_estimator, pyfeat, pyfeat_weights
+from engines.face.landmarks import FaceReader
 from engines.face.pyfeat_weights import FILE, REPOSITORY, find_weights, split_pin
 from realtime import calibrate_command, profile
 from realtime.frame import Frame

@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from engines.backends.interface import Edit  # noqa: E402
 from engines.errors import DataError, OutputError, SourceError  # noqa: E402
+from engines.face import au_estimator  # noqa: E402
 from engines.face.action_units import PAPER_17, WIDE  # noqa: E402
 from engines.face.au_estimator import ESTIMATED  # noqa: E402
-from engines.face.landmarks import au_estimator  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402
 from tests.doubles import StubEngine  # noqa: E402
 from tests.people import People, looks  # noqa: E402

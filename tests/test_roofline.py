@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from engines.backends.interface import openvino
+from engines.backends import openvino
 from engines.bundle import load_bundle
 from engines.errors import EngineError
 from engines.runtime import benchmark
@@ -33,7 +33,7 @@ def test_engines_take_turns_and_warm_runs_do_not_count():
     cases = [Case("rest", np.zeros(1), np.zeros(1)), Case("smile", np.zeros(1), np.ones(1))]
     slow, fast = benchmark.in_turn(engines, cases, runs=30)
     assert len(slow) == len(fast) == 30 and np.median(slow) > 2 * np.median(fast) > 2
-    assert turns[:25] == ["slow"] * 10 + ["fast"] * 10 + ["slow"] * 5 and len(turns) == 2 * (30 + bench.WARM)
+    assert turns[:25] == ["slow"] * 10 + ["fast"] * 10 + ["slow"] * 5 and len(turns) == 2 * (30 + benchmark.WARM)
 
 
 def test_a_frame_exchanges_its_aus_and_what_the_generator_says():

@@ -13,8 +13,8 @@ pytest.importorskip("cuda.bindings.runtime", reason="the GPU is driven through c
 pytest.importorskip("onnx", reason="compiling for the GPU needs onnx: pip install -e '.[tensorrt-rtx]'")
 pytest.importorskip("onnxruntime", reason="the doubles run ONNX: pip install -e '.[reference]'")
 
+from engines.backends import cuda, tensorrt
 from engines.backends.fp16_graph import typed
-from engines.backends.interface import cuda, tensorrt
 from engines.backends.tensorrt import TensorRt, find_library
 from engines.bundle import ENGINES, load_bundle
 from engines.errors import EngineError, EngineLost

@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from engines.errors import DataError, EngineError  # noqa: E402
+from engines.face import au_estimator  # noqa: E402
 from engines.face.action_units import PAPER_17, WIDE  # noqa: E402
 from engines.face.au_estimator import ESTIMATED, index  # noqa: E402
-from engines.face.landmarks import au_estimator  # noqa: E402
 from engines.face.mesh import mean_face  # noqa: E402
 from engines.runtime.load import load  # noqa: E402
 from train import __main__ as command  # noqa: E402

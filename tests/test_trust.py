@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from engines.face.landmarks import Face, au_estimator
+from engines.face import au_estimator
+from engines.face.landmarks import Face
 from realtime.calibrate import Neutral
 from realtime.frame import Frame
 from realtime.light import darkness

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from engines.bundle import Bundle, load_bundle, sha256_of, write_description
 from engines.errors import DataError
-from engines.face.landmarks import au_estimator
-from engines.face.landmarks import crop as crops
+from engines.face import au_estimator
+from engines.face import crop as crops
 from engines.runtime.load import load
 from train import checkpoint
 from train.command_line import BASELINES

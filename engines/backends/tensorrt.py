@@ -226,7 +226,7 @@ def _ports(bundle: Bundle, trt: ModuleType, engine: object) -> dict[str, str]:
 def _cuda() -> ModuleType:
     """engines.backends.cuda. Raises EngineError when cuda-python is missing."""
     try:
-        from engines.backends.interface import cuda
+        from engines.backends import cuda
     except ImportError as error:
         raise EngineError("TensorRT is driven through cuda-python: pip install cuda-bindings, or choose --device cpu.") from error
     return cuda

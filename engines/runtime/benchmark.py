@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.backends.interface import Engine, Say, openvino, quiet
+from engines.backends import openvino
+from engines.backends.interface import Engine, Say, quiet
 from engines.bundle import Bundle
 from engines.errors import EngineError
 from engines.runtime.load import opened, reference, targets

@@ -19,9 +19,10 @@ from engines.backends.interface import Edit, Engine
 from engines.blend import compose
 from engines.bundle import Bundle
 from engines.errors import EngineError
+from engines.face import au_estimator
 from engines.face.action_units import WIDE, translate
 from engines.face.crop import cut, find_crop
-from engines.face.landmarks import Face, FaceReader, au_estimator
+from engines.face.landmarks import Face, FaceReader
 from engines.face.photo import load_photo
 
 INPUTS = Path(__file__).with_name("parity_inputs.npz")

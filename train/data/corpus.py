@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from engines.errors import DataError
-from engines.face.landmarks import au_estimator
-from engines.face.landmarks import crop as crops
+from engines.face import au_estimator
+from engines.face import crop as crops
 from train.data.shards import FACE, ShardReader, records_of, sha256_of
 
 FORMAT = "webdataset-1"

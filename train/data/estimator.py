@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.face import au_estimator
 from engines.face.action_units import SIDED, sides, wholes
-from engines.face.landmarks import au_estimator
 from engines.face.mesh import align
 
 REST_PERCENTILE = 30.0  # of resting faces; low, so that a change from rest is not lost below 0

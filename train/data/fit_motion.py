@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from engines.face import au_estimator
 from engines.face.action_units import translate
 from engines.face.au_estimator import ESTIMATED
-from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.landmarks import FaceReader
 from engines.face.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, LIPS_OUTER, RIGID, align, mean_face, mirror_index
 from train.data.corpus import Corpus
 from train.data.deform import LIPS_OUTER_BOTTOM, LIPS_OUTER_TOP, WHOLE, moved, of_sides

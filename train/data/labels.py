@@ -12,8 +12,9 @@ from threading import Thread
 import cv2
 import numpy as np
 
-from engines.face.landmarks import Face, FaceReader, au_estimator
-from engines.face.landmarks import crop as crops
+from engines.face import au_estimator
+from engines.face import crop as crops
+from engines.face.landmarks import Face, FaceReader
 from engines.face.mesh import align
 from train.data.inputs import CLIP_STRIDE, Job
 from train.data.nobody import NobodyFaces

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.face.landmarks import au_estimator
+from engines.face import au_estimator
 from engines.face.mesh import EYE_OUTER, align, mean_face
 from train.data.corpus import load_corpus
 

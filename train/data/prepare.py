@@ -18,8 +18,9 @@ import numpy as np
 from tqdm import tqdm
 
 from engines.errors import DataError
-from engines.face.landmarks import au_estimator, find_model
-from engines.face.landmarks import crop as crops
+from engines.face import au_estimator
+from engines.face import crop as crops
+from engines.face.landmarks import find_model
 from train.data import labels
 from train.data.corpus import FORMAT, SPLIT, is_held_out, read_manifest
 from train.data.disk import FULL, READ_ONLY, make_folder, write_whole

@@ -19,8 +19,9 @@ from tqdm import tqdm
 from engines.backends.interface import Engine
 from engines.blend import compose
 from engines.errors import DataError, OutputError
+from engines.face import au_estimator
 from engines.face.action_units import PAPER_17
-from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.landmarks import FaceReader
 from train.data.corpus import Corpus
 from train.data.disk import make_folder
 from train.data.emotions import EMOTIONS, PROTOTYPES, USUAL, prototype, scores

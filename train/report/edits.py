@@ -4,9 +4,9 @@ import numpy as np
 
 from engines.backends.interface import Engine
 from engines.blend import compose
+from engines.face import au_estimator
 from engines.face.action_units import translate
 from engines.face.au_estimator import ESTIMATED
-from engines.face.landmarks import au_estimator
 
 LEVELS = (0.0, 0.33, 0.66, 1.0)  # at which single AUs are shown and swept; the paper's figure 4
 SMILE = ("AU06", "AU12", "AU25", "AU26")  # a full smile with an open mouth: the strongest common edit

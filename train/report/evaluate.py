@@ -17,9 +17,9 @@ import numpy as np
 from engines.backends.interface import Engine
 from engines.blend import Blender, compose
 from engines.errors import OutputError
+from engines.face import au_estimator
 from engines.face.action_units import PAPER_17
 from engines.face.crop import Crop
-from engines.face.landmarks import au_estimator
 from train.data.corpus import Corpus
 from train.data.disk import make_folder
 from train.report import charts, measures

@@ -8,8 +8,9 @@ import numpy as np
 from engines.backends.interface import Engine
 from engines.blend import Blender, compose
 from engines.errors import SourceError
+from engines.face import au_estimator
 from engines.face.crop import Crop, cut, find_crop
-from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.landmarks import FaceReader
 from engines.face.mesh import FACE_OVAL
 from engines.face.photo import load_photo
 from train.report.edits import change_to, towards

@@ -15,8 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from engines.errors import DataError
+from engines.face import au_estimator
 from engines.face.action_units import PAPER_17
-from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.landmarks import FaceReader
 from engines.face.mesh import FACE_OVAL
 from train.data.corpus import Corpus
 from train.report import measures

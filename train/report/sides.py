@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from engines.backends.interface import Engine
 from engines.blend import compose
+from engines.face import au_estimator
 from engines.face.action_units import LEFT, PAPER_17, RIGHT, SIDED
-from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.landmarks import FaceReader
 from train.data.corpus import Corpus
 from train.report import measures
 from train.report.edits import LEVELS, change_to, edited

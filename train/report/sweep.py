@@ -12,8 +12,9 @@ from tqdm import tqdm
 from engines.backends.interface import Engine
 from engines.blend import compose
 from engines.errors import DataError
+from engines.face import au_estimator
 from engines.face.action_units import PAPER_17
-from engines.face.landmarks import FaceReader, au_estimator
+from engines.face.landmarks import FaceReader
 from engines.face.mesh import FACE_OVAL
 from train.data.corpus import Corpus
 from train.report import measures
