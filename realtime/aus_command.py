@@ -21,11 +21,11 @@ from engines.face.landmarks import Face, FaceReader
 from engines.face.pyfeat_weights import find_weights
 from realtime.capture import PICTURE_SUFFIXES, Clip, Still, is_camera
 from realtime.cast import is_curve
-from realtime.frame import Frame
+from realtime.messages import Frame
 from realtime.options import choose_face_model
 from realtime.outcome import close_standard_output, outcome
 from realtime.output import write_picture
-from realtime.part import check_writable
+from realtime.partial_file import check_writable
 from realtime.speech import say
 
 MANUAL = """\

@@ -19,11 +19,11 @@ from realtime.album import photos
 from realtime.canvas import parse_size
 from realtime.cast import is_curve, load_cast, read_part, read_parts
 from realtime.ending import STOPPED, Ending
-from realtime.frame import Told
+from realtime.messages import Told
 from realtime.offline import count_pictures, perform_curve, play_offline
 from realtime.output import SHEET_SUFFIXES, VIDEO_SUFFIXES, ContactSheet, VideoFile
 from realtime.overlay import Badge
-from realtime.part import check_writable
+from realtime.partial_file import check_writable
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.speech import LOG, say

@@ -16,8 +16,8 @@ import numpy as np
 from engines.errors import DriverError
 from realtime.capture import is_camera, open_frames
 from realtime.cast import is_curve
-from realtime.frame import Frame
 from realtime.loop import LiveLoop
+from realtime.messages import Frame
 from realtime.output import Nothing
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget

@@ -22,10 +22,10 @@ from realtime.calibrate import Neutral
 from realtime.capture import FrameDriver, is_camera
 from realtime.controls import Controls
 from realtime.ending import Ending
-from realtime.frame import NOT_YET
 from realtime.guide import LESSON_S, STEPS, Guide
 from realtime.joined import FROM_SLOW, open_network
 from realtime.lesson import of_clip, resting
+from realtime.messages import NOT_YET
 from realtime.mirror import SIZE, draw
 from realtime.onlooker import Onlooker
 from realtime.options import add_aus, choose_face_model

@@ -17,7 +17,7 @@ import numpy as np
 
 from engines.errors import CameraBusy, DriverError, SourceError
 from engines.face.photo import load_photo
-from realtime.frame import Frame, NotYet
+from realtime.messages import Frame, NotYet
 
 CAMERA_SIZE = (640, 480)  # enough for landmarks, and every camera has it at 30 fps; the driver is never shown
 V4L_TIMEOUT_S = "2"  # OpenCV's own limit of a read that hangs, on Linux; its 10 s keep a dead camera shut for others

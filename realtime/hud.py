@@ -12,9 +12,9 @@ import numpy as np
 from engines.face import au_estimator
 from engines.face.action_units import GROUPS, PAPER_17
 from engines.face.landmarks import FaceReader
-from realtime.frame import Picture
-from realtime.latest import Latest
+from realtime.latest_value import Latest
 from realtime.loop import LiveLoop
+from realtime.messages import Picture
 from realtime.overlay import SHADE, WHITE, write, write_lines
 from realtime.timing import Timings
 

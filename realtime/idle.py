@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from engines.face.au_estimator import ESTIMATED, index
-from realtime.frame import Told
+from realtime.messages import Told
 
 STILL_S = 4.0  # without a movement; people at rest blink every 3 to 6 s, so a driver in view blinks himself
 MOVES = 0.12  # change of an AU within STILL_S that counts as a movement: four times the tracker's tremble

@@ -17,7 +17,7 @@ from engines.face import au_estimator
 from engines.face.landmarks import Face
 from engines.face.pyfeat import AUS, PyFeat, Scale, usable
 from engines.face.pyfeat_weights import find_weights
-from realtime.frame import Frame
+from realtime.messages import Frame
 from realtime.slow import AtLeisure, Estimate, EveryFrame
 from realtime.speech import LOG
 

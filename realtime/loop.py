@@ -17,8 +17,8 @@ from engines.backends.interface import Say, quiet
 from engines.errors import OutputError
 from realtime.capture import FrameDriver
 from realtime.controls import Controls
-from realtime.frame import NOT_YET, Frame, Picture, Told
-from realtime.latest import Latest
+from realtime.latest_value import Latest
+from realtime.messages import NOT_YET, Frame, Picture, Told
 from realtime.output import ContactSheet, Output
 from realtime.script import Performance
 from realtime.speech import LOG

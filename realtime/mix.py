@@ -11,7 +11,7 @@ import numpy as np
 
 from engines.face.action_units import sides
 from engines.face.au_estimator import ESTIMATED
-from realtime.frame import Told
+from realtime.messages import Told
 from realtime.script import Performance
 
 SEAM_S = 0.3  # of crossfade where a loop begins anew: an expression's own pace

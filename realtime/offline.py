@@ -8,8 +8,8 @@ from engines.errors import CurveError
 from engines.face.au_estimator import ESTIMATED
 from realtime.calibrate import Neutral
 from realtime.capture import FrameDriver
-from realtime.frame import Frame, Told
 from realtime.joined import Joined
+from realtime.messages import Frame, Told
 from realtime.monotone import SAME_S
 from realtime.output import Output
 from realtime.profile import Profile

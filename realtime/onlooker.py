@@ -11,10 +11,10 @@ import numpy as np
 
 from engines.face.landmarks import Face
 from engines.face.pyfeat import AUS, LEAST_RANGE, Scale
-from realtime.frame import Frame
 from realtime.guide import STEPS
 from realtime.joined import HIGHEST_REST, REST_PERCENTILE
 from realtime.lesson import FULL_PERCENTILE, STEP_PERCENTILE
+from realtime.messages import Frame
 from realtime.slow import AtLeisure, Estimate, EveryFrame
 
 MOST = 50_000  # estimates that are kept, 3 MB: more than the longest clip has pictures

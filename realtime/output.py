@@ -13,7 +13,7 @@ import numpy as np
 
 from engines.errors import OutputError
 from realtime.microphone import Microphone
-from realtime.part import check_writable
+from realtime.partial_file import check_writable
 from realtime.recording import Recording
 from realtime.steady_vcam import SteadyVirtualCamera
 from realtime.vcam import VirtualCamera

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from realtime.frame import Told
+from realtime.messages import Told
 
 HOLD_S = 0.5  # a hand that passes, a missed detection: nobody notices
 EASE_S = 0.7  # slow enough not to look like an expression, quick enough not to linger

@@ -15,8 +15,8 @@ import numpy as np
 
 from engines.errors import CameraBusy, DriverError
 from realtime.capture import Camera
-from realtime.frame import Frame
-from realtime.latest import Latest
+from realtime.latest_value import Latest
+from realtime.messages import Frame
 
 THREAD = "camera"  # the name of every thread that reads one
 RETRY_S = 0.01  # after a read that gave nothing new: a driver that answers at once would take a whole core

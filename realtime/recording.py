@@ -16,7 +16,7 @@ import numpy as np
 
 from engines.errors import OutputError
 from realtime.microphone import Microphone
-from realtime.part import part_of
+from realtime.partial_file import part_of
 from realtime.reel import Reel
 from realtime.sound import InStep
 

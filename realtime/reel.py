@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from engines.errors import OutputError
-from realtime.part import PartFile
+from realtime.partial_file import PartFile
 from realtime.sound import RATE_HZ
 from realtime.video import h264_stream
 

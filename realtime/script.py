@@ -31,7 +31,7 @@ from engines.errors import CurveError, OutputError
 from engines.face.action_units import MEANING, SIDED, sides, translate
 from engines.face.au_estimator import ESTIMATED
 from realtime.monotone import TICK_S, Segments, monotone
-from realtime.part import PartFile
+from realtime.partial_file import PartFile
 
 TIME = "time_s"
 CSV_SUFFIX, JSON_SUFFIX = ".csv", ".json"

@@ -14,8 +14,8 @@ import numpy as np
 
 from engines.errors import PuppetError
 from engines.face.landmarks import Face
-from realtime.frame import Frame
-from realtime.latest import Latest
+from realtime.latest_value import Latest
+from realtime.messages import Frame
 
 IDLE_S = 0.1  # how soon the thread hears that it is to end
 # After a look it rests as long as that took: a network in PyTorch holds Python's lock for a good part of it, and the cores of a CPU. A lower

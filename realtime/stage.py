@@ -6,8 +6,8 @@ import numpy as np
 
 from engines.face.action_units import translate
 from engines.face.au_estimator import ESTIMATED
-from realtime.frame import Picture, Told
 from realtime.idle import Idle
+from realtime.messages import Picture, Told
 from realtime.overlay import Badge, slate
 from realtime.presence import Presence
 from realtime.puppet import Puppet

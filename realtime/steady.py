@@ -12,7 +12,7 @@ from enum import Enum
 
 from engines.errors import DriverError
 from realtime.capture import Camera, Whereabouts
-from realtime.frame import NOT_YET, Frame, NotYet
+from realtime.messages import NOT_YET, Frame, NotYet
 from realtime.reading import Freshness, Patience, Reader, Trouble
 
 MOST_LEFT = 3  # threads that hang in the driver; no more are started before one of them has ended

@@ -12,8 +12,8 @@ import numpy as np
 
 from engines.face.landmarks import Face
 from engines.face.mesh import align
-from realtime.frame import Frame
 from realtime.light import Light
+from realtime.messages import Frame
 from realtime.seat import Seat
 from realtime.skull import ANOTHER, Skull, distance
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from engines.errors import OutputError
-from realtime.part import check_writable, lock
+from realtime.partial_file import check_writable, lock
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv"}
 CRF = "18"  # x264's: no difference is seen, at a third of the size of 12

@@ -10,7 +10,7 @@ from engines.backends.interface import Edit, check_inputs
 from engines.bundle import Bundle
 from engines.face import au_estimator, crop
 from engines.face.action_units import PAPER_17, sides, translate
-from realtime.frame import Frame
+from realtime.messages import Frame
 
 
 def speak(vocabulary: Sequence[str], **aus: float) -> np.ndarray:

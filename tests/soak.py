@@ -25,7 +25,7 @@ from engines.runtime.failover import Relay, Step
 from realtime import capture, loop, timing, track
 from realtime.capture import Camera
 from realtime.controls import Controls
-from realtime.frame import Frame, Told
+from realtime.messages import Frame, Told
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.settings import Settings

@@ -15,8 +15,8 @@ from engines.errors import DriverError
 from engines.face.au_estimator import ESTIMATED, index
 from engines.face.landmarks import Face
 from realtime import calibrate_command, profile
-from realtime.frame import NOT_YET, Frame
 from realtime.guide import LESSON_S, READ_S, STEPS, Guide
+from realtime.messages import NOT_YET, Frame
 from realtime.mirror import SIZE, draw
 from realtime.ranges import blinks, load_spans, measure, unmatched
 from realtime.speech import LOG

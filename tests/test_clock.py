@@ -9,8 +9,8 @@ import pytest
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from realtime.controls import Controls
-from realtime.frame import NOT_YET, Frame, Told
 from realtime.loop import LiveLoop
+from realtime.messages import NOT_YET, Frame, Told
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.settings import Settings

@@ -15,9 +15,9 @@ from engines.face.au_estimator import ESTIMATED
 from engines.face.photo import load_photo
 from realtime.album import Album
 from realtime.controls import KEYS, Controls
-from realtime.frame import Told
 from realtime.hands import Hands
 from realtime.loop import LiveLoop
+from realtime.messages import Told
 from realtime.output import ContactSheet
 from realtime.overlay import Badge, mirrored, slate, write_lines
 from realtime.puppet import Puppet

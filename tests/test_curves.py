@@ -14,7 +14,7 @@ import pytest
 from engines.errors import CurveError, OutputError
 from engines.face.action_units import GROUPS, MEANING, PAPER_17, WIDE, sides, translate, wholes
 from engines.face.au_estimator import ESTIMATED
-from realtime.frame import Told
+from realtime.messages import Told
 from realtime.offline import perform_curve, play_offline
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget

@@ -11,8 +11,8 @@ from engines.face import au_estimator
 from engines.face.action_units import PAPER_17, WIDE, translate
 from engines.face.au_estimator import ESTIMATED
 from engines.face.landmarks import FaceReader
-from realtime.frame import Told
 from realtime.loop import LiveLoop
+from realtime.messages import Told
 from realtime.offline import at_rate, perform_curve, play_offline
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget

@@ -8,8 +8,8 @@ from engines.errors import CurveError
 from engines.face.action_units import GROUPS, sides
 from engines.face.au_estimator import ESTIMATED
 from realtime.cast import Cast, is_curve, load_cast, read_part, read_parts
-from realtime.frame import Told
 from realtime.loop import LiveLoop
+from realtime.messages import Told
 from realtime.mix import SEAM_S, Excerpt, Mix, endless
 from realtime.offline import count_pictures, perform_curve
 from realtime.puppet import Puppet

@@ -19,8 +19,8 @@ from engines.face.action_units import PAPER_17
 from engines.face.landmarks import FaceReader
 from engines.face.pyfeat_weights import FILE, REPOSITORY, find_weights, split_pin
 from realtime import calibrate_command, profile
-from realtime.frame import Frame
 from realtime.joined import FROM_SLOW, Joined
+from realtime.messages import Frame
 from realtime.slow import AtLeisure
 from realtime.speech import LOG
 from tests.conftest import SAMPLES

@@ -10,8 +10,8 @@ from engines.errors import SettingsError
 from engines.face.action_units import GROUPS, PAPER_17, WIDE, whole, wholes
 from engines.face.au_estimator import ESTIMATED, index
 from realtime import settings
-from realtime.frame import Told
 from realtime.idle import BLINK_S, EASE_S, STILL_S, Idle
+from realtime.messages import Told
 from realtime.retarget import Retarget
 from realtime.script import load_curve
 from realtime.settings import DEAD_ZONE, Settings, load

@@ -10,8 +10,8 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from realtime import latest, loop, stage, steady, track
-from realtime.latest import Latest
+from realtime import latest_value, loop, stage, steady, track
+from realtime.latest_value import Latest
 from tests import meeting, soak
 from tests.mishaps import Pace
 from tests.simulated import Deadlock, Simulation, simulated
@@ -113,7 +113,7 @@ def test_a_lock_is_held_by_one_while_others_wait_in_turn(sim):
 
 
 def test_a_value_is_handed_over_at_the_moment_at_which_it_is_put(sim):
-    with patch.object(latest, "threading", sim.threading):
+    with patch.object(latest_value, "threading", sim.threading):
         slot, taken = Latest(), []
 
     def take() -> None:

@@ -15,8 +15,8 @@ from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from realtime import capture
 from realtime.capture import Camera, camera_index, is_camera
-from realtime.frame import NOT_YET, Frame, Told
 from realtime.loop import LiveLoop
+from realtime.messages import NOT_YET, Frame, Told
 from realtime.puppet import Puppet
 from realtime.reading import LATE_S, Freshness, Patience
 from realtime.retarget import Retarget

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from realtime.calibrate import Neutral
-from realtime.frame import Told
-from realtime.latest import Latest
+from realtime.latest_value import Latest
+from realtime.messages import Told
 from realtime.presence import EASE_S, HOLD_S, Presence
 from realtime.smooth import OneEuro
 from realtime.timing import KEPT, Timings

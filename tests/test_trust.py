@@ -8,8 +8,8 @@ import pytest
 from engines.face import au_estimator
 from engines.face.landmarks import Face
 from realtime.calibrate import Neutral
-from realtime.frame import Frame
 from realtime.light import darkness
+from realtime.messages import Frame
 from realtime.seat import GONE_S, GREY, Seat
 from realtime.skull import Skull
 from realtime.smooth import OneEuro, Undo

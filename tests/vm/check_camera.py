@@ -9,7 +9,7 @@ import numpy as np
 
 from engines.errors import DriverError
 from realtime.capture import Camera, camera_index, cameras
-from realtime.frame import NOT_YET
+from realtime.messages import NOT_YET
 from realtime.steady import SteadyCamera
 from tests.vm.devices import (
     FACE,

@@ -19,8 +19,8 @@ from realtime import play
 from realtime.capture import Camera
 from realtime.devices import camera_findings, virtual_findings
 from realtime.finding import FINE
-from realtime.frame import Frame, Told
 from realtime.loop import LiveLoop
+from realtime.messages import Frame, Told
 from realtime.output import VirtualCamera
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
