@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from engines.errors import OutputError
-from realtime.microphone import Microphone
+from realtime.audio.microphone import Microphone
 from realtime.partial_file import check_writable
 from realtime.recording import Recording
 from realtime.steady_vcam import SteadyVirtualCamera

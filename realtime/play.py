@@ -17,6 +17,7 @@ from engines.face.pyfeat import Scale
 from engines.runtime.failover import load_live
 from realtime import profile
 from realtime.album import Album, photos
+from realtime.audio.microphone import Microphone
 from realtime.calibrate import Neutral
 from realtime.canvas import parse_size
 from realtime.capture import FrameDriver, Paced, is_camera, open_frames
@@ -27,7 +28,6 @@ from realtime.hands import Hands
 from realtime.hud import Figures, Hud, Remeasured
 from realtime.joined import Joined, open_second
 from realtime.loop import LiveLoop
-from realtime.microphone import Microphone
 from realtime.mix import Overlay, endless
 from realtime.offline import at_rate, count_pictures, perform_curve, perform_frames, play_offline
 from realtime.output import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output

@@ -13,8 +13,8 @@ from typing import BinaryIO
 import numpy as np
 
 from engines.errors import OutputError
+from realtime.audio.av_sync import RATE_HZ
 from realtime.partial_file import PartFile
-from realtime.sound import RATE_HZ
 from realtime.video import h264_stream
 
 TICK = Fraction(1, 90000)  # of a picture's time: what MP4 players expect, and fine enough for every rate

@@ -15,9 +15,9 @@ import pytest
 import run
 from engines.errors import DriverError
 from realtime import play
-from realtime.microphone import BLOCKS_KEPT, Microphone, _alsa_cards, microphones, open_device
+from realtime.audio.av_sync import RATE_HZ, InStep, Stamps
+from realtime.audio.microphone import BLOCKS_KEPT, Microphone, _alsa_cards, microphones, open_device
 from realtime.recording import Recording
-from realtime.sound import RATE_HZ, InStep, Stamps
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.test_recording import times
@@ -169,7 +169,7 @@ def test_a_click_and_a_flash_at_one_moment_are_at_one_moment_in_the_file(tmp_pat
 
 
 def test_unplugged_in_the_middle_there_is_silence_it_is_told_once_and_it_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("realtime.microphone.AGAIN_S", (0.05,))
+    monkeypatch.setattr("realtime.audio.microphone.AGAIN_S", (0.05,))
     said, attempts, lines = [], [], []
 
     def open_line(_name: str) -> Line:
@@ -194,7 +194,7 @@ def test_unplugged_in_the_middle_there_is_silence_it_is_told_once_and_it_comes_b
 
 
 def test_one_that_hangs_is_told_and_silence_is_recorded(tmp_path, monkeypatch):
-    monkeypatch.setattr("realtime.microphone.SILENT_S", 0.3)
+    monkeypatch.setattr("realtime.audio.microphone.SILENT_S", 0.3)
     monkeypatch.setattr(InStep, "LONGEST_WAIT_S", 0.1)
     line, said, hang = Line(), [], threading.Event()
     monkeypatch.setattr(line, "read", lambda: hang.wait(20) and np.zeros(STEP, np.float32))
@@ -269,7 +269,7 @@ def card(folder: Path, number: int, name: str, label: str, captures: bool = True
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ALSA is Linux's")
 def test_on_linux_microphones_have_their_cards_names(tmp_path, monkeypatch):
-    monkeypatch.setattr("realtime.microphone.CARDS", tmp_path)
+    monkeypatch.setattr("realtime.audio.microphone.CARDS", tmp_path)
     card(tmp_path, 0, "HDMI", "HDA NVidia", captures=False)
     card(tmp_path, 1, "Link", "Jabra Link 380")
     assert _alsa_cards() == {"1": "USB-Audio - Jabra Link 380"} and microphones() == ["USB-Audio - Jabra Link 380"]
@@ -285,8 +285,8 @@ def test_one_that_a_call_has_for_itself_is_told_with_the_way_to_share_it(tmp_pat
     def busy(*_arguments) -> Line:
         raise OSError(errno.EBUSY, "Device or resource busy")
 
-    monkeypatch.setattr("realtime.microphone.CARDS", tmp_path)
-    monkeypatch.setattr("realtime.microphone.Device", busy)
+    monkeypatch.setattr("realtime.audio.microphone.CARDS", tmp_path)
+    monkeypatch.setattr("realtime.audio.microphone.Device", busy)
     card(tmp_path, 1, "Link", "Jabra Link 380")
     with pytest.raises(DriverError, match=r"in use by another program: close it, or take --sound without a name"):
         open_device("jabra")
@@ -297,7 +297,9 @@ def test_alsa_itself_opens_and_gives_samples_by_the_systems_settings():
     """In a process of its own: ALSA reads its settings once."""
     if not Path("/usr/share/alsa/alsa.conf").exists():
         pytest.skip("this machine has no ALSA settings")
-    code = "from realtime.microphone import open_device as o; l = o('null'); print(sum(len(l.read()) for _ in range(50)) > 0); l.close()"
+    code = (
+        "from realtime.audio.microphone import open_device as o; l = o('null'); print(sum(len(l.read()) for _ in range(50)) > 0); l.close()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent, timeout=60)
     assert done.stdout.strip() == "True" and "/tmp/vendor" not in done.stderr, done.stderr
 
@@ -317,7 +319,7 @@ def test_a_call_is_recorded_with_its_sound_beside_the_virtual_camera(tmp_path, c
         return lines[-1]
 
     monkeypatch.setattr(pyvirtualcam.camera, "BACKENDS", {"double": kind})
-    monkeypatch.setattr("realtime.microphone.open_device", open_line)
+    monkeypatch.setattr("realtime.audio.microphone.open_device", open_line)
     path = tmp_path / "call.mp4"
     arguments = ["--source", SAMPLES / "man.jpg", "--driver", SAMPLES / "smile.csv", "--output", "vcam:double", "--output", path, "--sound"]
     status = run.main([*map(str, arguments), "--size", "320x240", "--seconds", "2"])
@@ -337,7 +339,7 @@ def test_a_microphone_that_is_missing_ends_the_program_before_it_starts(tmp_path
 
     kind = backend()
     monkeypatch.setattr(pyvirtualcam.camera, "BACKENDS", {"double": kind})
-    monkeypatch.setattr("realtime.microphone.CARDS", tmp_path)
+    monkeypatch.setattr("realtime.audio.microphone.CARDS", tmp_path)
     path = tmp_path / "call.mp4"
     arguments = [
         "--source",

@@ -19,7 +19,7 @@ import numpy as np
 
 from engines.errors import DriverError
 from engines.face.landmarks import quiet_stderr
-from realtime.sound import RATE_HZ, Stamps
+from realtime.audio.av_sync import RATE_HZ, Stamps
 
 DEFAULT = "default"
 BLOCK = RATE_HZ // 100  # samples at least in a block: PulseAudio gives 3 ms at a time, too many to handle each

@@ -1,0 +1,1 @@
+"""The microphone, and sound in step with pictures."""
