@@ -19,18 +19,18 @@ from engines.face.au_estimator import ESTIMATED, index
 from engines.face.pyfeat import AUS
 from realtime import profile
 from realtime.calibrate import Neutral
+from realtime.calibration.clip_report import open_clip, readings_of, report
+from realtime.calibration.lesson_state import LESSON_S, STEPS, Guide
+from realtime.calibration.lesson_view import SIZE, draw
+from realtime.calibration.profile_fit import of_clip, resting
+from realtime.calibration.pyfeat_recorder import Onlooker
 from realtime.capture import FrameDriver, is_camera
 from realtime.controls import Controls
 from realtime.ending import Ending
-from realtime.guide import LESSON_S, STEPS, Guide
 from realtime.joined import FROM_SLOW, open_network
-from realtime.lesson import of_clip, resting
 from realtime.messages import NOT_YET
-from realtime.mirror import SIZE, draw
-from realtime.onlooker import Onlooker
 from realtime.options import add_aus, choose_face_model
 from realtime.outcome import outcome
-from realtime.ranges import open_clip, readings_of, report
 from realtime.slow import AtLeisure, EveryFrame
 from realtime.speech import say
 from realtime.steady import SteadyCamera

@@ -5,9 +5,9 @@ import numpy as np
 from engines.face import au_estimator
 from engines.face.landmarks import Face, FaceReader
 from realtime.calibrate import Neutral
+from realtime.calibration.pyfeat_recorder import Onlooker
 from realtime.joined import Joined
 from realtime.messages import Frame, Told
-from realtime.onlooker import Onlooker
 from realtime.profile import Profile
 from realtime.smooth import OneEuro, Undo
 from realtime.timing import Timings

@@ -15,10 +15,10 @@ from engines.errors import DriverError
 from engines.face.au_estimator import ESTIMATED, index
 from engines.face.landmarks import Face
 from realtime import calibrate_command, profile
-from realtime.guide import LESSON_S, READ_S, STEPS, Guide
+from realtime.calibration.clip_report import blinks, load_spans, measure, unmatched
+from realtime.calibration.lesson_state import LESSON_S, READ_S, STEPS, Guide
+from realtime.calibration.lesson_view import SIZE, draw
 from realtime.messages import NOT_YET, Frame
-from realtime.mirror import SIZE, draw
-from realtime.ranges import blinks, load_spans, measure, unmatched
 from realtime.speech import LOG
 from tests.conftest import SAMPLES
 from tests.doubles import speak
@@ -201,7 +201,7 @@ def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
     screen = Screen()
     try:
         code = (
-            "from tests.test_calibrate import Film; from realtime.calibrate_command import lesson; from realtime.mirror import SIZE; "
+            "from tests.test_calibrate import Film; from realtime.calibrate_command import lesson; from realtime.calibration.lesson_view import SIZE; "
             "from realtime.window import Window; lesson(Film(), Window(SIZE))"
         )
         running = subprocess.Popen(

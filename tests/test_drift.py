@@ -7,8 +7,8 @@ import pytest
 
 from engines.face.au_estimator import ESTIMATED, index
 from realtime.calibrate import Neutral
+from realtime.calibration.profile_fit import make
 from realtime.drift import HELD_S
-from realtime.lesson import make
 from tests.doubles import speak
 
 FPS = 30.0

@@ -10,9 +10,9 @@ from engines.errors import EngineError
 from engines.face.au_estimator import ESTIMATED
 from engines.face.pyfeat import AUS, FULL, Scale
 from realtime import calibrate_command, joined, play, profile
-from realtime.guide import STEPS
+from realtime.calibration.lesson_state import STEPS
+from realtime.calibration.pyfeat_recorder import Onlooker
 from realtime.messages import Frame
-from realtime.onlooker import Onlooker
 from realtime.slow import EveryFrame
 from realtime.speech import LOG
 from tests.conftest import SAMPLES

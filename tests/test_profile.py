@@ -11,7 +11,7 @@ import pytest
 from engines.errors import SettingsError
 from engines.face.au_estimator import ESTIMATED, VERSION, index
 from realtime import profile
-from realtime.lesson import of_clip, of_steps
+from realtime.calibration.profile_fit import of_clip, of_steps
 from realtime.profile import MOST_GAIN, load
 from tests.doubles import speak
 from tests.test_drift import FPS, REST, talking

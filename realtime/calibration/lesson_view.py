@@ -5,7 +5,7 @@ import numpy as np
 
 from engines.face.au_estimator import index
 from engines.face.landmarks import Face
-from realtime.guide import Guide
+from realtime.calibration.lesson_state import Guide
 from realtime.overlay import AMBER, WHITE, write
 
 SIZE = (960, 600)

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from engines.errors import DriverError, SettingsError
 from engines.face.au_estimator import ESTIMATED, index
 from realtime.calibrate import Neutral
+from realtime.calibration.profile_fit import of_clip, resting
+from realtime.calibration.pyfeat_recorder import Onlooker
 from realtime.capture import FrameDriver, open_frames
-from realtime.lesson import of_clip, resting
-from realtime.onlooker import Onlooker
 from realtime.profile import Profile
 from realtime.settings import DEAD_ZONE
 from realtime.timing import Timings

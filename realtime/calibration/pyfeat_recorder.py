@@ -11,9 +11,9 @@ import numpy as np
 
 from engines.face.landmarks import Face
 from engines.face.pyfeat import AUS, LEAST_RANGE, Scale
-from realtime.guide import STEPS
+from realtime.calibration.lesson_state import STEPS
+from realtime.calibration.profile_fit import FULL_PERCENTILE, STEP_PERCENTILE
 from realtime.joined import HIGHEST_REST, REST_PERCENTILE
-from realtime.lesson import FULL_PERCENTILE, STEP_PERCENTILE
 from realtime.messages import Frame
 from realtime.slow import AtLeisure, Estimate, EveryFrame
 
