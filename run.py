@@ -6,8 +6,8 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from realtime.commands.options import add_aus, add_engine, add_look, check_numbers, choose_face_model
 from realtime.ending import Ending, leave
-from realtime.options import add_aus, add_engine, add_look, check_numbers, choose_face_model
 from realtime.outcome import close_standard_output, outcome
 from realtime.speech import say
 
@@ -111,15 +111,15 @@ def main(arguments: list[str] | None = None) -> int:
 
         return doctor(arguments[1:], "run.py doctor")
     if arguments[:1] == ["calibrate"]:
-        from realtime.calibrate_command import main as calibrate
+        from realtime.commands.calibrate import main as calibrate
 
         return calibrate(arguments[1:], "run.py calibrate")
     if arguments[:1] == ["aus"]:
-        from realtime.aus_command import main as aus
+        from realtime.commands.aus import main as aus
 
         return aus(arguments[1:], "run.py aus")
     if arguments[:1] == ["render"]:
-        from realtime.render_command import main as render
+        from realtime.commands.render import main as render
 
         return render(arguments[1:], "run.py render")
     options = parse(arguments)

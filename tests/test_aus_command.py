@@ -15,8 +15,8 @@ import pytest
 from engines.face import au_estimator, pyfeat
 from engines.face.action_units import PAPER_17, wholes
 from engines.face.landmarks import FaceReader
-from realtime import aus_command, aus_plot
-from realtime.aus_command import main
+from realtime.commands import aus, aus_plot
+from realtime.commands.aus import main
 from realtime.script import load_curve
 from tests.conftest import SAMPLES
 
@@ -73,7 +73,7 @@ def test_another_estimator_tells_its_own_aus(capsys, monkeypatch):
             assert frame.ndim == 3 and face.landmarks_px.shape == (478, 2)
             return np.linspace(0, 1, 17, dtype=np.float32)
 
-    monkeypatch.setattr(aus_command, "find_weights", lambda wanted: "found" if wanted == "mine" else None)
+    monkeypatch.setattr(aus, "find_weights", lambda wanted: "found" if wanted == "mine" else None)
     monkeypatch.setattr(pyfeat, "PyFeat", Network)
     assert main([PHOTO, "--aus", "py-feat", "--pyfeat-weights", "mine"]) == 0
     header, row = rows(capsys.readouterr().out)

@@ -14,10 +14,11 @@ import run
 from engines.errors import DriverError
 from engines.face.au_estimator import ESTIMATED, index
 from engines.face.landmarks import Face
-from realtime import calibrate_command, profile
+from realtime import profile
 from realtime.calibration.clip_report import blinks, load_spans, measure, unmatched
 from realtime.calibration.lesson_state import LESSON_S, READ_S, STEPS, Guide
 from realtime.calibration.lesson_view import SIZE, draw
+from realtime.commands import calibrate
 from realtime.messages import NOT_YET, Frame
 from realtime.speech import LOG
 from tests.conftest import SAMPLES
@@ -118,7 +119,7 @@ def test_the_screen_shows_landmarks_and_words_and_nothing_of_the_drivers_picture
 
 
 def attempt(capsys, *arguments: object) -> tuple[int, str]:
-    status = calibrate_command.main([str(a) for a in arguments], "run.py calibrate")
+    status = calibrate.main([str(a) for a in arguments], "run.py calibrate")
     said = capsys.readouterr()
     assert "Traceback" not in said.err
     return status, said.out + said.err
@@ -181,17 +182,17 @@ class Pane:
 
 def test_a_lesson_before_a_camera_is_shown_and_ends_with_a_profile():
     pane, rings = Pane(), []
-    made = calibrate_command.lesson(Film(), pane, lambda: rings.append(1))
+    made = calibrate.lesson(Film(), pane, lambda: rings.append(1))
     assert pane.shown > 100 and rings and made.gain.max() <= profile.MOST_GAIN
     assert len(np.unique(pane.image.reshape(-1, 3), axis=0)) < 400, "no picture of the driver"
 
 
 def test_a_lesson_is_given_up_by_the_driver_or_where_nobody_is_seen():
     with pytest.raises(KeyboardInterrupt):
-        calibrate_command.lesson(Film(), Pane(closes=3))
+        calibrate.lesson(Film(), Pane(closes=3))
     times = iter(range(0, 1000, 5))
     with pytest.raises(DriverError, match="No face was seen for 20 s"):
-        calibrate_command.lesson(Film(face=False), None, clock=lambda: float(next(times)))
+        calibrate.lesson(Film(face=False), None, clock=lambda: float(next(times)))
 
 
 @pytest.mark.skipif(not shutil.which("Xvfb"), reason="there is no Xvfb: apt install xvfb")
@@ -201,7 +202,7 @@ def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
     screen = Screen()
     try:
         code = (
-            "from tests.test_calibrate import Film; from realtime.calibrate_command import lesson; from realtime.calibration.lesson_view import SIZE; "
+            "from tests.test_calibrate import Film; from realtime.commands.calibrate import lesson; from realtime.calibration.lesson_view import SIZE; "
             "from realtime.window import Window; lesson(Film(), Window(SIZE))"
         )
         running = subprocess.Popen(

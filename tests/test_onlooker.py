@@ -9,9 +9,10 @@ import run
 from engines.errors import EngineError
 from engines.face.au_estimator import ESTIMATED
 from engines.face.pyfeat import AUS, FULL, Scale
-from realtime import calibrate_command, joined, play, profile
+from realtime import joined, play, profile
 from realtime.calibration.lesson_state import STEPS
 from realtime.calibration.pyfeat_recorder import Onlooker
+from realtime.commands import calibrate
 from realtime.messages import Frame
 from realtime.slow import EveryFrame
 from realtime.speech import LOG
@@ -122,10 +123,10 @@ def test_a_lesson_before_a_camera_is_seen_by_both():
     network = Reads()
     slow = EveryFrame(network)
     pane = Pane()
-    made = calibrate_command.lesson(Film(), pane, lambda: None, onlooker=Onlooker(slow, print))
+    made = calibrate.lesson(Film(), pane, lambda: None, onlooker=Onlooker(slow, print))
     assert network.looks > 50 and made.pyfeat is not None
     assert (made.pyfeat.rest <= 0.6).all() and (made.pyfeat.full - made.pyfeat.rest >= 0.149).all()
-    assert calibrate_command.lesson(Film(), Pane()).pyfeat is None
+    assert calibrate.lesson(Film(), Pane()).pyfeat is None
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def at_home(monkeypatch):
 
 
 def calibrated(capsys, *arguments: str) -> str:
-    assert calibrate_command.main(["--driver", CLIP, "--name", "me", *arguments]) == 0
+    assert calibrate.main(["--driver", CLIP, "--name", "me", *arguments]) == 0
     return capsys.readouterr().err
 
 
@@ -181,13 +182,13 @@ def test_a_network_that_fails_in_a_clip_is_one_sentence_and_nothing_is_written(c
         raise EngineError("py-feat failed on cuda (gone): choose --aus mediapipe.")
 
     monkeypatch.setattr(Reads, "__call__", fails)
-    assert calibrate_command.main(["--driver", CLIP, "--aus", "py-feat"]) == EngineError.exit_status
+    assert calibrate.main(["--driver", CLIP, "--aus", "py-feat"]) == EngineError.exit_status
     assert "choose --aus mediapipe" in capsys.readouterr().err and not list(own_folder.glob("*.json"))
 
 
 def test_a_clip_that_is_none_is_told_before_a_network_is_loaded(capsys, monkeypatch):
     monkeypatch.setattr(joined, "find_weights", lambda _wanted: pytest.fail("looked for weights"))
-    assert calibrate_command.main(["--driver", str(SAMPLES / "man.jpg"), "--aus", "py-feat"]) == 4
+    assert calibrate.main(["--driver", str(SAMPLES / "man.jpg"), "--aus", "py-feat"]) == 4
     assert "is a picture" in capsys.readouterr().err
 
 

@@ -18,7 +18,8 @@ from engines.face import au_estimator, pyfeat, pyfeat_weights
 from engines.face.action_units import PAPER_17
 from engines.face.landmarks import FaceReader
 from engines.face.pyfeat_weights import FILE, REPOSITORY, find_weights, split_pin
-from realtime import calibrate_command, profile
+from realtime import profile
+from realtime.commands import calibrate
 from realtime.joined import FROM_SLOW, Joined
 from realtime.messages import Frame
 from realtime.slow import AtLeisure
@@ -224,7 +225,7 @@ def test_the_real_network_in_the_thread_holds_no_frame_up_and_answers_in_order(w
 @installed
 def test_a_lesson_from_a_clip_teaches_the_real_networks_two_points(weights, tmp_path, capsys):
     clip, path = str(SAMPLES / "driver.mp4"), str(tmp_path / "me.json")
-    assert calibrate_command.main(["--driver", clip, "--name", path, "--aus", "py-feat", "--pyfeat-weights", str(weights)]) == 0
+    assert calibrate.main(["--driver", clip, "--name", path, "--aus", "py-feat", "--pyfeat-weights", str(weights)]) == 0
     assert "py-feat's, at rest and in full: AU06" in capsys.readouterr().err
     LOG.handlers.clear()  # which the command gave the test's own standard error
     scale = profile.load(path).pyfeat

@@ -21,8 +21,8 @@ from engines.face.landmarks import Face, FaceReader
 from engines.face.pyfeat_weights import find_weights
 from realtime.capture import PICTURE_SUFFIXES, Clip, Still, is_camera
 from realtime.cast import is_curve
+from realtime.commands.options import choose_face_model
 from realtime.messages import Frame
-from realtime.options import choose_face_model
 from realtime.outcome import close_standard_output, outcome
 from realtime.output import write_picture
 from realtime.partial_file import check_writable
@@ -100,7 +100,7 @@ def work(options: argparse.Namespace) -> int:
             if missing:
                 say(f"{driver}: no face in {missing} of {frames} frames; their cells are empty")
     if options.plot:
-        from realtime.aus_plot import draw
+        from realtime.commands.aus_plot import draw
 
         picture = draw(
             names, [reading.time_s for reading in kept], [reading.aus for reading in kept], f"{options.drivers[0]}, {options.aus}"

@@ -25,11 +25,11 @@ from realtime.calibration.lesson_view import SIZE, draw
 from realtime.calibration.profile_fit import of_clip, resting
 from realtime.calibration.pyfeat_recorder import Onlooker
 from realtime.capture import FrameDriver, is_camera
+from realtime.commands.options import add_aus, choose_face_model
 from realtime.controls import Controls
 from realtime.ending import Ending
 from realtime.joined import FROM_SLOW, open_network
 from realtime.messages import NOT_YET
-from realtime.options import add_aus, choose_face_model
 from realtime.outcome import outcome
 from realtime.slow import AtLeisure, EveryFrame
 from realtime.speech import say

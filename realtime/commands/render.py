@@ -3,8 +3,8 @@
 import argparse
 
 from realtime import settings
+from realtime.commands.options import add_engine, add_look, check_numbers, choose_face_model
 from realtime.ending import Ending
-from realtime.options import add_engine, add_look, check_numbers, choose_face_model
 from realtime.outcome import outcome
 
 MANUAL = """\
