@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         return engines(arguments[1:], "run.py engines")
     if arguments[:1] == ["doctor"]:
-        from realtime.doctor import main as doctor
+        from realtime.diagnose.doctor import main as doctor
 
         return doctor(arguments[1:], "run.py doctor")
     if arguments[:1] == ["calibrate"]:

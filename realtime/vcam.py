@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import OutputBusy, OutputError
-from realtime.devices import JOIN_GROUP, Node, holders, nodes
-from realtime.system import System
+from realtime.devices.host import System
+from realtime.diagnose.device_checks import JOIN_GROUP, Node, holders, nodes
 
 LOAD_LOOPBACK = (
     "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Puppet"  # exclusive_caps: browsers list no camera that is also an output

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from engines.errors import DriverError, EngineError, OutputBusy, OutputError
-from realtime import devices, doctor, equipment, system
-from realtime.finding import FINE, MISSING, OPTIONAL, Finding, looked
-from realtime.system import Capability, Picture, System
+from realtime.devices import host
+from realtime.devices.host import Capability, Picture, System
+from realtime.diagnose import device_checks, doctor, engine_checks
+from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding, looked
 
 ROOT = Path(__file__).parent.parent
 CAPTURE, OUTPUT, METADATA = 0x1, 0x2, 0x800000  # V4L2_CAP_*
@@ -43,7 +44,7 @@ class Machine:
         node = self.root / f"sys/class/video4linux/video{index}"
         node.mkdir(parents=True)
         (node / "name").write_text(name + "\n")
-        if driver == devices.LOOPBACK:
+        if driver == device_checks.LOOPBACK:
             (node / "max_openers").write_text("10\n")
             (node / "format").write_text(fed)
         self.capabilities[f"video{index}"] = flags if isinstance(flags, OSError) else Capability(driver, flags)
@@ -83,11 +84,11 @@ def machine(tmp_path) -> Machine:
 
 
 def cameras(machine: Machine, name: str = "Linux") -> list[Finding]:
-    return list(devices.camera_findings(machine.system(name)))
+    return list(device_checks.camera_findings(machine.system(name)))
 
 
 def virtual(machine: Machine, name: str = "Linux") -> list[Finding]:
-    return list(devices.virtual_findings(machine.system(name)))
+    return list(device_checks.virtual_findings(machine.system(name)))
 
 
 def test_a_camera_is_told_by_name_with_its_picture_and_its_modes(machine):
@@ -107,12 +108,14 @@ def test_a_camera_without_v4l2_ctl_is_told_by_what_it_gives(machine):
 
 def test_a_camera_with_dozens_of_sizes_is_told_by_its_largest():
     sizes = "".join(f"\t\tSize: Discrete {w}x{w}\n\t\t\tInterval: Discrete 0.1s (10.000 fps)\n" for w in range(100, 2000, 100))
-    assert devices.modes(f"\t[0]: 'MJPG' (x)\n{sizes}") == "MJPG 1900x1900@10 1800x1800@10 1700x1700@10 1600x1600@10 ..."
+    assert device_checks.modes(f"\t[0]: 'MJPG' (x)\n{sizes}") == "MJPG 1900x1900@10 1800x1800@10 1700x1700@10 1600x1600@10 ..."
     formats = "".join(
         f"\t[{n}]: '{name}' (x)\n\t\tSize: Discrete 640x480\n" for n, name in enumerate(["YUYV", "NV12", "RGB3", "GREY", "MJPG"])
     )
-    assert devices.modes(formats) == "MJPG 640x480, YUYV 640x480, NV12 640x480, RGB3 640x480, 1 more", "what a call takes is told first"
-    assert devices.modes("Cannot open device /dev/video0, exiting.") == ""
+    assert device_checks.modes(formats) == "MJPG 640x480, YUYV 640x480, NV12 640x480, RGB3 640x480, 1 more", (
+        "what a call takes is told first"
+    )
+    assert device_checks.modes("Cannot open device /dev/video0, exiting.") == ""
 
 
 def test_a_node_that_carries_metadata_or_codes_video_is_no_camera(machine):
@@ -156,7 +159,7 @@ def test_a_camera_that_the_container_does_not_pass_on_is_told(machine):
 def test_a_machine_without_cameras_is_told_to_plug_one_in_and_wsl_to_use_windows(machine):
     assert "plug a camera in" in cameras(machine)[0].cure
     inside = replace(machine.system(), release="5.15.90.1-microsoft-standard-WSL2")
-    assert "Windows" in next(devices.camera_findings(inside)).cure and "Windows" in next(devices.virtual_findings(inside)).cure
+    assert "Windows" in next(device_checks.camera_findings(inside)).cure and "Windows" in next(device_checks.virtual_findings(inside)).cure
 
 
 def test_macs_and_windows_tell_cameras_by_name_and_where_to_allow_them(machine):
@@ -171,37 +174,37 @@ def test_macs_and_windows_tell_cameras_by_name_and_where_to_allow_them(machine):
 
 
 def test_a_waiting_loopback_is_a_virtual_camera_and_no_camera(machine):
-    machine.device(10, "Puppet", devices.LOOPBACK, OUTPUT)
+    machine.device(10, "Puppet", device_checks.LOOPBACK, OUTPUT)
     (found,) = virtual(machine)
     assert found.state == FINE and "video10 (Puppet)" in found.what and found.cure == ""
     assert "no camera is connected" in cameras(machine)[0].detail
 
 
 def test_a_loopback_that_browsers_would_not_list_is_fine_and_told(machine):
-    machine.device(10, "Puppet", devices.LOOPBACK, CAPTURE | OUTPUT)
+    machine.device(10, "Puppet", device_checks.LOOPBACK, CAPTURE | OUTPUT)
     (found,) = virtual(machine)
     assert found.state == FINE and "browsers" in found.detail and found.cure == f"sudo modprobe -r v4l2loopback && {LOAD}"
 
 
 def test_a_loopback_that_another_program_feeds_is_a_camera_and_no_virtual_camera(machine):
-    machine.device(10, "Phone", devices.LOOPBACK, CAPTURE, fed="YUYV:640x480@30")
+    machine.device(10, "Phone", device_checks.LOOPBACK, CAPTURE, fed="YUYV:640x480@30")
     machine.pictures["webcam:10"] = Picture(640, 480, 30.0)
     machine.opens(99, "phone-app", "dev/video10")
     assert cameras(machine)[0].state == FINE
     (found,) = virtual(machine)
     assert found.state == MISSING and "phone-app (99)" in found.detail and found.cure == "close phone-app (99)"
-    machine.device(11, "Puppet", devices.LOOPBACK, OUTPUT)
+    machine.device(11, "Puppet", device_checks.LOOPBACK, OUTPUT)
     assert [(found.state, "Puppet" in found.what) for found in virtual(machine)] == [(FINE, True), (OPTIONAL, False)]
 
 
 def test_a_loopback_that_its_last_program_left_closed_is_to_be_loaded_again(machine):
-    machine.device(10, "Puppet", devices.LOOPBACK, CAPTURE)
+    machine.device(10, "Puppet", device_checks.LOOPBACK, CAPTURE)
     (found,) = virtual(machine)
     assert found.state == MISSING and found.cure == f"sudo modprobe -r v4l2loopback && {LOAD}"
 
 
 def test_a_loopback_that_this_user_may_not_open_wants_the_group(machine):
-    machine.device(10, "Puppet", devices.LOOPBACK, PermissionError(13, "Permission denied"))
+    machine.device(10, "Puppet", device_checks.LOOPBACK, PermissionError(13, "Permission denied"))
     (found,) = virtual(machine)
     assert found.state == MISSING and "usermod -aG video" in found.cure
 
@@ -256,8 +259,8 @@ def nvidia(machine: Machine, fault: str, monkeypatch, installed: tuple[str, ...]
         raise EngineError(fault)
 
     monkeypatch.setattr("engines.runtime.load.gpu", gpu)
-    monkeypatch.setattr(equipment, "_installed", lambda name: name in installed)
-    (found,) = equipment.gpu_findings(machine.system())
+    monkeypatch.setattr(engine_checks, "_installed", lambda name: name in installed)
+    (found,) = engine_checks.gpu_findings(machine.system())
     assert found.state == OPTIONAL
     return found
 
@@ -297,7 +300,7 @@ def test_a_gpu_that_works_is_told_with_its_library(machine, monkeypatch):
             return {"library": "tensorrt 10.9", "device": "NVIDIA L4", "capability": "8.9", "driver": "CUDA 13.0"}
 
     monkeypatch.setattr("engines.runtime.load.gpu", Gpu)
-    (found,) = equipment.gpu_findings(machine.system())
+    (found,) = engine_checks.gpu_findings(machine.system())
     assert found.state == FINE and found.what == "GPU NVIDIA L4" and "tensorrt 10.9" in found.detail
 
 
@@ -306,20 +309,20 @@ def test_a_tampered_bundle_and_a_wrong_face_model_are_told_with_their_cures(tmp_
 
     folder = tmp_path / "mine"
     shutil.copytree(ROOT / "engines" / "default", folder)
-    assert [found.state for found in equipment.bundle_findings(str(folder))] == [FINE, FINE]
+    assert [found.state for found in engine_checks.bundle_findings(str(folder))] == [FINE, FINE]
     with (folder / "generator.onnx").open("ab") as file:
         file.write(b"x")
-    (found,) = equipment.bundle_findings(str(folder))
+    (found,) = engine_checks.bundle_findings(str(folder))
     assert found.state == MISSING and "SHA-256" in found.detail and "--engine default" in found.cure
     monkeypatch.setenv("PUPPET_FACE_MODEL", str(folder / "bundle.json"))
-    (found,) = equipment.face_model_findings(System())
+    (found,) = engine_checks.face_model_findings(System())
     assert found.state == MISSING and "SHA-256" in found.detail and "PUPPET_FACE_MODEL" in found.cure
 
 
 def test_packages_that_are_missing_or_of_another_version_are_told(monkeypatch):
     wanted = ["numpy>=2,<3", "opencv-python==0.0.1", "no-such-package==1"]
-    monkeypatch.setattr(equipment, "_requirements", lambda: wanted)
-    have, lack, other = equipment.package_findings(System())
+    monkeypatch.setattr(engine_checks, "_requirements", lambda: wanted)
+    have, lack, other = engine_checks.package_findings(System())
     assert (have.state, lack.state, other.state) == (FINE, MISSING, OPTIONAL)
     assert "numpy 2" in have.detail and "no-such-package" in lack.detail and "tested is 0.0.1" in other.detail
     assert lack.cure == "pip install -e ."
@@ -327,7 +330,7 @@ def test_packages_that_are_missing_or_of_another_version_are_told(monkeypatch):
 
 def test_an_engine_that_is_not_compiled_yet_is_told_beside_the_one_that_starts(monkeypatch, tmp_path):
     monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "empty"))
-    found = list(equipment.engine_findings("default"))
+    found = list(engine_checks.engine_findings("default"))
     assert found[0].state == FINE and "openvino-fp32" in found[0].what and "drew the shipped photo's smile" in found[0].detail
     from engines.bundle import load_bundle
     from engines.runtime.load import targets
@@ -341,7 +344,7 @@ def test_an_engine_that_is_not_compiled_yet_is_told_beside_the_one_that_starts(m
 def test_a_cache_that_cannot_be_written_is_told_and_a_call_goes_without(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "file" / "engines"))
-    (found,) = equipment.cache_findings(System())
+    (found,) = engine_checks.cache_findings(System())
     assert found.state == OPTIONAL and "cannot be written" in found.detail and found.cure.startswith("export PUPPET_CACHE=")
 
 
@@ -366,7 +369,7 @@ def instead(monkeypatch, folder: Path, code: str) -> None:
     (folder / "realtime").mkdir()
     (folder / "realtime" / "__init__.py").write_text("")
     (folder / "realtime" / "system.py").write_text(code)
-    monkeypatch.setattr(system, "ROOT", folder)
+    monkeypatch.setattr(host, "ROOT", folder)
     monkeypatch.chdir(folder)
 
 
@@ -374,14 +377,14 @@ def test_a_camera_that_hangs_is_let_go_at_the_deadline(tmp_path, monkeypatch):
     instead(monkeypatch, tmp_path, "import time\ndef show(_): open('opened', 'w').close(); time.sleep(60)\n")
     started_s = time.perf_counter()
     with pytest.raises(DriverError, match="no picture within 3 s"):
-        system.first_picture("webcam", 3)
+        host.first_picture("webcam", 3)
     assert time.perf_counter() - started_s < 10 and (tmp_path / "opened").exists()
 
 
 def test_a_camera_library_that_crashes_takes_nothing_along(tmp_path, monkeypatch):
     instead(monkeypatch, tmp_path, "import os\ndef show(_): os.abort()\n")
     with pytest.raises(DriverError, match="failed"):
-        system.first_picture("webcam", 20)
+        host.first_picture("webcam", 20)
 
 
 def test_a_camera_is_opened_as_a_call_opens_it_and_closed(monkeypatch, capsys):
@@ -389,17 +392,17 @@ def test_a_camera_is_opened_as_a_call_opens_it_and_closed(monkeypatch, capsys):
 
     driver = ScriptedDriver(3, fps=30.0)
     monkeypatch.setattr("realtime.capture.Camera", lambda camera: driver)
-    system.show("webcam:1")
+    host.show("webcam:1")
     assert json.loads(capsys.readouterr().out) == {"width_px": 64, "height_px": 48, "fps": 30.0} and driver.closed
 
 
 def test_a_missing_camera_is_refused_in_the_words_of_a_call():
     with pytest.raises(DriverError, match="webcam:98"):
-        system.first_picture("webcam:98", 60)
+        host.first_picture("webcam:98", 60)
 
 
 def judge(*states: tuple[str, str]) -> dict[str, bool]:
-    drawn = [Finding(topic, topic, FINE, "") for topic in (equipment.BUNDLE, equipment.FACE_MODEL, equipment.ENGINE)]
+    drawn = [Finding(topic, topic, FINE, "") for topic in (engine_checks.BUNDLE, engine_checks.FACE_MODEL, engine_checks.ENGINE)]
     return doctor.verdict([*drawn, *(Finding(topic, topic, state, "") for topic, state in states)])
 
 
@@ -415,7 +418,7 @@ def test_a_call_works_with_one_camera_and_one_place_for_the_pictures():
 
 def test_a_machine_that_has_everything_leaves_with_0(machine, capsys):
     machine.camera(0)
-    machine.device(10, "Puppet", devices.LOOPBACK, OUTPUT)
+    machine.device(10, "Puppet", device_checks.LOOPBACK, OUTPUT)
     assert doctor.main([], system=machine.system()) == 0
     told = capsys.readouterr().out
     assert told.rstrip().endswith("A call would work.") and "webcam:0 (HD Webcam)" in told and "video10 (Puppet)" in told
@@ -472,7 +475,7 @@ def test_the_second_estimator_is_optional_and_each_missing_piece_has_its_command
             raise EngineError("They are not here.")
         return tmp_path / "weights.safetensors"
 
-    monkeypatch.setattr(equipment, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(engine_checks, "find_spec", lambda name: object() if installed else None)
     monkeypatch.setattr("engines.face.pyfeat_weights.find_weights", find)
-    (found,) = equipment.pyfeat_findings(machine.system())
+    (found,) = engine_checks.pyfeat_findings(machine.system())
     assert found.state == state and cure in found.cure

@@ -17,15 +17,15 @@ from engines.face.au_estimator import ESTIMATED
 from engines.face.photo import load_photo
 from realtime import play
 from realtime.capture import Camera
-from realtime.devices import camera_findings, virtual_findings
-from realtime.finding import FINE
+from realtime.devices.host import System
+from realtime.diagnose.device_checks import camera_findings, virtual_findings
+from realtime.diagnose.finding import FINE
 from realtime.loop import LiveLoop
 from realtime.messages import Frame, Told
 from realtime.output import VirtualCamera
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.stage import Stage
-from realtime.system import System
 from realtime.timing import Timings
 from realtime.track import Performer
 from tests.doubles import KeepingOutput, StubEngine, speak

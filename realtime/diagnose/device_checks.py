@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import DriverError, OutputBusy, OutputError
-from realtime.finding import FINE, MISSING, OPTIONAL, Finding
-from realtime.system import Capability, Picture, System
+from realtime.devices.host import Capability, Picture, System
+from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding
 
 CAMERA, VIRTUAL, WINDOW = "camera", "virtual camera", "window"
 LOOPBACK = "v4l2 loopback"  # the driver's own name

@@ -8,10 +8,10 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from realtime import devices, equipment
-from realtime.finding import FINE, MISSING, Finding, looked
+from realtime.devices.host import System
+from realtime.diagnose import device_checks, engine_checks
+from realtime.diagnose.finding import FINE, MISSING, Finding, looked
 from realtime.outcome import close_standard_output
-from realtime.system import System
 
 MANUAL = """\
 What this machine has for a call, and for each missing piece the command that mends it. Each camera is opened for one picture;
@@ -33,16 +33,16 @@ def examine(bundle: str = "default", system: System | None = None) -> Iterator[F
     """Everything, look after look; each is told as soon as it is known."""
     system = system or System()
     for topic, look, deadline_s in (
-        (equipment.PACKAGES, lambda: equipment.package_findings(system), LOOK_S),
-        (equipment.BUNDLE, lambda: equipment.bundle_findings(bundle), LOOK_S),
-        (equipment.FACE_MODEL, lambda: equipment.face_model_findings(system), LOOK_S),
-        (equipment.PYFEAT, lambda: equipment.pyfeat_findings(system), LOOK_S),
-        (equipment.CACHE, lambda: equipment.cache_findings(system), LOOK_S),
-        (equipment.GPU, lambda: equipment.gpu_findings(system), LOOK_S),
-        (equipment.ENGINE, lambda: equipment.engine_findings(bundle), ENGINE_S),
-        (devices.CAMERA, lambda: devices.camera_findings(system), CAMERAS_S),
-        (devices.VIRTUAL, lambda: devices.virtual_findings(system), LOOK_S),
-        (devices.WINDOW, lambda: devices.window_findings(system), LOOK_S),
+        (engine_checks.PACKAGES, lambda: engine_checks.package_findings(system), LOOK_S),
+        (engine_checks.BUNDLE, lambda: engine_checks.bundle_findings(bundle), LOOK_S),
+        (engine_checks.FACE_MODEL, lambda: engine_checks.face_model_findings(system), LOOK_S),
+        (engine_checks.PYFEAT, lambda: engine_checks.pyfeat_findings(system), LOOK_S),
+        (engine_checks.CACHE, lambda: engine_checks.cache_findings(system), LOOK_S),
+        (engine_checks.GPU, lambda: engine_checks.gpu_findings(system), LOOK_S),
+        (engine_checks.ENGINE, lambda: engine_checks.engine_findings(bundle), ENGINE_S),
+        (device_checks.CAMERA, lambda: device_checks.camera_findings(system), CAMERAS_S),
+        (device_checks.VIRTUAL, lambda: device_checks.virtual_findings(system), LOOK_S),
+        (device_checks.WINDOW, lambda: device_checks.window_findings(system), LOOK_S),
     ):
         yield from looked(topic, look, deadline_s)
 
@@ -53,11 +53,13 @@ def verdict(findings: Iterable[Finding]) -> dict[str, bool]:
     fine = {found.topic for found in findings if found.state == FINE}
     bad = {found.topic for found in findings if found.state == MISSING}
     needs = {
-        "photo": all(topic in fine and topic not in bad for topic in (equipment.BUNDLE, equipment.FACE_MODEL, equipment.ENGINE)),
-        "camera": devices.CAMERA in fine,  # one is enough
-        "output": bool({devices.VIRTUAL, devices.WINDOW} & fine),
+        "photo": all(
+            topic in fine and topic not in bad for topic in (engine_checks.BUNDLE, engine_checks.FACE_MODEL, engine_checks.ENGINE)
+        ),
+        "camera": device_checks.CAMERA in fine,  # one is enough
+        "output": bool({device_checks.VIRTUAL, device_checks.WINDOW} & fine),
     }
-    return {"works": all(needs.values()), **needs, "virtual_camera": devices.VIRTUAL in fine}
+    return {"works": all(needs.values()), **needs, "virtual_camera": device_checks.VIRTUAL in fine}
 
 
 def tell(found: Finding) -> str:
@@ -93,7 +95,7 @@ def _print(text: str) -> None:
         close_standard_output()
 
 
-def main(arguments: list[str] | None = None, program: str = "python -m realtime.doctor", system: System | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m realtime.diagnose.doctor", system: System | None = None) -> int:
     parser = argparse.ArgumentParser(program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", default="default", metavar="BUNDLE", help="the engine bundle that the call would be started with")
     parser.add_argument("--json", action="store_true", help="for programs: one object on standard output")

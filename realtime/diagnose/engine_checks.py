@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from engines.errors import EngineError
-from realtime.finding import FINE, MISSING, OPTIONAL, Finding
-from realtime.system import ROOT, System
+from realtime.devices.host import ROOT, System
+from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding
 
 PACKAGES, BUNDLE, FACE_MODEL, ENGINE, GPU, CACHE = "packages", "bundle", "face model", "engine", "GPU", "engine cache"
 PYFEAT = "py-feat"

@@ -79,7 +79,7 @@ def query(device: Path) -> Capability:
 
 def first_picture(camera: str, deadline_s: float = PICTURE_S) -> Picture:
     """Opens a camera (as --driver names it) like a call does, and lets it go after one picture. Raises DriverError."""
-    command = [sys.executable, "-P", "-c", "import sys; from realtime.system import show; show(sys.argv[1])", camera]
+    command = [sys.executable, "-P", "-c", "import sys; from realtime.devices.host import show; show(sys.argv[1])", camera]
     places = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     try:
         done = subprocess.run(

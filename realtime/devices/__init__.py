@@ -1,0 +1,1 @@
+"""The operating system as the program sees it: host facts and V4L2 nodes."""
