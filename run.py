@@ -146,7 +146,7 @@ def benchmark(options: argparse.Namespace) -> int:
     """Prints what realtime.bench measures; --json keeps it."""
     from realtime import bench
     from realtime.canvas import parse_size
-    from realtime.output import check_writable
+    from realtime.output.outputs import check_writable
     from realtime.play import make_puppet
 
     if options.json:

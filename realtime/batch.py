@@ -21,7 +21,7 @@ from realtime.cast import is_curve, load_cast, read_part, read_parts
 from realtime.ending import STOPPED, Ending
 from realtime.messages import Told
 from realtime.offline import count_pictures, perform_curve, play_offline
-from realtime.output import SHEET_SUFFIXES, VIDEO_SUFFIXES, ContactSheet, VideoFile
+from realtime.output.outputs import SHEET_SUFFIXES, VIDEO_SUFFIXES, ContactSheet, VideoFile
 from realtime.overlay import Badge
 from realtime.partial_file import check_writable
 from realtime.puppet import Puppet

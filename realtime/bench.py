@@ -18,7 +18,7 @@ from realtime.capture import is_camera, open_frames
 from realtime.cast import is_curve
 from realtime.loop import LiveLoop
 from realtime.messages import Frame
-from realtime.output import Nothing
+from realtime.output.outputs import Nothing
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.settings import Settings

@@ -8,7 +8,7 @@ from engines.errors import OutputError
 from engines.face.action_units import GROUPS
 from realtime.album import Album
 from realtime.loop import LiveLoop
-from realtime.output import Output
+from realtime.output.outputs import Output
 from realtime.settings import STRENGTH
 from realtime.speech import answer, say
 from realtime.stage import Stage

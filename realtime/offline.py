@@ -11,7 +11,7 @@ from realtime.capture import FrameDriver
 from realtime.joined import Joined
 from realtime.messages import Frame, Told
 from realtime.monotone import SAME_S
-from realtime.output import Output
+from realtime.output.outputs import Output
 from realtime.profile import Profile
 from realtime.script import Performance
 from realtime.stage import Stage

@@ -30,7 +30,8 @@ from realtime.joined import Joined, open_second
 from realtime.loop import LiveLoop
 from realtime.mix import Overlay, endless
 from realtime.offline import at_rate, count_pictures, perform_curve, perform_frames, play_offline
-from realtime.output import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output
+from realtime.output.outputs import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output
+from realtime.output.window import Window, has_screen
 from realtime.overlay import Badge
 from realtime.profile import Profile
 from realtime.puppet import Puppet
@@ -42,7 +43,6 @@ from realtime.steady import SteadyCamera
 from realtime.terminal import Terminal
 from realtime.timing import Timings
 from realtime.track import Performer
-from realtime.window import Window, has_screen
 
 LIVE_SIZE, LIVE_FPS = (1280, 720), 30.0  # what call programs ask a camera for
 FIGURES_S = 10.0  # between two lines of figures in the log

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtime.output import Output
+from realtime.output.outputs import Output
 from realtime.timing import Timings
 from tests.mishaps import Fate
 from tests.simulated import Simulation

@@ -26,12 +26,12 @@ from realtime import capture, loop, timing, track
 from realtime.capture import Camera
 from realtime.controls import Controls
 from realtime.messages import Frame, Told
+from realtime.output.reconnecting_virtual_camera import SteadyVirtualCamera
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.settings import Settings
 from realtime.stage import Stage
 from realtime.steady import SteadyCamera
-from realtime.steady_vcam import SteadyVirtualCamera
 from tests import meeting
 from tests.camera_double import Desk
 from tests.figures import Ages, Memory, Watched

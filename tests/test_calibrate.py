@@ -203,7 +203,7 @@ def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
     try:
         code = (
             "from tests.test_calibrate import Film; from realtime.commands.calibrate import lesson; from realtime.calibration.lesson_view import SIZE; "
-            "from realtime.window import Window; lesson(Film(), Window(SIZE))"
+            "from realtime.output.window import Window; lesson(Film(), Window(SIZE))"
         )
         running = subprocess.Popen(
             [sys.executable, "-c", code], cwd=LABELS.parent.parent, env={**os.environ, "DISPLAY": screen.name}, stderr=subprocess.PIPE

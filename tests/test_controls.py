@@ -18,15 +18,15 @@ from realtime.controls import KEYS, Controls
 from realtime.hands import Hands
 from realtime.loop import LiveLoop
 from realtime.messages import Told
-from realtime.output import ContactSheet
+from realtime.output.live_recording import Recording
+from realtime.output.outputs import ContactSheet
+from realtime.output.window import Window
 from realtime.overlay import Badge, mirrored, slate, write_lines
 from realtime.puppet import Puppet
-from realtime.recording import Recording
 from realtime.retarget import Retarget
 from realtime.script import CurveWriter, load_curve
 from realtime.stage import Stage
 from realtime.timing import Timings
-from realtime.window import Window
 from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, ScriptedDriver, StubEngine, speak
 

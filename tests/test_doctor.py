@@ -239,7 +239,7 @@ def test_macs_and_windows_are_asked_through_the_output_of_a_call(machine, monkey
     def absent(*_):
         raise OutputError("There is no virtual camera.") from RuntimeError("'obs' backend: OBS is not installed.\nand more")
 
-    monkeypatch.setattr("realtime.vcam.VirtualCamera", absent)
+    monkeypatch.setattr("realtime.output.virtual_camera.VirtualCamera", absent)
     for name in ("Darwin", "Windows"):
         (found,) = virtual(machine, name)
         assert found.state == MISSING and found.detail == "'obs' backend: OBS is not installed" and "OBS" in found.cure
@@ -249,7 +249,7 @@ def test_a_virtual_camera_that_another_program_has_is_told_to_be_freed_not_insta
     def busy(*_):
         raise OutputBusy("It is in use: close that program.")
 
-    monkeypatch.setattr("realtime.vcam.VirtualCamera", busy)
+    monkeypatch.setattr("realtime.output.virtual_camera.VirtualCamera", busy)
     (found,) = virtual(machine, "Darwin")
     assert found.state == MISSING and "in use" in found.detail and "install" not in found.cure
 

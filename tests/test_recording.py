@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from engines.errors import OutputError
-from realtime.output import open_output
-from realtime.recording import CLOSE_S, MOST_WAITING, Recording
+from realtime.output.live_recording import CLOSE_S, MOST_WAITING, Recording
+from realtime.output.outputs import open_output
 
 SIZE, FPS = (320, 240), 30
 ROOT = Path(__file__).parent.parent
@@ -160,7 +160,7 @@ def test_a_disk_that_hangs_is_told_and_close_returns(tmp_path):
 RECORDER = """
 import resource, sys, time
 import numpy as np
-from realtime.recording import Recording
+from realtime.output.live_recording import Recording
 from engines.errors import OutputError
 if len(sys.argv) > 2:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
@@ -200,7 +200,7 @@ def test_killed_at_any_moment_it_plays_up_to_the_last_second_and_an_earlier_one_
 
 
 def test_the_longest_recording_is_finished_told_once_and_plays(tmp_path, monkeypatch):
-    monkeypatch.setattr("realtime.recording.LONGEST_S", 1.0)
+    monkeypatch.setattr("realtime.output.live_recording.LONGEST_S", 1.0)
     path = tmp_path / "take.mp4"
     recording = Recording(path, SIZE, FPS)
     with pytest.raises(OutputError, match="another recording"):
@@ -211,7 +211,7 @@ def test_the_longest_recording_is_finished_told_once_and_plays(tmp_path, monkeyp
 
 
 def test_the_longest_recording_that_cannot_be_finished_is_told_as_well(tmp_path, monkeypatch):
-    monkeypatch.setattr("realtime.recording.LONGEST_S", 1.0)
+    monkeypatch.setattr("realtime.output.live_recording.LONGEST_S", 1.0)
     (tmp_path / "takes").mkdir()
     recording = Recording(tmp_path / "takes" / "take.mp4", SIZE, FPS)
     feed(recording, np.arange(10) / FPS)

@@ -18,7 +18,7 @@ import run
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
 from realtime.batch import plan
 from realtime.capture import Clip
-from realtime.output import ContactSheet, VideoFile
+from realtime.output.outputs import ContactSheet, VideoFile
 from tests.conftest import SAMPLES
 from tests.doubles import StubEngine
 

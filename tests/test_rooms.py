@@ -29,7 +29,7 @@ def test_each_heavy_library_has_one_door():
     doors = {
         "mediapipe": {"engines/face/landmarks.py"},
         "onnxruntime": {"engines/backends/onnxruntime.py"},
-        "pyvirtualcam": {"realtime/vcam.py"},
+        "pyvirtualcam": {"realtime/output/virtual_camera.py"},
         "torch": {"train", "engines/face/pyfeat.py"},
         "feat": {"engines/face/pyfeat.py"},
         "openvino": {"engines/backends/openvino.py", "train"},

@@ -17,7 +17,7 @@ from engines.errors import DriverError
 from realtime import play
 from realtime.audio.av_sync import RATE_HZ, InStep, Stamps
 from realtime.audio.microphone import BLOCKS_KEPT, Microphone, _alsa_cards, microphones, open_device
-from realtime.recording import Recording
+from realtime.output.live_recording import Recording
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.test_recording import times

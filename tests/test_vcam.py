@@ -8,10 +8,11 @@ import pytest
 import pyvirtualcam
 
 from engines.errors import OutputBusy, OutputError
-from realtime import capture, output
+from realtime import capture
 from realtime.diagnose import device_checks
-from realtime.steady_vcam import SteadyVirtualCamera
-from realtime.vcam import VirtualCamera
+from realtime.output import outputs
+from realtime.output.reconnecting_virtual_camera import SteadyVirtualCamera
+from realtime.output.virtual_camera import VirtualCamera
 from tests.test_doctor import CAPTURE, OUTPUT, Machine
 
 SIZE, PICTURE = (64, 48), np.zeros((48, 64, 3), np.uint8)
@@ -271,7 +272,7 @@ def test_a_camera_that_hangs_while_it_is_opened_again_holds_nobody(backends):
 
 def test_a_live_output_returns_and_an_offline_one_does_not_hide_its_fault(backends):
     backends["obs"] = backend()
-    live, offline = (output.open_output("vcam:obs", SIZE, 30.0, live) for live in (True, False))
+    live, offline = (outputs.open_output("vcam:obs", SIZE, 30.0, live) for live in (True, False))
     assert isinstance(live, SteadyVirtualCamera) and isinstance(offline, VirtualCamera)
     live.close()
     offline.close()

@@ -12,7 +12,7 @@ import pytest
 
 from engines.errors import OutputError
 from engines.face.landmarks import FaceReader
-from realtime.window import Window, has_screen
+from realtime.output.window import Window, has_screen
 from tests.conftest import SAMPLES
 
 ROOT = Path(__file__).parent.parent

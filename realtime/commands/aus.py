@@ -24,7 +24,7 @@ from realtime.cast import is_curve
 from realtime.commands.options import choose_face_model
 from realtime.messages import Frame
 from realtime.outcome import close_standard_output, outcome
-from realtime.output import write_picture
+from realtime.output.outputs import write_picture
 from realtime.partial_file import check_writable
 from realtime.speech import say
 

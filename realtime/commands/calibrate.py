@@ -31,12 +31,12 @@ from realtime.ending import Ending
 from realtime.joined import FROM_SLOW, open_network
 from realtime.messages import NOT_YET
 from realtime.outcome import outcome
+from realtime.output.window import Window, has_screen
 from realtime.slow import AtLeisure, EveryFrame
 from realtime.speech import say
 from realtime.steady import SteadyCamera
 from realtime.timing import Timings
 from realtime.track import Performer
-from realtime.window import Window, has_screen
 
 MANUAL = """\
 Learns how your face rests and how far it goes, so that your own range fills the puppet's. You are shown what to do, for 20 seconds:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from engines.errors import DriverError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 QUERYCAP = 0x80685600  # VIDIOC_QUERYCAP of <linux/videodev2.h>: reads a struct v4l2_capability of 104 bytes
 CAPABILITY = struct.Struct("=16s32s32sIII12x")  # driver, card, bus, version, capabilities of all nodes, of this one
 PICTURE_S = 6.0  # for the program's start (1 s), opening (on Windows up to 3 s) and the first picture (1 s where exposure is slow)

@@ -175,7 +175,7 @@ def virtual_findings(system: System) -> Iterator[Finding]:
     if system.name == "Linux":
         yield from _linux_virtual(system)
         return
-    from realtime.vcam import HOW_TO_GET_A_CAMERA, VirtualCamera
+    from realtime.output.virtual_camera import HOW_TO_GET_A_CAMERA, VirtualCamera
 
     try:
         camera = VirtualCamera((1280, 720), 30.0)
@@ -192,7 +192,7 @@ def virtual_findings(system: System) -> Iterator[Finding]:
 
 def _linux_virtual(system: System) -> Iterator[Finding]:
     """By what the devices say of themselves: opening one for writing would leave some v4l2loopback (0.12) closed to the next program."""
-    from realtime.vcam import LOAD_LOOPBACK
+    from realtime.output.virtual_camera import LOAD_LOOPBACK
 
     loopbacks = [node for node in nodes(system) if node.loopback]
     again, free = f"sudo modprobe -r v4l2loopback && {LOAD_LOOPBACK}", False
@@ -216,7 +216,7 @@ def _linux_virtual(system: System) -> Iterator[Finding]:
 
 def _no_loopback(system: System) -> Finding:
     """Loaded, built, unpacked, or not there at all: each wants another command."""
-    from realtime.vcam import HOW_TO_GET_A_CAMERA, LOAD_LOOPBACK
+    from realtime.output.virtual_camera import HOW_TO_GET_A_CAMERA, LOAD_LOOPBACK
 
     modules = system.root / "lib/modules" / system.release
     if (system.root / "sys/module/v4l2loopback").is_dir():
@@ -248,7 +248,7 @@ def _for_this_distribution(system: System, debian: str) -> str:
 
 def window_findings(system: System) -> Iterator[Finding]:
     """Whether a preview can be shown."""
-    from realtime.window import has_screen
+    from realtime.output.window import has_screen
 
     if has_screen():
         yield Finding(WINDOW, WINDOW, FINE, "a screen for --output window")

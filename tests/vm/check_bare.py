@@ -2,7 +2,7 @@
 
 from engines.errors import DriverError, OutputError
 from realtime.capture import Camera
-from realtime.output import VirtualCamera
+from realtime.output.outputs import VirtualCamera
 from tests.vm.devices import FPS
 from tests.vm.pictures import SIZE
 from tests.vm.said import refused

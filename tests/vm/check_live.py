@@ -22,7 +22,7 @@ from realtime.diagnose.device_checks import camera_findings, virtual_findings
 from realtime.diagnose.finding import FINE
 from realtime.loop import LiveLoop
 from realtime.messages import Frame, Told
-from realtime.output import VirtualCamera
+from realtime.output.outputs import VirtualCamera
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.stage import Stage

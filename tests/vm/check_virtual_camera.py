@@ -1,11 +1,11 @@
-"""The virtual camera by realtime.output: what another program reads, opened twice, busy, missing."""
+"""The virtual camera by realtime.output.outputs: what another program reads, opened twice, busy, missing."""
 
 from contextlib import closing
 
 import numpy as np
 
 from engines.errors import OutputBusy, OutputError
-from realtime.output import VirtualCamera
+from realtime.output.outputs import VirtualCamera
 from tests.vm.devices import FPS, PUPPET, PUPPET_NAME, WEBCAM, held_by_another, released
 from tests.vm.pictures import CLOSE, SIZE, distance, numbered, send_to
 from tests.vm.said import refused

@@ -5,7 +5,7 @@ import time
 import cv2
 import numpy as np
 
-from realtime.output import VirtualCamera
+from realtime.output.outputs import VirtualCamera
 from tests.vm.devices import FPS, Reader
 
 SIZE = (320, 240)

@@ -11,7 +11,7 @@ from contextlib import suppress
 import numpy as np
 
 from engines.errors import OutputError
-from realtime.vcam import VirtualCamera
+from realtime.output.virtual_camera import VirtualCamera
 
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # before each attempt; the last one for ever, so that it is back while one still looks
 WELL_S = 10.0  # once it lasted so long, the waits start from the shortest again

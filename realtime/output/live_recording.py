@@ -17,8 +17,8 @@ import numpy as np
 from engines.errors import OutputError
 from realtime.audio.av_sync import InStep
 from realtime.audio.microphone import Microphone
+from realtime.output.muxer import Reel
 from realtime.partial_file import part_of
-from realtime.reel import Reel
 
 MOST_WAITING = 6  # pictures: what an encoder misses while it writes a fragment, 0.2 s; 17 MB at 720p
 LONGEST_S = 6 * 3600.0  # FFmpeg keeps the index of a whole MP4 in memory: 21 MB an hour with sound

@@ -13,12 +13,12 @@ import numpy as np
 
 from engines.errors import OutputError
 from realtime.audio.microphone import Microphone
+from realtime.output.live_recording import Recording
+from realtime.output.reconnecting_virtual_camera import SteadyVirtualCamera
+from realtime.output.video_file import VIDEO_SUFFIXES, VideoFile
+from realtime.output.virtual_camera import VirtualCamera
+from realtime.output.window import Window
 from realtime.partial_file import check_writable
-from realtime.recording import Recording
-from realtime.steady_vcam import SteadyVirtualCamera
-from realtime.vcam import VirtualCamera
-from realtime.video import VIDEO_SUFFIXES, VideoFile
-from realtime.window import Window
 
 SHEET_SUFFIXES = {".png", ".jpg"}
 

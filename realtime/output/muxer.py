@@ -14,8 +14,8 @@ import numpy as np
 
 from engines.errors import OutputError
 from realtime.audio.av_sync import RATE_HZ
+from realtime.output.video_file import h264_stream
 from realtime.partial_file import PartFile
-from realtime.video import h264_stream
 
 TICK = Fraction(1, 90000)  # of a picture's time: what MP4 players expect, and fine enough for every rate
 FRAGMENT_S = 0.5
