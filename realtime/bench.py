@@ -15,10 +15,10 @@ import numpy as np
 
 from engines.errors import DriverError
 from realtime.capture import is_camera, open_frames
-from realtime.cast import is_curve
 from realtime.loop import LiveLoop
 from realtime.messages import Frame
 from realtime.output.outputs import Nothing
+from realtime.performance.driver_spec import is_curve
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
 from realtime.settings import Settings

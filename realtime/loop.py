@@ -20,7 +20,7 @@ from realtime.controls import Controls
 from realtime.latest_value import Latest
 from realtime.messages import NOT_YET, Frame, Picture, Told
 from realtime.output.outputs import ContactSheet, Output
-from realtime.script import Performance
+from realtime.performance.curve import Performance
 from realtime.speech import LOG
 from realtime.stage import Stage
 from realtime.timing import Rate, Timings

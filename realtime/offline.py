@@ -10,10 +10,10 @@ from realtime.calibrate import Neutral
 from realtime.capture import FrameDriver
 from realtime.joined import Joined
 from realtime.messages import Frame, Told
-from realtime.monotone import SAME_S
 from realtime.output.outputs import Output
+from realtime.performance.curve import Performance
+from realtime.performance.interpolation import SAME_S
 from realtime.profile import Profile
-from realtime.script import Performance
 from realtime.stage import Stage
 from realtime.timing import Timings
 from realtime.track import Performer

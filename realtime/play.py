@@ -21,22 +21,22 @@ from realtime.audio.microphone import Microphone
 from realtime.calibrate import Neutral
 from realtime.canvas import parse_size
 from realtime.capture import FrameDriver, Paced, is_camera, open_frames
-from realtime.cast import Cast, load_cast, read_parts
 from realtime.controls import Controls
 from realtime.ending import STOPPED, Ending
 from realtime.hands import Hands
 from realtime.hud import Figures, Hud, Remeasured
 from realtime.joined import Joined, open_second
 from realtime.loop import LiveLoop
-from realtime.mix import Overlay, endless
 from realtime.offline import at_rate, count_pictures, perform_curve, perform_frames, play_offline
 from realtime.output.outputs import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output
 from realtime.output.window import Window, has_screen
 from realtime.overlay import Badge
+from realtime.performance.composition import Overlay, endless
+from realtime.performance.curve import CurveWriter, Performance
+from realtime.performance.driver_spec import Cast, load_cast, read_parts
 from realtime.profile import Profile
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
-from realtime.script import CurveWriter, Performance
 from realtime.speech import LOG, answer, say
 from realtime.stage import Stage
 from realtime.steady import SteadyCamera

@@ -9,10 +9,10 @@ from engines.face.au_estimator import ESTIMATED
 from realtime.idle import Idle
 from realtime.messages import Picture, Told
 from realtime.overlay import Badge, slate
+from realtime.performance.curve import CurveWriter
 from realtime.presence import Presence
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
-from realtime.script import CurveWriter
 from realtime.timing import Timings
 
 

@@ -22,9 +22,9 @@ from realtime.output.live_recording import Recording
 from realtime.output.outputs import ContactSheet
 from realtime.output.window import Window
 from realtime.overlay import Badge, mirrored, slate, write_lines
+from realtime.performance.curve import CurveWriter, load_curve
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
-from realtime.script import CurveWriter, load_curve
 from realtime.stage import Stage
 from realtime.timing import Timings
 from tests.conftest import SAMPLES

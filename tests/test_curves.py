@@ -16,9 +16,9 @@ from engines.face.action_units import GROUPS, MEANING, PAPER_17, WIDE, sides, tr
 from engines.face.au_estimator import ESTIMATED
 from realtime.messages import Told
 from realtime.offline import perform_curve, play_offline
+from realtime.performance.curve import STORE_S, Curve, CurveWriter, load_curve
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
-from realtime.script import STORE_S, Curve, CurveWriter, load_curve
 from realtime.stage import Stage
 from realtime.timing import Timings
 from tests.conftest import SAMPLES

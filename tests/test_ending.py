@@ -13,7 +13,7 @@ import pytest
 import run
 from realtime.ending import NET_S, STOPPED
 from realtime.outcome import DEFECT, outcome
-from realtime.script import load_curve
+from realtime.performance.curve import load_curve
 from tests.conftest import SAMPLES
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ import pytest
 from engines.errors import CurveError
 from engines.face.au_estimator import ESTIMATED
 from realtime.offline import perform_curve
-from realtime.script import Performance, load_curve
+from realtime.performance.curve import Performance, load_curve
 from tests.doubles import speak
 
 

@@ -14,9 +14,9 @@ from engines.face.landmarks import FaceReader
 from realtime.loop import LiveLoop
 from realtime.messages import Told
 from realtime.offline import at_rate, perform_curve, play_offline
+from realtime.performance.curve import Curve, load_curve
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
-from realtime.script import Curve, load_curve
 from realtime.stage import Stage
 from realtime.timing import Timings
 from tests.conftest import SAMPLES

@@ -7,14 +7,14 @@ import run
 from engines.errors import CurveError
 from engines.face.action_units import GROUPS, sides
 from engines.face.au_estimator import ESTIMATED
-from realtime.cast import Cast, is_curve, load_cast, read_part, read_parts
 from realtime.loop import LiveLoop
 from realtime.messages import Told
-from realtime.mix import SEAM_S, Excerpt, Mix, endless
 from realtime.offline import count_pictures, perform_curve
+from realtime.performance.composition import SEAM_S, Excerpt, Mix, endless
+from realtime.performance.curve import Curve, Performance, load_curve
+from realtime.performance.driver_spec import Cast, is_curve, load_cast, read_part, read_parts
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
-from realtime.script import Curve, Performance, load_curve
 from realtime.stage import Stage
 from realtime.timing import Timings
 from tests.conftest import SAMPLES

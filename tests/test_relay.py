@@ -20,10 +20,10 @@ from engines.runtime import load as loading
 from engines.runtime.cache import Cache
 from engines.runtime.failover import Relay, Step, Workshop, load_live
 from realtime.loop import LiveLoop
-from realtime.mix import endless
+from realtime.performance.composition import endless
+from realtime.performance.curve import Curve
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
-from realtime.script import Curve
 from realtime.stage import Stage
 from realtime.timing import Timings
 from tests.doubles import KeepingOutput, StubEngine

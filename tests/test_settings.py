@@ -12,8 +12,8 @@ from engines.face.au_estimator import ESTIMATED, index
 from realtime import settings
 from realtime.idle import BLINK_S, EASE_S, STILL_S, Idle
 from realtime.messages import Told
+from realtime.performance.curve import load_curve
 from realtime.retarget import Retarget
-from realtime.script import load_curve
 from realtime.settings import DEAD_ZONE, Settings, load
 from tests.conftest import SAMPLES
 from tests.doubles import StubEngine, speak

@@ -20,12 +20,12 @@ from engines.face import au_estimator, pyfeat
 from engines.face.landmarks import Face, FaceReader
 from engines.face.pyfeat_weights import find_weights
 from realtime.capture import PICTURE_SUFFIXES, Clip, Still, is_camera
-from realtime.cast import is_curve
 from realtime.commands.options import choose_face_model
 from realtime.messages import Frame
 from realtime.outcome import close_standard_output, outcome
 from realtime.output.outputs import write_picture
 from realtime.partial_file import check_writable
+from realtime.performance.driver_spec import is_curve
 from realtime.speech import say
 
 MANUAL = """\

@@ -30,8 +30,8 @@ import numpy as np
 from engines.errors import CurveError, OutputError
 from engines.face.action_units import MEANING, SIDED, sides, translate
 from engines.face.au_estimator import ESTIMATED
-from realtime.monotone import TICK_S, Segments, monotone
 from realtime.partial_file import PartFile
+from realtime.performance.interpolation import TICK_S, Segments, monotone
 
 TIME = "time_s"
 CSV_SUFFIX, JSON_SUFFIX = ".csv", ".json"
@@ -81,7 +81,7 @@ def load_curve(path: str | Path) -> Curve:
     if not os.path.isfile(path):
         raise CurveError(f"There is no AU curve at {path}: check the path.")
     if path.suffix.lower() == JSON_SUFFIX:
-        from realtime.keyframes import load_keyframes
+        from realtime.performance.keyframes import load_keyframes
 
         return load_keyframes(path)
     try:

@@ -19,8 +19,8 @@ from pathlib import Path
 from engines.errors import CurveError
 from engines.face.action_units import GROUPS, MEANING, sides
 from engines.face.au_estimator import ESTIMATED
-from realtime.mix import Excerpt, Layer, Mix, Overlay, layer
-from realtime.script import Performance, load_curve
+from realtime.performance.composition import Excerpt, Layer, Mix, Overlay, layer
+from realtime.performance.curve import Performance, load_curve
 
 CURVE = re.compile(r"(?is)(?P<path>.+\.(?:csv|json))(?P<heard>:[^@]*)?(?P<ways>@.*)?")  # C:\x.csv, too: a path ends at its suffix
 WAYS = "loop, loop=SECONDS, speed=FACTOR, duration=SECONDS, from=SECONDS, to=SECONDS"

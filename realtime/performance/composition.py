@@ -12,7 +12,7 @@ import numpy as np
 from engines.face.action_units import sides
 from engines.face.au_estimator import ESTIMATED
 from realtime.messages import Told
-from realtime.script import Performance
+from realtime.performance.curve import Performance
 
 SEAM_S = 0.3  # of crossfade where a loop begins anew: an expression's own pace
 MOST_SEAM = 0.25  # of a loop

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import CurveError
-from realtime.monotone import Segments, monotone
-from realtime.script import LONGEST_S, TIME, Curve, fault_of_name
+from realtime.performance.curve import LONGEST_S, TIME, Curve, fault_of_name
+from realtime.performance.interpolation import Segments, monotone
 
 VERSION = 1
 EASES = ("cubic", "linear", "hold")

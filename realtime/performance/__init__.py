@@ -1,0 +1,1 @@
+"""Curves of action units over time: read, recorded, mixed and played."""
