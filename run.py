@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from realtime.commands.options import add_aus, add_engine, add_look, check_numbers, choose_face_model
-from realtime.ending import Ending, leave
-from realtime.outcome import close_standard_output, outcome
-from realtime.speech import say
+from realtime.process.exit_status import close_standard_output, outcome
+from realtime.process.log import say
+from realtime.process.shutdown import Ending, leave
 
 SAMPLES = Path(__file__).parent / "realtime" / "samples"
 DEMO_PHOTO, DEMO_CURVE, BENCHMARK_DRIVER = SAMPLES / "woman.jpg", SAMPLES / "everything.csv", SAMPLES / "driver.mp4"

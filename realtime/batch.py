@@ -17,16 +17,16 @@ from engines.errors import CurveError, OutputError, PuppetError, SourceError
 from engines.runtime.failover import load_live
 from realtime.album import photos
 from realtime.canvas import parse_size
-from realtime.ending import STOPPED, Ending
 from realtime.messages import Told
 from realtime.offline import count_pictures, perform_curve, play_offline
 from realtime.output.outputs import SHEET_SUFFIXES, VIDEO_SUFFIXES, ContactSheet, VideoFile
 from realtime.overlay import Badge
 from realtime.partial_file import check_writable
 from realtime.performance.driver_spec import is_curve, load_cast, read_part, read_parts
+from realtime.process.log import LOG, say
+from realtime.process.shutdown import STOPPED, Ending
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
-from realtime.speech import LOG, say
 from realtime.stage import Stage
 from realtime.timing import Timings
 

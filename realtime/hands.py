@@ -9,8 +9,8 @@ from engines.face.action_units import GROUPS
 from realtime.album import Album
 from realtime.loop import LiveLoop
 from realtime.output.outputs import Output
+from realtime.process.log import answer, say
 from realtime.settings import STRENGTH
-from realtime.speech import answer, say
 from realtime.stage import Stage
 from realtime.track import Performer
 

@@ -18,8 +18,8 @@ from engines.face.landmarks import Face
 from engines.face.pyfeat import AUS, PyFeat, Scale, usable
 from engines.face.pyfeat_weights import find_weights
 from realtime.messages import Frame
+from realtime.process.log import LOG
 from realtime.slow import AtLeisure, Estimate, EveryFrame
-from realtime.speech import LOG
 
 ESTIMATORS = ("auto", "mediapipe", "py-feat")
 FAST, SLOW = "mediapipe", "py-feat"

@@ -22,7 +22,6 @@ from realtime.calibrate import Neutral
 from realtime.canvas import parse_size
 from realtime.capture import FrameDriver, Paced, is_camera, open_frames
 from realtime.controls import Controls
-from realtime.ending import STOPPED, Ending
 from realtime.hands import Hands
 from realtime.hud import Figures, Hud, Remeasured
 from realtime.joined import Joined, open_second
@@ -34,13 +33,14 @@ from realtime.overlay import Badge
 from realtime.performance.composition import Overlay, endless
 from realtime.performance.curve import CurveWriter, Performance
 from realtime.performance.driver_spec import Cast, load_cast, read_parts
+from realtime.process.log import LOG, answer, say
+from realtime.process.shutdown import STOPPED, Ending
+from realtime.process.terminal_keys import Terminal
 from realtime.profile import Profile
 from realtime.puppet import Puppet
 from realtime.retarget import Retarget
-from realtime.speech import LOG, answer, say
 from realtime.stage import Stage
 from realtime.steady import SteadyCamera
-from realtime.terminal import Terminal
 from realtime.timing import Timings
 from realtime.track import Performer
 

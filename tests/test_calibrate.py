@@ -20,7 +20,7 @@ from realtime.calibration.lesson_state import LESSON_S, READ_S, STEPS, Guide
 from realtime.calibration.lesson_view import SIZE, draw
 from realtime.commands import calibrate
 from realtime.messages import NOT_YET, Frame
-from realtime.speech import LOG
+from realtime.process.log import LOG
 from tests.conftest import SAMPLES
 from tests.doubles import speak
 from tests.test_drift import FPS, REST

@@ -11,9 +11,9 @@ import av
 import pytest
 
 import run
-from realtime.ending import NET_S, STOPPED
-from realtime.outcome import DEFECT, outcome
 from realtime.performance.curve import load_curve
+from realtime.process.exit_status import DEFECT, outcome
+from realtime.process.shutdown import NET_S, STOPPED
 from tests.conftest import SAMPLES
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ def start():
 
     def begin(code: str) -> subprocess.Popen:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from realtime.ending import Ending\nimport time\n" + code],
+            [sys.executable, "-c", "from realtime.process.shutdown import Ending\nimport time\n" + code],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, preexec_fn=as_from_a_shell,
         )  # fmt: skip
         started.append(process)

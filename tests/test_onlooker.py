@@ -14,8 +14,8 @@ from realtime.calibration.lesson_state import STEPS
 from realtime.calibration.pyfeat_recorder import Onlooker
 from realtime.commands import calibrate
 from realtime.messages import Frame
+from realtime.process.log import LOG
 from realtime.slow import EveryFrame
-from realtime.speech import LOG
 from tests.conftest import SAMPLES
 from tests.test_calibrate import Film, Lesson, Pane
 from tests.test_joined import FACE, Scripted

@@ -22,8 +22,8 @@ from realtime import profile
 from realtime.commands import calibrate
 from realtime.joined import FROM_SLOW, Joined
 from realtime.messages import Frame
+from realtime.process.log import LOG
 from realtime.slow import AtLeisure
-from realtime.speech import LOG
 from tests.conftest import SAMPLES
 from tests.test_joined import of, wait_for
 

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from realtime import speech
 from realtime.controls import Controls
-from realtime.speech import BURST, BURST_S, REMEMBERED, REPEAT_S, Seldom
+from realtime.process import log
+from realtime.process.log import BURST, BURST_S, REMEMBERED, REPEAT_S, Seldom
 
 
 class Hours:
@@ -56,8 +56,8 @@ def test_repeats_silence_nobody_else():
 
 
 def test_every_answer_to_a_key_is_said(capsys):
-    speech.start()
-    controls = Controls(speech.answer)
+    log.start()
+    controls = Controls(log.answer)
     for _ in range(3):
         controls.toggle_panic()
     assert capsys.readouterr().err.splitlines()[-1].startswith("The still photo is shown")
@@ -67,11 +67,11 @@ def test_what_is_said_while_libraries_are_silenced_is_heard_and_two_of_them_leav
     code = """
 import os, sys
 from engines.face.landmarks import quiet_stderr
-from realtime import speech
-speech.start()
+from realtime.process import log
+log.start()
 one, other = quiet_stderr(), quiet_stderr()
 one.__enter__(); other.__enter__()
-speech.say("live"); os.write(2, b"Qt has no fonts")
+log.say("live"); os.write(2, b"Qt has no fonts")
 one.__exit__(); other.__exit__()
 print("still open", file=sys.stderr)
 """
@@ -80,11 +80,11 @@ print("still open", file=sys.stderr)
 
 
 def test_figures_are_only_for_those_who_ask(capsys):
-    speech.start()
-    speech.LOG.debug("30 pictures a second")
-    speech.say("live")
+    log.start()
+    log.LOG.debug("30 pictures a second")
+    log.say("live")
     assert capsys.readouterr().err == "live\n"
-    speech.start(verbose=True)
-    speech.LOG.debug("30 pictures a second")
+    log.start(verbose=True)
+    log.LOG.debug("30 pictures a second")
     told = capsys.readouterr().err
     assert told.endswith("30 pictures a second\n") and told[2] == ":", "with the time"

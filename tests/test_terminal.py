@@ -13,7 +13,7 @@ SHELL = """
 import os, pty, signal, sys, termios, time
 child, terminal = pty.fork()
 if child == 0:
-    from realtime.terminal import Terminal
+    from realtime.process.terminal_keys import Terminal
     with Terminal() as keys:
         assert keys.listens and not termios.tcgetattr(0)[3] & termios.ICANON
         os.write(2, b"ready")

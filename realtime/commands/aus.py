@@ -22,11 +22,11 @@ from engines.face.pyfeat_weights import find_weights
 from realtime.capture import PICTURE_SUFFIXES, Clip, Still, is_camera
 from realtime.commands.options import choose_face_model
 from realtime.messages import Frame
-from realtime.outcome import close_standard_output, outcome
 from realtime.output.outputs import write_picture
 from realtime.partial_file import check_writable
 from realtime.performance.driver_spec import is_curve
-from realtime.speech import say
+from realtime.process.exit_status import close_standard_output, outcome
+from realtime.process.log import say
 
 MANUAL = """\
 The action units (AUs) of clips and pictures, from 0 to 1, one row a frame.

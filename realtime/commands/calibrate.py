@@ -27,13 +27,13 @@ from realtime.calibration.pyfeat_recorder import Onlooker
 from realtime.capture import FrameDriver, is_camera
 from realtime.commands.options import add_aus, choose_face_model
 from realtime.controls import Controls
-from realtime.ending import Ending
 from realtime.joined import FROM_SLOW, open_network
 from realtime.messages import NOT_YET
-from realtime.outcome import outcome
 from realtime.output.window import Window, has_screen
+from realtime.process.exit_status import outcome
+from realtime.process.log import say
+from realtime.process.shutdown import Ending
 from realtime.slow import AtLeisure, EveryFrame
-from realtime.speech import say
 from realtime.steady import SteadyCamera
 from realtime.timing import Timings
 from realtime.track import Performer

@@ -4,8 +4,8 @@ import argparse
 
 from realtime import settings
 from realtime.commands.options import add_engine, add_look, check_numbers, choose_face_model
-from realtime.ending import Ending
-from realtime.outcome import outcome
+from realtime.process.exit_status import outcome
+from realtime.process.shutdown import Ending
 
 MANUAL = """\
 Draws photos as they perform takes: every take by every photo, one video each.

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from realtime.devices.host import System
 from realtime.diagnose import device_checks, engine_checks
 from realtime.diagnose.finding import FINE, MISSING, Finding, looked
-from realtime.outcome import close_standard_output
+from realtime.process.exit_status import close_standard_output
 
 MANUAL = """\
 What this machine has for a call, and for each missing piece the command that mends it. Each camera is opened for one picture;

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 
 from engines.errors import PuppetError
-from realtime import speech
-from realtime.ending import STOPPED, Ending
+from realtime.process import log
+from realtime.process.shutdown import STOPPED, Ending
 
 DEFECT = 1  # exit status
 
@@ -15,7 +15,7 @@ DEFECT = 1  # exit status
 def outcome(work: Callable[[Ending], int], program: str = "run.py", verbose: bool = False) -> int:
     """Does the work of a command on the main thread, with Ctrl-C listened to; returns its exit status, or that of what it raised."""
     _open_streams()
-    speech.start(verbose)
+    log.start(verbose)
     before, threading.excepthook = threading.excepthook, _tell_of_thread
     with Ending() as ending:
         try:
@@ -24,13 +24,13 @@ def outcome(work: Callable[[Ending], int], program: str = "run.py", verbose: boo
             print(f"{program}: {error}", file=sys.stderr)
             return error.exit_status
         except KeyboardInterrupt:
-            speech.say("stopped")
+            log.say("stopped")
             return STOPPED
         except BrokenPipeError:  # `| head` has read enough
             close_standard_output()
             return 0
         except Exception as error:  # a defect of ours: the user is told so, and how to tell us
-            speech.LOG.debug("where it happened:", exc_info=True)
+            log.LOG.debug("where it happened:", exc_info=True)
             more = "" if verbose else " Run it again with --verbose, and report what it prints."
             print(f"{program}: Something went wrong in the program itself ({type(error).__name__}: {error}).{more}", file=sys.stderr)
             return DEFECT
@@ -40,9 +40,9 @@ def outcome(work: Callable[[Ending], int], program: str = "run.py", verbose: boo
 
 def _tell_of_thread(what: threading.ExceptHookArgs) -> None:
     """A defect in a thread that a call can do without; the loop's own end it."""
-    speech.LOG.debug("where it happened:", exc_info=(what.exc_type, what.exc_value, what.exc_traceback))
+    log.LOG.debug("where it happened:", exc_info=(what.exc_type, what.exc_value, what.exc_traceback))
     name = what.thread.name if what.thread else "?"
-    speech.say(
+    log.say(
         f"Something went wrong in the program itself, in its part {name!r} ({what.exc_type.__name__}: {what.exc_value}); the rest goes on."
     )
 
