@@ -49,7 +49,7 @@ exit status  0 done   1 a defect of this program   2 wrong command line   3 phot
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    from realtime import settings
+    from realtime.puppet import settings
 
     parser = argparse.ArgumentParser("run.py", description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
     main = parser.add_argument_group("what to do")
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def carry_out(options: argparse.Namespace, ending: Ending) -> int:
     """What was asked for; returns the exit status. Raises PuppetError."""
-    from realtime import settings
+    from realtime.puppet import settings
 
     options.settings = settings.chosen(options)
     if options.print_config:
@@ -145,9 +145,9 @@ def carry_out(options: argparse.Namespace, ending: Ending) -> int:
 def benchmark(options: argparse.Namespace) -> int:
     """Prints what realtime.bench measures; --json keeps it."""
     from realtime import bench
-    from realtime.canvas import parse_size
     from realtime.output.outputs import check_writable
     from realtime.play import make_puppet
+    from realtime.puppet.canvas import parse_size
 
     if options.json:
         check_writable(options.json, "--json")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engines.errors import SourceError
 from realtime.capture import PICTURE_SUFFIXES
-from realtime.puppet import Puppet
+from realtime.puppet.puppet import Puppet
 
 LEAVE_S = 1.0  # a photo of fifty megapixels takes as long to be prepared
 

@@ -16,7 +16,6 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
 from engines.runtime.failover import load_live
 from realtime.album import photos
-from realtime.canvas import parse_size
 from realtime.messages import Told
 from realtime.offline import count_pictures, perform_curve, play_offline
 from realtime.output.outputs import SHEET_SUFFIXES, VIDEO_SUFFIXES, ContactSheet, VideoFile
@@ -25,9 +24,10 @@ from realtime.partial_file import check_writable
 from realtime.performance.driver_spec import is_curve, load_cast, read_part, read_parts
 from realtime.process.log import LOG, say
 from realtime.process.shutdown import STOPPED, Ending
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
+from realtime.puppet.canvas import parse_size
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
 from realtime.timing import Timings
 
 FPS = 30.0

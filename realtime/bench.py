@@ -19,10 +19,10 @@ from realtime.loop import LiveLoop
 from realtime.messages import Frame
 from realtime.output.outputs import Nothing
 from realtime.performance.driver_spec import is_curve
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.settings import Settings
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
+from realtime.puppet.settings import Settings
 from realtime.timing import Timings
 from realtime.track import Performer
 

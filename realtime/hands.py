@@ -10,8 +10,8 @@ from realtime.album import Album
 from realtime.loop import LiveLoop
 from realtime.output.outputs import Output
 from realtime.process.log import answer, say
-from realtime.settings import STRENGTH
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
+from realtime.puppet.settings import STRENGTH
 from realtime.track import Performer
 
 STRENGTH_STEP = 0.1

@@ -22,7 +22,7 @@ from realtime.messages import NOT_YET, Frame, Picture, Told
 from realtime.output.outputs import ContactSheet, Output
 from realtime.performance.curve import Performance
 from realtime.process.log import LOG
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
 from realtime.timing import Rate, Timings
 from realtime.track import Performer
 

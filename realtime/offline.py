@@ -14,7 +14,7 @@ from realtime.output.outputs import Output
 from realtime.performance.curve import Performance
 from realtime.performance.interpolation import SAME_S
 from realtime.profile import Profile
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
 from realtime.timing import Timings
 from realtime.track import Performer
 

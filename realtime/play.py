@@ -19,7 +19,6 @@ from realtime import profile
 from realtime.album import Album, photos
 from realtime.audio.microphone import Microphone
 from realtime.calibrate import Neutral
-from realtime.canvas import parse_size
 from realtime.capture import FrameDriver, Paced, is_camera, open_frames
 from realtime.controls import Controls
 from realtime.hands import Hands
@@ -37,9 +36,10 @@ from realtime.process.log import LOG, answer, say
 from realtime.process.shutdown import STOPPED, Ending
 from realtime.process.terminal_keys import Terminal
 from realtime.profile import Profile
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
+from realtime.puppet.canvas import parse_size
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
 from realtime.steady import SteadyCamera
 from realtime.timing import Timings
 from realtime.track import Performer

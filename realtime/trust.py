@@ -1,7 +1,7 @@
 """Whether the driver's face may be believed, picture by picture. The one place where that is decided.
 
 A face is believed when it is the driver's, in view, turned towards the camera, with nothing before it, in enough light.
-What is not believed moves nothing: the puppet holds, eases and rests (realtime/presence.py). Every fault has two limits, one
+What is not believed moves nothing: the puppet holds, eases and rests (realtime/puppet/tracking_loss.py). Every fault has two limits, one
 at which it begins and a lower one at which it ends, so that a face at a boundary does not flap. Believing costs no time:
 the verdict on a picture needs no later one. Times are the pictures' own. Knows no AUs.
 """

@@ -27,10 +27,10 @@ from realtime.capture import Camera
 from realtime.controls import Controls
 from realtime.messages import Frame, Told
 from realtime.output.reconnecting_virtual_camera import SteadyVirtualCamera
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.settings import Settings
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
+from realtime.puppet.settings import Settings
 from realtime.steady import SteadyCamera
 from tests import meeting
 from tests.camera_double import Desk

@@ -10,8 +10,8 @@ from engines.face import au_estimator
 from engines.face.action_units import PAPER_17, VOCABULARIES, WIDE, translate
 from engines.face.au_estimator import ESTIMATED
 from engines.runtime.load import load
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
 from tests.doubles import speak
 
 

@@ -11,10 +11,10 @@ from engines.face.au_estimator import ESTIMATED
 from realtime.controls import Controls
 from realtime.loop import LiveLoop
 from realtime.messages import NOT_YET, Frame, Told
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.settings import Settings
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
+from realtime.puppet.settings import Settings
 from realtime.timing import Timings
 from tests import doubles
 from tests.doubles import KeepingOutput, ScriptedDriver, StubEngine, speak

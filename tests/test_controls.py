@@ -23,9 +23,9 @@ from realtime.output.outputs import ContactSheet
 from realtime.output.window import Window
 from realtime.overlay import Badge, mirrored, slate, write_lines
 from realtime.performance.curve import CurveWriter, load_curve
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, ScriptedDriver, StubEngine, speak

@@ -17,9 +17,9 @@ from engines.face.au_estimator import ESTIMATED
 from realtime.messages import Told
 from realtime.offline import perform_curve, play_offline
 from realtime.performance.curve import STORE_S, Curve, CurveWriter, load_curve
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, StubEngine, speak

@@ -230,7 +230,7 @@ def test_an_error_in_a_thread_ends_the_run_with_one_sentence_and_no_traceback(mo
     def broken(*_arguments):
         raise ZeroDivisionError("by hand")
 
-    monkeypatch.setattr("realtime.puppet.Puppet.render", broken)
+    monkeypatch.setattr("realtime.puppet.puppet.Puppet.render", broken)
     command = ["--source", str(SAMPLES / "man.jpg"), "--driver", str(SAMPLES / "smile.csv"), "--output", "none", "--seconds", "30"]
     assert run.main(command) == DEFECT
     told = capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 
 from engines.backends.openvino import OpenVino
 from engines.bundle import load_bundle
-from realtime.puppet import Puppet
+from realtime.puppet.puppet import Puppet
 from tests.doubles import speak
 
 ASKED = (

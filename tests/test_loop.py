@@ -15,9 +15,9 @@ from realtime.loop import LiveLoop
 from realtime.messages import Told
 from realtime.offline import at_rate, perform_curve, play_offline
 from realtime.performance.curve import Curve, load_curve
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, ScriptedDriver, StubEngine, speak

@@ -13,9 +13,9 @@ from realtime.offline import count_pictures, perform_curve
 from realtime.performance.composition import SEAM_S, Excerpt, Mix, endless
 from realtime.performance.curve import Curve, Performance, load_curve
 from realtime.performance.driver_spec import Cast, is_curve, load_cast, read_part, read_parts
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, StubEngine, speak

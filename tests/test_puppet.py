@@ -5,10 +5,10 @@ from engines.errors import SourceError
 from engines.face.action_units import PAPER_17, WIDE
 from engines.face.au_estimator import ESTIMATED
 from engines.face.crop import find_crop
-from realtime.canvas import lay_out, parse_size
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.settings import DEAD_ZONE, Settings
+from realtime.puppet.canvas import lay_out, parse_size
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
+from realtime.puppet.settings import DEAD_ZONE, Settings
 from tests.doubles import StubEngine, speak
 
 

@@ -22,9 +22,9 @@ from engines.runtime.failover import Relay, Step, Workshop, load_live
 from realtime.loop import LiveLoop
 from realtime.performance.composition import endless
 from realtime.performance.curve import Curve
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
 from realtime.timing import Timings
 from tests.doubles import KeepingOutput, StubEngine
 from tests.engine_doubles import FakeBackend, Imitation

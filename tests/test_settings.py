@@ -9,12 +9,12 @@ import run
 from engines.errors import SettingsError
 from engines.face.action_units import GROUPS, PAPER_17, WIDE, whole, wholes
 from engines.face.au_estimator import ESTIMATED, index
-from realtime import settings
-from realtime.idle import BLINK_S, EASE_S, STILL_S, Idle
 from realtime.messages import Told
 from realtime.performance.curve import load_curve
-from realtime.retarget import Retarget
-from realtime.settings import DEAD_ZONE, Settings, load
+from realtime.puppet import settings
+from realtime.puppet.idle_motion import BLINK_S, EASE_S, STILL_S, Idle
+from realtime.puppet.retarget import Retarget
+from realtime.puppet.settings import DEAD_ZONE, Settings, load
 from tests.conftest import SAMPLES
 from tests.doubles import StubEngine, speak
 

@@ -10,8 +10,9 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from realtime import latest_value, loop, stage, steady, track
+from realtime import latest_value, loop, steady, track
 from realtime.latest_value import Latest
+from realtime.puppet import animator
 from tests import meeting, soak
 from tests.mishaps import Pace
 from tests.simulated import Deadlock, Simulation, simulated
@@ -203,14 +204,14 @@ def test_a_queue_between_threads_is_found():
 
 @pytest.mark.parametrize("size, what", [(1, "more Python objects"), (2000, "more MB of memory")], ids=["objects", "bytes"])
 def test_a_leak_is_found(size, what):
-    kept, show = deque(), stage.Stage.show
+    kept, show = deque(), animator.Stage.show
 
     def leaky(self, told, now_s):
         if told:
             kept.append(np.ones(size))
         return show(self, told, now_s)
 
-    with patch.object(stage.Stage, "show", leaky):
+    with patch.object(animator.Stage, "show", leaky):
         said = complaints()
     assert what in said, said
 

@@ -17,10 +17,10 @@ from realtime import capture
 from realtime.capture import Camera, camera_index, is_camera
 from realtime.loop import LiveLoop
 from realtime.messages import NOT_YET, Frame, Told
-from realtime.puppet import Puppet
+from realtime.puppet.animator import Stage
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
 from realtime.reading import LATE_S, Freshness, Patience
-from realtime.retarget import Retarget
-from realtime.stage import Stage
 from realtime.steady import MOST_LEFT, State, SteadyCamera
 from realtime.timing import Timings
 from realtime.track import Performer

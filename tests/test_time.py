@@ -9,7 +9,7 @@ import pytest
 from realtime.calibrate import Neutral
 from realtime.latest_value import Latest
 from realtime.messages import Told
-from realtime.presence import EASE_S, HOLD_S, Presence
+from realtime.puppet.tracking_loss import EASE_S, HOLD_S, Presence
 from realtime.smooth import OneEuro
 from realtime.timing import KEPT, Timings
 

@@ -19,7 +19,7 @@ from realtime.calibration.profile_fit import of_clip, resting
 from realtime.calibration.pyfeat_recorder import Onlooker
 from realtime.capture import FrameDriver, open_frames
 from realtime.profile import Profile
-from realtime.settings import DEAD_ZONE
+from realtime.puppet.settings import DEAD_ZONE
 from realtime.timing import Timings
 from realtime.track import Performer
 

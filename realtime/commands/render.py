@@ -2,10 +2,10 @@
 
 import argparse
 
-from realtime import settings
 from realtime.commands.options import add_engine, add_look, check_numbers, choose_face_model
 from realtime.process.exit_status import outcome
 from realtime.process.shutdown import Ending
+from realtime.puppet import settings
 
 MANUAL = """\
 Draws photos as they perform takes: every take by every photo, one video each.

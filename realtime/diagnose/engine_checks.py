@@ -112,7 +112,7 @@ def _trial(engine) -> str:
     import numpy as np
 
     from engines.face.action_units import translate
-    from realtime.puppet import Puppet
+    from realtime.puppet.puppet import Puppet
 
     puppet = Puppet.from_file(PHOTO, engine, SIZE)
     aus = translate(np.array(list(SMILE.values()), np.float32), tuple(SMILE), engine.bundle.aus)

@@ -23,9 +23,9 @@ from realtime.diagnose.finding import FINE
 from realtime.loop import LiveLoop
 from realtime.messages import Frame, Told
 from realtime.output.outputs import VirtualCamera
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
-from realtime.stage import Stage
+from realtime.puppet.animator import Stage
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
 from realtime.timing import Timings
 from realtime.track import Performer
 from tests.doubles import KeepingOutput, StubEngine, speak

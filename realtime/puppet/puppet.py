@@ -16,7 +16,7 @@ from engines.face import au_estimator
 from engines.face.crop import cut, find_crop
 from engines.face.landmarks import FaceReader
 from engines.face.photo import load_photo
-from realtime.canvas import lay_out, own_size
+from realtime.puppet.canvas import lay_out, own_size
 
 
 class Puppet:

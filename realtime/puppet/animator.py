@@ -6,13 +6,13 @@ import numpy as np
 
 from engines.face.action_units import translate
 from engines.face.au_estimator import ESTIMATED
-from realtime.idle import Idle
 from realtime.messages import Picture, Told
 from realtime.overlay import Badge, slate
 from realtime.performance.curve import CurveWriter
-from realtime.presence import Presence
-from realtime.puppet import Puppet
-from realtime.retarget import Retarget
+from realtime.puppet.idle_motion import Idle
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
+from realtime.puppet.tracking_loss import Presence
 from realtime.timing import Timings
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from engines.bundle import Bundle
 from engines.face.action_units import sides, translate, whole
 from engines.face.au_estimator import ESTIMATED
-from realtime.settings import Settings
+from realtime.puppet.settings import Settings
 
 
 class Retarget:
