@@ -137,24 +137,24 @@ def carry_out(options: argparse.Namespace, ending: Ending) -> int:
     choose_face_model(options.face_model)
     if options.benchmark:
         return benchmark(options)
-    from realtime.play import play
+    from realtime.session.session import play
 
     return play(options, ending)
 
 
 def benchmark(options: argparse.Namespace) -> int:
-    """Prints what realtime.bench measures; --json keeps it."""
-    from realtime import bench
+    """Prints what realtime.session.benchmark measures; --json keeps it."""
     from realtime.output.outputs import check_writable
-    from realtime.play import make_puppet
     from realtime.puppet.canvas import parse_size
+    from realtime.session import benchmark
+    from realtime.session.session import make_puppet
 
     if options.json:
         check_writable(options.json, "--json")
     with ExitStack() as stack:
         puppet, engine = make_puppet(options, parse_size(options.size or "1280x720"), stack, wait=True)
-        result = bench.measure(puppet, engine.name, options.driver[0], options.seconds or 10.0, options.settings)
-    print(bench.table(result))
+        result = benchmark.measure(puppet, engine.name, options.driver[0], options.seconds or 10.0, options.settings)
+    print(benchmark.table(result))
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
         say(f"wrote {options.json}")

@@ -22,7 +22,7 @@ from engines.face import au_estimator
 from engines.face.action_units import WIDE
 from engines.face.photo import load_photo
 from engines.runtime.failover import Relay, Step
-from realtime import capture, loop, timing, track
+from realtime import capture, timing, track
 from realtime.capture import Camera
 from realtime.controls import Controls
 from realtime.messages import Frame, Told
@@ -31,6 +31,7 @@ from realtime.puppet.animator import Stage
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import Settings
+from realtime.session import live_loop
 from realtime.steady import SteadyCamera
 from tests import meeting
 from tests.camera_double import Desk
@@ -110,7 +111,7 @@ class Meeting:
         self._camera = SteadyCamera("webcam", said["camera"], partial(Camera, open_capture=self.desk.open))
         self._performer = track.Performer(self.timings)
         self.believed = self.unbelieved = 0  # words of the driver while all is well
-        self._loop = loop.LiveLoop(
+        self._loop = live_loop.LiveLoop(
             self._camera, self._told, stage, [self.vcam, recording, window], self.timings, FPS, controls=controls, say=said["output"]
         )
         self._covers = {"still": stage.still, "slate": stage.slate}

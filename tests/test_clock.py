@@ -9,12 +9,12 @@ import pytest
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from realtime.controls import Controls
-from realtime.loop import LiveLoop
 from realtime.messages import NOT_YET, Frame, Told
 from realtime.puppet.animator import Stage
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import Settings
+from realtime.session.live_loop import LiveLoop
 from realtime.timing import Timings
 from tests import doubles
 from tests.doubles import KeepingOutput, ScriptedDriver, StubEngine, speak

@@ -13,10 +13,7 @@ from engines.errors import OutputError, SourceError
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from engines.face.photo import load_photo
-from realtime.album import Album
 from realtime.controls import KEYS, Controls
-from realtime.hands import Hands
-from realtime.loop import LiveLoop
 from realtime.messages import Told
 from realtime.output.live_recording import Recording
 from realtime.output.outputs import ContactSheet
@@ -26,6 +23,9 @@ from realtime.performance.curve import CurveWriter, load_curve
 from realtime.puppet.animator import Stage
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.key_actions import Hands
+from realtime.session.live_loop import LiveLoop
+from realtime.session.photo_switcher import Album
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, ScriptedDriver, StubEngine, speak

@@ -15,11 +15,11 @@ from engines.errors import CurveError, OutputError
 from engines.face.action_units import GROUPS, MEANING, PAPER_17, WIDE, sides, translate, wholes
 from engines.face.au_estimator import ESTIMATED
 from realtime.messages import Told
-from realtime.offline import perform_curve, play_offline
 from realtime.performance.curve import STORE_S, Curve, CurveWriter, load_curve
 from realtime.puppet.animator import Stage
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.offline import perform_curve, play_offline
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, StubEngine, speak

@@ -11,13 +11,13 @@ from engines.face import au_estimator
 from engines.face.action_units import PAPER_17, WIDE, translate
 from engines.face.au_estimator import ESTIMATED
 from engines.face.landmarks import FaceReader
-from realtime.loop import LiveLoop
 from realtime.messages import Told
-from realtime.offline import at_rate, perform_curve, play_offline
 from realtime.performance.curve import Curve, load_curve
 from realtime.puppet.animator import Stage
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.live_loop import LiveLoop
+from realtime.session.offline import at_rate, perform_curve, play_offline
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, ScriptedDriver, StubEngine, speak

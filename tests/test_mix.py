@@ -7,15 +7,15 @@ import run
 from engines.errors import CurveError
 from engines.face.action_units import GROUPS, sides
 from engines.face.au_estimator import ESTIMATED
-from realtime.loop import LiveLoop
 from realtime.messages import Told
-from realtime.offline import count_pictures, perform_curve
 from realtime.performance.composition import SEAM_S, Excerpt, Mix, endless
 from realtime.performance.curve import Curve, Performance, load_curve
 from realtime.performance.driver_spec import Cast, is_curve, load_cast, read_part, read_parts
 from realtime.puppet.animator import Stage
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.live_loop import LiveLoop
+from realtime.session.offline import count_pictures, perform_curve
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, StubEngine, speak

@@ -9,12 +9,13 @@ import run
 from engines.errors import EngineError
 from engines.face.au_estimator import ESTIMATED
 from engines.face.pyfeat import AUS, FULL, Scale
-from realtime import joined, play, profile
+from realtime import joined, profile
 from realtime.calibration.lesson_state import STEPS
 from realtime.calibration.pyfeat_recorder import Onlooker
 from realtime.commands import calibrate
 from realtime.messages import Frame
 from realtime.process.log import LOG
+from realtime.session import session
 from realtime.slow import EveryFrame
 from tests.conftest import SAMPLES
 from tests.test_calibrate import Film, Lesson, Pane
@@ -151,7 +152,7 @@ def test_a_clip_teaches_its_range_which_a_run_with_the_profile_uses(capsys, at_h
         scales.append(arguments[-1])
         return joined.open_second(*arguments)
 
-    monkeypatch.setattr(play, "open_second", opened)
+    monkeypatch.setattr(session, "open_second", opened)
     line = ["--source", str(SAMPLES / "man.jpg"), "--driver", CLIP, "--output", "none", "--seconds", "0.2", "--size", "320x180"]
     assert run.main([*line, "--aus", "py-feat", "--profile", "me"]) == run.main([*line, "--aus", "py-feat"]) == 0
     with_profile, without = scales

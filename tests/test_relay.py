@@ -19,12 +19,12 @@ from engines.runtime import failover as relays
 from engines.runtime import load as loading
 from engines.runtime.cache import Cache
 from engines.runtime.failover import Relay, Step, Workshop, load_live
-from realtime.loop import LiveLoop
 from realtime.performance.composition import endless
 from realtime.performance.curve import Curve
 from realtime.puppet.animator import Stage
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.live_loop import LiveLoop
 from realtime.timing import Timings
 from tests.doubles import KeepingOutput, StubEngine
 from tests.engine_doubles import FakeBackend, Imitation

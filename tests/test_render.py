@@ -16,9 +16,9 @@ import pytest
 
 import run
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
-from realtime.batch import plan
 from realtime.capture import Clip
 from realtime.output.outputs import ContactSheet, VideoFile
+from realtime.session.batch import plan
 from tests.conftest import SAMPLES
 from tests.doubles import StubEngine
 
@@ -49,7 +49,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     for name, copied in (("ann.jpg", "woman.jpg"), ("bob.jpg", "man.jpg")):
         shutil.copy(SAMPLES / copied, tmp_path / name)
     Closing.opened = []
-    monkeypatch.setattr("realtime.batch.load_live", lambda *_a, **_o: Closing())
+    monkeypatch.setattr("realtime.session.batch.load_live", lambda *_a, **_o: Closing())
     return tmp_path
 
 
@@ -89,7 +89,7 @@ def test_a_photo_that_fails_is_told_and_the_others_go_on(folder, capsys):
 
 
 def test_a_video_that_cannot_be_written_is_told_and_the_others_go_on(folder, capsys, monkeypatch):
-    from realtime import batch
+    from realtime.session import batch
 
     class Full(batch.VideoFile):
         def send(self, image, time_s):
@@ -122,7 +122,7 @@ def test_a_take_of_weeks_needs_no_memory_before_its_first_picture(folder, monkey
         assert next(performance).captured_s == 0
         raise OutputError("Enough.")
 
-    monkeypatch.setattr("realtime.batch.play_offline", first_one)
+    monkeypatch.setattr("realtime.session.batch.play_offline", first_one)
     assert render("hello.csv@loop", "ann.jpg", "out.mp4", "--seconds", "999999") == 7
 
 

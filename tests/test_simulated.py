@@ -10,9 +10,10 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from realtime import latest_value, loop, steady, track
+from realtime import latest_value, steady, track
 from realtime.latest_value import Latest
 from realtime.puppet import animator
+from realtime.session import live_loop
 from tests import meeting, soak
 from tests.mishaps import Pace
 from tests.simulated import Deadlock, Simulation, simulated
@@ -155,9 +156,9 @@ def test_threads_that_are_left_are_told_and_the_real_modules_come_back():
     module = ModuleType("anything")
     module.time, module.threading = time, threading
     with pytest.raises(Deadlock, match="Threads are left: who stays"), simulated(module) as sim:
-        assert module.time is sim.time and module.threading is sim.threading and loop.time is sim.time
+        assert module.time is sim.time and module.threading is sim.threading and live_loop.time is sim.time
         sim.threading.Thread(target=sim.threading.Event().wait, name="who stays", daemon=True).start()
-    assert module.time is time and module.threading is threading and loop.time is time
+    assert module.time is time and module.threading is threading and live_loop.time is time
 
 
 # --- the soak finds what it looks for -----------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ class Queue(Latest):
 
 
 def test_a_queue_between_threads_is_found():
-    with patch.object(loop, "Latest", Queue):
+    with patch.object(live_loop, "Latest", Queue):
         said = complaints()
     assert "A picture's age while all was well" in said and "nothing new was shown" in said, said
 
@@ -233,7 +234,7 @@ def test_work_in_the_thread_that_sends_is_found():
         meeting.time.sleep(0.04 if picture.captured_s % 7 < 0.1 else 0.0)
         return self.stage.still if self._controls.panic else self.stage.slate if self._controls.paused else picture.image
 
-    with patch.object(loop.LiveLoop, "_covered", heavy):
+    with patch.object(live_loop.LiveLoop, "_covered", heavy):
         said = complaints()
     assert "The virtual camera's wait for the next picture was" in said, said
 
@@ -244,7 +245,7 @@ def test_the_driver_in_a_picture_and_a_panic_that_is_not_obeyed_are_found():
         image[:4, :4] = meeting.DRIVERS_COLOUR
         return image
 
-    with patch.object(loop.LiveLoop, "_covered", naked):
+    with patch.object(live_loop.LiveLoop, "_covered", naked):
         said = complaints()
     assert "The driver's picture was in" in said and "in the place of what the user asked for" in said, said
 

@@ -14,10 +14,10 @@ import pytest
 
 import run
 from engines.errors import DriverError
-from realtime import play
 from realtime.audio.av_sync import RATE_HZ, InStep, Stamps
 from realtime.audio.microphone import BLOCKS_KEPT, Microphone, _alsa_cards, microphones, open_device
 from realtime.output.live_recording import Recording
+from realtime.session import session
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.test_recording import times
@@ -223,7 +223,7 @@ def test_muted_nothing_that_is_said_is_recorded():
 def test_every_recording_of_a_live_run_delays_its_sound_as_its_pictures_are_late(tmp_path):
     timings = Timings()
     timings.add("capture to output", 0.2)
-    recording = play._open_live(str(tmp_path / "take.mp4"), SIZE, FPS, None, timings)
+    recording = session._open_live(str(tmp_path / "take.mp4"), SIZE, FPS, None, timings)
     assert recording._delay_s() == pytest.approx(0.2)
     recording.close()
 

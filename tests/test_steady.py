@@ -15,12 +15,12 @@ from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from realtime import capture
 from realtime.capture import Camera, camera_index, is_camera
-from realtime.loop import LiveLoop
 from realtime.messages import NOT_YET, Frame, Told
 from realtime.puppet.animator import Stage
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.reading import LATE_S, Freshness, Patience
+from realtime.session.live_loop import LiveLoop
 from realtime.steady import MOST_LEFT, State, SteadyCamera
 from realtime.timing import Timings
 from realtime.track import Performer

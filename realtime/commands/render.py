@@ -55,6 +55,6 @@ def render(options: argparse.Namespace, ending: Ending) -> int:
         print(options.settings.toml())
         return 0
     choose_face_model(options.face_model)
-    from realtime.batch import draw_all, plan
+    from realtime.session.batch import draw_all, plan
 
     return draw_all(plan(options.names, options.sheet, options.over), options, ending)

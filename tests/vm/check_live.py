@@ -1,4 +1,4 @@
-"""The whole program on a webcam and a virtual camera: realtime.loop, and run.py's own command line."""
+"""The whole program on a webcam and a virtual camera: realtime.session.live_loop, and run.py's own command line."""
 
 import io
 import os
@@ -15,17 +15,17 @@ import run
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from engines.face.photo import load_photo
-from realtime import play
 from realtime.capture import Camera
 from realtime.devices.host import System
 from realtime.diagnose.device_checks import camera_findings, virtual_findings
 from realtime.diagnose.finding import FINE
-from realtime.loop import LiveLoop
 from realtime.messages import Frame, Told
 from realtime.output.outputs import VirtualCamera
 from realtime.puppet.animator import Stage
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session import session
+from realtime.session.live_loop import LiveLoop
 from realtime.timing import Timings
 from realtime.track import Performer
 from tests.doubles import KeepingOutput, StubEngine, speak
@@ -71,7 +71,7 @@ def _command(*arguments: str, meanwhile: Callable[[], None] = lambda: None) -> t
 
     trouble = threading.Thread(target=disturb, daemon=True)
     trouble.start()
-    play.make_puppet = lambda *_arguments, **_options: (_puppet(), StubEngine())
+    session.make_puppet = lambda *_arguments, **_options: (_puppet(), StubEngine())
     with redirect_stderr(said):
         status = run.main([*arguments, "--source", str(PHOTO), "--size", "{}x{}".format(*SIZE), "--fps", str(FPS)])
     trouble.join(5)

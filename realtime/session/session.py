@@ -16,16 +16,11 @@ from engines.face.au_estimator import ESTIMATED
 from engines.face.pyfeat import Scale
 from engines.runtime.failover import load_live
 from realtime import profile
-from realtime.album import Album, photos
 from realtime.audio.microphone import Microphone
 from realtime.calibrate import Neutral
 from realtime.capture import FrameDriver, Paced, is_camera, open_frames
 from realtime.controls import Controls
-from realtime.hands import Hands
-from realtime.hud import Figures, Hud, Remeasured
 from realtime.joined import Joined, open_second
-from realtime.loop import LiveLoop
-from realtime.offline import at_rate, count_pictures, perform_curve, perform_frames, play_offline
 from realtime.output.outputs import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output
 from realtime.output.window import Window, has_screen
 from realtime.overlay import Badge
@@ -40,6 +35,11 @@ from realtime.puppet.animator import Stage
 from realtime.puppet.canvas import parse_size
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.hud import Figures, Hud, Remeasured
+from realtime.session.key_actions import Hands
+from realtime.session.live_loop import LiveLoop
+from realtime.session.offline import at_rate, count_pictures, perform_curve, perform_frames, play_offline
+from realtime.session.photo_switcher import Album, photos
 from realtime.steady import SteadyCamera
 from realtime.timing import Timings
 from realtime.track import Performer

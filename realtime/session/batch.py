@@ -15,9 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
 from engines.runtime.failover import load_live
-from realtime.album import photos
 from realtime.messages import Told
-from realtime.offline import count_pictures, perform_curve, play_offline
 from realtime.output.outputs import SHEET_SUFFIXES, VIDEO_SUFFIXES, ContactSheet, VideoFile
 from realtime.overlay import Badge
 from realtime.partial_file import check_writable
@@ -28,6 +26,8 @@ from realtime.puppet.animator import Stage
 from realtime.puppet.canvas import parse_size
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.offline import count_pictures, perform_curve, play_offline
+from realtime.session.photo_switcher import photos
 from realtime.timing import Timings
 
 FPS = 30.0

@@ -6,12 +6,12 @@ from functools import partial
 
 from engines.errors import OutputError
 from engines.face.action_units import GROUPS
-from realtime.album import Album
-from realtime.loop import LiveLoop
 from realtime.output.outputs import Output
 from realtime.process.log import answer, say
 from realtime.puppet.animator import Stage
 from realtime.puppet.settings import STRENGTH
+from realtime.session.live_loop import LiveLoop
+from realtime.session.photo_switcher import Album
 from realtime.track import Performer
 
 STRENGTH_STEP = 0.1

@@ -13,9 +13,9 @@ from engines.face import au_estimator
 from engines.face.action_units import GROUPS, PAPER_17
 from engines.face.landmarks import FaceReader
 from realtime.latest_value import Latest
-from realtime.loop import LiveLoop
 from realtime.messages import Picture
 from realtime.overlay import SHADE, WHITE, write, write_lines
+from realtime.session.live_loop import LiveLoop
 from realtime.timing import Timings
 
 LOOKS_A_SECOND = 4.0  # at the puppet: enough for the eye, 3 % of a core

@@ -1,0 +1,1 @@
+"""One run: live in threads, or a file frame by frame."""
