@@ -22,8 +22,7 @@ from engines.face import au_estimator
 from engines.face.action_units import WIDE
 from engines.face.photo import load_photo
 from engines.runtime.failover import Relay, Step
-from realtime import capture, timing, track
-from realtime.capture import Camera
+from realtime import timing, track
 from realtime.controls import Controls
 from realtime.messages import Frame, Told
 from realtime.output.reconnecting_virtual_camera import SteadyVirtualCamera
@@ -32,7 +31,9 @@ from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import Settings
 from realtime.session import live_loop
-from realtime.steady import SteadyCamera
+from realtime.sources import camera
+from realtime.sources.camera import Camera
+from realtime.sources.reconnecting_camera import SteadyCamera
 from tests import meeting
 from tests.camera_double import Desk
 from tests.figures import Ages, Memory, Watched
@@ -105,7 +106,7 @@ class Meeting:
         self.timings = Ages(sim, self.fate, lambda: steady_vcam.lost, length)
         said = {chain: partial(self.fate.said, chain) for chain in chains}
         self._relay = Relay(self._engines[0], again=Step(self._reopen, True), spare=self._open_engine(), say=said["engine"])
-        puppet = Puppet(load_photo(Path(capture.__file__).with_name("samples") / "man.jpg"), self._relay, CANVAS)
+        puppet = Puppet(load_photo(Path(camera.__file__).with_name("samples") / "man.jpg"), self._relay, CANVAS)
         assert not meeting.shows_driver(puppet.still)
         stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, Settings(idle=True)), self.timings)
         self._camera = SteadyCamera("webcam", said["camera"], partial(Camera, open_capture=self.desk.open))
@@ -172,7 +173,7 @@ def soak(hours: float = 8.0, wall_minutes: float = float("inf"), seed: int = 1, 
     started_s, people = wall.monotonic(), performers(seed)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "video4linux"
-        stack.enter_context(patch.object(capture, "SYSFS", folder))
+        stack.enter_context(patch.object(camera, "SYSFS", folder))
         stack.enter_context(patch.object(timing, "KEPT", KEPT))
         stack.enter_context(patch.object(track, "FaceReader", people))
         stack.enter_context(patch.object(au_estimator, "estimate", people.estimate))

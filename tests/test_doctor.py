@@ -391,7 +391,7 @@ def test_a_camera_is_opened_as_a_call_opens_it_and_closed(monkeypatch, capsys):
     from tests.doubles import ScriptedDriver
 
     driver = ScriptedDriver(3, fps=30.0)
-    monkeypatch.setattr("realtime.capture.Camera", lambda camera: driver)
+    monkeypatch.setattr("realtime.sources.camera.Camera", lambda camera: driver)
     host.show("webcam:1")
     assert json.loads(capsys.readouterr().out) == {"width_px": 64, "height_px": 48, "fps": 30.0} and driver.closed
 

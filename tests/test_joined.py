@@ -13,10 +13,10 @@ from engines.face.au_estimator import ESTIMATED
 from engines.face.landmarks import Face
 from engines.face.pyfeat import AUS, Scale
 from realtime import joined
-from realtime.capture import Clip
 from realtime.joined import FADE_S, FROM_SLOW, SILENT_S, SOURCES, Joined, open_second
 from realtime.messages import Frame
 from realtime.slow import AtLeisure, Estimate, EveryFrame
+from realtime.sources.camera import Clip
 from realtime.timing import Timings
 from realtime.track import Performer
 from tests.conftest import SAMPLES

@@ -16,9 +16,9 @@ import pytest
 
 import run
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
-from realtime.capture import Clip
 from realtime.output.outputs import ContactSheet, VideoFile
 from realtime.session.batch import plan
+from realtime.sources.camera import Clip
 from tests.conftest import SAMPLES
 from tests.doubles import StubEngine
 

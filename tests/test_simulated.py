@@ -10,10 +10,11 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from realtime import latest_value, steady, track
+from realtime import latest_value, track
 from realtime.latest_value import Latest
 from realtime.puppet import animator
 from realtime.session import live_loop
+from realtime.sources import reconnecting_camera
 from tests import meeting, soak
 from tests.mishaps import Pace
 from tests.simulated import Deadlock, Simulation, simulated
@@ -251,7 +252,7 @@ def test_the_driver_in_a_picture_and_a_panic_that_is_not_obeyed_are_found():
 
 
 def test_a_camera_that_is_never_opened_again_is_found():
-    with patch.object(steady.SteadyCamera, "_seek", lambda *_: None):
+    with patch.object(reconnecting_camera.SteadyCamera, "_seek", lambda *_: None):
         said = complaints()
     assert "nothing new was shown" in said, said
 
@@ -262,12 +263,12 @@ def test_a_camera_that_is_never_let_go_is_found():
 
 
 def test_one_sentence_too_many_is_found():
-    read = steady.SteadyCamera.read
+    read = reconnecting_camera.SteadyCamera.read
 
     def talkative(self):
         self._say("A picture was read.")
         return read(self)
 
-    with patch.object(steady.SteadyCamera, "read", talkative):
+    with patch.object(reconnecting_camera.SteadyCamera, "read", talkative):
         said = complaints()
     assert "sentence number 4 was said of it" in said or "said before anything went wrong" in said, said

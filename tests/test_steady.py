@@ -13,15 +13,15 @@ import pytest
 from engines.errors import DriverError
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
-from realtime import capture
-from realtime.capture import Camera, camera_index, is_camera
 from realtime.messages import NOT_YET, Frame, Told
 from realtime.puppet.animator import Stage
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
-from realtime.reading import LATE_S, Freshness, Patience
 from realtime.session.live_loop import LiveLoop
-from realtime.steady import MOST_LEFT, State, SteadyCamera
+from realtime.sources import camera
+from realtime.sources.camera import Camera, camera_index, is_camera
+from realtime.sources.camera_reader import LATE_S, Freshness, Patience
+from realtime.sources.reconnecting_camera import MOST_LEFT, State, SteadyCamera
 from realtime.timing import Timings
 from realtime.track import Performer
 from tests.camera_double import Desk
@@ -44,7 +44,7 @@ def clock(request):
 @pytest.fixture
 def desk(tmp_path, monkeypatch, clock):
     """A desk with one camera, at index 0."""
-    monkeypatch.setattr(capture, "SYSFS", tmp_path / "video4linux")
+    monkeypatch.setattr(camera, "SYSFS", tmp_path / "video4linux")
     desk = Desk(tmp_path / "video4linux", fps=30)
     desk.plug(0)
     desk.clock = clock
@@ -247,12 +247,12 @@ def test_a_hanging_read_does_not_keep_the_end_waiting(desk, use):
 def test_a_process_ends_with_its_own_status_while_a_read_hangs(tmp_path):
     code = f"""
 import pathlib, functools, run
-from realtime import capture
-from realtime.steady import SteadyCamera
+from realtime.sources import camera
+from realtime.sources.reconnecting_camera import SteadyCamera
 from tests.camera_double import Desk
-capture.SYSFS = pathlib.Path({str(tmp_path / "sysfs")!r})
-desk = Desk(capture.SYSFS); desk.plug(0)
-camera = SteadyCamera("webcam", open_camera=functools.partial(capture.Camera, open_capture=desk.open))
+camera.SYSFS = pathlib.Path({str(tmp_path / "sysfs")!r})
+desk = Desk(camera.SYSFS); desk.plug(0)
+camera = SteadyCamera("webcam", open_camera=functools.partial(camera.Camera, open_capture=desk.open))
 desk.fault = "hang"
 while not desk.hanging: camera.read()
 camera.close()
@@ -354,7 +354,7 @@ def test_a_change_of_size_disturbs_neither_the_tracker_nor_memory(virtual, use, 
     camera, told = use(), []
     watch(camera, 1)
     virtual.size, virtual.fps = (3840, 2160), 5
-    assert watch(camera, 1)[-1].image.shape[:2] == (720, capture.LARGEST_SIDE_PX) and camera.said == []
+    assert watch(camera, 1)[-1].image.shape[:2] == (720, camera.LARGEST_SIDE_PX) and camera.said == []
     face = cv2.resize(photo, (480, 480))
     sizes = [(480, 480)] * 3 + [(320, 240)] * 3 + [(1280, 720)] * 3 + [(480, 640)] * 3
     with Performer(Timings()) as performer:

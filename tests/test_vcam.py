@@ -8,11 +8,11 @@ import pytest
 import pyvirtualcam
 
 from engines.errors import OutputBusy, OutputError
-from realtime import capture
 from realtime.diagnose import device_checks
 from realtime.output import outputs
 from realtime.output.reconnecting_virtual_camera import SteadyVirtualCamera
 from realtime.output.virtual_camera import VirtualCamera
+from realtime.sources import camera
 from tests.test_doctor import CAPTURE, OUTPUT, Machine
 
 SIZE, PICTURE = (64, 48), np.zeros((48, 64, 3), np.uint8)
@@ -201,8 +201,8 @@ def test_a_loopback_that_nobody_feeds_is_no_camera_to_choose(machine, monkeypatc
     machine.camera(0)
     machine.device(10, "Puppet", device_checks.LOOPBACK, OUTPUT)
     machine.device(11, "Phone", device_checks.LOOPBACK, CAPTURE, fed="YUYV:640x480@30")
-    monkeypatch.setattr(capture, "SYSFS", machine.root / "sys/class/video4linux")
-    assert capture.camera_list() == "webcam:0 (HD Webcam), webcam:11 (Phone)"
+    monkeypatch.setattr(camera, "SYSFS", machine.root / "sys/class/video4linux")
+    assert camera.camera_list() == "webcam:0 (HD Webcam), webcam:11 (Phone)"
 
 
 # --- gone in the middle ------------------------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ from engines.face.au_estimator import ESTIMATED, index
 from realtime.calibrate import Neutral
 from realtime.calibration.profile_fit import of_clip, resting
 from realtime.calibration.pyfeat_recorder import Onlooker
-from realtime.capture import FrameDriver, open_frames
 from realtime.profile import Profile
 from realtime.puppet.settings import DEAD_ZONE
+from realtime.sources.camera import FrameDriver, open_frames
 from realtime.timing import Timings
 from realtime.track import Performer
 

@@ -19,7 +19,6 @@ from engines.errors import DriverError, OutputError
 from engines.face import au_estimator, pyfeat
 from engines.face.landmarks import Face, FaceReader
 from engines.face.pyfeat_weights import find_weights
-from realtime.capture import PICTURE_SUFFIXES, Clip, Still, is_camera
 from realtime.commands.options import choose_face_model
 from realtime.messages import Frame
 from realtime.output.outputs import write_picture
@@ -27,6 +26,7 @@ from realtime.partial_file import check_writable
 from realtime.performance.driver_spec import is_curve
 from realtime.process.exit_status import close_standard_output, outcome
 from realtime.process.log import say
+from realtime.sources.camera import PICTURE_SUFFIXES, Clip, Still, is_camera
 
 MANUAL = """\
 The action units (AUs) of clips and pictures, from 0 to 1, one row a frame.

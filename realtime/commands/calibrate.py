@@ -24,7 +24,6 @@ from realtime.calibration.lesson_state import LESSON_S, STEPS, Guide
 from realtime.calibration.lesson_view import SIZE, draw
 from realtime.calibration.profile_fit import of_clip, resting
 from realtime.calibration.pyfeat_recorder import Onlooker
-from realtime.capture import FrameDriver, is_camera
 from realtime.commands.options import add_aus, choose_face_model
 from realtime.controls import Controls
 from realtime.joined import FROM_SLOW, open_network
@@ -34,7 +33,8 @@ from realtime.process.exit_status import outcome
 from realtime.process.log import say
 from realtime.process.shutdown import Ending
 from realtime.slow import AtLeisure, EveryFrame
-from realtime.steady import SteadyCamera
+from realtime.sources.camera import FrameDriver, is_camera
+from realtime.sources.reconnecting_camera import SteadyCamera
 from realtime.timing import Timings
 from realtime.track import Performer
 

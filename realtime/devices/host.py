@@ -98,7 +98,7 @@ def first_picture(camera: str, deadline_s: float = PICTURE_S) -> Picture:
 
 def show(camera: str) -> None:
     """In the program of its own: prints the first picture's size as JSON."""
-    from realtime.capture import Camera
+    from realtime.sources.camera import Camera
 
     try:
         opened = Camera(camera)

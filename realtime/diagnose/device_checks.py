@@ -40,7 +40,7 @@ class Node:
 
 def nodes(system: System) -> list[Node]:
     """Every video device that Linux lists, by index."""
-    from realtime.capture import cameras
+    from realtime.sources.camera import cameras
 
     listed, found = system.root / "sys/class/video4linux", []
     for index, name in sorted(cameras(listed).items()):

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import DriverError
-from realtime.capture import is_camera, open_frames
 from realtime.messages import Frame
 from realtime.output.outputs import Nothing
 from realtime.performance.driver_spec import is_curve
@@ -23,6 +22,7 @@ from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import Settings
 from realtime.session.live_loop import LiveLoop
+from realtime.sources.camera import is_camera, open_frames
 from realtime.timing import Timings
 from realtime.track import Performer
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from engines.backends.interface import Say, quiet
 from engines.errors import OutputError
-from realtime.capture import FrameDriver
 from realtime.controls import Controls
 from realtime.latest_value import Latest
 from realtime.messages import NOT_YET, Frame, Picture, Told
@@ -23,6 +22,7 @@ from realtime.output.outputs import ContactSheet, Output
 from realtime.performance.curve import Performance
 from realtime.process.log import LOG
 from realtime.puppet.animator import Stage
+from realtime.sources.camera import FrameDriver
 from realtime.timing import Rate, Timings
 from realtime.track import Performer
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from engines.errors import CurveError
 from engines.face.au_estimator import ESTIMATED
 from realtime.calibrate import Neutral
-from realtime.capture import FrameDriver
 from realtime.joined import Joined
 from realtime.messages import Frame, Told
 from realtime.output.outputs import Output
@@ -15,6 +14,7 @@ from realtime.performance.curve import Performance
 from realtime.performance.interpolation import SAME_S
 from realtime.profile import Profile
 from realtime.puppet.animator import Stage
+from realtime.sources.camera import FrameDriver
 from realtime.timing import Timings
 from realtime.track import Performer
 

@@ -18,7 +18,6 @@ from engines.runtime.failover import load_live
 from realtime import profile
 from realtime.audio.microphone import Microphone
 from realtime.calibrate import Neutral
-from realtime.capture import FrameDriver, Paced, is_camera, open_frames
 from realtime.controls import Controls
 from realtime.joined import Joined, open_second
 from realtime.output.outputs import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output
@@ -40,7 +39,8 @@ from realtime.session.key_actions import Hands
 from realtime.session.live_loop import LiveLoop
 from realtime.session.offline import at_rate, count_pictures, perform_curve, perform_frames, play_offline
 from realtime.session.photo_switcher import Album, photos
-from realtime.steady import SteadyCamera
+from realtime.sources.camera import FrameDriver, Paced, is_camera, open_frames
+from realtime.sources.reconnecting_camera import SteadyCamera
 from realtime.timing import Timings
 from realtime.track import Performer
 

@@ -1,8 +1,8 @@
 """Before any driver is loaded: what a machine without a camera and without a virtual camera is told."""
 
 from engines.errors import DriverError, OutputError
-from realtime.capture import Camera
 from realtime.output.outputs import VirtualCamera
+from realtime.sources.camera import Camera
 from tests.vm.devices import FPS
 from tests.vm.pictures import SIZE
 from tests.vm.said import refused

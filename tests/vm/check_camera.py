@@ -1,4 +1,4 @@
-"""One camera by realtime.capture and realtime.steady: found, opened, read, closed, busy, unplugged."""
+"""One camera by realtime.sources.camera and realtime.sources.reconnecting_camera: found, opened, read, closed, busy, unplugged."""
 
 import os
 import time
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import DriverError
-from realtime.capture import Camera, camera_index, cameras
 from realtime.messages import NOT_YET
-from realtime.steady import SteadyCamera
+from realtime.sources.camera import Camera, camera_index, cameras
+from realtime.sources.reconnecting_camera import SteadyCamera
 from tests.vm.devices import (
     FACE,
     FACE_NAME,

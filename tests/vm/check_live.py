@@ -15,7 +15,6 @@ import run
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from engines.face.photo import load_photo
-from realtime.capture import Camera
 from realtime.devices.host import System
 from realtime.diagnose.device_checks import camera_findings, virtual_findings
 from realtime.diagnose.finding import FINE
@@ -26,6 +25,7 @@ from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.session import session
 from realtime.session.live_loop import LiveLoop
+from realtime.sources.camera import Camera
 from realtime.timing import Timings
 from realtime.track import Performer
 from tests.doubles import KeepingOutput, StubEngine, speak

@@ -14,9 +14,9 @@ from enum import Enum
 import numpy as np
 
 from engines.errors import CameraBusy, DriverError
-from realtime.capture import Camera
 from realtime.latest_value import Latest
 from realtime.messages import Frame
+from realtime.sources.camera import Camera
 
 THREAD = "camera"  # the name of every thread that reads one
 RETRY_S = 0.01  # after a read that gave nothing new: a driver that answers at once would take a whole core

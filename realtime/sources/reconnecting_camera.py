@@ -11,9 +11,9 @@ from collections.abc import Callable
 from enum import Enum
 
 from engines.errors import DriverError
-from realtime.capture import Camera, Whereabouts
 from realtime.messages import NOT_YET, Frame, NotYet
-from realtime.reading import Freshness, Patience, Reader, Trouble
+from realtime.sources.camera import Camera, Whereabouts
+from realtime.sources.camera_reader import Freshness, Patience, Reader, Trouble
 
 MOST_LEFT = 3  # threads that hang in the driver; no more are started before one of them has ended
 BACK_S = 3.0  # how long `state` says that the camera is back

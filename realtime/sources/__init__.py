@@ -1,0 +1,1 @@
+"""Where the driver's frames come from: cameras, clips, pictures."""
