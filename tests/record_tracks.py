@@ -1,7 +1,7 @@
 """Builds disturbed clips of the shipped driver, and keeps what the tracker made of them: `python -m tests.record_tracks`.
 
 By hand, when the tracker, the shipped driver or the drawings (tests/disturbed.py) change: it takes a minute and writes
-tests/recorded_tracks.npz. The tests replay these tracks through realtime/trust.py in milliseconds. Everybody in them is nobody:
+tests/recorded_tracks.npz. The tests replay these tracks through realtime/tracking/face_validator.py in milliseconds. Everybody in them is nobody:
 realtime/samples. Landmarks are kept in tenths of a pixel, as differences from picture to picture, and blendshapes in 255ths.
 """
 

@@ -22,7 +22,7 @@ from engines.face import au_estimator
 from engines.face.action_units import WIDE
 from engines.face.photo import load_photo
 from engines.runtime.failover import Relay, Step
-from realtime import timing, track
+from realtime import timing
 from realtime.controls import Controls
 from realtime.messages import Frame, Told
 from realtime.output.reconnecting_virtual_camera import SteadyVirtualCamera
@@ -34,6 +34,7 @@ from realtime.session import live_loop
 from realtime.sources import camera
 from realtime.sources.camera import Camera
 from realtime.sources.reconnecting_camera import SteadyCamera
+from realtime.tracking import expression_tracker
 from tests import meeting
 from tests.camera_double import Desk
 from tests.figures import Ages, Memory, Watched
@@ -110,7 +111,7 @@ class Meeting:
         assert not meeting.shows_driver(puppet.still)
         stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, Settings(idle=True)), self.timings)
         self._camera = SteadyCamera("webcam", said["camera"], partial(Camera, open_capture=self.desk.open))
-        self._performer = track.Performer(self.timings)
+        self._performer = expression_tracker.Performer(self.timings)
         self.believed = self.unbelieved = 0  # words of the driver while all is well
         self._loop = live_loop.LiveLoop(
             self._camera, self._told, stage, [self.vcam, recording, window], self.timings, FPS, controls=controls, say=said["output"]
@@ -175,7 +176,7 @@ def soak(hours: float = 8.0, wall_minutes: float = float("inf"), seed: int = 1, 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "video4linux"
         stack.enter_context(patch.object(camera, "SYSFS", folder))
         stack.enter_context(patch.object(timing, "KEPT", KEPT))
-        stack.enter_context(patch.object(track, "FaceReader", people))
+        stack.enter_context(patch.object(expression_tracker, "FaceReader", people))
         stack.enter_context(patch.object(au_estimator, "estimate", people.estimate))
         sim = stack.enter_context(simulated())
         held = Meeting(sim, folder, people, hours, pace, seed)

@@ -14,13 +14,13 @@ import run
 from engines.errors import DriverError
 from engines.face.au_estimator import ESTIMATED, index
 from engines.face.landmarks import Face
-from realtime import profile
 from realtime.calibration.clip_report import blinks, load_spans, measure, unmatched
 from realtime.calibration.lesson_state import LESSON_S, READ_S, STEPS, Guide
 from realtime.calibration.lesson_view import SIZE, draw
 from realtime.commands import calibrate
 from realtime.messages import NOT_YET, Frame
 from realtime.process.log import LOG
+from realtime.tracking import driver_profile
 from tests.conftest import SAMPLES
 from tests.doubles import speak
 from tests.test_drift import FPS, REST
@@ -34,7 +34,7 @@ ACTS = {
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv(profile.FOLDER_ENV, str(tmp_path / "kept"))
+    monkeypatch.setenv(driver_profile.FOLDER_ENV, str(tmp_path / "kept"))
     yield tmp_path / "kept"
     LOG.handlers.clear()  # which a command gave the test's own standard error
 
@@ -94,7 +94,7 @@ def test_a_face_that_does_not_rest_is_told_and_the_last_try_counts():
         lesson.time_s += 1 / FPS
     assert sum("did not rest" in said for said in lesson.said) == 2
     lesson.play()
-    assert lesson.guide.done and lesson.guide.profile().gain.max() <= profile.MOST_GAIN
+    assert lesson.guide.done and lesson.guide.profile().gain.max() <= driver_profile.MOST_GAIN
 
 
 def test_the_clock_stands_while_nobody_is_seen():
@@ -128,7 +128,7 @@ def attempt(capsys, *arguments: object) -> tuple[int, str]:
 def test_a_clip_calibrates_and_the_profile_is_kept_by_its_name(capsys, own_folder):
     status, said = attempt(capsys, "--driver", SAMPLES / "driver.mp4", "--name", "shipped")
     assert status == 0 and "--profile shipped" in said and "AU12 x" in said
-    kept = profile.load("shipped")
+    kept = driver_profile.load("shipped")
     assert (kept.full[index(["AU12", "AU26"])] < 1).all() and list(own_folder.iterdir()) == [own_folder / "shipped.json"]
 
 
@@ -183,7 +183,7 @@ class Pane:
 def test_a_lesson_before_a_camera_is_shown_and_ends_with_a_profile():
     pane, rings = Pane(), []
     made = calibrate.lesson(Film(), pane, lambda: rings.append(1))
-    assert pane.shown > 100 and rings and made.gain.max() <= profile.MOST_GAIN
+    assert pane.shown > 100 and rings and made.gain.max() <= driver_profile.MOST_GAIN
     assert len(np.unique(pane.image.reshape(-1, 3), axis=0)) < 400, "no picture of the driver"
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from engines.face.au_estimator import ESTIMATED, index
-from realtime.calibrate import Neutral
 from realtime.calibration.profile_fit import make
-from realtime.drift import HELD_S
+from realtime.tracking.neutral import Neutral
+from realtime.tracking.neutral_drift import HELD_S
 from tests.doubles import speak
 
 FPS = 30.0

@@ -12,13 +12,13 @@ from engines.face.action_units import PAPER_17, sides, wholes
 from engines.face.au_estimator import ESTIMATED
 from engines.face.landmarks import Face
 from engines.face.pyfeat import AUS, Scale
-from realtime import joined
-from realtime.joined import FADE_S, FROM_SLOW, SILENT_S, SOURCES, Joined, open_second
 from realtime.messages import Frame
-from realtime.slow import AtLeisure, Estimate, EveryFrame
 from realtime.sources.camera import Clip
 from realtime.timing import Timings
-from realtime.track import Performer
+from realtime.tracking import estimator_fusion
+from realtime.tracking.background_estimator import AtLeisure, Estimate, EveryFrame
+from realtime.tracking.estimator_fusion import FADE_S, FROM_SLOW, SILENT_S, SOURCES, Joined, open_second
+from realtime.tracking.expression_tracker import Performer
 from tests.conftest import SAMPLES
 from tests.doubles import speak
 
@@ -287,10 +287,10 @@ def test_auto_says_nothing_where_py_feat_is_not_at_home(monkeypatch):
         raise EngineError("no weights")
 
     said = []
-    monkeypatch.setattr(joined, "find_weights", missing)
+    monkeypatch.setattr(estimator_fusion, "find_weights", missing)
     assert open_second("auto", None, said.append) is None and open_second("mediapipe", None, said.append) is None
-    monkeypatch.setattr(joined, "find_weights", lambda _wanted: SAMPLES / "man.jpg")
-    monkeypatch.setattr(joined, "usable", lambda: False)  # weights, but no GPU
+    monkeypatch.setattr(estimator_fusion, "find_weights", lambda _wanted: SAMPLES / "man.jpg")
+    monkeypatch.setattr(estimator_fusion, "usable", lambda: False)  # weights, but no GPU
     assert open_second("auto", None, said.append) is None
     assert said == []
 

@@ -9,14 +9,14 @@ import run
 from engines.errors import EngineError
 from engines.face.au_estimator import ESTIMATED
 from engines.face.pyfeat import AUS, FULL, Scale
-from realtime import joined, profile
 from realtime.calibration.lesson_state import STEPS
 from realtime.calibration.pyfeat_recorder import Onlooker
 from realtime.commands import calibrate
 from realtime.messages import Frame
 from realtime.process.log import LOG
 from realtime.session import session
-from realtime.slow import EveryFrame
+from realtime.tracking import driver_profile, estimator_fusion
+from realtime.tracking.background_estimator import EveryFrame
 from tests.conftest import SAMPLES
 from tests.test_calibrate import Film, Lesson, Pane
 from tests.test_joined import FACE, Scripted
@@ -29,7 +29,7 @@ CLIP = str(SAMPLES / "driver.mp4")
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv(profile.FOLDER_ENV, str(tmp_path / "kept"))
+    monkeypatch.setenv(driver_profile.FOLDER_ENV, str(tmp_path / "kept"))
     yield tmp_path / "kept"
     LOG.handlers.clear()  # which a command gave the test's own standard error
 
@@ -133,8 +133,8 @@ def test_a_lesson_before_a_camera_is_seen_by_both():
 @pytest.fixture
 def at_home(monkeypatch):
     """py-feat as if it were installed, with a double for its network."""
-    monkeypatch.setattr(joined, "find_weights", lambda _wanted: SAMPLES / "man.jpg")
-    monkeypatch.setattr(joined, "PyFeat", Reads)
+    monkeypatch.setattr(estimator_fusion, "find_weights", lambda _wanted: SAMPLES / "man.jpg")
+    monkeypatch.setattr(estimator_fusion, "PyFeat", Reads)
 
 
 def calibrated(capsys, *arguments: str) -> str:
@@ -144,13 +144,13 @@ def calibrated(capsys, *arguments: str) -> str:
 
 def test_a_clip_teaches_its_range_which_a_run_with_the_profile_uses(capsys, at_home, monkeypatch):
     assert "py-feat's, at rest and in full: AU06 0." in calibrated(capsys, "--aus", "py-feat")
-    kept = profile.load("me").pyfeat
+    kept = driver_profile.load("me").pyfeat
     assert 0.05 < of(kept.rest, "AU06") < 0.6 and of(kept.full, "AU06") != pytest.approx(FULL)
     scales = []
 
     def opened(*arguments):
         scales.append(arguments[-1])
-        return joined.open_second(*arguments)
+        return estimator_fusion.open_second(*arguments)
 
     monkeypatch.setattr(session, "open_second", opened)
     line = ["--source", str(SAMPLES / "man.jpg"), "--driver", CLIP, "--output", "none", "--seconds", "0.2", "--size", "320x180"]
@@ -166,16 +166,16 @@ def test_auto_calibrates_as_ever_where_py_feat_or_a_gpu_is_missing(capsys, monke
 
     before = calibrated(capsys, "--aus", "mediapipe")
     written = (own_folder / "me.json").read_bytes()
-    monkeypatch.setattr(joined, "find_weights", missing if lacks == "weights" else lambda _wanted: SAMPLES / "man.jpg")
-    monkeypatch.setattr(joined, "usable", lambda: False)
-    monkeypatch.setattr(joined, "PyFeat", None)
+    monkeypatch.setattr(estimator_fusion, "find_weights", missing if lacks == "weights" else lambda _wanted: SAMPLES / "man.jpg")
+    monkeypatch.setattr(estimator_fusion, "usable", lambda: False)
+    monkeypatch.setattr(estimator_fusion, "PyFeat", None)
     assert calibrated(capsys) == before and (own_folder / "me.json").read_bytes() == written
     assert b"py-feat" not in written and "py-feat" not in before
 
 
 def test_py_feat_that_was_asked_for_and_is_missing_is_told_and_mediapipes_range_is_kept(capsys, tmp_path):
     said = calibrated(capsys, "--aus", "py-feat", "--pyfeat-weights", str(tmp_path / "none.safetensors"))
-    assert said.count("Going on with MediaPipe's AUs alone.") == 1 and profile.load("me").pyfeat is None
+    assert said.count("Going on with MediaPipe's AUs alone.") == 1 and driver_profile.load("me").pyfeat is None
 
 
 def test_a_network_that_fails_in_a_clip_is_one_sentence_and_nothing_is_written(capsys, at_home, monkeypatch, own_folder):
@@ -188,7 +188,7 @@ def test_a_network_that_fails_in_a_clip_is_one_sentence_and_nothing_is_written(c
 
 
 def test_a_clip_that_is_none_is_told_before_a_network_is_loaded(capsys, monkeypatch):
-    monkeypatch.setattr(joined, "find_weights", lambda _wanted: pytest.fail("looked for weights"))
+    monkeypatch.setattr(estimator_fusion, "find_weights", lambda _wanted: pytest.fail("looked for weights"))
     assert calibrate.main(["--driver", str(SAMPLES / "man.jpg"), "--aus", "py-feat"]) == 4
     assert "is a picture" in capsys.readouterr().err
 
@@ -197,15 +197,15 @@ def test_the_part_comes_back_as_it_was_kept_and_at_its_narrowest():
     rest = np.linspace(0, 0.6, 17).astype(np.float32) + np.float32(0.00004)
     kept = Scale.of_driver(rest, rest + np.float32(0.15001))
     numbers = [np.full(len(ESTIMATED), value, np.float32) for value in (0.1, 0.8, 0.01, 1.5)]
-    profile.Profile(*numbers, pyfeat=kept).save(profile.place("narrow"))
-    again = profile.load("narrow")
+    driver_profile.Profile(*numbers, pyfeat=kept).save(driver_profile.place("narrow"))
+    again = driver_profile.load("narrow")
     assert again.pyfeat.rest == pytest.approx(kept.rest, abs=1e-4) and again.pyfeat.full == pytest.approx(kept.full, abs=1e-4)
     assert again.gain == pytest.approx(numbers[3])
 
 
 def test_every_fault_of_the_part_is_one_sentence_with_file_line_and_cure(tmp_path):
     numbers = [np.full(len(ESTIMATED), value, np.float32) for value in (0.1, 0.8, 0.01, 1.5)]
-    path = profile.Profile(*numbers, pyfeat=Scale.of_driver(np.full(17, 0.21))).save(tmp_path / "mine.json")
+    path = driver_profile.Profile(*numbers, pyfeat=Scale.of_driver(np.full(17, 0.21))).save(tmp_path / "mine.json")
     source = path.read_text()
     lines = source.splitlines()
     line = next(n for n in itertools.count(1) if '"AU06": {"rest"' in lines[n - 1])
@@ -216,7 +216,7 @@ def test_every_fault_of_the_part_is_one_sentence_with_file_line_and_cure(tmp_pat
         assert source.count(old) == 1
         path.write_text(source.replace(old, new))
         with pytest.raises(profile.SettingsError) as told:
-            profile.load(str(path))
+            driver_profile.load(str(path))
         said = str(told.value)
         assert said.startswith(f"{path}, line ") and "run.py calibrate" in said and "\n" not in said and said.endswith(".")
         return said

@@ -10,16 +10,16 @@ import pytest
 
 from engines.errors import SettingsError
 from engines.face.au_estimator import ESTIMATED, VERSION, index
-from realtime import profile
 from realtime.calibration.profile_fit import of_clip, of_steps
-from realtime.profile import MOST_GAIN, load
+from realtime.tracking import driver_profile
+from realtime.tracking.driver_profile import MOST_GAIN, load
 from tests.doubles import speak
 from tests.test_drift import FPS, REST, talking
 
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv(profile.FOLDER_ENV, str(tmp_path / "kept"))
+    monkeypatch.setenv(driver_profile.FOLDER_ENV, str(tmp_path / "kept"))
     return tmp_path / "kept"
 
 
@@ -28,7 +28,7 @@ def trembling(look: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture
-def mine() -> profile.Profile:
+def mine() -> driver_profile.Profile:
     steps = [
         speak(ESTIMATED, AU12=0.5, AU06=0.4),
         speak(ESTIMATED, AU01=0.25, AU02=0.6),
@@ -78,10 +78,10 @@ def test_a_clip_of_somebody_who_talks_tells_rest_from_talk():
 
 
 def test_a_profile_comes_back_as_it_was_kept_for_its_owner_alone(mine, own_folder):
-    path = mine.save(profile.place("work cam"))
-    assert path.parent == own_folder and profile.names() == ["work cam"]
+    path = mine.save(driver_profile.place("work cam"))
+    assert path.parent == own_folder and driver_profile.names() == ["work cam"]
     again = load("work cam")
-    for name in profile.NUMBERS:
+    for name in driver_profile.NUMBERS:
         assert getattr(again, name) == pytest.approx(getattr(mine, name), abs=1e-4)
     if sys.platform != "win32":
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -99,8 +99,8 @@ def refusal(text: str) -> str:
 
 def test_an_unknown_name_is_told_with_those_that_are_known(mine):
     assert "none is kept yet" in refusal("nobody")
-    mine.save(profile.place("anna"))
-    mine.save(profile.place("ben"))
+    mine.save(driver_profile.place("anna"))
+    mine.save(driver_profile.place("ben"))
     said = refusal("nobody")
     assert "anna, ben" in said and "run.py calibrate --name nobody" in said
     assert "missing.json" in refusal("missing.json")

@@ -18,12 +18,12 @@ from engines.face import au_estimator, pyfeat, pyfeat_weights
 from engines.face.action_units import PAPER_17
 from engines.face.landmarks import FaceReader
 from engines.face.pyfeat_weights import FILE, REPOSITORY, find_weights, split_pin
-from realtime import profile
 from realtime.commands import calibrate
-from realtime.joined import FROM_SLOW, Joined
 from realtime.messages import Frame
 from realtime.process.log import LOG
-from realtime.slow import AtLeisure
+from realtime.tracking import driver_profile
+from realtime.tracking.background_estimator import AtLeisure
+from realtime.tracking.estimator_fusion import FROM_SLOW, Joined
 from tests.conftest import SAMPLES
 from tests.test_joined import of, wait_for
 
@@ -228,7 +228,7 @@ def test_a_lesson_from_a_clip_teaches_the_real_networks_two_points(weights, tmp_
     assert calibrate.main(["--driver", clip, "--name", path, "--aus", "py-feat", "--pyfeat-weights", str(weights)]) == 0
     assert "py-feat's, at rest and in full: AU06" in capsys.readouterr().err
     LOG.handlers.clear()  # which the command gave the test's own standard error
-    scale = profile.load(path).pyfeat
+    scale = driver_profile.load(path).pyfeat
     assert scale.rest.min() >= 0 and np.ptp(scale.rest) > 0.02, "its own of each AU"
     assert (scale.full - scale.rest >= pyfeat.LEAST_RANGE - 1e-3).all() and scale.full.max() <= 1
 

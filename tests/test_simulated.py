@@ -10,11 +10,12 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from realtime import latest_value, track
+from realtime import latest_value
 from realtime.latest_value import Latest
 from realtime.puppet import animator
 from realtime.session import live_loop
 from realtime.sources import reconnecting_camera
+from realtime.tracking import expression_tracker
 from tests import meeting, soak
 from tests.mishaps import Pace
 from tests.simulated import Deadlock, Simulation, simulated
@@ -219,13 +220,13 @@ def test_a_leak_is_found(size, what):
 
 
 def test_what_grows_slower_with_time_is_found():
-    call = track.Performer.__call__
+    call = expression_tracker.Performer.__call__
 
     def tired(self, frame):
         meeting.time.sleep((meeting.time.perf_counter() - 1000.0) * 1e-4)
         return call(self, frame)
 
-    with patch.object(track.Performer, "__call__", tired):
+    with patch.object(expression_tracker.Performer, "__call__", tired):
         said = complaints(QUIET)
     assert "Pictures grew older" in said, said
 

@@ -23,7 +23,7 @@ from realtime.sources.camera import Camera, camera_index, is_camera
 from realtime.sources.camera_reader import LATE_S, Freshness, Patience
 from realtime.sources.reconnecting_camera import MOST_LEFT, State, SteadyCamera
 from realtime.timing import Timings
-from realtime.track import Performer
+from realtime.tracking.expression_tracker import Performer
 from tests.camera_double import Desk
 from tests.doubles import KeepingOutput, StubEngine, speak
 from tests.simulated import simulated

@@ -6,12 +6,12 @@ import time
 import numpy as np
 import pytest
 
-from realtime.calibrate import Neutral
 from realtime.latest_value import Latest
 from realtime.messages import Told
 from realtime.puppet.tracking_loss import EASE_S, HOLD_S, Presence
-from realtime.smooth import OneEuro
 from realtime.timing import KEPT, Timings
+from realtime.tracking.neutral import Neutral
+from realtime.tracking.smoothing import OneEuro
 
 
 def test_smoothing_goes_by_seconds_not_by_frames():

@@ -7,15 +7,15 @@ import pytest
 
 from engines.face import au_estimator
 from engines.face.landmarks import Face
-from realtime.calibrate import Neutral
-from realtime.light import darkness
 from realtime.messages import Frame
-from realtime.seat import GONE_S, GREY, Seat
-from realtime.skull import Skull
-from realtime.smooth import OneEuro, Undo
 from realtime.timing import Timings
-from realtime.track import Performer
-from realtime.trust import COVERED, DARK, ELSEWHERE, LOST, OUTSIDE, TINY, TURNED, Trust
+from realtime.tracking.driver_lock import GONE_S, GREY, Seat
+from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.face_validator import COVERED, DARK, ELSEWHERE, LOST, OUTSIDE, TINY, TURNED, Trust
+from realtime.tracking.lighting import darkness
+from realtime.tracking.neutral import Neutral
+from realtime.tracking.occlusion import Skull
+from realtime.tracking.smoothing import OneEuro, Undo
 from tests.disturbed import darkened
 from tests.record_tracks import CLIPS, FPS, driver, load_track, meshes, replaced
 

@@ -1,6 +1,6 @@
 """py-feat's AUs of a face: a ConvNeXt in PyTorch that looks at the skin, where MediaPipe knows its shape. The one file that imports feat.
 
-It is the second estimator, slower than a frame on most machines: realtime/slow.py gives it a thread, realtime/joined.py takes from it
+It is the second estimator, slower than a frame on most machines: realtime/tracking/background_estimator.py gives it a thread, realtime/tracking/estimator_fusion.py takes from it
 what it does better. It labels no training set, and bundles know nothing of it.
 
 What py-feat calls probabilities are cosines between what the network sees and what it has learnt for each AU, cut at 0: they rise evenly,

@@ -14,14 +14,14 @@ from tqdm import tqdm
 
 from engines.errors import DriverError, SettingsError
 from engines.face.au_estimator import ESTIMATED, index
-from realtime.calibrate import Neutral
 from realtime.calibration.profile_fit import of_clip, resting
 from realtime.calibration.pyfeat_recorder import Onlooker
-from realtime.profile import Profile
 from realtime.puppet.settings import DEAD_ZONE
 from realtime.sources.camera import FrameDriver, open_frames
 from realtime.timing import Timings
-from realtime.track import Performer
+from realtime.tracking.driver_profile import Profile
+from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.neutral import Neutral
 
 REACH_PERCENTILE, REST_PERCENTILE = 99.0, 95.0
 SHUT = 0.5  # of the puppet's AU45: its eyes are more shut than open

@@ -12,7 +12,7 @@ import numpy as np
 from engines.face.action_units import sides
 from engines.face.au_estimator import ESTIMATED, index
 from realtime.calibration.profile_fit import STEP_PERCENTILE, of_steps
-from realtime.profile import Profile
+from realtime.tracking.driver_profile import Profile
 
 READ_S, SHOW_S = 0.8, 2.0  # to read a line and begin; to hold. Seven such steps and a little more of rest are 20 s
 REST_S = 2.4

@@ -7,8 +7,8 @@ import numpy as np
 
 from engines.face.action_units import SIDED
 from engines.face.au_estimator import ESTIMATED, index
-from realtime.drift import activity
-from realtime.profile import MOST_GAIN, MOST_NOISE, Profile
+from realtime.tracking.driver_profile import MOST_GAIN, MOST_NOISE, Profile
+from realtime.tracking.neutral_drift import activity
 
 CALM_SHARE = 0.4  # of a clip's pictures, those in which the face does least, have rest among them: talkers rest between words
 NEAR_REST = 0.12  # of every AU but AU45: a picture like a resting one

@@ -13,9 +13,9 @@ from engines.face.landmarks import Face
 from engines.face.pyfeat import AUS, LEAST_RANGE, Scale
 from realtime.calibration.lesson_state import STEPS
 from realtime.calibration.profile_fit import FULL_PERCENTILE, STEP_PERCENTILE
-from realtime.joined import HIGHEST_REST, REST_PERCENTILE
 from realtime.messages import Frame
-from realtime.slow import AtLeisure, Estimate, EveryFrame
+from realtime.tracking.background_estimator import AtLeisure, Estimate, EveryFrame
+from realtime.tracking.estimator_fusion import HIGHEST_REST, REST_PERCENTILE
 
 MOST = 50_000  # estimates that are kept, 3 MB: more than the longest clip has pictures
 FEWEST = 3  # estimates of one step; a CPU gives five or six of two seconds

@@ -17,8 +17,6 @@ from engines.errors import DriverError, SettingsError
 from engines.face.action_units import whole
 from engines.face.au_estimator import ESTIMATED, index
 from engines.face.pyfeat import AUS
-from realtime import profile
-from realtime.calibrate import Neutral
 from realtime.calibration.clip_report import open_clip, readings_of, report
 from realtime.calibration.lesson_state import LESSON_S, STEPS, Guide
 from realtime.calibration.lesson_view import SIZE, draw
@@ -26,17 +24,19 @@ from realtime.calibration.profile_fit import of_clip, resting
 from realtime.calibration.pyfeat_recorder import Onlooker
 from realtime.commands.options import add_aus, choose_face_model
 from realtime.controls import Controls
-from realtime.joined import FROM_SLOW, open_network
 from realtime.messages import NOT_YET
 from realtime.output.window import Window, has_screen
 from realtime.process.exit_status import outcome
 from realtime.process.log import say
 from realtime.process.shutdown import Ending
-from realtime.slow import AtLeisure, EveryFrame
 from realtime.sources.camera import FrameDriver, is_camera
 from realtime.sources.reconnecting_camera import SteadyCamera
 from realtime.timing import Timings
-from realtime.track import Performer
+from realtime.tracking import driver_profile
+from realtime.tracking.background_estimator import AtLeisure, EveryFrame
+from realtime.tracking.estimator_fusion import FROM_SLOW, open_network
+from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.neutral import Neutral
 
 MANUAL = """\
 Learns how your face rests and how far it goes, so that your own range fills the puppet's. You are shown what to do, for 20 seconds:
@@ -86,7 +86,7 @@ def calibrate(options: argparse.Namespace, ending: Ending) -> int:
     if options.report:
         print(report(options.report, options.blinks))
         return 0
-    path = profile.place(options.name)
+    path = driver_profile.place(options.name)
     check_place(path)
     live = is_camera(options.driver)
     look_on = partial(open_onlooker, options.aus, options.pyfeat_weights, live)
@@ -113,7 +113,7 @@ def check_place(path: Path) -> None:
         raise SettingsError(f"The profile {path} cannot be written: choose another place with --name FILE.json.")
 
 
-def summary(made: profile.Profile) -> str:
+def summary(made: driver_profile.Profile) -> str:
     """What was learnt of the AUs that a lesson asks for, in a line."""
     shown = {whole(au) for au, full in zip(ESTIMATED, made.full, strict=True) if full < 1}
     gains = [f"{au} x{made.gain[index([au])].mean():.1f}" for step in STEPS for au in step.aus if au in shown]
@@ -126,7 +126,7 @@ def open_onlooker(wanted: str, weights: str | None, live: bool) -> Onlooker | No
     return network and Onlooker(AtLeisure(network, say) if live else EveryFrame(network), say)
 
 
-def from_clip(path: str, look_on: Callable[[], Onlooker | None] = lambda: None) -> profile.Profile:
+def from_clip(path: str, look_on: Callable[[], Onlooker | None] = lambda: None) -> driver_profile.Profile:
     """look_on: opens who looks on. Raises DriverError where the clip does not show a face for long enough, EngineError."""
     open_clip(path).close()  # what cannot be played is told before a network is loaded for it
     onlooker = look_on()
@@ -140,7 +140,7 @@ def from_clip(path: str, look_on: Callable[[], Onlooker | None] = lambda: None) 
     return replace(made, pyfeat=onlooker.of_clip(times_s[resting(readings)])) if onlooker else made
 
 
-def _from_camera(text: str, look_on: Callable[[], Onlooker | None]) -> profile.Profile:
+def _from_camera(text: str, look_on: Callable[[], Onlooker | None]) -> driver_profile.Profile:
     with ExitStack() as stack:
         camera = SteadyCamera(text, say)
         stack.callback(camera.close)
@@ -164,7 +164,7 @@ def lesson(
     ring: Callable[[], None] = ring,
     clock: Callable[[], float] = time.perf_counter,
     onlooker: Onlooker | None = None,
-) -> profile.Profile:
+) -> driver_profile.Profile:
     """Guides whoever is before a driver of frames; window: where it is shown, or None: the terminal tells, with a progress bar.
     onlooker: sees the same frames, and is closed.
 

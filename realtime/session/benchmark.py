@@ -24,7 +24,7 @@ from realtime.puppet.settings import Settings
 from realtime.session.live_loop import LiveLoop
 from realtime.sources.camera import is_camera, open_frames
 from realtime.timing import Timings
-from realtime.track import Performer
+from realtime.tracking.expression_tracker import Performer
 
 FRAMES = 150  # of the driver, decoded beforehand: a camera hands over pictures, it does not decode H.264
 WARM_S = 2.0

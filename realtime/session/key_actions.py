@@ -12,7 +12,7 @@ from realtime.puppet.animator import Stage
 from realtime.puppet.settings import STRENGTH
 from realtime.session.live_loop import LiveLoop
 from realtime.session.photo_switcher import Album
-from realtime.track import Performer
+from realtime.tracking.expression_tracker import Performer
 
 STRENGTH_STEP = 0.1
 

@@ -24,7 +24,7 @@ from realtime.process.log import LOG
 from realtime.puppet.animator import Stage
 from realtime.sources.camera import FrameDriver
 from realtime.timing import Rate, Timings
-from realtime.track import Performer
+from realtime.tracking.expression_tracker import Performer
 
 IDLE_S = 1 / 30  # how often the puppet is drawn anew while the driver says nothing: easing to neutral goes on
 LEAVE_S = 1.0  # for all threads to end; one that hangs in a device is left behind

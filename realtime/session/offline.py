@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from engines.errors import CurveError
 from engines.face.au_estimator import ESTIMATED
-from realtime.calibrate import Neutral
-from realtime.joined import Joined
 from realtime.messages import Frame, Told
 from realtime.output.outputs import Output
 from realtime.performance.curve import Performance
 from realtime.performance.interpolation import SAME_S
-from realtime.profile import Profile
 from realtime.puppet.animator import Stage
 from realtime.sources.camera import FrameDriver
 from realtime.timing import Timings
-from realtime.track import Performer
+from realtime.tracking.driver_profile import Profile
+from realtime.tracking.estimator_fusion import Joined
+from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.neutral import Neutral
 
 LONGEST_LESSON = 90  # frames kept while the neutral is learnt: 250 MB of 720p pictures at most
 LONGEST_GAP_S = 5.0  # between two words of a file; a longer one is a broken time stamp and is cut short

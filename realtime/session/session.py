@@ -15,11 +15,8 @@ from engines.errors import DriverError, OutputError, SettingsError
 from engines.face.au_estimator import ESTIMATED
 from engines.face.pyfeat import Scale
 from engines.runtime.failover import load_live
-from realtime import profile
 from realtime.audio.microphone import Microphone
-from realtime.calibrate import Neutral
 from realtime.controls import Controls
-from realtime.joined import Joined, open_second
 from realtime.output.outputs import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output
 from realtime.output.window import Window, has_screen
 from realtime.overlay import Badge
@@ -29,7 +26,6 @@ from realtime.performance.driver_spec import Cast, load_cast, read_parts
 from realtime.process.log import LOG, answer, say
 from realtime.process.shutdown import STOPPED, Ending
 from realtime.process.terminal_keys import Terminal
-from realtime.profile import Profile
 from realtime.puppet.animator import Stage
 from realtime.puppet.canvas import parse_size
 from realtime.puppet.puppet import Puppet
@@ -42,7 +38,11 @@ from realtime.session.photo_switcher import Album, photos
 from realtime.sources.camera import FrameDriver, Paced, is_camera, open_frames
 from realtime.sources.reconnecting_camera import SteadyCamera
 from realtime.timing import Timings
-from realtime.track import Performer
+from realtime.tracking import driver_profile
+from realtime.tracking.driver_profile import Profile
+from realtime.tracking.estimator_fusion import Joined, open_second
+from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.neutral import Neutral
 
 LIVE_SIZE, LIVE_FPS = (1280, 720), 30.0  # what call programs ask a camera for
 FIGURES_S = 10.0  # between two lines of figures in the log
@@ -72,7 +72,7 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
     started_s = time.perf_counter()
     parts = read_parts(options.driver)
     check_paths(options, (part.path for part in parts))
-    own = profile.load(options.profile) if options.profile else None
+    own = driver_profile.load(options.profile) if options.profile else None
     cast = load_cast(parts)
     if own and cast.frames is None:
         raise SettingsError(

@@ -27,7 +27,7 @@ from realtime.session import session
 from realtime.session.live_loop import LiveLoop
 from realtime.sources.camera import Camera
 from realtime.timing import Timings
-from realtime.track import Performer
+from realtime.tracking.expression_tracker import Performer
 from tests.doubles import KeepingOutput, StubEngine, speak
 from tests.vm.devices import (
     CLIP_SIZE,

@@ -4,14 +4,14 @@ import numpy as np
 
 from engines.face import au_estimator
 from engines.face.landmarks import Face, FaceReader
-from realtime.calibrate import Neutral
 from realtime.calibration.pyfeat_recorder import Onlooker
-from realtime.joined import Joined
 from realtime.messages import Frame, Told
-from realtime.profile import Profile
-from realtime.smooth import OneEuro, Undo
 from realtime.timing import Timings
-from realtime.trust import Trust, Verdict
+from realtime.tracking.driver_profile import Profile
+from realtime.tracking.estimator_fusion import Joined
+from realtime.tracking.face_validator import Trust, Verdict
+from realtime.tracking.neutral import Neutral
+from realtime.tracking.smoothing import OneEuro, Undo
 
 
 class Performer:

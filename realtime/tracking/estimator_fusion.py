@@ -19,7 +19,7 @@ from engines.face.pyfeat import AUS, PyFeat, Scale, usable
 from engines.face.pyfeat_weights import find_weights
 from realtime.messages import Frame
 from realtime.process.log import LOG
-from realtime.slow import AtLeisure, Estimate, EveryFrame
+from realtime.tracking.background_estimator import AtLeisure, Estimate, EveryFrame
 
 ESTIMATORS = ("auto", "mediapipe", "py-feat")
 FAST, SLOW = "mediapipe", "py-feat"
@@ -64,7 +64,7 @@ FADE_S = 0.4  # between the two; shorter jumps, longer leaves a dead source on t
 LONGEST_GLIDE_S = 0.5  # from one estimate to the next
 SILENT_S = 3.0  # without an answer, before that is told
 REST_S, REST_ESTIMATES = 1.0, 5  # from which the driver's rest is learnt
-REST_PERCENTILE, HIGHEST_REST = 20.0, 0.6  # as realtime/calibrate.py does it for MediaPipe's
+REST_PERCENTILE, HIGHEST_REST = 20.0, 0.6  # as realtime/tracking/neutral.py does it for MediaPipe's
 STAYS = 1.3  # times the oldest that is taken up: what has been taken up is kept that long, or it would come and go
 AGE_SHARE = 0.3  # of the newest in the running mean of how old estimates get
 

@@ -1,13 +1,13 @@
 """This driver's neutral: measured over the first second in view, then subtracted, so that a resting face asks for nothing.
 
-It follows the driver's rest afterwards (realtime/drift.py). A profile (realtime/profile.py) knows it from the start, and the
+It follows the driver's rest afterwards (realtime/tracking/neutral_drift.py). A profile (realtime/tracking/driver_profile.py) knows it from the start, and the
 driver's range as well.
 """
 
 import numpy as np
 
-from realtime.drift import Drift
-from realtime.profile import Profile
+from realtime.tracking.driver_profile import Profile
+from realtime.tracking.neutral_drift import Drift
 
 LEARN_S = 1.0  # of the driver's face in view
 AT_LEAST = 8  # readings, however slow the camera

@@ -1,7 +1,7 @@
 """Where the driver sits, so that nobody else is taken for them: a face that turns up elsewhere is not the driver's.
 
 MediaPipe follows one face, and once that is lost or crossed by another, takes the next best. The mesh does not tell
-people apart well enough for a single picture (realtime/skull.py), but a head that was lost comes back where it was.
+people apart well enough for a single picture (realtime/tracking/occlusion.py), but a head that was lost comes back where it was.
 """
 
 import numpy as np

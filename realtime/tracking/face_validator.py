@@ -12,10 +12,10 @@ import numpy as np
 
 from engines.face.landmarks import Face
 from engines.face.mesh import align
-from realtime.light import Light
 from realtime.messages import Frame
-from realtime.seat import Seat
-from realtime.skull import ANOTHER, Skull, distance
+from realtime.tracking.driver_lock import Seat
+from realtime.tracking.lighting import Light
+from realtime.tracking.occlusion import ANOTHER, Skull, distance
 
 LOST, TINY, ELSEWHERE, OUTSIDE, TURNED, COVERED, DARK = (
     "face lost", "too far", "somebody else", "half outside", "turned away", "face covered", "too dark",
@@ -43,7 +43,7 @@ YAW, DOWN, UP = Limit(32, 27), Limit(27, 23), Limit(34, 29)
 # Roll is taken out by the alignment. Two speakers' clips turned further and further: AUs off by 0.1-0.2 upright, 0.2-0.3 up to 70
 # degrees, 0.3-0.45 at 85; the shipped driver's go wrong at 45, which the skull tells. The tracker itself holds on beyond 110.
 ROLL = Limit(60, 52)
-# Noise over light (realtime/light.py). Lit rooms: below 0.016. AUs of a still face tremble by 0.1 from peak to peak at 0.04, by 0.3 at
+# Noise over light (realtime/tracking/lighting.py). Lit rooms: below 0.016. AUs of a still face tremble by 0.1 from peak to peak at 0.04, by 0.3 at
 # 0.08, by 0.5 at 0.15; at 0.25 every second picture is lost.
 DIM = Limit(0.07, 0.055)  # the screen says so, the puppet goes on
 BLIND = Limit(0.22, 0.17)

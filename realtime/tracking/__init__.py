@@ -1,0 +1,1 @@
+"""One face through time: found, validated, estimated, freed from its neutral, smoothed."""
