@@ -9,9 +9,9 @@ import torch
 from train.networks.compact import Shape
 from train.networks.critic import CriticShape
 from train.networks.paper import PaperGenerator, PaperShape
-from train.plan import Plan
 from train.recipes.ganimation import Ganimation
 from train.recipes.supervised import Supervised
+from train.schedule import Plan
 
 TINY = Shape(size_px=64, quarter=8, eighth=16, sixteenth=16, blocks=(1, 1, 1, 1), head=8)
 NARROW = dataclasses.replace(TINY, vocabulary="paper17")

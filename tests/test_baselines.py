@@ -11,10 +11,10 @@ from engines.errors import DataError  # noqa: E402
 from train.data.domains import Domains  # noqa: E402
 from train.data.emotions import EMOTIONS, classify, prototype  # noqa: E402
 from train.networks.discrete import Encoder, Painter, Translator  # noqa: E402
-from train.recipes.cyclegan import CycleGan, least_squares  # noqa: E402
-from train.recipes.diat import Diat, perceptual  # noqa: E402
-from train.recipes.icgan import IcGan  # noqa: E402
-from train.recipes.stargan import CRITIC_STEPS, StarGan  # noqa: E402
+from train.recipes.baselines.cyclegan import CycleGan, least_squares  # noqa: E402
+from train.recipes.baselines.diat import Diat, perceptual  # noqa: E402
+from train.recipes.baselines.icgan import IcGan  # noqa: E402
+from train.recipes.baselines.stargan import CRITIC_STEPS, StarGan  # noqa: E402
 
 SIZE, WIDTH = 32, 4
 THREE = ("neutral", "happy", "surprised")

@@ -18,8 +18,8 @@ from train.data.pairs import Pairs  # noqa: E402
 from train.export import export  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
-from train.recipes.choose import make  # noqa: E402
 from train.recipes.distil import Distil  # noqa: E402
+from train.recipes.factory import make  # noqa: E402
 from train.recipes.ganimation import Ganimation  # noqa: E402
 from train.trainer import fit  # noqa: E402
 

@@ -24,9 +24,9 @@ from tests.conftest import SAMPLES  # noqa: E402
 from train.data import prepare as preparing  # noqa: E402
 from train.data.corpus import is_held_out, load_corpus, verify  # noqa: E402
 from train.data.inputs import find_jobs, person_of  # noqa: E402
-from train.data.nobody import ADULTS, MAYBE_MINORS, adults, write_faces  # noqa: E402
 from train.data.prepare import Run, begin, finish, prepare  # noqa: E402
 from train.data.shards import ShardWriter  # noqa: E402
+from train.data.synthetic_faces import ADULTS, MAYBE_MINORS, adults, write_faces  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_what_is_not_installed_is_said_before_labelling(tmp_path, monkeypatch):
     with pytest.raises(PuppetError, match="The face model is not at"):
         prepare([SAMPLES], tmp_path / "out", size_px=64)
     monkeypatch.delenv("PUPPET_FACE_MODEL")
-    monkeypatch.setattr("train.data.nobody.find_spec", lambda _: None)
+    monkeypatch.setattr("train.data.synthetic_faces.find_spec", lambda _: None)
     with pytest.raises(PuppetError, match="random-face"):
         prepare(["nobody:2"], tmp_path / "out", size_px=64)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -212,7 +212,7 @@ def test_drawn_faces_are_adults_and_a_disk_that_refuses_is_a_sentence(tmp_path, 
     for count in (0, len(ADULTS) + 1):
         with pytest.raises(DataError, match=f"Only {len(ADULTS)} .* adults, not {count}"):
             adults(count)
-    monkeypatch.setattr("train.data.nobody.NobodyFaces", Drawn)
+    monkeypatch.setattr("train.data.synthetic_faces.NobodyFaces", Drawn)
     assert write_faces(tmp_path / "faces", adults(2), 32) == 2 and write_faces(tmp_path / "faces", adults(3), 32) == 1
     assert len(list((tmp_path / "faces").iterdir())) == 3
     with pytest.raises(DataError, match="cannot be made"):
@@ -226,7 +226,7 @@ def test_drawn_faces_are_adults_and_a_disk_that_refuses_is_a_sentence(tmp_path, 
 def test_without_the_wheel_faces_of_nobody_say_what_to_install(monkeypatch):
     from train.data import labels
 
-    monkeypatch.setattr("train.data.nobody.find_spec", lambda _: None)
+    monkeypatch.setattr("train.data.synthetic_faces.find_spec", lambda _: None)
     with pytest.raises(PuppetError, match="pip install"):
         labels.label(list(find_jobs(["nobody:1"])))
 

@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from engines.errors import DataError  # noqa: E402
 from engines.face.action_units import PAPER_17, WIDE, translate, wholes  # noqa: E402
 from train.losses import gradient_penalty  # noqa: E402
-from train.networks.build import build  # noqa: E402
 from train.networks.compact import LIGHTEST, TEETH_UNIT, CompactGenerator, Shape, across, compose  # noqa: E402
 from train.networks.critic import Critic, CriticShape, compact_critic  # noqa: E402
+from train.networks.from_shape import build  # noqa: E402
 from train.networks.listing import cost, listing  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape, ResidualBlock  # noqa: E402
 from train.networks.vocabulary import named, shares, translation, views, widened  # noqa: E402

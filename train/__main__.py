@@ -7,7 +7,7 @@ import sys
 
 from engines.errors import DataError, PuppetError
 from train.command_line import BASELINES, parse
-from train.data.disk import FULL, READ_ONLY
+from train.data.folders import FULL, READ_ONLY
 
 TRAIN_EXTRA = {"torch", "accelerate", "tensorboard", "onnx", "onnxruntime", "matplotlib", "numba", "safetensors"}
 DISK_FAULTS = FULL | READ_ONLY | {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
@@ -39,7 +39,7 @@ def _say(sentence: str, status: int) -> int:
 
 
 def nobody(options: argparse.Namespace) -> None:
-    from train.data.nobody import adults, write_faces
+    from train.data.synthetic_faces import adults, write_faces
 
     drawn = write_faces(options.out, adults(options.count), options.size)
     print(f"drew {drawn} faces into {options.out}")
@@ -60,8 +60,8 @@ def prepare(options: argparse.Namespace) -> None:
 
 def fit(options: argparse.Namespace) -> None:
     from train.data.corpus import load_corpus
-    from train.plan import Plan
-    from train.recipes.choose import make
+    from train.recipes.factory import make
+    from train.schedule import Plan
     from train.trainer import fit as run
 
     corpus = load_corpus(options.corpus, options.verify)
@@ -124,7 +124,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
     second = None
     if options.second_opinion:
-        from train.report.second import SecondOpinion
+        from train.report.dlib_opinion import SecondOpinion
 
         second = SecondOpinion()
     engine, corpus = load(options.engine, options.device), load_corpus(options.corpus)
@@ -148,7 +148,7 @@ def figures(options: argparse.Namespace) -> None:
 def compare(options: argparse.Namespace) -> None:
     from engines.runtime.load import load
     from train.data.corpus import load_corpus
-    from train.recipes.choose import load_baseline
+    from train.recipes.factory import load_baseline
     from train.report.compare import EngineEditor, RecipeEditor
     from train.report.compare import compare as run
 

@@ -21,7 +21,7 @@ from engines.face import crop as crops
 from engines.runtime.load import load
 from train import checkpoint
 from train.command_line import BASELINES
-from train.networks.build import build
+from train.networks.from_shape import build
 
 OPSET = 18
 # Differences from PyTorch that are refused: more than one grey level (a rounding that falls the other way), two thousandths of

@@ -14,7 +14,7 @@ from torch import nn
 
 from engines.bundle import ENGINES, Bundle
 from engines.errors import DataError
-from train.networks.build import build
+from train.networks.from_shape import build
 
 STEP_PX = 16  # crops are halved four times
 HALF = "_half"  # what train.export adds to the name of a weight that it stores as FP16
@@ -26,7 +26,7 @@ def is_bundle(place: Path) -> bool:
 
 
 def shape_of(bundle: Bundle) -> dict:
-    """The shape that train.networks.build makes its generator from. Raises DataError when the bundle does not tell."""
+    """The shape that train.networks.from_shape makes its generator from. Raises DataError when the bundle does not tell."""
     told = bundle.training.get("shape")
     shape = told.get("generator") if isinstance(told, dict) else None
     if not isinstance(shape, dict):

@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from train.command_line import parse
 from train.data.corpus import load_corpus
-from train.plan import Numbers, Plan
-from train.recipes.choose import make
+from train.recipes.factory import make
 from train.recipes.recipe import Batch, Turn
+from train.schedule import Numbers, Plan
 from train.trainer import Run
 
 VARIANTS = (("paper", False), ("paper", True), ("compact", False), ("compact", True))

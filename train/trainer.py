@@ -22,15 +22,15 @@ from engines.errors import DataError, OutputError
 from engines.face.au_estimator import ESTIMATED, VERSION
 from train import checkpoint
 from train.data.corpus import Corpus
-from train.data.disk import make_folder
 from train.data.faces import Faces
+from train.data.folders import make_folder
 from train.data.resident import Resident
-from train.place import Place
-from train.plan import Numbers, Plan, rate_share
+from train.distributed import Place
 from train.recipes.recipe import Batch, Recipe, Turn
-from train.record import Record
+from train.run_log import Record
+from train.schedule import Numbers, Plan, rate_share
 from train.signals import StopOnSignal, leave_ctrl_c
-from train.start import begin_with
+from train.warm_start import begin_with
 
 HELD_OUT_SEED, HELD_OUT_SAMPLES, HELD_OUT_BATCH = 10**6, 48, 16
 

@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 from engines.errors import DataError
 from engines.face.action_units import translate
 from engines.face.au_estimator import ESTIMATED
+from train.data.balanced_order import Order
 from train.data.corpus import Corpus
 from train.data.emotions import classify
 from train.data.jitter import draw_jitter, moved_by, other_way_round
-from train.data.order import Order
 
 NOISE = 0.1  # U(-0.1, 0.1) on the wanted AUs, as in the paper's code
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 
 from engines.errors import DataError
-from train.data.nobody import adults
+from train.data.synthetic_faces import adults
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 CLIPS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}

@@ -17,8 +17,8 @@ from engines.face import crop as crops
 from engines.face.landmarks import Face, FaceReader
 from engines.face.mesh import align
 from train.data.inputs import CLIP_STRIDE, Job
-from train.data.nobody import NobodyFaces
 from train.data.shards import Labelled
+from train.data.synthetic_faces import NobodyFaces
 
 MAX_YAW_DEG = 40.0  # beyond, half of the mesh is a guess
 MIN_EYE_DISTANCE_PX = 28.0  # outer eye corners; smaller faces are mush at any crop size

@@ -23,11 +23,11 @@ from engines.face import crop as crops
 from engines.face.landmarks import find_model
 from train.data import labels
 from train.data.corpus import FORMAT, SPLIT, is_held_out, read_manifest
-from train.data.disk import FULL, READ_ONLY, make_folder, write_whole
+from train.data.folders import FULL, READ_ONLY, make_folder, write_whole
 from train.data.histogram import check_matplotlib, write_histograms
 from train.data.inputs import CLIP_STRIDE, Job, find_jobs
-from train.data.nobody import find_weights
 from train.data.shards import FACE, FACES_PER_SHARD, ShardWriter, sha256_of
+from train.data.synthetic_faces import find_weights
 
 CHUNK = 8  # pictures sent to a process at a time: ~0.1 s of work
 NAMED = 5  # rejected files that are named for each reason

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from engines.errors import DataError
 from train import losses
+from train.attention_guard import AttentionGuard
 from train.data.corpus import Corpus
 from train.data.faces import Faces
-from train.guard import AttentionGuard
 from train.losses import Weights
 from train.networks.compact import compose
 from train.networks.critic import Critic, CriticShape

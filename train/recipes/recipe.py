@@ -33,7 +33,7 @@ class Turn:
 
 
 class Recipe(Protocol):
-    """What is trained. One that weighs an attention mask has a `guard` (train/guard.py), too."""
+    """What is trained. One that weighs an attention mask has a `guard` (train/attention_guard.py), too."""
 
     name: str
     networks: dict[str, nn.Module]  # every network with weights to learn, by the name of its file in a checkpoint

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engines.face.au_estimator import ESTIMATED
+from train.attention_guard import AttentionGuard
 from train.data.corpus import Corpus
 from train.data.pairs import Pairs
-from train.guard import AttentionGuard
 from train.networks.compact import CompactGenerator, Shape, compose
 from train.networks.vocabulary import translation
 from train.recipes.recipe import Batch, Networks, Turn, detached, pictures

@@ -23,8 +23,8 @@ from engines.face import au_estimator
 from engines.face.action_units import PAPER_17
 from engines.face.landmarks import FaceReader
 from train.data.corpus import Corpus
-from train.data.disk import make_folder
 from train.data.emotions import EMOTIONS, PROTOTYPES, USUAL, prototype, scores
+from train.data.folders import make_folder
 from train.report import measures
 from train.report.edits import towards
 from train.report.evaluate import without_nan

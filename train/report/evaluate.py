@@ -21,15 +21,15 @@ from engines.face import au_estimator
 from engines.face.action_units import PAPER_17
 from engines.face.crop import Crop
 from train.data.corpus import Corpus
-from train.data.disk import make_folder
+from train.data.folders import make_folder
 from train.report import charts, measures
+from train.report.dlib_opinion import SecondOpinion, opinion, read_real_faces, yardstick
 from train.report.edits import EXPRESSIONS, LEVELS, SMILE, change_to, edited, towards
 from train.report.likeness import distances, somebody_elses_expression, split
 from train.report.native import native_sharpness
 from train.report.page import page
 from train.report.photos import read_photos
 from train.report.scaled import at_size
-from train.report.second import SecondOpinion, opinion, read_real_faces, yardstick
 from train.report.sheets import flow_picture, mask_picture, sheet, write_png, write_text
 from train.report.sides import sided_sweep, sides_sheet
 from train.report.steadiness import steadiness, still_driver

@@ -12,7 +12,7 @@ from engines.errors import DataError, OutputError, SourceError
 from engines.face.action_units import PAPER_17
 from engines.face.au_estimator import index
 from train.data.corpus import Corpus
-from train.data.disk import make_folder
+from train.data.folders import make_folder
 from train.report.animation import film, frames, together
 from train.report.edits import EXPRESSIONS, LEVELS, wanted_at
 from train.report.evaluate import FORMAT, case_sheet, parts

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from engines.errors import OutputError
-from train.data.disk import make_folder
+from train.data.folders import make_folder
 
 MAX_BYTES = 3_000_000  # of a PNG: more makes a report slow to open, and no page shows more
 GAP_PX = 3

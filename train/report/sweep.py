@@ -22,7 +22,9 @@ from train.report.edits import LEVELS, SMILE, change_to
 
 MAX_YAW_DEG = 25.0  # beyond, the estimator's own error grows, and would be blamed on the engine
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]  # a picture and its landmarks -> unit vector; train/report/identity.py
-Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]  # a picture and the photo's landmarks -> distances (14,); train/report/second.py
+Measure = Callable[
+    [np.ndarray, np.ndarray], np.ndarray
+]  # a picture and the photo's landmarks -> distances (14,); train/report/dlib_opinion.py
 
 
 @dataclass

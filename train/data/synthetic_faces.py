@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from engines.errors import DataError, PuppetError
-from train.data.disk import make_folder, write_whole
+from train.data.folders import make_folder, write_whole
 
 LOOKED_AT = range(640)  # seeds whose faces a person has looked at, to leave out whoever may be under age
 MAYBE_MINORS = frozenset({

@@ -28,7 +28,7 @@ BASELINE_EMOTIONS = {"stargan": ("neutral", "happy", "surprised", "sad", "angry"
 
 def baseline(name: str) -> type:
     """The class of a baseline recipe; imported when asked for, since the engine's own recipes do without."""
-    from train.recipes import cyclegan, diat, icgan, stargan
+    from train.recipes.baselines import cyclegan, diat, icgan, stargan
 
     return {"stargan": stargan.StarGan, "cyclegan": cyclegan.CycleGan, "diat": diat.Diat, "icgan": icgan.IcGan}[name]
 

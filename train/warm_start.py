@@ -14,8 +14,8 @@ from engines.bundle import Bundle, load_bundle
 from engines.errors import DataError
 from engines.face.action_units import wholes
 from train import checkpoint
-from train.networks.build import build, read_shape
 from train.networks.compact import Shape
+from train.networks.from_shape import build, read_shape
 from train.networks.vocabulary import PAPER, WIDE, widened
 from train.recipes.recipe import Networks, Recipe
 from train.restore import is_bundle, restore, shape_of

@@ -1,0 +1,1 @@
+"""The paper's baselines of figure 6, on discrete emotions."""
