@@ -81,8 +81,8 @@ def refit(folders: list[Path]) -> str:
     """Fits scales and basis to prepared corpora and writes them; returns the estimator's answer to each AU as text."""
     from train.data.corpus import load_corpus
     from train.data.deform import BASIS, WHOLE, basis
-    from train.data.fit_motion import calibrated, fit_basis
     from train.data.shapes import BlendshapeNet
+    from train.estimator.fit_motion import calibrated, fit_basis
 
     corpus = load_corpus(folders)
     meshes = corpus.meshes(np.arange(len(corpus)))  # 5.7 KB a face: the fit wants them all at once
