@@ -15,7 +15,7 @@ from tests.small_runs import NARROW, SMALL_CRITIC, TINY, lines, plan, supervised
 from train import __main__ as command  # noqa: E402
 from train.command_line import parse  # noqa: E402
 from train.data.pairs import Pairs  # noqa: E402
-from train.export import export  # noqa: E402
+from train.export.onnx_export import export  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 from train.recipes.distil import Distil  # noqa: E402

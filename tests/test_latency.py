@@ -9,10 +9,10 @@ from engines.errors import EngineError  # noqa: E402
 from engines.runtime.load import load  # noqa: E402
 from tests.small_runs import TINY  # noqa: E402
 from train import __main__ as command  # noqa: E402
-from train.export import export  # noqa: E402
-from train.latency import TorchEngine  # noqa: E402
+from train.export.latency import TorchEngine  # noqa: E402
+from train.export.onnx_export import export  # noqa: E402
+from train.export.restore import restore  # noqa: E402
 from train.networks.compact import CompactGenerator  # noqa: E402
-from train.restore import restore  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -137,7 +137,7 @@ def test_a_signal_after_the_last_engine_was_dropped_elsewhere_is_no_crash():
 def test_ports_are_known_by_the_contracts_names_whatever_else_they_are_called(model, tmp_path):
     pytest.importorskip("torch", reason="exporting needs PyTorch: pip install -e '.[train]'")
     from tests.small_runs import TINY
-    from train.export import export
+    from train.export.onnx_export import export
     from train.networks.compact import CompactGenerator
     from train.networks.paper import PaperGenerator, PaperShape
 

@@ -19,9 +19,9 @@ from engines.bundle import load_bundle  # noqa: E402
 from engines.errors import DataError  # noqa: E402
 from tests.small_runs import TINY  # noqa: E402
 from train import __main__ as command  # noqa: E402
-from train import quantise as step  # noqa: E402
-from train.eight_bits import convolutions, folded, halved, put_back, quantised  # noqa: E402
-from train.export import beside, export  # noqa: E402
+from train.export import quantise as step  # noqa: E402
+from train.export.int8_search import convolutions, folded, halved, put_back, quantised  # noqa: E402
+from train.export.onnx_export import beside, export  # noqa: E402
 from train.networks.compact import CompactGenerator  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 
@@ -219,6 +219,6 @@ def test_a_bundle_is_written_beside_its_folder_however_that_is_named(tmp_path, m
 
 def test_quantising_tells_nobody_that_it_was_used():
     """In a process of its own: within pytest nncf is silent anyway."""
-    code = "import train.eight_bits; from nncf.telemetry.wrapper import NNCFTelemetryStub, telemetry; assert isinstance(telemetry, NNCFTelemetryStub)"
+    code = "import train.export.int8_search; from nncf.telemetry.wrapper import NNCFTelemetryStub, telemetry; assert isinstance(telemetry, NNCFTelemetryStub)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     assert done.returncode == 0, done.stderr

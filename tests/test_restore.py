@@ -12,11 +12,11 @@ from engines.errors import DataError  # noqa: E402
 from tests.small_runs import NARROW, TINY, plan, supervised  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train import checkpoint  # noqa: E402
-from train.export import export  # noqa: E402
+from train.export.onnx_export import export  # noqa: E402
+from train.export.restore import resized, restore  # noqa: E402
 from train.networks.compact import CompactGenerator  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 from train.recipes.supervised import Supervised  # noqa: E402
-from train.restore import resized, restore  # noqa: E402
 from train.trainer import Run, fit  # noqa: E402
 
 

@@ -33,12 +33,12 @@ def test_each_heavy_library_has_one_door():
         "torch": {"train", "engines/face/pyfeat.py"},
         "feat": {"engines/face/pyfeat.py"},
         "openvino": {"engines/backends/openvino.py", "train"},
-        "tensorrt": {"engines/backends/tensorrt.py", "train/torch_tensorrt.py"},
+        "tensorrt": {"engines/backends/tensorrt.py", "train/export/torch_tensorrt.py"},
         "tensorrt_rtx": {"engines/backends/tensorrt.py"},
-        "torch_tensorrt": {"train/torch_tensorrt.py"},
+        "torch_tensorrt": {"train/export/torch_tensorrt.py"},
         "cuda": {"engines/backends/cuda.py"},
         "onnx": {"engines/backends/fp16_graph.py", "train"},
-        "nncf": {"train/eight_bits.py"},
+        "nncf": {"train/export/int8_search.py"},
     }
     for path in [*(ROOT / "engines").glob("*.py"), *(ROOT / "realtime").glob("*.py"), *(ROOT / "train").rglob("*.py"), ROOT / "run.py"]:
         place = str(path.relative_to(ROOT))

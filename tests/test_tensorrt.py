@@ -114,7 +114,7 @@ def test_an_engine_is_compiled_from_the_default_bundle_and_tells_how_far_it_is(b
 
 def test_the_papers_generator_compiles_with_its_normalisation_in_fp32(tmp_path):
     torch = pytest.importorskip("torch", reason="the paper's generator needs PyTorch: pip install -e '.[train]'")
-    from train.export import export
+    from train.export.onnx_export import export
     from train.networks.paper import PaperGenerator, PaperShape
 
     backend, trt = compiler(), find_library("tensorrt_rtx")
@@ -283,7 +283,7 @@ def test_numbered_outputs_are_taken_in_the_contracts_order(bundle, onnx, gpu, ph
 
 def test_a_generator_without_flow_gives_none(gpu, tmp_path):
     torch = pytest.importorskip("torch", reason="the paper's generator needs PyTorch: pip install -e '.[train]'")
-    from train.export import export
+    from train.export.onnx_export import export
     from train.networks.paper import PaperGenerator, PaperShape
 
     torch.manual_seed(0)

@@ -15,8 +15,8 @@ from engines.runtime.load import load  # noqa: E402
 from tests.cuda_double import put_in_place  # noqa: E402
 from tests.small_runs import TINY  # noqa: E402
 from train import __main__ as command  # noqa: E402
-from train import torch_tensorrt as via  # noqa: E402
-from train.export import Exported  # noqa: E402
+from train.export import torch_tensorrt as via  # noqa: E402
+from train.export.onnx_export import Exported  # noqa: E402
 from train.networks.compact import CompactGenerator  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 

@@ -20,7 +20,7 @@ from train.data.mouths import needs_mouth  # noqa: E402
 from train.data.pairs import Pairs  # noqa: E402
 from train.data.regions import shut  # noqa: E402
 from train.data.warp import draw, flow_between  # noqa: E402
-from train.export import Exported, compare, export, load_average, training_record  # noqa: E402
+from train.export.onnx_export import Exported, compare, export, load_average, training_record  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape, compose, warp  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 from train.recipes.supervised import supervised_loss, weighted_mean  # noqa: E402
@@ -205,7 +205,7 @@ def test_a_bundle_tells_which_run_its_training_began_with():
 
 def test_an_export_that_fails_leaves_the_bundle_that_was_there(tmp_path, monkeypatch):
     before, _ = export(trained_a_little(), tmp_path / "mine", {})
-    monkeypatch.setattr("train.export.MAX_COLOUR", -1.0)
+    monkeypatch.setattr("train.export.onnx_export.MAX_COLOUR", -1.0)
     with pytest.raises(DataError, match="nothing was written"):
         export(trained_a_little(), tmp_path / "mine", {"images_seen": 9})
     assert load(tmp_path / "mine").bundle == before and not (tmp_path / "mine.part").exists()

@@ -57,7 +57,7 @@ def kinds(model, *types):
 def paper(tmp_path_factory):
     """A small bundle of the paper's generator, which normalises."""
     torch = pytest.importorskip("torch", reason="the paper's generator needs PyTorch: pip install -e '.[train]'")
-    from train.export import export
+    from train.export.onnx_export import export
     from train.networks.paper import PaperGenerator, PaperShape
 
     torch.manual_seed(0)

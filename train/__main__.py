@@ -82,9 +82,9 @@ def export(options: argparse.Namespace) -> None:
     from engines.bundle import load_bundle
     from train import checkpoint
     from train.data.corpus import read_manifest
-    from train.export import export as run
-    from train.export import load_average, training_record
-    from train.restore import is_bundle, resized, restore
+    from train.export.onnx_export import export as run
+    from train.export.onnx_export import load_average, training_record
+    from train.export.restore import is_bundle, resized, restore
 
     manifests = [read_manifest(corpus) for corpus in options.corpus]
     if is_bundle(options.run):
@@ -98,7 +98,7 @@ def export(options: argparse.Namespace) -> None:
         generator = resized(generator, options.size)
         record["shape"] = {**record["shape"], "generator": generator.shape.as_dict()}
     if options.via == "torch-tensorrt":
-        from train.torch_tensorrt import compile_with_torch_tensorrt, keep_for_gpu
+        from train.export.torch_tensorrt import compile_with_torch_tensorrt, keep_for_gpu
 
         compiled, made_by = compile_with_torch_tensorrt(generator)
     bundle, differences = run(generator, options.out, record, measured_by)
@@ -108,8 +108,8 @@ def export(options: argparse.Namespace) -> None:
 
 
 def quantise(options: argparse.Namespace) -> None:
-    from train.quantise import FILE
-    from train.quantise import quantise as run
+    from train.export.quantise import FILE
+    from train.export.quantise import quantise as run
 
     bundle, errors = run(options.bundle, options.corpus, options.faces, options.seed, print)
     kept, size = bundle.variants["int8"]["calibration"]["left_in_float"], (bundle.folder / FILE).stat().st_size
@@ -171,7 +171,7 @@ def throughput(options: argparse.Namespace) -> None:
 
 
 def latency(options: argparse.Namespace) -> None:
-    from train.latency import measure
+    from train.export.latency import measure
 
     print(measure(options.engine, options.runs, options.threads))
 

@@ -14,11 +14,11 @@ from engines.bundle import Bundle, load_bundle
 from engines.errors import DataError
 from engines.face.action_units import wholes
 from train import checkpoint
+from train.export.restore import is_bundle, restore, shape_of
 from train.networks.compact import Shape
 from train.networks.from_shape import build, read_shape
 from train.networks.vocabulary import PAPER, WIDE, widened
 from train.recipes.recipe import Networks, Recipe
-from train.restore import is_bundle, restore, shape_of
 
 TOLD = "condition.0.weight"  # of a compact generator: the one weight that is as wide as its vocabulary
 HEADS = ("out.weight", "out.bias")  # and those that are as long as its heads are many, teeth last

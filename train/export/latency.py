@@ -15,8 +15,8 @@ from engines.bundle import Bundle, load_bundle
 from engines.runtime.benchmark import in_turn
 from engines.runtime.load import load
 from engines.runtime.parity import stored_cases
-from train.export import Exported
-from train.restore import restore
+from train.export.onnx_export import Exported
+from train.export.restore import restore
 
 RUNS = 100  # of each; eager PyTorch takes 50 ms an edit on two cores
 HALF = {"cuda": torch.float16, "cpu": torch.bfloat16}  # what each is fast at

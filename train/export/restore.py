@@ -17,7 +17,7 @@ from engines.errors import DataError
 from train.networks.from_shape import build
 
 STEP_PX = 16  # crops are halved four times
-HALF = "_half"  # what train.export adds to the name of a weight that it stores as FP16
+HALF = "_half"  # what train.export.onnx_export adds to the name of a weight that it stores as FP16
 
 
 def is_bundle(place: Path) -> bool:
@@ -39,7 +39,7 @@ def restore(bundle: Bundle) -> nn.Module:
 
     Raises DataError for a graph that does not name its parameters: another version's, or the paper's network, whose normalisations lose theirs.
     """
-    from train.export import Exported, check, compare
+    from train.export.onnx_export import Exported, check, compare
 
     values, network = _values(bundle), build(shape_of(bundle))
     weights = {name: values.get(name) for name, _ in network.named_parameters()}

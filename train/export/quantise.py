@@ -5,7 +5,7 @@ else stays as it was, above all the gate that makes no change exactly the identi
 they were, too: each is tried alone, and the worst are put back, one after the other, until the TARGETS hold.
 
 Sources: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference" (CVPR 2018); NNCF
-(github.com/openvinotoolkit/nncf), which finds the ranges. The graph itself: train/eight_bits.py.
+(github.com/openvinotoolkit/nncf), which finds the ranges. The graph itself: train/export/int8_search.py.
 """
 
 import shutil
@@ -23,8 +23,8 @@ from engines.bundle import Bundle, load_bundle, sha256_of, write_description
 from engines.errors import DataError
 from train.data.changes import blink, draw_change
 from train.data.corpus import Corpus, faces_of, load_corpus, read_manifest
-from train.eight_bits import NNCF_VERSION, PRESET, convolutions, folded, halved, put_back, quantised
-from train.export import beside
+from train.export.int8_search import NNCF_VERSION, PRESET, convolutions, folded, halved, put_back, quantised
+from train.export.onnx_export import beside
 from train.report.edits import towards
 from train.report.scaled import Scaled, at_size
 
@@ -153,5 +153,5 @@ def _known(exact: Engine, crop: np.ndarray, aus: np.ndarray) -> Known:
 
 
 def _told(corpora: Sequence[Path]) -> list[dict]:
-    """As in train.export's training record."""
+    """As in train.export.onnx_export's training record."""
     return [{name: manifest[name] for name in ("faces", "people", "sources")} for manifest in map(read_manifest, corpora)]

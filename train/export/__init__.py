@@ -1,0 +1,1 @@
+"""From a run to a bundle, and back: ONNX, INT8, TensorRT, latency."""
