@@ -14,13 +14,13 @@ from engines.runtime.load import load  # noqa: E402
 from tests.small_runs import NARROW, SMALL_CRITIC, TINY, lines, plan, supervised  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.command_line import parse  # noqa: E402
-from train.data.pairs import Pairs  # noqa: E402
 from train.export.onnx_export import export  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 from train.recipes.distil import Distil  # noqa: E402
 from train.recipes.factory import make  # noqa: E402
 from train.recipes.ganimation import Ganimation  # noqa: E402
+from train.synthesis.pairs import Pairs  # noqa: E402
 from train.trainer import fit  # noqa: E402
 
 

@@ -16,7 +16,7 @@ from train.data.faces import NOISE, Faces  # noqa: E402
 from train.data.histogram import count  # noqa: E402
 from train.data.jitter import draw_jitter, other_way_round  # noqa: E402
 from train.data.memory import write_toy  # noqa: E402
-from train.data.pairs import Pairs  # noqa: E402
+from train.synthesis.pairs import Pairs  # noqa: E402
 
 pytest_plugins = ["tests.toy_corpus"]
 

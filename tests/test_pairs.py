@@ -10,13 +10,13 @@ from engines.face.action_units import translate
 from engines.face.au_estimator import ESTIMATED, index
 from engines.face.landmarks import FaceReader
 from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP, align
-from train.data.changes import blink, draw_change, set_some
-from train.data.deform import LIPS_OUTER_TOP, MORE_TOGETHER, WHOLE, basis, moved, of_sides
-from train.data.lids import close
-from train.data.mouths import RIM, paint
-from train.data.regions import UNKNOWN, weights
-from train.data.warp import draw, flow_between, polygon_mask
 from train.estimator import fit_motion
+from train.synthesis.changes import blink, draw_change, set_some
+from train.synthesis.deform import LIPS_OUTER_TOP, MORE_TOGETHER, WHOLE, basis, moved, of_sides
+from train.synthesis.lids import close
+from train.synthesis.mouths import RIM, paint
+from train.synthesis.regions import UNKNOWN, weights
+from train.synthesis.warp import draw, flow_between, polygon_mask
 from train.teeth import places, teeth
 
 REST = np.zeros(29, np.float32)

@@ -14,16 +14,16 @@ from engines.face.au_estimator import ESTIMATED, index  # noqa: E402
 from engines.face.mesh import mean_face  # noqa: E402
 from engines.runtime.load import load  # noqa: E402
 from train import __main__ as command  # noqa: E402
-from train.data.deform import basis, moved  # noqa: E402
 from train.data.labels import opening  # noqa: E402
-from train.data.mouths import needs_mouth  # noqa: E402
-from train.data.pairs import Pairs  # noqa: E402
-from train.data.regions import shut  # noqa: E402
-from train.data.warp import draw, flow_between  # noqa: E402
 from train.export.onnx_export import Exported, compare, export, load_average, training_record  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape, compose, warp  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 from train.recipes.supervised import supervised_loss, weighted_mean  # noqa: E402
+from train.synthesis.deform import basis, moved  # noqa: E402
+from train.synthesis.mouths import needs_mouth  # noqa: E402
+from train.synthesis.pairs import Pairs  # noqa: E402
+from train.synthesis.regions import shut  # noqa: E402
+from train.synthesis.warp import draw, flow_between  # noqa: E402
 
 TINY = Shape(size_px=64, quarter=8, eighth=16, sixteenth=16, blocks=(1, 1, 1, 1), head=8)
 
@@ -44,7 +44,7 @@ def test_the_flow_between_two_meshes_draws_one_as_the_other(recorded):
 
 @pytest.mark.parametrize("name", ["AU12", "AU26", "AU04", "AU09", "AU15", "AU45"])
 def test_the_estimator_sees_in_a_moved_mesh_what_was_asked(recorded, name):
-    from train.data.shapes import BlendshapeNet
+    from train.synthesis.blendshape_net import BlendshapeNet
 
     net, places = BlendshapeNet(), index((name,))
     mesh = recorded["neutral"].mesh_px

@@ -20,10 +20,10 @@ from tests.small_runs import lines, plan, small_paper, supervised  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train import checkpoint  # noqa: E402
 from train.attention_guard import LARGEST, SMALLEST, AttentionGuard  # noqa: E402
-from train.data.pairs import Pairs  # noqa: E402
 from train.networks.compact import Shape  # noqa: E402
 from train.recipes.recipe import Turn  # noqa: E402
 from train.schedule import Numbers, Plan, rate_share  # noqa: E402
+from train.synthesis.pairs import Pairs  # noqa: E402
 from train.trainer import Run, fit  # noqa: E402
 
 ROOT = Path(__file__).parent.parent

@@ -1,6 +1,6 @@
 """The one row of teeth that puppets show where their photo has none: a picture, and what a place in it means.
 
-Training targets are drawn with it (train/data/mouths.py), and the compact generator keeps it as a constant that it lays into mouths
+Training targets are drawn with it (train/synthesis/mouths.py), and the compact generator keeps it as a constant that it lays into mouths
 (train/networks/compact.py): teeth that a network paints from memory are a white band; teeth that it only has to place are sharp.
 
 teeth.png: the upper teeth of the right half of a face of nobody (seed 291), cut out and mirrored; BGR and alpha.

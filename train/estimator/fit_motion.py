@@ -15,13 +15,13 @@ from engines.face.au_estimator import ESTIMATED
 from engines.face.landmarks import FaceReader
 from engines.face.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, LIPS_OUTER, RIGID, align, mean_face, mirror_index
 from train.data.corpus import Corpus
-from train.data.deform import LIPS_OUTER_BOTTOM, LIPS_OUTER_TOP, WHOLE, moved, of_sides
 from train.data.labels import opening
-from train.data.lids import close
-from train.data.mouths import needs_mouth, paint
-from train.data.shapes import BlendshapeNet
-from train.data.warp import draw, flow_between
 from train.estimator.fit_scales import within_groups
+from train.synthesis.blendshape_net import BlendshapeNet
+from train.synthesis.deform import LIPS_OUTER_BOTTOM, LIPS_OUTER_TOP, WHOLE, moved, of_sides
+from train.synthesis.lids import close
+from train.synthesis.mouths import needs_mouth, paint
+from train.synthesis.warp import draw, flow_between
 
 BLINK = WHOLE.index("AU45")
 BY_GEOMETRY = ("AU45", "AU18", "AU22")  # not learnt among people: never mixed

@@ -80,9 +80,9 @@ def write_scales(scales: dict[str, dict[str, float]], path: Path) -> None:
 def refit(folders: list[Path]) -> str:
     """Fits scales and basis to prepared corpora and writes them; returns the estimator's answer to each AU as text."""
     from train.data.corpus import load_corpus
-    from train.data.deform import BASIS, WHOLE, basis
-    from train.data.shapes import BlendshapeNet
     from train.estimator.fit_motion import calibrated, fit_basis
+    from train.synthesis.blendshape_net import BlendshapeNet
+    from train.synthesis.deform import BASIS, WHOLE, basis
 
     corpus = load_corpus(folders)
     meshes = corpus.meshes(np.arange(len(corpus)))  # 5.7 KB a face: the fit wants them all at once

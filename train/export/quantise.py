@@ -21,12 +21,12 @@ from engines.backends.openvino import OpenVino
 from engines.blend import compose
 from engines.bundle import Bundle, load_bundle, sha256_of, write_description
 from engines.errors import DataError
-from train.data.changes import blink, draw_change
 from train.data.corpus import Corpus, faces_of, load_corpus, read_manifest
 from train.export.int8_search import NNCF_VERSION, PRESET, convolutions, folded, halved, put_back, quantised
 from train.export.onnx_export import beside
 from train.report.edits import towards
 from train.report.scaled import Scaled, at_size
+from train.synthesis.changes import blink, draw_change
 
 FILE = "generator-int8.onnx"
 FACES = 128  # whose ranges are taken; 300 only widened the ranges by their rarest pixels, and were worse; LOG 2026-11-22

@@ -14,11 +14,11 @@ from torch import Tensor
 from engines.face.au_estimator import ESTIMATED
 from train.attention_guard import AttentionGuard
 from train.data.corpus import Corpus
-from train.data.pairs import Pairs
 from train.networks.compact import CompactGenerator, Shape, compose
 from train.networks.vocabulary import translation
 from train.recipes.recipe import Batch, Networks, Turn, detached, pictures
 from train.report.grids import grid
+from train.synthesis.pairs import Pairs
 
 COLOUR_EVERYWHERE, COLOUR_PAINTED = 0.1, 12.0
 
@@ -37,7 +37,7 @@ class Weights:
 
 
 class Supervised:
-    """A Recipe on train.data.pairs."""
+    """A Recipe on train.synthesis.pairs."""
 
     name = "supervised"
     averaged = ("generator",)

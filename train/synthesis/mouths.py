@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from engines.face.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, Pose, align
-from train.data.warp import box_around, polygon_mask
+from train.synthesis.warp import box_around, polygon_mask
 from train.teeth import places, teeth
 
 RIM = list(LIPS_INNER_TOP) + list(LIPS_INNER_BOTTOM[-2:0:-1])  # the inner lip contour, once around: 20 points

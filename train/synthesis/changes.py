@@ -4,7 +4,7 @@ import numpy as np
 
 from engines.face.action_units import SIDED, sides
 from engines.face.au_estimator import ESTIMATED, index
-from train.data.deform import WHOLE
+from train.synthesis.deform import WHOLE
 
 # AUs that act together in real faces; sampled besides single AUs.
 TOGETHER = (("AU06", "AU12"), ("AU01", "AU02"), ("AU25", "AU26"), ("AU15", "AU17"), ("AU06", "AU12", "AU25"), ("AU12", "AU25"),

@@ -13,8 +13,8 @@ from engines.face.mesh import (
     RIGHT_LID_BOTTOM,
     RIGHT_LID_TOP,
 )
-from train.data.deform import LIPS_OUTER_BOTTOM, LIPS_OUTER_TOP
-from train.data.warp import polygon_mask
+from train.synthesis.deform import LIPS_OUTER_BOTTOM, LIPS_OUTER_TOP
+from train.synthesis.warp import polygon_mask
 
 SHUT_LIPS = 0.014  # outer eye distances by which shut lips overlap their detected inner rim, so that no teeth are left between
 RIGHT_BROW = [70, 63, 105, 66, 107, 55, 65, 52, 53, 46]

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP, mirror_index
-from train.data.deform import CREASE
-from train.data.warp import _rasterise, box_around, polygon_mask
+from train.synthesis.deform import CREASE
+from train.synthesis.warp import _rasterise, box_around, polygon_mask
 
 BELOW = (25, 110, 24, 23, 22, 26, 112)  # skin under the right eye, column by column over RIGHT_LID_TOP[1:-1]
 SLIDES = 0.12  # share of its opening by which an eye must narrow before the lid is drawn, fully from SHUTS on

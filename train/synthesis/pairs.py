@@ -12,15 +12,15 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from engines.face.au_estimator import ESTIMATED
-from train.data.changes import blink, draw_change
 from train.data.corpus import Corpus, faces_of
-from train.data.deform import moved
 from train.data.jitter import draw_jitter, mirrored, moved_by, other_way_round
 from train.data.labels import opening
-from train.data.lids import close
-from train.data.mouths import RIM, needs_mouth, paint
-from train.data.regions import face_mask, shut, weights
-from train.data.warp import draw, flow_between, polygon_mask
+from train.synthesis.changes import blink, draw_change
+from train.synthesis.deform import moved
+from train.synthesis.lids import close
+from train.synthesis.mouths import RIM, needs_mouth, paint
+from train.synthesis.regions import face_mask, shut, weights
+from train.synthesis.warp import draw, flow_between, polygon_mask
 
 KINDS = {"warp": 0.50, "reversed": 0.36, "clip": 0.14}
 SOURCE_SHARES = {"nobody_adults": 0.22, "drivers": 0.13}  # sharp pictures, drawn more often than their number; the rest shares what is left

@@ -1,0 +1,1 @@
+"""Draws training pairs: the same face in another expression."""
