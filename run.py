@@ -9,7 +9,7 @@ from pathlib import Path
 from realtime.commands.options import add_aus, add_engine, add_look, check_numbers, choose_face_model
 from realtime.process.exit_status import close_standard_output, outcome
 from realtime.process.log import say
-from realtime.process.shutdown import Ending, leave
+from realtime.process.shutdown import ShutdownHandler, leave
 
 SAMPLES = Path(__file__).parent / "realtime" / "samples"
 DEMO_PHOTO, DEMO_CURVE, BENCHMARK_DRIVER = SAMPLES / "woman.jpg", SAMPLES / "everything.csv", SAMPLES / "driver.mp4"
@@ -126,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
     return outcome(lambda ending: carry_out(options, ending), "run.py", options.verbose)
 
 
-def carry_out(options: argparse.Namespace, ending: Ending) -> int:
+def carry_out(options: argparse.Namespace, ending: ShutdownHandler) -> int:
     """What was asked for; returns the exit status. Raises PuppetError."""
     from realtime.puppet import settings
 
@@ -137,9 +137,9 @@ def carry_out(options: argparse.Namespace, ending: Ending) -> int:
     choose_face_model(options.face_model)
     if options.benchmark:
         return benchmark(options)
-    from realtime.session.session import play
+    from realtime.session.session import run_session
 
-    return play(options, ending)
+    return run_session(options, ending)
 
 
 def benchmark(options: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ NOT_YET = NotYet.NOT_YET
 
 
 @dataclass(frozen=True)
-class Told:
+class DriverExpression:
     """What the puppet is told: the change of AUs that the driver asks for at one moment."""
 
     expression: np.ndarray  # (29,) float32, -1..1 from the driver's neutral, in the order of expression.ESTIMATED
@@ -34,7 +34,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Picture:
+class RenderedFrame:
     """A finished picture of the puppet, on its way out."""
 
     image: np.ndarray  # (H, W, 3) uint8 BGR; read-only by convention, it may be sent twice

@@ -33,7 +33,7 @@ def part_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.part{path.suffix}")
 
 
-class PartFile(io.RawIOBase):
+class PartialFile(io.RawIOBase):
     """The file under `path`, as something to write and seek in. `finish`, `salvage` or `discard` ends it.
 
     A part that a killed program left is kept under a free name, and `say` is told so in one sentence.

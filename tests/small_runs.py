@@ -11,16 +11,16 @@ from train.networks.critic import CriticShape
 from train.networks.paper import PaperGenerator, PaperShape
 from train.recipes.ganimation import Ganimation
 from train.recipes.supervised import Supervised
-from train.schedule import Plan
+from train.schedule import Schedule
 
 TINY = Shape(size_px=64, quarter=8, eighth=16, sixteenth=16, blocks=(1, 1, 1, 1), head=8)
 NARROW = dataclasses.replace(TINY, vocabulary="paper17")
 SMALL_CRITIC = CriticShape(size_px=64, width=8, widest=32, layers=4)
 
 
-def plan(**changes) -> Plan:
+def plan(**changes) -> Schedule:
     fixed = {"images": 160, "batch": 4, "rate": 2e-3, "warm_up": 8, "workers": 0, "bf16": False, "stats_every": 1}
-    return Plan(**{**fixed, "report_every": 10**9, "grid_every": 0, **changes})
+    return Schedule(**{**fixed, "report_every": 10**9, "grid_every": 0, **changes})
 
 
 def supervised(shape: Shape = TINY) -> Supervised:

@@ -21,19 +21,19 @@ import numpy as np
 from engines.face import au_estimator
 from engines.face.action_units import WIDE
 from engines.face.photo import load_photo
-from engines.runtime.failover import Relay, Step
+from engines.runtime.failover import EngineAttempt, FailoverEngine
 from realtime import timing
 from realtime.controls import Controls
-from realtime.messages import Frame, Told
-from realtime.output.reconnecting_virtual_camera import SteadyVirtualCamera
-from realtime.puppet.animator import Stage
+from realtime.messages import DriverExpression, Frame
+from realtime.output.reconnecting_virtual_camera import ReconnectingVirtualCamera
+from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import Settings
 from realtime.session import live_loop
 from realtime.sources import camera
 from realtime.sources.camera import Camera
-from realtime.sources.reconnecting_camera import SteadyCamera
+from realtime.sources.reconnecting_camera import ReconnectingCamera
 from realtime.tracking import expression_tracker
 from tests import meeting
 from tests.camera_double import Desk
@@ -92,7 +92,7 @@ class Meeting:
         self.desk.plug(0, port="1-0")
         self.device, recording, window = VirtualDevice("virtual camera"), Receiver("recording"), Receiver("window", main_thread=True)
         self.receivers = [self.device, recording, window]
-        steady_vcam = SteadyVirtualCamera(self.device.open, lambda sentence: self.fate.said("output", sentence))
+        steady_vcam = ReconnectingVirtualCamera(self.device.open, lambda sentence: self.fate.said("output", sentence))
         self.vcam = Watched(sim, steady_vcam, length)
         self._engines = [self._open_engine()]
         controls = Controls(lambda sentence: self.fate.said("user", sentence))
@@ -106,12 +106,14 @@ class Meeting:
         self.fate = Fate(chains, pace, seed)
         self.timings = Ages(sim, self.fate, lambda: steady_vcam.lost, length)
         said = {chain: partial(self.fate.said, chain) for chain in chains}
-        self._relay = Relay(self._engines[0], again=Step(self._reopen, True), spare=self._open_engine(), say=said["engine"])
+        self._relay = FailoverEngine(
+            self._engines[0], again=EngineAttempt(self._reopen, True), spare=self._open_engine(), say=said["engine"]
+        )
         puppet = Puppet(load_photo(Path(camera.__file__).with_name("samples") / "man.jpg"), self._relay, CANVAS)
         assert not meeting.shows_driver(puppet.still)
-        stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, Settings(idle=True)), self.timings)
-        self._camera = SteadyCamera("webcam", said["camera"], partial(Camera, open_capture=self.desk.open))
-        self._performer = expression_tracker.Performer(self.timings)
+        stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus, Settings(idle=True)), self.timings)
+        self._camera = ReconnectingCamera("webcam", said["camera"], partial(Camera, open_capture=self.desk.open))
+        self._performer = expression_tracker.ExpressionTracker(self.timings)
         self.believed = self.unbelieved = 0  # words of the driver while all is well
         self._loop = live_loop.LiveLoop(
             self._camera, self._told, stage, [self.vcam, recording, window], self.timings, FPS, controls=controls, say=said["output"]
@@ -145,7 +147,7 @@ class Meeting:
         for thread in self._sim.threading.enumerate()[1:]:
             thread.join(5.0)
 
-    def _told(self, frame: Frame) -> Told:
+    def _told(self, frame: Frame) -> DriverExpression:
         told = self._performer(frame)
         if self.fate.calm:
             self.believed, self.unbelieved = self.believed + told.seen, self.unbelieved + (not told.seen)

@@ -15,7 +15,7 @@ from engines.errors import DriverError
 from engines.face.au_estimator import ESTIMATED, index
 from engines.face.landmarks import Face
 from realtime.calibration.clip_report import blinks, load_spans, measure, unmatched
-from realtime.calibration.lesson_state import LESSON_S, READ_S, STEPS, Guide
+from realtime.calibration.lesson_state import LESSON_S, READ_S, STEPS, LessonState
 from realtime.calibration.lesson_view import SIZE, draw
 from realtime.commands import calibrate
 from realtime.messages import NOT_YET, Frame
@@ -45,7 +45,7 @@ class Lesson:
     def __init__(self, slow_s: float = 0.5, **acts: dict[str, float]):
         self.said, self.rings, self.progress, self.asked = [], [], [], []
         self._acts, self._slow_s, self._rng = {**ACTS, **acts}, slow_s, np.random.default_rng(0)
-        self.guide, self.time_s = Guide(self.said.append, lambda: self.rings.append(self.time_s)), 0.0
+        self.guide, self.time_s = LessonState(self.said.append, lambda: self.rings.append(self.time_s)), 0.0
 
     def play(self, seconds: float = 60.0, seen=lambda _t: True) -> "Lesson":
         name, since_s, look, end_s = "", 0.0, REST, self.time_s + seconds
@@ -103,7 +103,7 @@ def test_the_clock_stands_while_nobody_is_seen():
 
 
 def test_the_screen_shows_landmarks_and_words_and_nothing_of_the_drivers_picture(recorded):
-    guide = Guide(lambda _: None)
+    guide = LessonState(lambda _: None)
     face = recorded["smile"]
     empty, drawn = draw(guide, None, None), draw(guide, face, REST)
     assert drawn.shape == (SIZE[1], SIZE[0], 3) and len(np.unique(drawn.reshape(-1, 3), axis=0)) < 400, "a plain ground"

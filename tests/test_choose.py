@@ -20,7 +20,7 @@ from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 from train.recipes.distil import Distil  # noqa: E402
 from train.recipes.factory import make  # noqa: E402
 from train.recipes.ganimation import Ganimation  # noqa: E402
-from train.synthesis.pairs import Pairs  # noqa: E402
+from train.synthesis.pairs import PairSource  # noqa: E402
 from train.trainer import fit  # noqa: E402
 
 
@@ -50,7 +50,7 @@ def test_a_vocabulary_is_chosen_by_recipe_and_option_and_samples_speak_it(corpus
 
 
 def test_a_supervised_generator_of_the_papers_aus_is_told_the_means_of_both_sides(corpus):
-    samples = {name: torch.from_numpy(value)[None] for name, value in Pairs(corpus, 0)[1].items()}
+    samples = {name: torch.from_numpy(value)[None] for name, value in PairSource(corpus, 0)[1].items()}
     wide, paper = (supervised(shape).batch(samples)["change"] for shape in (TINY, NARROW))
     assert torch.equal(wide, samples["change"]) and np.abs(wide.numpy()).max() > 0.1
     assert paper.numpy() == pytest.approx(paper_17(samples["change"].numpy()), abs=1e-6)

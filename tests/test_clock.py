@@ -9,8 +9,8 @@ import pytest
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from realtime.controls import Controls
-from realtime.messages import NOT_YET, Frame, Told
-from realtime.puppet.animator import Stage
+from realtime.messages import NOT_YET, DriverExpression, Frame
+from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import Settings
@@ -43,11 +43,11 @@ def live(photo):
     """(loop, engine, output), not started; the driver smiles more and more."""
     engine, output, timings, number = Stalling(), KeepingOutput(), Timings(), iter(range(10**6))
 
-    def smiling(frame: Frame) -> Told:
-        return Told(speak(ESTIMATED, AU12=0.2 + next(number) % 64 / 80), frame.captured_s, seen=True)
+    def smiling(frame: Frame) -> DriverExpression:
+        return DriverExpression(speak(ESTIMATED, AU12=0.2 + next(number) % 64 / 80), frame.captured_s, seen=True)
 
     puppet = Puppet(photo, engine, (160, 120))
-    stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
     yield LiveLoop(ScriptedDriver(10**6, fps=60), smiling, stage, [output], timings, fps=FPS), engine, output
     engine.go.set()
 
@@ -102,13 +102,13 @@ def test_a_camera_that_is_away_for_minutes_makes_no_delay_of_minutes(photo, idle
         def read(self):
             return super().read() or NOT_YET
 
-    def smiling(frame: Frame) -> Told:
-        return Told(speak(ESTIMATED, AU12=frame.captured_s % 1), frame.captured_s, seen=True)
+    def smiling(frame: Frame) -> DriverExpression:
+        return DriverExpression(speak(ESTIMATED, AU12=frame.captured_s % 1), frame.captured_s, seen=True)
 
     with simulated() as sim:
         timings = Timings()
         puppet = Puppet(photo, StubEngine(aus=WIDE), (64, 48))
-        stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=idle)), timings)
+        stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=idle)), timings)
         loop = LiveLoop(Away(60, fps=30), smiling, stage, [KeepingOutput(10)], timings, fps=FPS)
         assert doubles.time is sim.time
         with loop.running():
@@ -120,13 +120,13 @@ def test_a_camera_that_is_away_for_minutes_makes_no_delay_of_minutes(photo, idle
 def test_a_picture_of_no_driver_has_no_age(photo):
     """Idle life while nobody is in view, and the still photo of a panic."""
 
-    def unseen(frame: Frame) -> Told:
-        return Told(speak(ESTIMATED), frame.captured_s, seen=False)
+    def unseen(frame: Frame) -> DriverExpression:
+        return DriverExpression(speak(ESTIMATED), frame.captured_s, seen=False)
 
     with simulated():
         timings, controls = Timings(), Controls()
         puppet = Puppet(photo, StubEngine(aus=WIDE), (64, 48))
-        stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=True)), timings)
+        stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=True)), timings)
         loop = LiveLoop(ScriptedDriver(10**6, fps=30), unseen, stage, [KeepingOutput(10)], timings, fps=FPS, controls=controls)
         with loop.running():
             for _ in range(3):

@@ -14,18 +14,18 @@ from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from engines.face.photo import load_photo
 from realtime.controls import KEYS, Controls
-from realtime.messages import Told
-from realtime.output.live_recording import Recording
+from realtime.messages import DriverExpression
+from realtime.output.live_recording import LiveRecording
 from realtime.output.outputs import ContactSheet
 from realtime.output.window import Window
 from realtime.overlay import Badge, mirrored, slate, write_lines
 from realtime.performance.curve import CurveWriter, load_curve
-from realtime.puppet.animator import Stage
+from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
-from realtime.session.key_actions import Hands
+from realtime.session.key_actions import KeyActions
 from realtime.session.live_loop import LiveLoop
-from realtime.session.photo_switcher import Album
+from realtime.session.photo_switcher import PhotoSwitcher
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, ScriptedDriver, StubEngine, speak
@@ -57,9 +57,9 @@ class Failing(KeepingOutput):
             raise OutputError("The disk is full.")
 
 
-def smiling(frame) -> Told:
+def smiling(frame) -> DriverExpression:
     """A smile that changes with every frame, so that each is drawn."""
-    return Told(speak(ESTIMATED, AU12=0.7 + 0.3 * (frame.image[0, 0, 0] % 2)), frame.captured_s, seen=True)
+    return DriverExpression(speak(ESTIMATED, AU12=0.7 + 0.3 * (frame.image[0, 0, 0] % 2)), frame.captured_s, seen=True)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def engine():
 def live(photo, engine):
     """A running loop of a smiling driver: loop, what was sent, controls."""
     puppet, output, controls, timings = Puppet(photo, engine, SIZE), KeepingOutput(), Controls(), Timings()
-    stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings, badge=Badge(SIZE))
+    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings, badge=Badge(SIZE))
     loop = LiveLoop(ScriptedDriver(10**6, fps=100), smiling, stage, [output], timings, FPS, controls=controls)
     with loop.running():
         wait_for(lambda: differs(output.images[-1:], stage.still))
@@ -155,9 +155,9 @@ def test_q_ends_the_run(live):
 
 def test_a_recording_of_the_aus_holds_nothing_of_a_panic(photo, tmp_path):
     puppet, path = Puppet(photo, StubEngine(aus=WIDE), SIZE), tmp_path / "take.csv"
-    told = Told(speak(ESTIMATED, AU12=1), 0.0, seen=True)
+    told = DriverExpression(speak(ESTIMATED, AU12=1), 0.0, seen=True)
     with CurveWriter(path) as record:
-        stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), Timings(), record)
+        stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), Timings(), record)
         stage.show(told, 0.0)
         stage.rest(0.1)
         stage.rest(0.2)
@@ -189,7 +189,7 @@ def test_a_key_that_means_nothing_does_nothing():
 
 def make(photo, outputs, said):
     puppet, timings = Puppet(photo, StubEngine(aus=WIDE), SIZE), Timings()
-    stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
     return LiveLoop(ScriptedDriver(10**6, fps=100), smiling, stage, outputs, timings, FPS, say=said.append)
 
 
@@ -318,8 +318,8 @@ def hands(live, tmp_path):
         return Puppet(load_photo(SAMPLES / path.name), StubEngine(aus=WIDE), SIZE)
 
     paths = [Path(name) for name in ("man.jpg", "broken.jpg", "woman.jpg")]
-    album = Album(paths, prepare, stage.change, said.append)
-    acting = Hands(loop, stage, None, album, lambda name: Recording(tmp_path / name, SIZE, FPS))
+    album = PhotoSwitcher(paths, prepare, stage.change, said.append)
+    acting = KeyActions(loop, stage, None, album, lambda name: LiveRecording(tmp_path / name, SIZE, FPS))
     controls.actions.update(acting.actions())
     controls.say = said.append
     yield lambda key: controls.press(key), said, acting
@@ -370,8 +370,8 @@ def test_a_key_records_and_ends_it_and_the_call_goes_on(live, hands, tmp_path):
 def test_a_rest_is_learnt_anew_only_where_the_driver_has_one(live, has_rest):
     loop, stage, _, _ = live
     performer = SimpleNamespace(has_rest=has_rest, recalibrate=lambda: None)
-    album = Album([Path("man.jpg")], Puppet.from_file, stage.change, print)
-    assert ("recalibrate" in Hands(loop, stage, performer, album, Recording).actions()) == has_rest
+    album = PhotoSwitcher([Path("man.jpg")], Puppet.from_file, stage.change, print)
+    assert ("recalibrate" in KeyActions(loop, stage, performer, album, LiveRecording).actions()) == has_rest
 
 
 def test_a_key_for_which_there_is_nothing_says_so(hands):

@@ -14,9 +14,9 @@ import pytest
 from engines.errors import CurveError, OutputError
 from engines.face.action_units import GROUPS, MEANING, PAPER_17, WIDE, sides, translate, wholes
 from engines.face.au_estimator import ESTIMATED
-from realtime.messages import Told
+from realtime.messages import DriverExpression
 from realtime.performance.curve import STORE_S, Curve, CurveWriter, load_curve
-from realtime.puppet.animator import Stage
+from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.session.offline import perform_curve, play_offline
@@ -296,7 +296,9 @@ def test_a_recording_that_cannot_be_written_is_refused(tmp_path, name, word):
 @pytest.mark.parametrize("fps", [30, 23.976])
 def test_a_replay_at_the_same_rate_gives_the_same_pictures_byte_for_byte(photo, tmp_path, fps):
     rng = np.random.default_rng(0)
-    words = [Told(rng.uniform(-1, 1, 29).astype(np.float32), n / fps, seen=n % 40 < 12) for n in range(150)]  # seen, held, easing out, gone
+    words = [
+        DriverExpression(rng.uniform(-1, 1, 29).astype(np.float32), n / fps, seen=n % 40 < 12) for n in range(150)
+    ]  # seen, held, easing out, gone
     replay(Puppet(photo, StubEngine(aus=WIDE), (96, 64)), words, tmp_path / "take.csv", fps)
 
 
@@ -311,7 +313,7 @@ def replay(puppet: Puppet, words, path: Path, fps: float) -> None:
     for record in (True, False):
         output = KeepingOutput()
         with CurveWriter(path) if record else nullcontext() as writer:
-            stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus), Timings(), writer)
+            stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), Timings(), writer)
             play_offline(words if record else perform_curve(load_curve(path), fps), stage, [output])
         takes.append([image.tobytes() for image in output.images])
     assert len(set(takes[0])) > 10 and takes[0] == takes[1]

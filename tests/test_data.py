@@ -24,7 +24,7 @@ from tests.conftest import SAMPLES  # noqa: E402
 from train.data import prepare as preparing  # noqa: E402
 from train.data.corpus import is_held_out, load_corpus, verify  # noqa: E402
 from train.data.inputs import find_jobs, person_of  # noqa: E402
-from train.data.prepare import Run, begin, finish, prepare  # noqa: E402
+from train.data.prepare import PrepareRun, begin, finish, prepare  # noqa: E402
 from train.data.shards import ShardWriter  # noqa: E402
 from train.data.synthetic_faces import ADULTS, MAYBE_MINORS, adults, write_faces  # noqa: E402
 
@@ -246,8 +246,8 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(inputs, folder
     with pytest.raises(DataError, match="unfinished, 6 faces"):
         load_corpus([tmp_path])
     monkeypatch.undo()
-    seen, label = [], preparing.Run.take
-    monkeypatch.setattr(preparing.Run, "take", lambda self, job, *rest: (seen.append(job.name), label(self, job, *rest)))
+    seen, label = [], preparing.PrepareRun.take
+    monkeypatch.setattr(preparing.PrepareRun, "take", lambda self, job, *rest: (seen.append(job.name), label(self, job, *rest)))
     prepare(inputs, tmp_path, size_px=64, workers=1, shard_size=3)
     assert hashes(tmp_path) == hashes(folder) and "broken.jpg" not in seen[1:]
     for name in ("manifest.json", "index.bin"):
@@ -266,7 +266,7 @@ def test_a_run_that_was_killed_anywhere_comes_out_the_same(tmp_path, corpus, mon
     jobs = [(Job("clip", "s/clip", "s", frames=2), faces[:8], Counter({"no face": 2})), (Job("b", "s/b", "s"), faces[8:], Counter())]
 
     def write(folder: Path, killed_after: int | None) -> dict:
-        run = Run(folder, begin(folder, {"size_px": 64, "shard_size": 3}))
+        run = PrepareRun(folder, begin(folder, {"size_px": 64, "shard_size": 3}))
         for number, (job, found, reasons) in enumerate(jobs):
             if number < run.progress["jobs"]:
                 continue

@@ -12,7 +12,7 @@ import pytest
 
 from engines.errors import DriverError, EngineError, OutputBusy, OutputError
 from realtime.devices import host
-from realtime.devices.host import Capability, Picture, System
+from realtime.devices.host import CameraProbePicture, Capability, Host
 from realtime.diagnose import device_checks, doctor, engine_checks
 from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding, looked
 
@@ -51,7 +51,7 @@ class Machine:
 
     def camera(self, index: int, name: str = "HD Webcam", flags: int | OSError = CAPTURE) -> None:
         self.device(index, name, "uvcvideo", flags)
-        self.pictures[f"webcam:{index}"] = Picture(640, 480, 30.0)
+        self.pictures[f"webcam:{index}"] = CameraProbePicture(640, 480, 30.0)
 
     def opens(self, process: int, program: str, device: str) -> None:
         handles = self.root / f"proc/{process}/fd"
@@ -63,19 +63,19 @@ class Machine:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).write_text(text)
 
-    def system(self, name: str = "Linux") -> System:
+    def system(self, name: str = "Linux") -> Host:
         def query(path: Path) -> Capability:
             answer = self.capabilities[path.name]
             if isinstance(answer, OSError):
                 raise answer
             return answer
 
-        def picture(camera: str) -> Picture:
+        def picture(camera: str) -> CameraProbePicture:
             if camera not in self.pictures:
                 raise DriverError(f"The camera {camera} gives no picture: close programs that use it.")
             return self.pictures[camera]
 
-        return System(name, self.root, "6.1.0-test", lambda command: self.answers.get(command[0]), query, picture)
+        return Host(name, self.root, "6.1.0-test", lambda command: self.answers.get(command[0]), query, picture)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_dead_camera_does_not_hide_one_that_works(machine):
     machine.camera(0, "dead")
     machine.camera(1, "gone", OSError(19, "No such device"))
     machine.camera(2, "good")
-    machine.pictures = {"webcam:2": Picture(1280, 720, 30.0)}
+    machine.pictures = {"webcam:2": CameraProbePicture(1280, 720, 30.0)}
     states = {found.what.split("(")[1]: found for found in cameras(machine)}
     assert [found.state for found in states.values()] == [MISSING, MISSING, FINE]
     assert "sudo fuser -v" in states["dead)"].cure and "No such device" in states["gone)"].detail
@@ -169,7 +169,7 @@ def test_macs_and_windows_tell_cameras_by_name_and_where_to_allow_them(machine):
     assert mac.state == windows.state == MISSING
     assert "FaceTime HD Camera" in mac.what and "Privacy_Camera" in mac.cure
     assert "Integrated Camera, Scanner" in windows.detail and "ms-settings:privacy-webcam" in windows.cure
-    machine.pictures = {"webcam:0": Picture(1280, 720, 30.0), "webcam:1": Picture(640, 480, 15.0)}
+    machine.pictures = {"webcam:0": CameraProbePicture(1280, 720, 30.0), "webcam:1": CameraProbePicture(640, 480, 15.0)}
     assert [found.state for found in cameras(machine, "Windows")] == [FINE, FINE]
 
 
@@ -188,7 +188,7 @@ def test_a_loopback_that_browsers_would_not_list_is_fine_and_told(machine):
 
 def test_a_loopback_that_another_program_feeds_is_a_camera_and_no_virtual_camera(machine):
     machine.device(10, "Phone", device_checks.LOOPBACK, CAPTURE, fed="YUYV:640x480@30")
-    machine.pictures["webcam:10"] = Picture(640, 480, 30.0)
+    machine.pictures["webcam:10"] = CameraProbePicture(640, 480, 30.0)
     machine.opens(99, "phone-app", "dev/video10")
     assert cameras(machine)[0].state == FINE
     (found,) = virtual(machine)
@@ -315,14 +315,14 @@ def test_a_tampered_bundle_and_a_wrong_face_model_are_told_with_their_cures(tmp_
     (found,) = engine_checks.bundle_findings(str(folder))
     assert found.state == MISSING and "SHA-256" in found.detail and "--engine default" in found.cure
     monkeypatch.setenv("PUPPET_FACE_MODEL", str(folder / "bundle.json"))
-    (found,) = engine_checks.face_model_findings(System())
+    (found,) = engine_checks.face_model_findings(Host())
     assert found.state == MISSING and "SHA-256" in found.detail and "PUPPET_FACE_MODEL" in found.cure
 
 
 def test_packages_that_are_missing_or_of_another_version_are_told(monkeypatch):
     wanted = ["numpy>=2,<3", "opencv-python==0.0.1", "no-such-package==1"]
     monkeypatch.setattr(engine_checks, "_requirements", lambda: wanted)
-    have, lack, other = engine_checks.package_findings(System())
+    have, lack, other = engine_checks.package_findings(Host())
     assert (have.state, lack.state, other.state) == (FINE, MISSING, OPTIONAL)
     assert "numpy 2" in have.detail and "no-such-package" in lack.detail and "tested is 0.0.1" in other.detail
     assert lack.cure == "pip install -e ."
@@ -344,7 +344,7 @@ def test_an_engine_that_is_not_compiled_yet_is_told_beside_the_one_that_starts(m
 def test_a_cache_that_cannot_be_written_is_told_and_a_call_goes_without(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "file" / "engines"))
-    (found,) = engine_checks.cache_findings(System())
+    (found,) = engine_checks.cache_findings(Host())
     assert found.state == OPTIONAL and "cannot be written" in found.detail and found.cure.startswith("export PUPPET_CACHE=")
 
 

@@ -34,7 +34,7 @@ def start():
 
     def begin(code: str) -> subprocess.Popen:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from realtime.process.shutdown import Ending\nimport time\n" + code],
+            [sys.executable, "-c", "from realtime.process.shutdown import ShutdownHandler\nimport time\n" + code],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, preexec_fn=as_from_a_shell,
         )  # fmt: skip
         started.append(process)
@@ -62,7 +62,7 @@ def ends(process: subprocess.Popen, within_s: float) -> int:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_once_finishes_what_is_open(number, start):
     process = start("""
-with Ending() as ending:
+with ShutdownHandler() as ending:
     try:
         print("running", flush=True); time.sleep(60)
     except KeyboardInterrupt:
@@ -75,7 +75,7 @@ with Ending() as ending:
 @posix
 def test_a_terminal_that_is_closed_may_say_so_twice_and_what_is_open_is_finished(start):
     process = start("""
-with Ending() as ending:
+with ShutdownHandler() as ending:
     try:
         print("running", flush=True); time.sleep(60)
     except KeyboardInterrupt:
@@ -92,7 +92,7 @@ def test_under_nohup_a_terminal_that_is_closed_ends_nothing(start):
     process = start("""
 import signal
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-with Ending() as ending:
+with ShutdownHandler() as ending:
     print("running", flush=True); time.sleep(0.5); print("finished", flush=True)
 """)
     process.send_signal(signal.SIGHUP)
@@ -102,7 +102,7 @@ with Ending() as ending:
 @posix
 def test_panic_before_there_is_a_picture_is_kept_and_ends_nothing(start):
     process = start("""
-with Ending() as ending:
+with ShutdownHandler() as ending:
     print("running", flush=True)
     while not ending.panic: time.sleep(0.01)
     print("kept", flush=True)
@@ -115,7 +115,7 @@ with Ending() as ending:
 @pytest.mark.skipif(sys.platform != "linux", reason="a mutex of Linux's C library")
 def test_panic_is_heard_while_the_main_thread_hangs_in_a_window(start):
     process = start(f"""
-with Ending() as ending:
+with ShutdownHandler() as ending:
     ending.on_panic = lambda: print("panic", flush=True)
     {HANG.replace("hang(lock)", "hang(lock); print('running', flush=True); hang(lock)")}
 """)
@@ -135,7 +135,7 @@ def test_without_standard_output_and_error_files_are_written(tmp_path):
 @posix
 def test_once_while_it_is_closing_already_does_not_disturb_it(start):
     process = start("""
-with Ending() as ending:
+with ShutdownHandler() as ending:
     ending.close(); print("running", flush=True); time.sleep(1); print("finished", flush=True)
 """)
     process.send_signal(signal.SIGINT)
@@ -145,7 +145,7 @@ with Ending() as ending:
 @posix
 def test_twice_ends_at_once(start):
     process = start("""
-with Ending() as ending:
+with ShutdownHandler() as ending:
     ending.at_last.append(lambda: print("restored", flush=True))
     try:
         print("running", flush=True); time.sleep(60)
@@ -163,7 +163,7 @@ with Ending() as ending:
 @pytest.mark.skipif(sys.platform != "linux", reason="a mutex of Linux's C library")
 def test_twice_ends_at_once_even_when_the_main_thread_hangs_in_a_driver(start):
     process = start(f"""
-with Ending() as ending:
+with ShutdownHandler() as ending:
     {HANG.replace("hang(lock)", "hang(lock); print('running', flush=True); hang(lock)")}
 """)
     time.sleep(0.3)  # it hangs where nothing can be seen of it
@@ -178,7 +178,7 @@ with Ending() as ending:
 @pytest.mark.skipif(sys.platform != "linux", reason="a mutex of Linux's C library")
 def test_once_is_enough_in_a_live_run_whose_device_never_lets_go(start):
     process = start(f"""
-with Ending() as ending:
+with ShutdownHandler() as ending:
     ending.live()
     {HANG.replace("hang(lock)", "hang(lock); print('running', flush=True); hang(lock)")}
 """)

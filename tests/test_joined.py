@@ -16,9 +16,9 @@ from realtime.messages import Frame
 from realtime.sources.camera import Clip
 from realtime.timing import Timings
 from realtime.tracking import estimator_fusion
-from realtime.tracking.background_estimator import AtLeisure, Estimate, EveryFrame
-from realtime.tracking.estimator_fusion import FADE_S, FROM_SLOW, SILENT_S, SOURCES, Joined, open_second
-from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.background_estimator import BackgroundEstimator, Estimate, EveryFrame
+from realtime.tracking.estimator_fusion import FADE_S, FROM_SLOW, SILENT_S, SOURCES, FusedEstimator, open_second
+from realtime.tracking.expression_tracker import ExpressionTracker
 from tests.conftest import SAMPLES
 from tests.doubles import speak
 
@@ -48,11 +48,11 @@ class Scripted:
 
 
 class Stage:
-    """Plays frames to a Joined at 30 a second and keeps what comes out."""
+    """Plays frames to a FusedEstimator at 30 a second and keeps what comes out."""
 
     def __init__(self, slow, scale: Scale | None = None):
         self.slow, self.said, self.now_s, self.out = slow, [], 100.0, []
-        self.joined = Joined(slow, self.said.append, scale)
+        self.joined = FusedEstimator(slow, self.said.append, scale)
 
     def play(self, seconds: float, **fast: float) -> np.ndarray:
         """(frames, 29) what came out in this time."""
@@ -221,7 +221,7 @@ def numbered(number: int) -> Frame:
 
 def test_offers_never_wait_and_only_the_newest_is_looked_at():
     estimator = Counting()
-    slow = AtLeisure(estimator, print)
+    slow = BackgroundEstimator(estimator, print)
     try:
         slow.offer(numbered(1), FACE)
         assert estimator.looking.wait(10)
@@ -243,7 +243,7 @@ def test_a_fault_ends_the_thread_with_one_sentence_and_nothing_else(fault):
             raise fault
 
     said = []
-    slow = AtLeisure(Failing(), said.append)
+    slow = BackgroundEstimator(Failing(), said.append)
     slow.offer(numbered(1), FACE)
     wait_for(lambda: slow.ended)
     slow.offer(numbered(2), FACE)
@@ -262,15 +262,15 @@ def test_a_file_is_looked_at_frame_by_frame():
 
 
 def test_a_performer_tells_both_and_closes_both():
-    def perform(second: Joined | None) -> np.ndarray:
+    def perform(second: FusedEstimator | None) -> np.ndarray:
         clip = Clip(SAMPLES / "driver.mp4")
-        with Performer(Timings(), second=second) as performer:
+        with ExpressionTracker(Timings(), second=second) as performer:
             told = np.array([performer(clip.read()).expression for _ in range(60)])
         clip.close()
         return told
 
     slow = Scripted(lambda _s: FULL_AU09)
-    alone, both = perform(None), perform(Joined(slow, print, Scale.default()))
+    alone, both = perform(None), perform(FusedEstimator(slow, print, Scale.default()))
     assert of(both[-1], "AU09") > 0.9 > of(alone[-1], "AU09") + 0.5
     others = au_estimator.index([au for au in PAPER_17 if au not in FROM_SLOW])
     assert np.array_equal(both[:, others], alone[:, others]) and slow.closed

@@ -11,9 +11,9 @@ from engines.face import au_estimator
 from engines.face.action_units import PAPER_17, WIDE, translate
 from engines.face.au_estimator import ESTIMATED
 from engines.face.landmarks import FaceReader
-from realtime.messages import Told
+from realtime.messages import DriverExpression
 from realtime.performance.curve import Curve, load_curve
-from realtime.puppet.animator import Stage
+from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.session.live_loop import LiveLoop
@@ -23,12 +23,12 @@ from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, ScriptedDriver, StubEngine, speak
 
 
-def smiling(frame) -> Told:
-    return Told(speak(ESTIMATED, AU12=1), frame.captured_s, seen=True)
+def smiling(frame) -> DriverExpression:
+    return DriverExpression(speak(ESTIMATED, AU12=1), frame.captured_s, seen=True)
 
 
-def unseen(frame) -> Told:
-    return Told(speak(ESTIMATED), frame.captured_s, seen=False)
+def unseen(frame) -> DriverExpression:
+    return DriverExpression(speak(ESTIMATED), frame.captured_s, seen=False)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def puppet_of_17(photo):
 
 def make(puppet, driver, performer, **options):
     timings, output = Timings(), KeepingOutput()
-    stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
     return LiveLoop(driver, performer, stage, [output], timings, **options), output, timings
 
 
@@ -105,7 +105,7 @@ def test_a_curve_drives_live(puppet):
 def test_a_curve_is_drawn_frame_by_frame_offline(puppet):
     output, timings = KeepingOutput(), Timings()
     curve = Curve(("AU12",), np.array([0.0, 1.0]), np.array([[0], [1]], np.float32))
-    stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
     assert play_offline(perform_curve(curve, 10), stage, [output]) == 11
     change = [int(np.abs(image.astype(int) - puppet.still).sum()) for image in output.images]
     assert change[0] == 0 and change[-1] > change[5] > 0
@@ -117,7 +117,7 @@ def test_one_side_moves_that_side_and_an_engine_without_sides_moves_both_by_half
     def shown(puppet: Puppet) -> list[float]:
         """How far the middle of each half of the face went from the photo to green, the person's right first."""
         output, timings = KeepingOutput(), Timings()
-        play_offline(perform_curve(curve, 1), Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings), [output])
+        play_offline(perform_curve(curve, 1), Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings), [output])
         places = puppet.crop.to_frame(np.array([[24.0, 32.0], [40.0, 32.0]])).round().astype(int)
         before, after = (image[places[:, 1], places[:, 0]].astype(float) for image in (puppet.still, output.images[-1]))
         return [np.linalg.norm(b - a) / np.linalg.norm([0, 255, 0] - a) for a, b in zip(before, after, strict=True)]
@@ -127,7 +127,7 @@ def test_one_side_moves_that_side_and_an_engine_without_sides_moves_both_by_half
 
 
 def test_a_clip_is_told_at_the_outputs_rate_without_changing_its_speed():
-    words = [Told(np.full(29, i, np.float32), i / 30, True) for i in range(31)]
+    words = [DriverExpression(np.full(29, i, np.float32), i / 30, True) for i in range(31)]
     same = list(at_rate(iter(words), 30))
     assert [t.expression[0] for t in same] == list(range(31))
     half, double = list(at_rate(iter(words), 15)), list(at_rate(iter(words), 60))
@@ -143,7 +143,7 @@ def test_closed_loop_the_puppet_does_what_it_is_told(photo, engine):
     values = np.zeros((len(times), len(names)), np.float32)
     for i in range(len(names)):
         values[3 * i + 1 : 3 * i + 3, i] = 1.0
-    stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus), timings)
+    stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings)
     play_offline(perform_curve(Curve(names, times, values), 4), stage, [output])
     told, seen = [], []
     with FaceReader() as reader:
@@ -164,6 +164,6 @@ def test_replaying_a_curve_gives_the_same_pictures(photo, engine):
     for _ in range(2):
         output, timings = KeepingOutput(), Timings()
         puppet = Puppet(photo, engine, (256, 256))
-        play_offline(perform_curve(curve, 5), Stage(puppet, Retarget(puppet.bundle, puppet.own_aus), timings), [output])
+        play_offline(perform_curve(curve, 5), Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings), [output])
         takes.append(np.array(output.images))
     assert np.array_equal(*takes)

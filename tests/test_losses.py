@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from train.losses import (  # noqa: E402
-    Weights,
+    GanimationWeights,
     changed_share,
     cycle_loss,
     expression_loss,
@@ -113,7 +113,7 @@ def test_total_variation_is_the_mean_squared_step_of_both_directions():
 def test_the_weight_of_total_variation_is_the_papers_sum_at_its_batch_and_size():
     attention = torch.rand(25, 1, 128, 128)
     as_sum = 1e-5 * (attention.diff(dim=2).square().sum() + attention.diff(dim=3).square().sum())
-    assert (Weights().smooth * total_variation(attention)).item() == pytest.approx(as_sum.item(), rel=0.04)
+    assert (GanimationWeights().smooth * total_variation(attention)).item() == pytest.approx(as_sum.item(), rel=0.04)
 
 
 def test_the_expression_loss_is_the_mean_square_over_aus_and_batch():
@@ -125,10 +125,10 @@ def test_the_cycle_loss_is_the_mean_absolute_difference():
 
 
 def test_the_weights_are_the_papers_per_mean():
-    weights = Weights()
+    weights = GanimationWeights()
     assert (weights.adversarial, weights.penalty, weights.expression, weights.cycle) == (1, 10, 160, 10)
     assert (weights.attention, weights.smooth, weights.reconstruction) == (0.1, 8, 0)
-    relative = Weights.relative()
+    relative = GanimationWeights.relative()
     assert (relative.expression, relative.cycle, relative.reconstruction, relative.penalty) == (150, 30, 30, 10)
 
 

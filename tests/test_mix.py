@@ -7,11 +7,11 @@ import run
 from engines.errors import CurveError
 from engines.face.action_units import GROUPS, sides
 from engines.face.au_estimator import ESTIMATED
-from realtime.messages import Told
+from realtime.messages import DriverExpression
 from realtime.performance.composition import SEAM_S, Excerpt, Mix, endless
 from realtime.performance.curve import Curve, Performance, load_curve
-from realtime.performance.driver_spec import Cast, is_curve, load_cast, read_part, read_parts
-from realtime.puppet.animator import Stage
+from realtime.performance.driver_spec import DriverSpec, is_curve, load_driver_spec, parse_part, parse_parts
+from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.session.live_loop import LiveLoop
@@ -21,8 +21,8 @@ from tests.conftest import SAMPLES
 from tests.doubles import KeepingOutput, StubEngine, speak
 
 
-def read_cast(texts: list[str]) -> Cast:
-    return load_cast(read_parts(texts))
+def read_cast(texts: list[str]) -> DriverSpec:
+    return load_driver_spec(parse_parts(texts))
 
 
 TALK = load_curve(SAMPLES / "talk.csv")
@@ -134,7 +134,7 @@ def test_curves_are_laid_over_a_camera_from_its_first_word_on(curves):
     assert cast.frames == "webcam:1" and cast.performance is None
     own = speak(ESTIMATED, AU12=0.7, AU01=0.9)
     for passed_s, brow in ((0.0, 0.0), (1.0, 0.5), (5.0, 1.0)):
-        word = Told(own, 1000 + passed_s, seen=True, note="too dark")
+        word = DriverExpression(own, 1000 + passed_s, seen=True, note="too dark")
         told = cast.overlay(word)
         assert told.expression[ESTIMATED.index("AU01")] == brow and told.expression[ESTIMATED.index("AU04R")] == -0.25
         assert told.expression[ESTIMATED.index("AU12L")] == np.float32(0.7)
@@ -144,7 +144,7 @@ def test_curves_are_laid_over_a_camera_from_its_first_word_on(curves):
 
 def test_a_driver_who_is_not_seen_is_not_seen_under_a_curve_either(curves):
     cast = read_cast(["webcam", "b.csv:brows"])
-    assert cast.overlay(Told(speak(ESTIMATED), 0.0, seen=False)).seen is False
+    assert cast.overlay(DriverExpression(speak(ESTIMATED), 0.0, seen=False)).seen is False
 
 
 def test_a_camera_alone_and_a_curve_alone_are_what_they_were(curves):
@@ -154,7 +154,7 @@ def test_a_camera_alone_and_a_curve_alone_are_what_they_were(curves):
 
 def test_a_mix_goes_through_the_live_loop(photo, curves):
     puppet, output, timings = Puppet(photo, StubEngine(), (96, 64)), KeepingOutput(), Timings()
-    stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus), timings)
+    stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings)
     mix = endless(read_cast(["a.csv", "b.csv:mouth@speed=8"]).performance)
     LiveLoop(mix, None, stage, [output], timings, fps=30).run(0.7)
     assert stage.seen and len({image.tobytes() for image in output.images}) > 3
@@ -176,26 +176,26 @@ def test_a_mix_goes_through_the_live_loop(photo, curves):
     ],
 )
 def test_names_of_files_are_told_from_what_follows_them(text, path, heard, ways):
-    part = read_part(text)
+    part = parse_part(text)
     assert (part.is_curve, part.path, part.heard, dict(part.ways)) == (True, path, heard, ways) and is_curve(text)
 
 
 @pytest.mark.parametrize("text", ["webcam", "webcam:1", "webcam:HD Cam @home", "/dev/video2", "clip.mp4", r"C:\clip.mp4", "a.csv.mp4"])
 def test_what_is_no_curve_is_left_to_others(text):
-    part = read_part(text)
+    part = parse_part(text)
     assert not part.is_curve and part.path == text and not is_curve(text)
 
 
 def test_a_file_may_be_called_anything(tmp_path):
     odd = tmp_path / "b.csv:mouth@loop.csv"
     odd.write_text("time_s,AU12\n0,1\n")
-    assert read_part(str(odd)).path == str(odd) and read_part(f"{odd}:brows").path == str(odd)
+    assert parse_part(str(odd)).path == str(odd) and parse_part(f"{odd}:brows").path == str(odd)
 
 
 def test_ways_to_play_come_together(curves):
-    part = read_part("b.csv@from=0.5@to=1.5@duration=4@loop=0").load()
+    part = parse_part("b.csv@from=0.5@to=1.5@duration=4@loop=0").load()
     assert part.duration_s == float("inf") and part.at(2.0)[0] == pytest.approx(0.5) and part.at(4.0)[0] == pytest.approx(0.25, abs=0.1)
-    assert read_part("b.csv@speed=0.5").load().duration_s == 4
+    assert parse_part("b.csv@speed=0.5").load().duration_s == 4
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from engines.errors import EngineError
 from engines.face.au_estimator import ESTIMATED
 from engines.face.pyfeat import AUS, FULL, Scale
 from realtime.calibration.lesson_state import STEPS
-from realtime.calibration.pyfeat_recorder import Onlooker
+from realtime.calibration.pyfeat_recorder import PyFeatRecorder
 from realtime.commands import calibrate
 from realtime.messages import Frame
 from realtime.process.log import LOG
@@ -42,7 +42,7 @@ def of(values: np.ndarray, au: str) -> float:
     return float(values[AUS.index(au)])
 
 
-def taught(slow_of, **acts) -> tuple[Lesson, Onlooker, list[str]]:
+def taught(slow_of, **acts) -> tuple[Lesson, PyFeatRecorder, list[str]]:
     """A lesson that is over, and who looked on; slow_of: what answers, given what there is to be read at a time."""
     lesson, asked, said = Lesson(**acts), [], []
 
@@ -51,7 +51,7 @@ def taught(slow_of, **acts) -> tuple[Lesson, Onlooker, list[str]]:
         step, since_s = begun[-1] if begun else ("rest", 0.0)
         return reads(**{**RESTING, **(SHOWN.get(step, {}) if time_s - since_s > 0.5 else {})})
 
-    onlooker, feed = Onlooker(slow_of(says), said.append), lesson.guide.feed
+    onlooker, feed = PyFeatRecorder(slow_of(says), said.append), lesson.guide.feed
 
     def watched(reading, time_s: float, note: str = "") -> None:
         if not asked or asked[-1][1] != lesson.guide.step.name:
@@ -94,12 +94,12 @@ def test_one_that_hardly_answers_or_died_leaves_a_profile_without_its_part():
     assert onlooker.of_steps(lesson.guide.shown_s) is None and len(said) == 1 and "too seldom" in said[0]
     slow = Scripted(lambda _s: reads())
     slow.ended, told = True, []
-    assert Onlooker(slow, told.append).of_steps(lesson.guide.shown_s) is None and not told, "it has told already that it is gone"
+    assert PyFeatRecorder(slow, told.append).of_steps(lesson.guide.shown_s) is None and not told, "it has told already that it is gone"
 
 
 def test_tremble_at_rest_is_no_strength():
     rng, times_s = np.random.default_rng(0), np.arange(0, 20, 0.1)
-    onlooker = Onlooker(Scripted(lambda _s: np.clip(0.3 + rng.normal(0, 0.1, 17), 0, 1), period_s=0.1, delay_s=0), print)
+    onlooker = PyFeatRecorder(Scripted(lambda _s: np.clip(0.3 + rng.normal(0, 0.1, 17), 0, 1), period_s=0.1, delay_s=0), print)
     for time_s in times_s:
         onlooker(np.zeros(29), Frame(np.zeros((4, 4, 3), np.uint8), time_s), FACE)
     assert onlooker.of_clip(times_s[:100]).full == pytest.approx(np.full(17, FULL))
@@ -124,7 +124,7 @@ def test_a_lesson_before_a_camera_is_seen_by_both():
     network = Reads()
     slow = EveryFrame(network)
     pane = Pane()
-    made = calibrate.lesson(Film(), pane, lambda: None, onlooker=Onlooker(slow, print))
+    made = calibrate.lesson(Film(), pane, lambda: None, onlooker=PyFeatRecorder(slow, print))
     assert network.looks > 50 and made.pyfeat is not None
     assert (made.pyfeat.rest <= 0.6).all() and (made.pyfeat.full - made.pyfeat.rest >= 0.149).all()
     assert calibrate.lesson(Film(), Pane()).pyfeat is None
@@ -215,7 +215,7 @@ def test_every_fault_of_the_part_is_one_sentence_with_file_line_and_cure(tmp_pat
     def broken(new: str, old: str = row) -> str:
         assert source.count(old) == 1
         path.write_text(source.replace(old, new))
-        with pytest.raises(profile.SettingsError) as told:
+        with pytest.raises(driver_profile.SettingsError) as told:
             driver_profile.load(str(path))
         said = str(told.value)
         assert said.startswith(f"{path}, line ") and "run.py calibrate" in said and "\n" not in said and said.endswith(".")

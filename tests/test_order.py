@@ -9,28 +9,28 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from engines.errors import DataError  # noqa: E402
 from engines.face.action_units import PAPER_17  # noqa: E402
 from engines.face.au_estimator import ESTIMATED, index, paper_17  # noqa: E402
-from train.data.balanced_order import BUCKETS, RESTING, Order, expression_of, shares  # noqa: E402
+from train.data.balanced_order import BUCKETS, RESTING, BalancedOrder, expression_of, shares  # noqa: E402
 from train.data.corpus import load_corpus  # noqa: E402
 from train.data.emotions import EMOTIONS, classify, prototype, scores  # noqa: E402
 from train.data.faces import NOISE, Faces  # noqa: E402
 from train.data.histogram import count  # noqa: E402
 from train.data.jitter import draw_jitter, other_way_round  # noqa: E402
 from train.data.memory import write_toy  # noqa: E402
-from train.synthesis.pairs import Pairs  # noqa: E402
+from train.synthesis.pairs import PairSource  # noqa: E402
 
 pytest_plugins = ["tests.toy_corpus"]
 
 
 def test_a_face_number_is_the_same_however_it_is_reached(toy):
-    order, later = Order(toy, seed=3), Order(toy, seed=3)
+    order, later = BalancedOrder(toy, seed=3), BalancedOrder(toy, seed=3)
     numbers = [*range(40), len(order) - 1, len(order), 5 * len(order) + 7, 2]
     assert [order[n] for n in numbers] == [later[n] for n in reversed(numbers)][::-1]
-    assert [order[n] for n in range(40)] != [Order(toy, seed=4)[n] for n in range(40)]
+    assert [order[n] for n in range(40)] != [BalancedOrder(toy, seed=4)[n] for n in range(40)]
     assert [order[n] for n in range(40)] != [order[len(order) + n] for n in range(40)], "another epoch, another order"
 
 
 def test_without_balance_an_epoch_is_every_training_face_once(toy):
-    order, held_out = Order(toy, seed=0, balance=0), Order(toy, seed=0, balance=0, held_out=True)
+    order, held_out = BalancedOrder(toy, seed=0, balance=0), BalancedOrder(toy, seed=0, balance=0, held_out=True)
     assert sorted(order.epoch(0)) == sorted(order.epoch(1)) == np.flatnonzero(~toy.held_out).tolist()
     assert sorted(held_out.epoch(3)) == np.flatnonzero(toy.held_out).tolist() and len(order) + len(held_out) == len(toy)
     assert not set(toy.person[order.faces]) & set(toy.person[held_out.faces])
@@ -44,7 +44,7 @@ def test_balance_draws_rare_expressions_more_often():
 
 def test_an_epoch_holds_each_expression_as_often_as_balance_asks(toy):
     kinds = expression_of(toy.aus)
-    order = Order(toy, seed=0, balance=1.0)
+    order = BalancedOrder(toy, seed=0, balance=1.0)
     drawn = np.bincount(kinds[np.concatenate([order.epoch(e) for e in range(6)])], minlength=RESTING + 1)
     assert len(order.epoch(0)) == len(order) and drawn.min() > 0.8 * drawn.max() > 0
     counts = np.bincount(kinds[order.faces], minlength=RESTING + 1)
@@ -59,7 +59,7 @@ def test_a_face_is_told_by_its_strongest_au_whichever_side_shows_it():
 
 
 def test_faces_come_a_few_shards_at_a_time(toy):
-    order = Order(toy, seed=0, window=4)
+    order = BalancedOrder(toy, seed=0, window=4)
     shards = toy.shard[order.epoch(0)]
     seen: list[set] = [set()]
     for shard in shards.tolist():
@@ -73,11 +73,11 @@ def test_faces_come_a_few_shards_at_a_time(toy):
 def test_a_corpus_without_such_people_is_refused(tmp_path):
     write_toy(tmp_path / "two", 2, size_px=32)
     corpus = load_corpus([tmp_path / "two"])
-    for stream in (Order, Pairs):
+    for stream in (BalancedOrder, PairSource):
         with pytest.raises(DataError, match="has no held-out faces"):
             stream(corpus, seed=0, held_out=True)
     write_toy(tmp_path / "portraits", 4, size_px=32, source="portraits")
-    for stream in (Order, Pairs):
+    for stream in (BalancedOrder, PairSource):
         with pytest.raises(DataError, match=r"has no training faces.*a folder called portraits is whole"):
             stream(load_corpus([tmp_path / "portraits"]), seed=0)
 

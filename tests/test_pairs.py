@@ -12,7 +12,7 @@ from engines.face.landmarks import FaceReader
 from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP, align
 from train.estimator import fit_motion
 from train.synthesis.changes import blink, draw_change, set_some
-from train.synthesis.deform import LIPS_OUTER_TOP, MORE_TOGETHER, WHOLE, basis, moved, of_sides
+from train.synthesis.deform import BASIS, LIPS_OUTER_TOP, MORE_TOGETHER, WHOLE, basis, moved, of_sides
 from train.synthesis.lids import close
 from train.synthesis.mouths import RIM, paint
 from train.synthesis.regions import UNKNOWN, weights
@@ -152,7 +152,7 @@ def test_the_labels_of_teeth_say_where_each_pixel_of_a_painted_mouth_lies(face):
 
 def test_sides_add_up_to_the_whole_and_one_side_leaves_the_other(face):
     _, mesh = face
-    whole = np.load(fit_motion.__file__.replace("fit_motion.py", "basis.npy"), allow_pickle=False)
+    whole = np.load(BASIS, allow_pickle=False)
     rows = of_sides(whole)
     for au in ("AU12", "AU02", "AU15"):
         right, left = (rows[ESTIMATED.index(au + side)] for side in "RL")

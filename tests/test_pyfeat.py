@@ -22,8 +22,8 @@ from realtime.commands import calibrate
 from realtime.messages import Frame
 from realtime.process.log import LOG
 from realtime.tracking import driver_profile
-from realtime.tracking.background_estimator import AtLeisure
-from realtime.tracking.estimator_fusion import FROM_SLOW, Joined
+from realtime.tracking.background_estimator import BackgroundEstimator
+from realtime.tracking.estimator_fusion import FROM_SLOW, FusedEstimator
 from tests.conftest import SAMPLES
 from tests.test_joined import of, wait_for
 
@@ -192,8 +192,8 @@ def test_the_real_network_in_the_thread_holds_no_frame_up_and_answers_in_order(w
             return super().__call__(frame_bgr, face)
 
     said = []
-    slow = AtLeisure(Gated(weights, device="cpu"), said.append)
-    second = Joined(slow, said.append, pyfeat.Scale.default())
+    slow = BackgroundEstimator(Gated(weights, device="cpu"), said.append)
+    second = FusedEstimator(slow, said.append, pyfeat.Scale.default())
     try:
         zero, start_s, tick = np.zeros(29, np.float32), time.perf_counter(), 0
 
@@ -242,8 +242,8 @@ def test_a_network_that_fails_in_a_call_is_left_with_one_sentence(weights, seen)
             raise RuntimeError("CUDA error: the GPU has fallen off the bus\nand more")
 
     said = []
-    slow = AtLeisure(Failing(weights, device="cpu"), said.append)
-    second = Joined(slow, said.append, pyfeat.Scale.default())
+    slow = BackgroundEstimator(Failing(weights, device="cpu"), said.append)
+    second = FusedEstimator(slow, said.append, pyfeat.Scale.default())
     second(np.zeros(29, np.float32), Frame(frame, 1.0), face)
     wait_for(lambda: slow.ended)
     assert of(second(np.zeros(29, np.float32), Frame(frame, 1.1), face), "AU09") == 0

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from engines.errors import OutputError
-from realtime.output.live_recording import CLOSE_S, MOST_WAITING, Recording
+from realtime.output.live_recording import CLOSE_S, MOST_WAITING, LiveRecording
 from realtime.output.outputs import open_output
 
 SIZE, FPS = (320, 240), 30
@@ -33,7 +33,7 @@ def wait_for(condition: Callable[[], object], patience_s: float = 20.0) -> None:
         time.sleep(0.002)
 
 
-def feed(recording: Recording, times_s, pictures: np.ndarray = NOISE) -> None:
+def feed(recording: LiveRecording, times_s, pictures: np.ndarray = NOISE) -> None:
     """Sends pictures no faster than they are encoded, so that none is left out."""
     for number, time_s in enumerate(times_s):
         wait_for(lambda: len(recording._waiting) < MOST_WAITING)
@@ -81,7 +81,7 @@ def full_after(limit: int) -> Callable[[int], None]:
 def test_a_recording_has_the_times_of_its_pictures_and_gaps_are_gaps(tmp_path):
     path = tmp_path / "take.mp4"
     sent_s = [*(5 + k / 30 for k in range(20)), *(8.2 + k / 24 for k in range(10)), 9.0001, 9.9]
-    recording = Recording(path, SIZE, FPS)
+    recording = LiveRecording(path, SIZE, FPS)
     feed(recording, sent_s)
     recording.close()
     assert times(path) == pytest.approx([s - 5 for s in sent_s], abs=1e-4)
@@ -98,7 +98,7 @@ def test_a_recording_has_the_times_of_its_pictures_and_gaps_are_gaps(tmp_path):
 
 def test_a_finished_mp4_has_one_index_for_all_and_no_fragments(tmp_path):
     path = tmp_path / "take.mp4"
-    recording = Recording(path, SIZE, FPS)
+    recording = LiveRecording(path, SIZE, FPS)
     feed(recording, np.arange(60) / FPS)
     recording.close()
     data, at, kinds = path.read_bytes(), 0, []
@@ -119,7 +119,7 @@ def test_other_containers_keep_the_times_too(tmp_path, suffix):
 
 
 def test_time_that_does_not_rise_spoils_nothing(tmp_path):
-    recording = Recording(tmp_path / "take.mp4", SIZE, FPS)
+    recording = LiveRecording(tmp_path / "take.mp4", SIZE, FPS)
     feed(recording, [0, 0.1, 0.1, 0.05, 0.2])
     recording.close()
     assert len(set(times(tmp_path / "take.mp4"))) == 5
@@ -127,7 +127,7 @@ def test_time_that_does_not_rise_spoils_nothing(tmp_path):
 
 def test_a_disk_that_is_slow_never_holds_up_who_sends_and_the_times_stay_right(tmp_path):
     path, slow = tmp_path / "take.mp4", threading.Event()
-    recording = Recording(path, SIZE, FPS, open_file=Disk(lambda _count: slow.wait(0.4) and None).open)
+    recording = LiveRecording(path, SIZE, FPS, open_file=Disk(lambda _count: slow.wait(0.4) and None).open)
     slowest_s, start_s = 0.0, time.perf_counter()
     for number in range(45):
         time.sleep(max(0.0, start_s + number / FPS - time.perf_counter()))
@@ -146,7 +146,7 @@ def test_a_disk_that_is_slow_never_holds_up_who_sends_and_the_times_stay_right(t
 
 def test_a_disk_that_hangs_is_told_and_close_returns(tmp_path):
     path, hang = tmp_path / "take.mp4", threading.Event()
-    recording = Recording(path, SIZE, FPS, open_file=Disk(lambda _count: hang.wait(60) and None).open)
+    recording = LiveRecording(path, SIZE, FPS, open_file=Disk(lambda _count: hang.wait(60) and None).open)
     for number in range(60):
         recording.send(NOISE[number % 8], number / FPS)
     before_s = time.perf_counter()
@@ -160,12 +160,12 @@ def test_a_disk_that_hangs_is_told_and_close_returns(tmp_path):
 RECORDER = """
 import resource, sys, time
 import numpy as np
-from realtime.output.live_recording import Recording
+from realtime.output.live_recording import LiveRecording
 from engines.errors import OutputError
 if len(sys.argv) > 2:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 noise = np.random.default_rng(0).integers(0, 255, (8, 240, 320, 3), np.uint8)
-recording, start_s = Recording(sys.argv[1], (320, 240), 30), time.perf_counter()
+recording, start_s = LiveRecording(sys.argv[1], (320, 240), 30), time.perf_counter()
 try:
     for number in range(600):
         time.sleep(max(0.0, start_s + number / 30 - time.perf_counter()))
@@ -192,7 +192,7 @@ def test_killed_at_any_moment_it_plays_up_to_the_last_second_and_an_earlier_one_
     assert sent_s - played[-1] < 1.2 and len(played) > 30
 
     said = []
-    again = Recording(path, SIZE, FPS, say=said.append)
+    again = LiveRecording(path, SIZE, FPS, say=said.append)
     feed(again, [0, 0.1])
     again.close()
     assert len(said) == 1 and str(tmp_path / "take.kept-1.mp4") in said[0]
@@ -202,7 +202,7 @@ def test_killed_at_any_moment_it_plays_up_to_the_last_second_and_an_earlier_one_
 def test_the_longest_recording_is_finished_told_once_and_plays(tmp_path, monkeypatch):
     monkeypatch.setattr("realtime.output.live_recording.LONGEST_S", 1.0)
     path = tmp_path / "take.mp4"
-    recording = Recording(path, SIZE, FPS)
+    recording = LiveRecording(path, SIZE, FPS)
     with pytest.raises(OutputError, match="another recording"):
         feed(recording, np.arange(60) / FPS)
     recording.send(NOISE[0], 30)
@@ -213,7 +213,7 @@ def test_the_longest_recording_is_finished_told_once_and_plays(tmp_path, monkeyp
 def test_the_longest_recording_that_cannot_be_finished_is_told_as_well(tmp_path, monkeypatch):
     monkeypatch.setattr("realtime.output.live_recording.LONGEST_S", 1.0)
     (tmp_path / "takes").mkdir()
-    recording = Recording(tmp_path / "takes" / "take.mp4", SIZE, FPS)
+    recording = LiveRecording(tmp_path / "takes" / "take.mp4", SIZE, FPS)
     feed(recording, np.arange(10) / FPS)
     (tmp_path / "takes").rename(tmp_path / "moved")
     with pytest.raises(OutputError, match="another recording"):
@@ -223,7 +223,7 @@ def test_the_longest_recording_that_cannot_be_finished_is_told_as_well(tmp_path,
 
 
 def test_a_defect_in_its_thread_is_raised_and_what_was_recorded_is_kept(tmp_path):
-    recording = Recording(tmp_path / "take.mp4", SIZE, FPS)
+    recording = LiveRecording(tmp_path / "take.mp4", SIZE, FPS)
     feed(recording, np.arange(40) / FPS)
     recording.send(NOISE[0][..., 0], 41 / FPS)  # no colours
     wait_for(lambda: not recording._thread.is_alive())
@@ -244,7 +244,7 @@ def test_a_file_limit_met_by_the_system_ends_the_recording_and_it_plays(tmp_path
 @pytest.mark.parametrize("name", ["take.mp4", "take.mkv"])
 def test_a_full_disk_is_told_once_by_send_and_what_was_recorded_has_its_name(tmp_path, name):
     path = tmp_path / name
-    recording = Recording(path, SIZE, FPS, open_file=Disk(full_after(2_500_000)).open)
+    recording = LiveRecording(path, SIZE, FPS, open_file=Disk(full_after(2_500_000)).open)
     with pytest.raises(OutputError, match="No space left") as caught:
         feed(recording, np.arange(600) / FPS)
     assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
@@ -260,7 +260,7 @@ def test_a_disk_that_is_full_at_the_very_end_leaves_a_recording_that_plays(tmp_p
     """The index does not fit any more, or the few bytes that make it count."""
     enough = Disk(lambda _count: None)
     for path, disk in ((tmp_path / "whole.mp4", enough), (tmp_path / "take.mp4", None)):
-        recording = Recording(path, SIZE, FPS, open_file=(disk or Disk(full_after(enough.bytes - short_by))).open)
+        recording = LiveRecording(path, SIZE, FPS, open_file=(disk or Disk(full_after(enough.bytes - short_by))).open)
         feed(recording, np.arange(45) / FPS)
         if disk:
             recording.close()
@@ -273,7 +273,7 @@ def test_a_disk_that_is_full_at_the_very_end_leaves_a_recording_that_plays(tmp_p
 def test_a_folder_that_is_gone_at_the_end_is_told(tmp_path):
     folder = tmp_path / "takes"
     folder.mkdir()
-    recording = Recording(folder / "take.mp4", SIZE, FPS)
+    recording = LiveRecording(folder / "take.mp4", SIZE, FPS)
     feed(recording, np.arange(10) / FPS)
     folder.rename(tmp_path / "moved")
     with pytest.raises(OutputError, match="could not be given its name"):
@@ -282,11 +282,11 @@ def test_a_folder_that_is_gone_at_the_end_is_told(tmp_path):
 
 
 def test_two_programs_do_not_record_into_one_file(tmp_path):
-    first = Recording(tmp_path / "take.mp4", SIZE, FPS)
+    first = LiveRecording(tmp_path / "take.mp4", SIZE, FPS)
     feed(first, [0])
     wait_for(lambda: first.frames)
     with pytest.raises(OutputError, match="another program"):
-        Recording(tmp_path / "take.mp4", SIZE, FPS)
+        LiveRecording(tmp_path / "take.mp4", SIZE, FPS)
     first.close()
     assert len(times(tmp_path / "take.mp4")) == 1
 
@@ -299,25 +299,25 @@ def test_two_programs_that_begin_one_file_at_one_moment_do_not_share_it(tmp_path
         return file
 
     with pytest.raises(OutputError, match="another program"):
-        Recording(tmp_path / "take.mp4", SIZE, FPS, open_file=taken_for_an_old_one)
+        LiveRecording(tmp_path / "take.mp4", SIZE, FPS, open_file=taken_for_an_old_one)
     assert (tmp_path / "take.part.mp4").read_bytes() == b"the other's"
 
 
 def test_a_recording_without_a_picture_leaves_everything_as_it_was(tmp_path):
     path = tmp_path / "take.mp4"
     path.write_bytes(b"precious")
-    Recording(path, SIZE, FPS).close()
+    LiveRecording(path, SIZE, FPS).close()
     assert path.read_bytes() == b"precious" and os.listdir(tmp_path) == ["take.mp4"]
 
 
 @pytest.mark.parametrize("place", ["no/such/folder/take.mp4", "/proc/take.mp4", "."])
 def test_a_place_that_cannot_be_written_is_told_before_anything_starts(tmp_path, place):
     with pytest.raises(OutputError, match="choose another --output"):
-        Recording(tmp_path / place, SIZE, FPS)
+        LiveRecording(tmp_path / place, SIZE, FPS)
 
 
 def test_rates_that_are_no_whole_number_are_nominal_only(tmp_path):
-    recording = Recording(tmp_path / "take.mp4", SIZE, 29.97)
+    recording = LiveRecording(tmp_path / "take.mp4", SIZE, 29.97)
     feed(recording, np.arange(31) / 29.97)
     recording.close()
     assert times(tmp_path / "take.mp4")[-1] == pytest.approx(float(Fraction(30) / Fraction(2997, 100)), abs=1e-3)

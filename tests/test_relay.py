@@ -18,10 +18,10 @@ from engines.face.action_units import WIDE
 from engines.runtime import failover as relays
 from engines.runtime import load as loading
 from engines.runtime.cache import Cache
-from engines.runtime.failover import Relay, Step, Workshop, load_live
+from engines.runtime.failover import BackgroundCompiler, EngineAttempt, FailoverEngine, load_live
 from realtime.performance.composition import endless
 from realtime.performance.curve import Curve
-from realtime.puppet.animator import Stage
+from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.session.live_loop import LiveLoop
@@ -43,7 +43,7 @@ class Door:
         self.opened, self.asked = threading.Event(), 0
         Door.doors.append(self)
         self._engine, self._error = engine, error
-        self.step = Step(self._open, can_be_lost)
+        self.step = EngineAttempt(self._open, can_be_lost)
 
     def _open(self):
         self.asked += 1
@@ -69,7 +69,7 @@ def until(true, limit_s: float = 5.0) -> None:
         time.sleep(0.005)
 
 
-def run_until(relay: Relay, name: str, limit_s: float = 5.0) -> None:
+def run_until(relay: FailoverEngine, name: str, limit_s: float = 5.0) -> None:
     def reached() -> bool:
         relay.run(CROP, AUS)
         return relay.name == name
@@ -79,7 +79,7 @@ def run_until(relay: Relay, name: str, limit_s: float = 5.0) -> None:
 
 def test_a_better_engine_takes_over_between_two_edits_and_none_waits_for_it():
     door, said = Door(Imitation(MODEL, "better")), []
-    relay = Relay(Imitation(MODEL, "first"), [door.step], say=said.append)
+    relay = FailoverEngine(Imitation(MODEL, "first"), [door.step], say=said.append)
     worst_s = 0.0
     for _ in range(50):
         started_s = time.perf_counter()
@@ -93,7 +93,7 @@ def test_a_better_engine_takes_over_between_two_edits_and_none_waits_for_it():
 
 def test_several_better_engines_take_over_in_turn():
     doors = [Door(Imitation(MODEL, "good")), Door(Imitation(MODEL, "best"), can_be_lost=True)]
-    relay = Relay(Imitation(MODEL, "first"), [door.step for door in doors])
+    relay = FailoverEngine(Imitation(MODEL, "first"), [door.step for door in doors])
     for door, name in zip(doors, ("good", "best"), strict=True):
         door.opened.set()
         run_until(relay, name)
@@ -103,7 +103,7 @@ def test_where_two_opened_before_the_next_edit_the_first_is_the_spare_of_the_sec
     """A face at rest asks for no edit."""
     gpu = Imitation(MODEL, "GPU")
     doors = [Door(Imitation(MODEL, "CPU INT8")), Door(gpu, can_be_lost=True)]
-    relay = Relay(Imitation(MODEL, "CPU FP32"), [door.step for door in doors])
+    relay = FailoverEngine(Imitation(MODEL, "CPU FP32"), [door.step for door in doors])
     for door in doors:
         door.opened.set()
     until(lambda: not [thread for thread in threading.enumerate() if thread.name == "open engines"])
@@ -116,7 +116,7 @@ def test_where_two_opened_before_the_next_edit_the_first_is_the_spare_of_the_sec
 
 def test_a_better_engine_that_cannot_be_made_leaves_the_first_running_and_says_why():
     doors, said = [Door(error="INT8 is refused."), Door(Imitation(MODEL, "next"))], []
-    relay = Relay(Imitation(MODEL, "first"), [door.step for door in doors], say=said.append)
+    relay = FailoverEngine(Imitation(MODEL, "first"), [door.step for door in doors], say=said.append)
     doors[0].opened.set()
     until(lambda: said)
     relay.run(CROP, AUS)
@@ -127,7 +127,7 @@ def test_a_better_engine_that_cannot_be_made_leaves_the_first_running_and_says_w
 
 def test_when_the_gpu_is_lost_the_same_edit_comes_from_the_spare():
     gpu, spare, said = Imitation(MODEL, "GPU"), Imitation(MODEL, "CPU"), []
-    relay = Relay(gpu, again=Door().step, spare=spare, say=said.append)
+    relay = FailoverEngine(gpu, again=Door().step, spare=spare, say=said.append)
     gpu.failures = 1
     edit = relay.run(CROP, AUS)
     assert edit.colour.shape == (64, 64, 3) and spare.calls == 1 and relay.name == "CPU"
@@ -136,7 +136,7 @@ def test_when_the_gpu_is_lost_the_same_edit_comes_from_the_spare():
 
 def test_a_lost_engine_is_opened_once_more_and_a_second_loss_is_for_good():
     gpu, again, said = Imitation(MODEL, "GPU"), Door(Imitation(MODEL, "GPU again"), can_be_lost=True), []
-    relay = Relay(gpu, again=again.step, spare=Imitation(MODEL, "CPU"), say=said.append)
+    relay = FailoverEngine(gpu, again=again.step, spare=Imitation(MODEL, "CPU"), say=said.append)
     again.opened.set()
     gpu.failures = 1
     relay.run(CROP, AUS)
@@ -151,7 +151,7 @@ def test_a_lost_engine_is_opened_once_more_and_a_second_loss_is_for_good():
 def test_a_gpu_that_does_not_come_back_leaves_the_spare_running():
     gpu, said = Imitation(MODEL, "GPU"), []
     again = Door(error="There is no GPU any more.", can_be_lost=True)
-    relay = Relay(gpu, again=again.step, spare=Imitation(MODEL, "CPU"), say=said.append)
+    relay = FailoverEngine(gpu, again=again.step, spare=Imitation(MODEL, "CPU"), say=said.append)
     again.opened.set()
     gpu.failures = 1
     relay.run(CROP, AUS)
@@ -161,7 +161,7 @@ def test_a_gpu_that_does_not_come_back_leaves_the_spare_running():
 
 def test_the_engine_that_a_gpu_took_over_from_is_its_spare():
     door = Door(Imitation(MODEL, "GPU"), can_be_lost=True)
-    relay = Relay(Imitation(MODEL, "CPU"), [door.step])
+    relay = FailoverEngine(Imitation(MODEL, "CPU"), [door.step])
     door.opened.set()
     run_until(relay, "GPU")
     relay._running.failures = 1
@@ -173,13 +173,13 @@ def test_without_a_spare_the_loss_is_told():
     lonely = Imitation(MODEL, "lonely")
     lonely.failures = 1
     with pytest.raises(EngineLost, match="lonely failed"):
-        Relay(lonely).run(CROP, AUS)
+        FailoverEngine(lonely).run(CROP, AUS)
 
 
 def test_after_closing_nothing_takes_over_and_nothing_is_said():
     door, said, closed = Door(Imitation(MODEL, "late")), [], []
     never = Door(Imitation(MODEL, "never"))
-    relay = Relay(Imitation(MODEL, "first"), [door.step, never.step], say=said.append, on_close=lambda: closed.append(True))
+    relay = FailoverEngine(Imitation(MODEL, "first"), [door.step, never.step], say=said.append, on_close=lambda: closed.append(True))
     until(lambda: door.asked)
     threading.Timer(0.2, door.opened.set).start()
     relay.close()
@@ -194,10 +194,10 @@ def test_a_program_that_ends_while_an_engine_is_opened_ends_cleanly(cache):
 import random, time
 from engines.bundle import load_bundle
 from engines.runtime.load import reference, targets, trusted, ready
-from engines.runtime.failover import Relay, Step
+from engines.runtime.failover import FailoverEngine, EngineAttempt
 bundle = load_bundle()
 best = targets(bundle, "cpu")[0]
-relay = Relay(trusted(bundle, best), [Step(lambda: ready(bundle, best), False)] * 1000)
+relay = FailoverEngine(trusted(bundle, best), [EngineAttempt(lambda: ready(bundle, best), False)] * 1000)
 time.sleep(random.uniform(0.1, 0.4))
 relay.close()
 """
@@ -215,7 +215,7 @@ def test_an_engine_that_was_compiled_and_cannot_be_opened_says_why(cache, monkey
     target = loading.Target(gpu, "fp16")
     loading.trusted(MODEL.bundle, target)
     monkeypatch.setattr(gpu, "open", full)
-    workshop = Workshop(MODEL.bundle, None, print)
+    workshop = BackgroundCompiler(MODEL.bundle, None, print)
     monkeypatch.setattr(workshop, "_build", lambda devices: None)
     with pytest.raises(EngineError, match=r"^The GPU is out of memory\.$"):
         workshop.step([target]).open()
@@ -236,12 +236,12 @@ def test_the_output_never_stops_while_engines_come_and_go(photo):
         time.sleep(0.3)
         return Slow(MODEL, "GPU")
 
-    relay = Relay(Imitation(MODEL, "CPU"), [Step(open_slowly, can_be_lost=True)])
+    relay = FailoverEngine(Imitation(MODEL, "CPU"), [EngineAttempt(open_slowly, can_be_lost=True)])
     puppet, output = Puppet(photo, relay, (320, 240)), KeepingOutput()
     times_s = np.linspace(0, 1, 50)
     curve = Curve(WIDE, times_s, np.abs(np.sin(times_s * 9))[:, None] * np.ones((1, 29), np.float32))
     timings = Timings()
-    loop = LiveLoop(endless(curve), None, Stage(puppet, Retarget(puppet.bundle, puppet.own_aus), timings), [output], timings, fps=50)
+    loop = LiveLoop(endless(curve), None, Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings), [output], timings, fps=50)
     loop.run(2.5)
     assert relay.name == "CPU" and relay._lost
     assert np.diff(output.times_s).max() < 0.3 and len(output.times_s) > 100
@@ -308,15 +308,15 @@ def program(tmp_path, text: str) -> str:
 def test_a_compiler_that_fails_takes_nothing_with_it(cache, tmp_path, monkeypatch, text, words):
     monkeypatch.setattr(sys, "executable", program(tmp_path, text))
     backend, said = FakeBackend(MODEL), []
-    workshop = Workshop(MODEL.bundle, None, said.append)
-    relay = Relay(Imitation(MODEL, "first"), workshop.steps([loading.Target(backend, "int8")]), say=said.append)
+    workshop = BackgroundCompiler(MODEL.bundle, None, said.append)
+    relay = FailoverEngine(Imitation(MODEL, "first"), workshop.steps([loading.Target(backend, "int8")]), say=said.append)
     until(lambda: any("Staying on first" in sentence for sentence in said))
     assert words in said[-1] and relay.run(CROP, AUS)
 
 
 def test_a_compiler_that_cannot_be_started_is_a_sentence(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no such program"))
-    workshop = Workshop(MODEL.bundle, None, print)
+    workshop = BackgroundCompiler(MODEL.bundle, None, print)
     with pytest.raises(EngineError, match="No other program can be started to compile cpu-int8"):
         workshop.step([loading.Target(FakeBackend(MODEL), "int8")]).open()
 
@@ -330,7 +330,7 @@ def test_the_compiler_imports_nothing_from_where_the_user_stands(cache, tmp_path
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
     bundle, said = load_bundle(f"./{name}"), []
-    workshop = Workshop(bundle, None, said.append)
+    workshop = BackgroundCompiler(bundle, None, said.append)
     wanted = loading.targets(bundle, "cpu")[:1]
     if wanted[0].precision == "fp32":
         pytest.skip("nothing is compiled for this CPU")
@@ -354,8 +354,8 @@ def test_where_nothing_can_be_written_at_all_fp32_runs(tmp_path, monkeypatch):
 def test_closing_ends_the_compiler(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", program(tmp_path, "import time; print('compiling', flush=True); time.sleep(60)"))
     said = []
-    workshop = Workshop(MODEL.bundle, None, said.append)
-    relay = Relay(
+    workshop = BackgroundCompiler(MODEL.bundle, None, said.append)
+    relay = FailoverEngine(
         Imitation(MODEL, "first"), workshop.steps([loading.Target(FakeBackend(MODEL), "int8")]), say=said.append, on_close=workshop.close
     )
     until(lambda: "meanwhile: compiling" in said)

@@ -17,7 +17,7 @@ from train.export.restore import resized, restore  # noqa: E402
 from train.networks.compact import CompactGenerator  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 from train.recipes.supervised import Supervised  # noqa: E402
-from train.trainer import Run, fit  # noqa: E402
+from train.trainer import TrainingRun, fit  # noqa: E402
 
 
 def exported(network, folder):
@@ -46,7 +46,7 @@ def test_every_parameter_comes_back_as_it_was_rounded(tmp_path, make):
 
 def test_the_engine_that_ships_can_be_learnt_on(tmp_path, corpus):
     recipe = Supervised(restore(load_bundle("default")).shape)
-    run = Run(recipe, tmp_path / "mine", plan(), load_bundle("default").folder)
+    run = TrainingRun(recipe, tmp_path / "mine", plan(), load_bundle("default").folder)
     assert run.started_from["bundle"] == "default" and run.started_from["sha256"] == load_bundle("default").sha256
     for networks in (run.networks, run.averages):
         assert torch.equal(networks["generator"].stem.weight, restore(load_bundle("default")).stem.weight)

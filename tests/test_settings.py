@@ -9,10 +9,10 @@ import run
 from engines.errors import SettingsError
 from engines.face.action_units import GROUPS, PAPER_17, WIDE, whole, wholes
 from engines.face.au_estimator import ESTIMATED, index
-from realtime.messages import Told
+from realtime.messages import DriverExpression
 from realtime.performance.curve import load_curve
 from realtime.puppet import settings
-from realtime.puppet.idle_motion import BLINK_S, EASE_S, STILL_S, Idle
+from realtime.puppet.idle_motion import BLINK_S, EASE_S, STILL_S, IdleMotion
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import DEAD_ZONE, Settings, load
 from tests.conftest import SAMPLES
@@ -194,7 +194,9 @@ def test_settings_can_be_changed_while_it_plays():
 # --- idle life -------------------------------------------------------------------------------------------------------------------
 
 
-def watch(idle: Idle, seconds: float, fps: float, driver=lambda _t: Told(speak(ESTIMATED), 0.0, seen=False)) -> np.ndarray:
+def watch(
+    idle: IdleMotion, seconds: float, fps: float, driver=lambda _t: DriverExpression(speak(ESTIMATED), 0.0, seen=False)
+) -> np.ndarray:
     """(T, 29) of what is shown."""
     return np.array([idle.over(driver(n / fps), n / fps).expression for n in range(int(seconds * fps))])
 
@@ -205,13 +207,13 @@ def blinks(shown: np.ndarray) -> int:
 
 
 def test_idle_life_is_the_same_for_a_seed_whatever_the_frame_rate():
-    slow, fast = watch(Idle(3), 60, 25), watch(Idle(3), 60, 50)
+    slow, fast = watch(IdleMotion(3), 60, 25), watch(IdleMotion(3), 60, 50)
     assert slow[50:] == pytest.approx(fast[100::2], abs=1e-5)
-    assert not np.array_equal(watch(Idle(4), 60, 25), slow)
+    assert not np.array_equal(watch(IdleMotion(4), 60, 25), slow)
 
 
 def test_a_driver_who_is_away_leaves_a_puppet_that_blinks_as_people_do_and_stirs_a_little():
-    shown = watch(Idle(1), 120, 30)
+    shown = watch(IdleMotion(1), 120, 30)
     assert 20 <= blinks(shown) <= 60
     rest = shown[:, [i for i, au in enumerate(ESTIMATED) if whole(au) != "AU45"]]
     assert DEAD_ZONE < rest.max() < 0.15 and shown.min() >= 0
@@ -219,10 +221,10 @@ def test_a_driver_who_is_away_leaves_a_puppet_that_blinks_as_people_do_and_stirs
 
 
 def test_a_driver_who_moves_is_left_alone_and_one_who_stops_gets_life_after_a_while():
-    def talking(t: float) -> Told:
-        return Told(speak(ESTIMATED, AU26=0.4 + 0.4 * np.sin(9 * t) if t < 20 else 0.0), t, seen=True)
+    def talking(t: float) -> DriverExpression:
+        return DriverExpression(speak(ESTIMATED, AU26=0.4 + 0.4 * np.sin(9 * t) if t < 20 else 0.0), t, seen=True)
 
-    shown = watch(Idle(1), 60, 30, talking)
+    shown = watch(IdleMotion(1), 60, 30, talking)
     told = np.array([talking(n / 30).expression for n in range(60 * 30)])
     assert np.array_equal(shown[: 20 * 30], told[: 20 * 30])
     assert np.array_equal(shown[20 * 30 : int((19.5 + STILL_S) * 30)], told[20 * 30 : int((19.5 + STILL_S) * 30)])
@@ -230,7 +232,7 @@ def test_a_driver_who_moves_is_left_alone_and_one_who_stops_gets_life_after_a_wh
 
 
 def test_a_blink_shuts_and_opens_in_its_time():
-    shown = watch(Idle(1), 60, 200)[:, index(["AU45L"])[0]]
+    shown = watch(IdleMotion(1), 60, 200)[:, index(["AU45L"])[0]]
     lengths = np.diff(np.flatnonzero(np.diff((shown > 0).astype(int))))[::2] / 200
     assert lengths == pytest.approx(BLINK_S, abs=0.02) and shown.max() > 0.95
 

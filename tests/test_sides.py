@@ -55,7 +55,7 @@ class Reading:
 
 def test_the_commanded_side_and_the_other_are_told_apart(people, monkeypatch):
     monkeypatch.setattr(sides, "FaceReader", Reading)
-    monkeypatch.setattr(sides.expression, "estimate", lambda face: face)
+    monkeypatch.setattr(sides.au_estimator, "estimate", lambda face: face)
     result = sided_sweep(Writing(), people, [0, 1])
     assert tuple(result["aus"]) == SIDED and result["faces"] == 2
     for row in result["aus"].values():

@@ -207,26 +207,26 @@ def test_a_queue_between_threads_is_found():
 
 @pytest.mark.parametrize("size, what", [(1, "more Python objects"), (2000, "more MB of memory")], ids=["objects", "bytes"])
 def test_a_leak_is_found(size, what):
-    kept, show = deque(), animator.Stage.show
+    kept, show = deque(), animator.Animator.show
 
     def leaky(self, told, now_s):
         if told:
             kept.append(np.ones(size))
         return show(self, told, now_s)
 
-    with patch.object(animator.Stage, "show", leaky):
+    with patch.object(animator.Animator, "show", leaky):
         said = complaints()
     assert what in said, said
 
 
 def test_what_grows_slower_with_time_is_found():
-    call = expression_tracker.Performer.__call__
+    call = expression_tracker.ExpressionTracker.__call__
 
     def tired(self, frame):
         meeting.time.sleep((meeting.time.perf_counter() - 1000.0) * 1e-4)
         return call(self, frame)
 
-    with patch.object(expression_tracker.Performer, "__call__", tired):
+    with patch.object(expression_tracker.ExpressionTracker, "__call__", tired):
         said = complaints(QUIET)
     assert "Pictures grew older" in said, said
 
@@ -253,23 +253,26 @@ def test_the_driver_in_a_picture_and_a_panic_that_is_not_obeyed_are_found():
 
 
 def test_a_camera_that_is_never_opened_again_is_found():
-    with patch.object(reconnecting_camera.SteadyCamera, "_seek", lambda *_: None):
+    with patch.object(reconnecting_camera.ReconnectingCamera, "_seek", lambda *_: None):
         said = complaints()
     assert "nothing new was shown" in said, said
 
 
 def test_a_camera_that_is_never_let_go_is_found():
-    with patch.object(steady.Reader, "leave", lambda *_: None), pytest.raises(Deadlock, match="Threads are left: camera"):
+    with (
+        patch.object(reconnecting_camera.CameraReader, "leave", lambda *_: None),
+        pytest.raises(Deadlock, match="Threads are left: camera"),
+    ):
         complaints()
 
 
 def test_one_sentence_too_many_is_found():
-    read = reconnecting_camera.SteadyCamera.read
+    read = reconnecting_camera.ReconnectingCamera.read
 
     def talkative(self):
         self._say("A picture was read.")
         return read(self)
 
-    with patch.object(reconnecting_camera.SteadyCamera, "read", talkative):
+    with patch.object(reconnecting_camera.ReconnectingCamera, "read", talkative):
         said = complaints()
     assert "sentence number 4 was said of it" in said or "said before anything went wrong" in said, said

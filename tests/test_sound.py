@@ -14,9 +14,9 @@ import pytest
 
 import run
 from engines.errors import DriverError
-from realtime.audio.av_sync import RATE_HZ, InStep, Stamps
+from realtime.audio.av_sync import RATE_HZ, DriftCompensator, Stamps
 from realtime.audio.microphone import BLOCKS_KEPT, Microphone, _alsa_cards, microphones, open_device
-from realtime.output.live_recording import Recording
+from realtime.output.live_recording import LiveRecording
 from realtime.session import session
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
@@ -40,7 +40,7 @@ def wait_for(condition: Callable[[], object], patience_s: float = 20.0) -> None:
 @pytest.mark.parametrize("drift", [200e-6, -200e-6, 0.0])
 def test_a_clock_that_drifts_for_an_hour_stays_in_step(drift):
     """Blocks of 50 ms by the microphone's clock, fetched up to 20 ms late: 200 ppm would be 0.7 s after an hour."""
-    step, stamps, late_s = InStep(), Stamps(), np.random.default_rng(0).uniform(0, 0.02, 72_000)
+    step, stamps, late_s = DriftCompensator(), Stamps(), np.random.default_rng(0).uniform(0, 0.02, 72_000)
     block, apart_s, stretched = np.zeros(RATE_HZ // 20, np.float32), [], 0
     for number in range(72_000):
         true_s = number * 0.05 * (1 + drift)
@@ -48,11 +48,11 @@ def test_a_clock_that_drifts_for_an_hour_stays_in_step(drift):
         given = step.add(block, stamps.start_s(len(block), true_s + 0.05 * (1 + drift) + late_s[number]))
         stretched = max(stretched, abs(len(given) - len(block)) if number else 0)
     assert max(np.abs(apart_s)) < 0.025 and max(np.abs(apart_s[200:])) < 0.005
-    assert stretched <= len(block) * InStep.MOST_STRETCH + 1
+    assert stretched <= len(block) * DriftCompensator.MOST_STRETCH + 1
 
 
 def test_blocks_that_come_all_at_once_after_a_stall_are_where_they_were_heard():
-    stamps, step, heard = Stamps(), InStep(), np.arange(300 * STEP, dtype=np.float32).reshape(300, STEP)
+    stamps, step, heard = Stamps(), DriftCompensator(), np.arange(300 * STEP, dtype=np.float32).reshape(300, STEP)
     given = []
     for number, block in enumerate(heard):
         fetched_s = max(1.4, number * 0.01) if number >= 100 else number * 0.01  # 0.4 s of nothing
@@ -61,20 +61,20 @@ def test_blocks_that_come_all_at_once_after_a_stall_are_where_they_were_heard():
 
 
 def test_samples_that_a_driver_lost_are_made_up_for():
-    stamps, step = Stamps(), InStep()
+    stamps, step = Stamps(), DriftCompensator()
     for number in [*range(100), *range(140, 400)]:
         step.add(np.zeros(STEP, np.float32), 0.01 + stamps.start_s(STEP, number * 0.01))
     assert step.samples / RATE_HZ == pytest.approx(4.0, abs=0.01)
 
 
 def test_what_is_heard_is_not_changed_while_the_clocks_agree():
-    step, heard = InStep(), np.random.default_rng(0).uniform(-1, 1, (100, STEP)).astype(np.float32)
+    step, heard = DriftCompensator(), np.random.default_rng(0).uniform(-1, 1, (100, STEP)).astype(np.float32)
     given = np.concatenate([step.add(block, number * 0.01) for number, block in enumerate(heard)])
     assert np.array_equal(given, heard.ravel())
 
 
 def test_stretching_keeps_a_tone_a_tone():
-    step, pieces = InStep(), []
+    step, pieces = DriftCompensator(), []
     tone = np.sin(np.arange(RATE_HZ * 4) * 2 * np.pi * 440 / RATE_HZ).astype(np.float32)
     for number in range(400):
         pieces.append(step.add(tone[number * STEP : (number + 1) * STEP], number * 0.01 * 1.002))
@@ -84,25 +84,25 @@ def test_stretching_keeps_a_tone_a_tone():
 
 
 def test_sound_from_before_the_first_picture_is_cut_and_a_late_beginning_is_silent():
-    early, late = InStep(), InStep()
+    early, late = DriftCompensator(), DriftCompensator()
     assert len(early.add(np.ones(STEP, np.float32), -0.004)) == round(0.006 * RATE_HZ)
     given = late.add(np.ones(STEP, np.float32), 0.5)
     assert len(given) == RATE_HZ // 2 + STEP and given[: RATE_HZ // 2].max() == 0
 
 
 def test_a_hole_is_filled_in_pieces_and_what_follows_is_in_step():
-    step = InStep()
+    step = DriftCompensator()
     step.add(np.ones(STEP, np.float32), 0)
     longest = 0
     while len(silence := step.silence_until(3600)):
         longest = max(longest, len(silence))
-    assert longest <= InStep.MOST_S * RATE_HZ and step.samples == 3600 * RATE_HZ
+    assert longest <= DriftCompensator.MOST_S * RATE_HZ and step.samples == 3600 * RATE_HZ
     given = step.add(np.ones(STEP, np.float32), 3600.5)
     assert len(given) == RATE_HZ // 2 + STEP
 
 
 def test_a_change_of_the_delay_that_lasts_is_followed_soon():
-    step = InStep()
+    step = DriftCompensator()
     for number in range(200):
         step.add(np.zeros(STEP, np.float32), number * 0.01)
     for number in range(200, 210):
@@ -136,7 +136,7 @@ class Line:
 def record(path: Path, line: Line, seconds: float, flash_s: float = 0.0, delay_s: float = 0.0, say=lambda _said: None) -> Microphone:
     """In real time: pictures that show, delay_s later, a flash of 50 ms at flash_s."""
     microphone = Microphone("double", say, open_line=lambda _name: line)
-    recording, start_s = Recording(path, SIZE, FPS, microphone, lambda: delay_s), time.perf_counter()
+    recording, start_s = LiveRecording(path, SIZE, FPS, microphone, lambda: delay_s), time.perf_counter()
     for number in range(round(seconds * FPS)):
         time.sleep(max(0.0, start_s + number / FPS - time.perf_counter()))
         shown_s = start_s + number / FPS - delay_s
@@ -180,7 +180,7 @@ def test_unplugged_in_the_middle_there_is_silence_it_is_told_once_and_it_comes_b
         return lines[-1]
 
     microphone = Microphone("double", said.append, open_line)
-    recording, start_s = Recording(tmp_path / "take.mp4", SIZE, FPS, microphone), time.perf_counter()
+    recording, start_s = LiveRecording(tmp_path / "take.mp4", SIZE, FPS, microphone), time.perf_counter()
     for number in range(60):
         time.sleep(max(0.0, start_s + number / FPS - time.perf_counter()))
         recording.send(DARK, number / FPS)
@@ -195,11 +195,11 @@ def test_unplugged_in_the_middle_there_is_silence_it_is_told_once_and_it_comes_b
 
 def test_one_that_hangs_is_told_and_silence_is_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr("realtime.audio.microphone.SILENT_S", 0.3)
-    monkeypatch.setattr(InStep, "LONGEST_WAIT_S", 0.1)
+    monkeypatch.setattr(DriftCompensator, "LONGEST_WAIT_S", 0.1)
     line, said, hang = Line(), [], threading.Event()
     monkeypatch.setattr(line, "read", lambda: hang.wait(20) and np.zeros(STEP, np.float32))
     microphone = Microphone("double", said.append, open_line=lambda _name: line)
-    recording, start_s = Recording(tmp_path / "take.mp4", SIZE, FPS, microphone), time.perf_counter()
+    recording, start_s = LiveRecording(tmp_path / "take.mp4", SIZE, FPS, microphone), time.perf_counter()
     for number in range(30):
         time.sleep(max(0.0, start_s + number / FPS - time.perf_counter()))
         recording.send(DARK, number / FPS)
@@ -231,7 +231,7 @@ def test_every_recording_of_a_live_run_delays_its_sound_as_its_pictures_are_late
 def test_recordings_that_have_ended_listen_no_more(tmp_path):
     microphone = Microphone("double", open_line=lambda _name: Line())
     for number in range(3):
-        Recording(tmp_path / f"{number}.mp4", SIZE, FPS, microphone).close()
+        LiveRecording(tmp_path / f"{number}.mp4", SIZE, FPS, microphone).close()
     ear = microphone.listen()
     assert microphone._ears == (ear,)
     microphone.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from realtime.controls import Controls
 from realtime.process import log
-from realtime.process.log import BURST, BURST_S, REMEMBERED, REPEAT_S, Seldom
+from realtime.process.log import BURST, BURST_S, REMEMBERED, REPEAT_S, RepeatFilter
 
 
 class Hours:
@@ -19,14 +19,14 @@ class Hours:
         return self.now_s
 
 
-def passed(seldom: Seldom, sentence: str) -> str | None:
+def passed(seldom: RepeatFilter, sentence: str) -> str | None:
     record = logging.LogRecord("puppet", logging.INFO, "", 0, sentence, (), None)
     return record.getMessage() if seldom.filter(record) else None
 
 
 def test_a_sentence_is_said_once_a_minute_and_then_with_how_often_it_was_kept_back():
     clock = Hours()
-    seldom = Seldom(clock)
+    seldom = RepeatFilter(clock)
     assert passed(seldom, "The camera is back.") == "The camera is back."
     assert [passed(seldom, "The camera is back.") for _ in range(3)] == [None] * 3
     assert passed(seldom, "Another thing.") == "Another thing."
@@ -38,7 +38,7 @@ def test_a_sentence_is_said_once_a_minute_and_then_with_how_often_it_was_kept_ba
 
 def test_sentences_that_differ_each_time_are_bounded_too():
     clock = Hours()
-    seldom, said = Seldom(clock), 0
+    seldom, said = RepeatFilter(clock), 0
     for second in range(3600):
         clock.now_s += 1
         said += sum(passed(seldom, f"back after {second}.{number} s") is not None for number in range(10))
@@ -49,7 +49,7 @@ def test_sentences_that_differ_each_time_are_bounded_too():
 
 
 def test_repeats_silence_nobody_else():
-    seldom = Seldom(Hours())
+    seldom = RepeatFilter(Hours())
     for _ in range(10 * BURST):
         passed(seldom, "The camera is back.")
     assert passed(seldom, "The disk is full.")

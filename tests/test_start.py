@@ -17,7 +17,7 @@ from tests.small_runs import NARROW, TINY, lines, plan, small_paper, supervised 
 from train import __main__ as command  # noqa: E402
 from train import checkpoint  # noqa: E402
 from train.networks.vocabulary import widened  # noqa: E402
-from train.trainer import Run, fit  # noqa: E402
+from train.trainer import TrainingRun, fit  # noqa: E402
 
 
 def averaged(run: Path) -> dict[str, torch.Tensor]:
@@ -28,7 +28,7 @@ def averaged(run: Path) -> dict[str, torch.Tensor]:
 def test_a_new_run_begins_with_the_averaged_weights_of_another_one_widened(corpus, tmp_path):
     fit(supervised(NARROW), corpus, tmp_path / "first", plan(images=24), quiet=True)
     old, told = averaged(tmp_path / "first"), "condition.0.weight"
-    run = Run(supervised(), tmp_path / "second", plan(), tmp_path / "first")
+    run = TrainingRun(supervised(), tmp_path / "second", plan(), tmp_path / "first")
     for weights in (run.networks["generator"].state_dict(), run.averages["generator"].state_dict()):
         assert all(torch.equal(weights[name], value) for name, value in old.items() if name != told)
         assert torch.equal(weights[told], widened(old[told], PAPER_17, wholes(WIDE))) and weights[told].shape[1] == 19
@@ -52,15 +52,17 @@ def test_a_run_keeps_in_mind_where_it_began(corpus, tmp_path):
 
 def test_a_generator_that_paints_teeth_can_start_one_that_lays_them(corpus, tmp_path):
     fit(supervised(), corpus, tmp_path / "first", plan(images=24), quiet=True)
-    laying = Run(supervised(dataclasses.replace(TINY, teeth=True)), tmp_path / "second", plan(), tmp_path / "first").averages["generator"]
-    painting = Run(supervised(), tmp_path / "third", plan(), tmp_path / "first").averages["generator"]
+    laying = TrainingRun(supervised(dataclasses.replace(TINY, teeth=True)), tmp_path / "second", plan(), tmp_path / "first").averages[
+        "generator"
+    ]
+    painting = TrainingRun(supervised(), tmp_path / "third", plan(), tmp_path / "first").averages["generator"]
     photo, change = torch.rand(2, 3, TINY.size_px, TINY.size_px), torch.rand(2, 29)
     with torch.no_grad():
         (before, *kept), (after, *same) = painting(photo, change), laying(photo, change)
     assert all(torch.equal(a, b) for a, b in zip(kept, same, strict=True)), "attention and flow"
     assert torch.allclose(before, after, atol=0.06)
     with pytest.raises(DataError, match=r"another network .teeth differ"):
-        Run(supervised(), tmp_path / "fourth", plan(), _laid(corpus, tmp_path))
+        TrainingRun(supervised(), tmp_path / "fourth", plan(), _laid(corpus, tmp_path))
 
 
 def _laid(corpus, tmp_path) -> Path:
@@ -72,7 +74,7 @@ def _laid(corpus, tmp_path) -> Path:
 def test_a_critic_begins_anew_when_its_generator_does_not(corpus, tmp_path):
     fit(small_paper(), corpus, tmp_path / "first", plan(images=16), quiet=True)
     fresh = [p.clone() for p in small_paper().networks["critic"].parameters()]
-    run = Run(small_paper(), tmp_path / "second", plan(), tmp_path / "first")
+    run = TrainingRun(small_paper(), tmp_path / "second", plan(), tmp_path / "first")
     old = averaged(tmp_path / "first")
     assert all(torch.equal(value, old[name]) for name, value in run.networks["generator"].state_dict().items())
     assert all(torch.equal(a, b) for a, b in zip(fresh, run.networks["critic"].parameters(), strict=True))
@@ -90,7 +92,7 @@ def test_a_critic_begins_anew_when_its_generator_does_not(corpus, tmp_path):
 def test_a_run_of_another_network_is_no_beginning(corpus, tmp_path, recipe, word):
     fit(supervised(), corpus, tmp_path / "first", plan(images=4), quiet=True)
     with pytest.raises(DataError, match=word):
-        Run(recipe(), tmp_path / "second", plan(), tmp_path / "first")
+        TrainingRun(recipe(), tmp_path / "second", plan(), tmp_path / "first")
 
 
 def test_a_run_that_goes_on_takes_no_other_beginning(corpus_folder, corpus, tmp_path, capsys):

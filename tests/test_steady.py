@@ -13,17 +13,17 @@ import pytest
 from engines.errors import DriverError
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
-from realtime.messages import NOT_YET, Frame, Told
-from realtime.puppet.animator import Stage
+from realtime.messages import NOT_YET, DriverExpression, Frame
+from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.session.live_loop import LiveLoop
 from realtime.sources import camera
 from realtime.sources.camera import Camera, camera_index, is_camera
-from realtime.sources.camera_reader import LATE_S, Freshness, Patience
-from realtime.sources.reconnecting_camera import MOST_LEFT, State, SteadyCamera
+from realtime.sources.camera_reader import LATE_S, CameraTimeouts, Freshness
+from realtime.sources.reconnecting_camera import MOST_LEFT, ConnectionState, ReconnectingCamera
 from realtime.timing import Timings
-from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.expression_tracker import ExpressionTracker
 from tests.camera_double import Desk
 from tests.doubles import KeepingOutput, StubEngine, speak
 from tests.simulated import simulated
@@ -64,24 +64,24 @@ def use(desk):
     """Opens a steady camera on the desk; `said` is what it said. All its openings are released at the end."""
     cameras = []
 
-    def use(text: str = "webcam", **options) -> SteadyCamera:
+    def use(text: str = "webcam", **options) -> ReconnectingCamera:
         said: list[str] = []
-        cameras.append(SteadyCamera(text, said.append, partial(Camera, open_capture=desk.open), **options))
+        cameras.append(ReconnectingCamera(text, said.append, partial(Camera, open_capture=desk.open), **options))
         cameras[-1].said, cameras[-1].clock = said, desk.clock
         return cameras[-1]
 
     yield use
     desk.fault = ""
     desk.freed.set()
-    for camera in cameras:
-        camera.close()
+    for each in cameras:
+        each.close()
     end_s = desk.clock.perf_counter() + 5
     while desk.now_open and desk.clock.perf_counter() < end_s:
         desk.clock.sleep(0.01)
     assert desk.now_open == 0, "an opening was never released"
 
 
-def watch(camera: SteadyCamera, longest_s: float, until=lambda: False) -> list[Frame]:
+def watch(camera: ReconnectingCamera, longest_s: float, until=lambda: False) -> list[Frame]:
     """Reads for so long as the loop does, or until something is so; returns the frames."""
     frames, end_s = [], camera.clock.perf_counter() + longest_s
     while not until() and camera.clock.perf_counter() < end_s:
@@ -94,7 +94,7 @@ def watch(camera: SteadyCamera, longest_s: float, until=lambda: False) -> list[F
     return frames
 
 
-def until(camera: SteadyCamera, state: State, longest_s: float = 20.0) -> float:
+def until(camera: ReconnectingCamera, state: ConnectionState, longest_s: float = 20.0) -> float:
     """Reads until the camera is in a state; returns how many seconds that took."""
     started_s = camera.clock.perf_counter()
     watch(camera, longest_s, lambda: camera.state is state)
@@ -107,7 +107,7 @@ def test_a_camera_that_is_well_is_read_and_nothing_is_said(virtual, use, fps):
     virtual.fps = fps
     camera = use()
     frames = watch(camera, 100)
-    assert len(frames) == pytest.approx(100 * fps, rel=0.02) and camera.state is State.LIVE and camera.said == []
+    assert len(frames) == pytest.approx(100 * fps, rel=0.02) and camera.state is ConnectionState.LIVE and camera.said == []
     assert (np.diff([frame.captured_s for frame in frames]) > 0).all()
 
 
@@ -116,13 +116,13 @@ def test_a_fault_is_noticed_within_2_s_and_told_once_and_its_end_too(virtual, us
     camera = use()
     watch(camera, 60)
     virtual.fault = fault
-    assert until(camera, State.STILL if fault == "frozen" else State.LOST) < 2.0
+    assert until(camera, ConnectionState.STILL if fault == "frozen" else ConnectionState.LOST) < 2.0
     watch(camera, 30)
     assert len(camera.said) == 1 and camera.said[0].startswith("The camera webcam (Desk Cam) "), camera.said
     virtual.fault = ""
     virtual.freed.set()
-    assert until(camera, State.BACK) < 11.0
-    assert len(watch(camera, 5)) > 100 and camera.state is State.LIVE
+    assert until(camera, ConnectionState.BACK) < 11.0
+    assert len(watch(camera, 5)) > 100 and camera.state is ConnectionState.LIVE
     assert len(camera.said) == 2 and "is back after" in camera.said[1], camera.said
     assert virtual.most_open == 1 or fault == "hang"
 
@@ -132,18 +132,18 @@ def test_no_old_picture_is_ever_handed_on_as_a_new_one(virtual, use):
     watch(camera, 5)
     virtual.fault = "stale"
     watch(camera, 0.05)
-    assert watch(camera, 2.0, lambda: camera.state is State.LOST) == []
+    assert watch(camera, 2.0, lambda: camera.state is ConnectionState.LOST) == []
 
 
 def test_a_frozen_picture_is_handed_on_for_a_moment_only_and_opened_again_but_rarely(virtual, use):
     camera = use()
     watch(camera, 60)
     virtual.fault = "frozen"
-    until(camera, State.STILL)
+    until(camera, ConnectionState.STILL)
     openings = len(virtual.opened)
     assert watch(camera, 600) == []  # a face in mid-word would be held for ever
     assert 9 <= len(virtual.opened) - openings <= 11, "once a minute"
-    assert len(camera.said) == 1 and camera.state is State.STILL
+    assert len(camera.said) == 1 and camera.state is ConnectionState.STILL
     assert virtual.most_open == 1, "it was opened while it was open"
 
 
@@ -162,13 +162,13 @@ def test_an_unplugged_camera_is_found_again_under_another_index_by_its_name(virt
     camera = use()
     watch(camera, 60)
     virtual.unplug(0)
-    assert until(camera, State.LOST) < 1.0
+    assert until(camera, ConnectionState.LOST) < 1.0
     assert "was unplugged: plug it in again" in camera.said[0]
     openings = len(virtual.opened)
     watch(camera, 300)
     assert len(virtual.opened) == openings, "its twin was opened, or what is not there"
     virtual.plug(4, port="1-2")
-    assert until(camera, State.BACK) < 1.5
+    assert until(camera, ConnectionState.BACK) < 1.5
     assert virtual.opened[-1] == 4 and len(camera.said) == 2
 
 
@@ -179,7 +179,7 @@ def test_the_node_of_a_camera_that_gives_no_pictures_is_passed_over(virtual, use
     virtual.unplug(0)
     virtual.deaf = {1}
     virtual.plug(2)
-    until(camera, State.BACK)
+    until(camera, ConnectionState.BACK)
     assert virtual.opened[-2:] == [1, 2]
 
 
@@ -187,13 +187,13 @@ def test_a_camera_that_another_program_took_is_told_and_comes_back_when_it_is_fr
     camera = use()
     watch(camera, 60)
     virtual.fault = "silent"
-    until(camera, State.LOST)
+    until(camera, ConnectionState.LOST)
     virtual.fault = "busy"
-    until(camera, State.BUSY)
+    until(camera, ConnectionState.BUSY)
     watch(camera, 60)
     assert len(camera.said) == 2 and "close the program that uses it" in camera.said[1]
     virtual.fault = ""
-    until(camera, State.BACK)
+    until(camera, ConnectionState.BACK)
     assert len(camera.said) == 3
 
 
@@ -203,7 +203,7 @@ def test_the_waits_between_openings_double_up_to_8_s(virtual, use):
     virtual.fault, tried_s = "busy", []
     virtual.unplug(0)
     virtual.plug(0)
-    until(camera, State.LOST)
+    until(camera, ConnectionState.LOST)
     lost_s, openings = virtual.clock.perf_counter(), len(virtual.opened)
     while len(tried_s) < 7:
         watch(camera, 60, lambda: len(virtual.opened) > openings + len(tried_s))
@@ -222,7 +222,7 @@ def test_a_camera_that_comes_and_goes_is_not_told_each_time(virtual, use):
 
 
 def test_threads_that_hang_are_never_more_than_a_few(desk, use):
-    camera = use(patience=Patience(lost_s=0.3, open_s=0.3, first_wait_s=0.1, longest_wait_s=0.1))
+    camera = use(patience=CameraTimeouts(lost_s=0.3, open_s=0.3, first_wait_s=0.1, longest_wait_s=0.1))
     before = threading.active_count() - 1
     desk.fault = "hang"
     watch(camera, 10, lambda: desk.hanging == MOST_LEFT)
@@ -231,7 +231,7 @@ def test_threads_that_hang_are_never_more_than_a_few(desk, use):
     assert len(camera.said) == 1
     desk.fault = ""
     desk.freed.set()
-    until(camera, State.BACK)
+    until(camera, ConnectionState.BACK)
 
 
 def test_a_hanging_read_does_not_keep_the_end_waiting(desk, use):
@@ -248,11 +248,11 @@ def test_a_process_ends_with_its_own_status_while_a_read_hangs(tmp_path):
     code = f"""
 import pathlib, functools, run
 from realtime.sources import camera
-from realtime.sources.reconnecting_camera import SteadyCamera
+from realtime.sources.reconnecting_camera import ReconnectingCamera
 from tests.camera_double import Desk
 camera.SYSFS = pathlib.Path({str(tmp_path / "sysfs")!r})
 desk = Desk(camera.SYSFS); desk.plug(0)
-camera = SteadyCamera("webcam", open_camera=functools.partial(camera.Camera, open_capture=desk.open))
+camera = ReconnectingCamera("webcam", open_camera=functools.partial(camera.Camera, open_capture=desk.open))
 desk.fault = "hang"
 while not desk.hanging: camera.read()
 camera.close()
@@ -298,7 +298,7 @@ def test_the_first_opening_fails_at_once_with_one_sentence(desk, use):
         use()
     desk.fault = "hang"
     with pytest.raises(DriverError, match="does not answer: unplug it"):
-        use(patience=Patience(open_s=0.2))
+        use(patience=CameraTimeouts(open_s=0.2))
 
 
 @pytest.mark.parametrize("fault", ["broken", "grey", "empty"])
@@ -322,7 +322,7 @@ def test_a_defect_in_the_reading_thread_is_raised_where_the_camera_is_read(desk)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        camera = SteadyCamera("webcam", open_camera=partial(Defect, open_capture=desk.open))
+        camera = ReconnectingCamera("webcam", open_camera=partial(Defect, open_capture=desk.open))
         camera.clock = time
         watch(camera, 5)
 
@@ -357,7 +357,7 @@ def test_a_change_of_size_disturbs_neither_the_tracker_nor_memory(virtual, use, 
     assert watch(camera, 1)[-1].image.shape[:2] == (720, camera.LARGEST_SIDE_PX) and camera.said == []
     face = cv2.resize(photo, (480, 480))
     sizes = [(480, 480)] * 3 + [(320, 240)] * 3 + [(1280, 720)] * 3 + [(480, 640)] * 3
-    with Performer(Timings()) as performer:
+    with ExpressionTracker(Timings()) as performer:
         for number, (width, height) in enumerate(sizes):
             side = min(width, height)
             image = np.full((height, width, 3), 90, np.uint8)
@@ -371,10 +371,10 @@ def test_closed_loop_the_output_goes_on_shows_the_still_photo_and_the_driver_com
     """The real times: unplugged for long enough that hold and ease are over, then plugged in under another index."""
     puppet, output, timings = Puppet(photo, StubEngine(aus=WIDE), (320, 240)), KeepingOutput(), Timings()
     camera = use()
-    stage = Stage(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
 
-    def smiling(frame: Frame) -> Told:
-        return Told(speak(ESTIMATED, AU12=1), frame.captured_s, seen=True)
+    def smiling(frame: Frame) -> DriverExpression:
+        return DriverExpression(speak(ESTIMATED, AU12=1), frame.captured_s, seen=True)
 
     def still(image: np.ndarray) -> bool:
         return np.array_equal(image, puppet.still)
@@ -387,10 +387,10 @@ def test_closed_loop_the_output_goes_on_shows_the_still_photo_and_the_driver_com
         loop.wait(0.35)
         assert not still(output.images[-1]), "it holds"
         loop.wait(1.2)
-        assert still(output.images[-1]) and camera.state is State.LOST
+        assert still(output.images[-1]) and camera.state is ConnectionState.LOST
         desk.plug(1)
         loop.wait(1.5)
-        assert not still(output.images[-1]) and camera.state in (State.BACK, State.LIVE)
+        assert not still(output.images[-1]) and camera.state in (ConnectionState.BACK, ConnectionState.LIVE)
         desk.fault = "hang"
         loop.wait(0.3)
         started_s = time.perf_counter()

@@ -14,11 +14,11 @@ pytest.importorskip("onnx", reason="compiling for the GPU needs onnx: pip instal
 pytest.importorskip("onnxruntime", reason="the doubles run ONNX: pip install -e '.[reference]'")
 
 from engines.backends import cuda, tensorrt
-from engines.backends.fp16_graph import typed
+from engines.backends.fp16_graph import to_fp16
 from engines.backends.tensorrt import TensorRt, find_library
 from engines.bundle import ENGINES, load_bundle
 from engines.errors import EngineError, EngineLost
-from engines.runtime.failover import Relay
+from engines.runtime.failover import FailoverEngine
 from engines.runtime.load import load, reference
 from engines.runtime.parity import compare
 from tests.cuda_double import CudaDouble, EngineDouble, Error, TensorRtDouble, put_in_place
@@ -44,7 +44,7 @@ def bundle():
 @pytest.fixture(scope="module")
 def onnx(bundle):
     """What the double takes for a compiled engine."""
-    return typed(bundle.onnx).SerializeToString()
+    return to_fp16(bundle.onnx).SerializeToString()
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ def test_a_generator_without_flow_gives_none(gpu, tmp_path):
 
     torch.manual_seed(0)
     paper, _ = export(PaperGenerator(PaperShape(size_px=64, width=8, blocks=1)).eval(), tmp_path / "paper", {})
-    edit = TensorRt().open(paper, "fp16", typed(paper.onnx).SerializeToString()).run(np.zeros((64, 64, 3), np.uint8), change(paper))
+    edit = TensorRt().open(paper, "fp16", to_fp16(paper.onnx).SerializeToString()).run(np.zeros((64, 64, 3), np.uint8), change(paper))
     assert edit.flow is None and edit.colour.shape == (64, 64, 3) and edit.attention.shape == (64, 64)
 
 
@@ -465,7 +465,7 @@ def test_a_gpu_that_fails_while_it_runs_is_an_engine_lost(bundle, onnx, gpu, pho
 
 def test_a_puppet_whose_gpu_is_lost_goes_on_with_the_cpu(bundle, onnx, gpu, photo_crop):
     said = []
-    puppet = Relay(TensorRt().open(bundle, "fp16", onnx), spare=load(bundle, "reference"), say=said.append)
+    puppet = FailoverEngine(TensorRt().open(bundle, "fp16", onnx), spare=load(bundle, "reference"), say=said.append)
     before = puppet.run(photo_crop, change(bundle)).attention.copy()
     gpu.cuda.fail("cudaStreamSynchronize", Error.cudaErrorIllegalAddress)
     after = puppet.run(photo_crop, change(bundle)).attention

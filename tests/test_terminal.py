@@ -13,8 +13,8 @@ SHELL = """
 import os, pty, signal, sys, termios, time
 child, terminal = pty.fork()
 if child == 0:
-    from realtime.process.terminal_keys import Terminal
-    with Terminal() as keys:
+    from realtime.process.terminal_keys import TerminalKeys
+    with TerminalKeys() as keys:
         assert keys.listens and not termios.tcgetattr(0)[3] & termios.ICANON
         os.write(2, b"ready")
         while not (typed := list(keys.keys())): time.sleep(0.01)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from realtime.latest_value import Latest
-from realtime.messages import Told
-from realtime.puppet.tracking_loss import EASE_S, HOLD_S, Presence
+from realtime.messages import DriverExpression
+from realtime.puppet.tracking_loss import EASE_S, HOLD_S, TrackingLossFallback
 from realtime.timing import KEPT, Timings
 from realtime.tracking.neutral import Neutral
 from realtime.tracking.smoothing import OneEuro
@@ -57,18 +57,18 @@ def test_a_waiting_taker_is_woken_by_put_and_by_close():
     assert slot.take(5) is None and time.perf_counter() - started < 2
 
 
-def told(value: float, time_s: float, seen: bool = True) -> Told:
-    return Told(np.full(3, value, np.float32), time_s, seen)
+def told(value: float, time_s: float, seen: bool = True) -> DriverExpression:
+    return DriverExpression(np.full(3, value, np.float32), time_s, seen)
 
 
 def test_nobody_seen_yet_shows_nothing_of_the_driver():
-    presence = Presence()
+    presence = TrackingLossFallback()
     assert presence.at(None, 0.0) is None
     assert presence.at(told(1, 0.1, seen=False), 0.1) is None
 
 
 def test_a_lost_face_is_held_then_eases_to_the_still_photo_and_comes_back():
-    presence, strength = Presence(), []
+    presence, strength = TrackingLossFallback(), []
     times = np.arange(0, 4, 1 / 30)
     for now in times:
         seen = now < 1 or now > 3
@@ -87,7 +87,7 @@ def test_a_lost_face_is_held_then_eases_to_the_still_photo_and_comes_back():
 
 
 def test_a_driver_that_falls_silent_is_a_lost_face():
-    presence = Presence()
+    presence = TrackingLossFallback()
     for i in range(30):
         presence.at(told(1, i / 30), i / 30)
     assert presence.at(None, 1.2).expression[0] == pytest.approx(1)
@@ -97,7 +97,7 @@ def test_a_driver_that_falls_silent_is_a_lost_face():
 @pytest.mark.parametrize("word_s", [0.02, 0.4, 0.8, 1.2, 2.0])
 def test_a_slow_tracker_is_no_lost_face_and_is_noted(word_s):
     """A word for a picture arrives word_s after it was taken, and the next picture is taken then."""
-    presence, strength, arrives_s = Presence(), [], word_s
+    presence, strength, arrives_s = TrackingLossFallback(), [], word_s
     for now_s in np.arange(0, 12, 1 / 60):
         arrived = now_s >= arrives_s and now_s < 8
         shown = presence.at(told(0.8, now_s - word_s) if arrived else None, now_s)
@@ -110,7 +110,7 @@ def test_a_slow_tracker_is_no_lost_face_and_is_noted(word_s):
 
 
 def test_a_picture_is_as_young_as_the_newest_word_also_while_no_face_is_in_view():
-    presence = Presence()
+    presence = TrackingLossFallback()
     presence.at(told(1, 0.0), 0.02)
     assert presence.at(told(0, 60.0, seen=False), 60.02).captured_s == 60.0
 

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch-tensorrt needs PyTorch: pip install -e '.[torch-tensorrt]'")
 pytest.importorskip("cuda.bindings.runtime", reason="the GPU is driven through cuda-python: pip install cuda-bindings")
 
-from engines.backends.fp16_graph import typed  # noqa: E402
+from engines.backends.fp16_graph import to_fp16  # noqa: E402
 from engines.errors import DataError  # noqa: E402
 from engines.runtime.load import load  # noqa: E402
 from tests.cuda_double import put_in_place  # noqa: E402
@@ -120,7 +120,7 @@ def export(checkpoint, out):
 
 def test_the_engine_goes_into_the_cache_and_the_live_program_takes_it(gpu, torch_tensorrt, checkpoint, tmp_path, capsys):
     assert command.main(["export", str(checkpoint), "--out", str(tmp_path / "onnx")]) == 0
-    torch_tensorrt.engine = typed(tmp_path / "onnx" / "generator.onnx").SerializeToString()  # what the double of TensorRT runs
+    torch_tensorrt.engine = to_fp16(tmp_path / "onnx" / "generator.onnx").SerializeToString()  # what the double of TensorRT runs
     gpu.trt.renamed = {"colour": "output0", "attention": "output1", "flow": "output2"}
     assert export(checkpoint, tmp_path / "mine") == 0
     said = capsys.readouterr().out

@@ -21,7 +21,7 @@ from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 from train.recipes.supervised import supervised_loss, weighted_mean  # noqa: E402
 from train.synthesis.deform import basis, moved  # noqa: E402
 from train.synthesis.mouths import needs_mouth  # noqa: E402
-from train.synthesis.pairs import Pairs  # noqa: E402
+from train.synthesis.pairs import PairSource  # noqa: E402
 from train.synthesis.regions import shut  # noqa: E402
 from train.synthesis.warp import draw, flow_between  # noqa: E402
 
@@ -82,13 +82,13 @@ def test_lips_that_part_ask_for_a_mouth_and_lips_that_shut_hide_the_teeth(record
 
 
 def test_pair_number_i_is_always_the_same_pair(corpus):
-    a, b = Pairs(corpus, seed=3)[7], Pairs(corpus, seed=3)[7]
+    a, b = PairSource(corpus, seed=3)[7], PairSource(corpus, seed=3)[7]
     assert all(np.array_equal(a[name], b[name]) for name in a)
-    assert not np.array_equal(a["picture"], Pairs(corpus, seed=4)[7]["picture"])
+    assert not np.array_equal(a["picture"], PairSource(corpus, seed=4)[7]["picture"])
 
 
 def test_pairs_of_no_change_would_be_no_pairs(corpus):
-    pairs = Pairs(corpus, seed=0)
+    pairs = PairSource(corpus, seed=0)
     changes = np.array([pairs[i]["change"] for i in range(60)])
     assert np.abs(changes).max() <= 1 and (np.abs(changes).sum(axis=1) > 0.05).mean() > 0.75, (
         "but for four people, who are drawn against themselves now and then"

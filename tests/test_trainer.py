@@ -22,9 +22,9 @@ from train import checkpoint  # noqa: E402
 from train.attention_guard import LARGEST, SMALLEST, AttentionGuard  # noqa: E402
 from train.networks.compact import Shape  # noqa: E402
 from train.recipes.recipe import Turn  # noqa: E402
-from train.schedule import Numbers, Plan, rate_share  # noqa: E402
-from train.synthesis.pairs import Pairs  # noqa: E402
-from train.trainer import Run, fit  # noqa: E402
+from train.schedule import Numbers, Schedule, rate_share  # noqa: E402
+from train.synthesis.pairs import PairSource  # noqa: E402
+from train.trainer import TrainingRun, fit  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 FIT = ["--recipe", "ganimation", "--model", "paper", "--width", "8", "--size", "64", "--batch", "4", "--fp32", "--quiet", "--stats-every", "1",
@@ -32,7 +32,7 @@ FIT = ["--recipe", "ganimation", "--model", "paper", "--width", "8", "--size", "
 
 
 def test_the_rate_rises_stays_and_falls():
-    p = Plan(images=1000, batch=10, warm_up=100, decay_from=0.5)
+    p = Schedule(images=1000, batch=10, warm_up=100, decay_from=0.5)
     rates = [rate_share(p, seen) for seen in range(0, 1000, 10)]
     assert rates[0] < 0.2 and rates[12] == rates[49] == 1.0 and rates[75] == pytest.approx(0.5) and rates[-1] == pytest.approx(0.02)
 
@@ -171,13 +171,13 @@ def test_a_run_killed_between_the_two_renames_goes_on_from_the_checkpoint_before
 
 def test_a_loss_that_is_no_number_keeps_the_batch_and_leaves_the_checkpoint_alone(corpus, tmp_path, monkeypatch):
     fit(supervised(), corpus, tmp_path, plan(), quiet=True, until=4)
-    whole = Pairs.__getitem__
+    whole = PairSource.__getitem__
 
     def spoilt(self, number):
         sample = whole(self, number)
         return {**sample, "change": np.full(29, np.nan, np.float32)} if number == 9 else sample
 
-    monkeypatch.setattr(Pairs, "__getitem__", spoilt)
+    monkeypatch.setattr(PairSource, "__getitem__", spoilt)
     with pytest.raises(DataError, match="loss is no longer a number after 8 images"):
         fit(supervised(), corpus, tmp_path, plan(), quiet=True)
     assert np.isnan(np.load(tmp_path / "bad_batch.npz")["change"][1]).all()
@@ -186,8 +186,8 @@ def test_a_loss_that_is_no_number_keeps_the_batch_and_leaves_the_checkpoint_alon
 
 def test_a_gradient_that_is_no_number_moves_no_weight(corpus, tmp_path):
     recipe = supervised()
-    run = Run(recipe, tmp_path, plan())
-    samples = {name: torch.from_numpy(np.stack([value])) for name, value in Pairs(corpus, 0)[0].items()}
+    run = TrainingRun(recipe, tmp_path, plan())
+    samples = {name: torch.from_numpy(np.stack([value])) for name, value in PairSource(corpus, 0)[0].items()}
     before = [p.clone() for p in recipe.networks["generator"].parameters()]
 
     def sharp(batch):  # a finite loss whose slope is not
@@ -212,7 +212,7 @@ def test_a_damaged_shard_met_by_a_loader_process_is_one_sentence(corpus_folder, 
 
 def test_a_batch_that_does_not_divide_is_refused(tmp_path):
     with pytest.raises(DataError, match="does not divide"):
-        Run(supervised(), tmp_path, plan(batch=5, accumulate=2))
+        TrainingRun(supervised(), tmp_path, plan(batch=5, accumulate=2))
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from engines.face import au_estimator
 from engines.face.landmarks import Face
 from realtime.messages import Frame
 from realtime.timing import Timings
-from realtime.tracking.driver_lock import GONE_S, GREY, Seat
-from realtime.tracking.expression_tracker import Performer
-from realtime.tracking.face_validator import COVERED, DARK, ELSEWHERE, LOST, OUTSIDE, TINY, TURNED, Trust
+from realtime.tracking.driver_lock import GONE_S, GREY, DriverLock
+from realtime.tracking.expression_tracker import ExpressionTracker
+from realtime.tracking.face_validator import COVERED, DARK, ELSEWHERE, LOST, OUTSIDE, TINY, TURNED, FaceValidator
 from realtime.tracking.lighting import darkness
 from realtime.tracking.neutral import Neutral
-from realtime.tracking.occlusion import Skull
-from realtime.tracking.smoothing import OneEuro, Undo
+from realtime.tracking.occlusion import OcclusionDetector
+from realtime.tracking.smoothing import OcclusionRollback, OneEuro
 from tests.disturbed import darkened
 from tests.record_tracks import CLIPS, FPS, driver, load_track, meshes, replaced
 
@@ -35,8 +35,8 @@ class Play:
 
 
 def play(faces: list[Face | None], trusting: bool = False) -> Play:
-    """A track through the policies, as Performer does it; trusting: every face is believed."""
-    trust, smooth, undo, notes, shown = Trust(), OneEuro(), Undo(), [], []
+    """A track through the policies, as ExpressionTracker does it; trusting: every face is believed."""
+    trust, smooth, undo, notes, shown = FaceValidator(), OneEuro(), OcclusionRollback(), [], []
     for i, face in enumerate(faces):
         time_s = i / FPS
         verdict = trust.judge(face, Frame(LIT, time_s))
@@ -95,7 +95,7 @@ def test_a_hand_over_the_face_moves_nothing_and_the_face_is_believed_soon_after(
 
 
 def test_a_covered_face_leads_back_to_what_was_shown_before():
-    undo, calm, grimace = Undo(), np.zeros(29, np.float32), np.full(29, 0.5, np.float32)
+    undo, calm, grimace = OcclusionRollback(), np.zeros(29, np.float32), np.full(29, 0.5, np.float32)
     assert undo.back(0.0) is None
     for i in range(30):
         undo.keep(calm if i < 27 else grimace, i / 30)
@@ -140,7 +140,7 @@ def moved(face: Face, right_px: float, scale: float = 1.0) -> Face:
 
 
 def test_whoever_is_there_three_seconds_after_the_driver_left_has_the_seat(plain):
-    trust, face = Trust(), plain[0]
+    trust, face = FaceValidator(), plain[0]
     width = face.box_px[2] - face.box_px[0]
     assert trust.judge(face, Frame(LIT, 0.0)).believed
     assert trust.judge(None, Frame(LIT, 0.1)).note == LOST
@@ -150,7 +150,7 @@ def test_whoever_is_there_three_seconds_after_the_driver_left_has_the_seat(plain
 
 
 def test_while_the_driver_is_looked_for_the_tracker_sees_their_place_alone(plain):
-    trust, image = Trust(), np.random.default_rng(0).integers(0, 255, (360, 640, 3), dtype=np.uint8)
+    trust, image = FaceValidator(), np.random.default_rng(0).integers(0, 255, (360, 640, 3), dtype=np.uint8)
     assert trust.view(Frame(image, 0.0)) is image
     trust.judge(plain[0], Frame(image, 0.0))
     assert trust.view(Frame(image, 0.03)) is image, "nothing is done to a driver in view"
@@ -164,7 +164,7 @@ def test_while_the_driver_is_looked_for_the_tracker_sees_their_place_alone(plain
 
 def test_another_person_is_a_newcomer_and_the_same_one_is_not(plain, recorded):
     def second_visit(face: Face) -> bool:
-        trust = Trust()
+        trust = FaceValidator()
         for i in range(45):
             trust.judge(plain[i], Frame(LIT, i / FPS))
         trust.judge(None, Frame(LIT, 2.0))
@@ -182,7 +182,7 @@ def test_another_person_is_a_newcomer_and_the_same_one_is_not(plain, recorded):
 def test_a_hand_that_was_there_from_the_start_is_forgotten_in_three_seconds_and_one_that_stays_is_not_believed(plain):
     hidden = [face for face in load_track("hand on mouth")[65:85] if face]
     for first, then, seconds in ((hidden, plain[100:120], 3.5), (plain[:30], hidden, 8.0)):
-        skull, time_s = Skull(), 0.0
+        skull, time_s = OcclusionDetector(), 0.0
         from engines.face.mesh import align
 
         for face in [*first, *first, *(then[i % len(then)] for i in range(int(seconds * FPS)))]:
@@ -195,9 +195,9 @@ def test_darkness_is_noise_over_light_and_smoothing_grows_with_it():
     lit = darkness(driver()[0], face)
     dim = [darkness(darkened(driver()[0], light, 4, rng), face) for light in (1, 0.25, 0.12, 0.06)]
     assert lit < 0.025 < dim[1] < dim[2] < dim[3]
-    trust, smooths = Trust(), {}
+    trust, smooths = FaceValidator(), {}
     for name, image in (("lit", driver()[0]), ("dark", darkened(driver()[0], 0.12, 5, rng))):
-        verdict = Trust().judge(face, Frame(image, 1.0))
+        verdict = FaceValidator().judge(face, Frame(image, 1.0))
         smooths[name] = verdict.calm
         assert verdict.believed and (verdict.note == DARK) == (name == "dark")
     assert smooths["lit"] == 0 and smooths["dark"] > 0.5
@@ -216,7 +216,7 @@ def test_aus_tremble_half_as_much_in_the_dark():
 
 
 def test_a_fault_ends_later_than_it_begins(plain):
-    trust, notes = Trust(), []
+    trust, notes = FaceValidator(), []
     width = plain[0].box_px[2] - plain[0].box_px[0]
     for number, px in enumerate((60, 41, 39.5, 41, 43, 45, 43, 41)):
         notes.append(trust.judge(moved(plain[0], 0, px / width), Frame(LIT, number * 0.5)).note)
@@ -224,7 +224,7 @@ def test_a_fault_ends_later_than_it_begins(plain):
 
 
 def test_a_seat_that_nobody_took_is_everybodys(plain):
-    seat = Seat()
+    seat = DriverLock()
     assert seat.view(LIT, 0.0, looking=True) is LIT and seat.is_drivers(plain[0], 0.0) and not seat.empty(100.0)
 
 
@@ -233,7 +233,7 @@ def test_a_seat_that_nobody_took_is_everybodys(plain):
 
 def perform(disturb, pictures: range, neutral: Neutral | None = None) -> list:
     """What the puppet is told of a disturbed clip."""
-    with Performer(Timings(), neutral or Neutral.absent(29)) as performer:
+    with ExpressionTracker(Timings(), neutral or Neutral.absent(29)) as performer:
         return [performer(Frame(disturb(driver()[i], i), i / FPS)) for i in pictures]
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx", reason="typing a graph needs onnx: pip install -e '.[tensorrt-rtx]'")
-onnxruntime = pytest.importorskip("onnxruntime", reason="running a typed graph here needs ONNX Runtime: pip install -e '.[reference]'")
+onnxruntime = pytest.importorskip("onnxruntime", reason="running a to_fp16 graph here needs ONNX Runtime: pip install -e '.[reference]'")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from engines.backends.fp16_graph import element_types, typed  # noqa: E402
+from engines.backends.fp16_graph import element_types, to_fp16  # noqa: E402
 from engines.bundle import load_bundle  # noqa: E402
 from engines.errors import EngineError  # noqa: E402
 from engines.face.crop import cut, find_crop  # noqa: E402
@@ -72,7 +72,7 @@ def crop(photo):
 
 
 def test_the_convolutions_are_fp16_and_what_follows_the_last_is_not():
-    model = typed(load_bundle("default").onnx)
+    model = to_fp16(load_bundle("default").onnx)
     onnx.checker.check_model(model, full_check=True)
     types = element_types(model)
     for node in model.graph.node:
@@ -90,7 +90,7 @@ def test_the_convolutions_are_fp16_and_what_follows_the_last_is_not():
 
 def test_nothing_but_a_cast_touches_uint8():
     """TensorRT takes a picture in bytes only if it is cast at once."""
-    model = typed(load_bundle("default").onnx)
+    model = to_fp16(load_bundle("default").onnx)
     types = element_types(model)
     touching = [node for node in model.graph.node if TensorProto.UINT8 in {types.get(name) for name in [*node.input, *node.output]}]
     assert [node.op_type for node in touching] == ["Cast", "Cast"]
@@ -98,7 +98,7 @@ def test_nothing_but_a_cast_touches_uint8():
 
 
 def test_no_value_is_cast_twice_in_a_row():
-    model = typed(load_bundle("default").onnx)
+    model = to_fp16(load_bundle("default").onnx)
     cast = {node.output[0] for node in model.graph.node if node.op_type == "Cast"}
     assert not [node.name for node in model.graph.node if node.op_type == "Cast" and node.input[0] in cast]
 
@@ -106,7 +106,7 @@ def test_no_value_is_cast_twice_in_a_row():
 def test_fp16_changes_a_real_face_by_far_less_than_a_grey_level(crop):
     bundle = load_bundle("default")
     exact = onnxruntime.InferenceSession(str(bundle.onnx), providers=["CPUExecutionProvider"])
-    half = session(rounded_as_on_a_gpu(typed(bundle.onnx)))
+    half = session(rounded_as_on_a_gpu(to_fp16(bundle.onnx)))
     rng = np.random.default_rng(0)
     for _ in range(3):
         change = (rng.uniform(-0.5, 1, (1, len(bundle.aus))) * (rng.random((1, len(bundle.aus))) < 0.4)).astype(np.float32)
@@ -121,19 +121,19 @@ def test_fp16_changes_a_real_face_by_far_less_than_a_grey_level(crop):
 def test_no_change_is_exactly_the_identity_in_fp16(crop):
     bundle = load_bundle("default")
     none = np.zeros((1, len(bundle.aus)), np.float32)
-    _, attention, flow = session(rounded_as_on_a_gpu(typed(bundle.onnx))).run(None, {"image": crop[None], "aus": none})
+    _, attention, flow = session(rounded_as_on_a_gpu(to_fp16(bundle.onnx))).run(None, {"image": crop[None], "aus": none})
     assert (attention == 1).all() and (flow == 0).all()
 
 
 def test_the_papers_statistics_are_fp32_between_fp16_convolutions(paper):
-    model = typed(paper.onnx)
+    model = to_fp16(paper.onnx)
     assert {"Conv", "ConvTranspose", "Relu"} <= kinds(model, HALF) and "InstanceNormalization" not in kinds(model, HALF)
     assert {"InstanceNormalization", "Tanh", "Sigmoid"} <= kinds(model, FULL)
 
 
 def test_fp16_changes_the_papers_picture_by_less_than_a_grey_level(paper):
     exact = onnxruntime.InferenceSession(str(paper.onnx), providers=["CPUExecutionProvider"])
-    half, rng = session(rounded_as_on_a_gpu(typed(paper.onnx))), np.random.default_rng(1)
+    half, rng = session(rounded_as_on_a_gpu(to_fp16(paper.onnx))), np.random.default_rng(1)
     given = {"image": rng.integers(0, 256, (1, 64, 64, 3), np.uint8), "aus": rng.random((1, 17), np.float32)}
     (colour, attention), (colour16, attention16) = exact.run(None, given), half.run(None, given)
     assert np.abs(colour.astype(int) - colour16).mean() < 0.2
@@ -165,7 +165,7 @@ def test_a_variance_that_is_spelt_out_is_fp32_with_its_squares(tmp_path):
         ("Conv", ["normal", "w"], "y"),
     ]
     path = saved(tmp_path / "g.onnx", [helper.make_node(kind, given, [made]) for kind, given, made in steps], [("epsilon", 1e-5)])
-    model = typed(path)
+    model = to_fp16(path)
     onnx.checker.check_model(model, full_check=True)
     types = element_types(model)
     assert {name: types[name] == HALF for name in ("a", "mean", "centred", "squares", "variance", "above", "spread", "normal", "y")} == {
@@ -181,10 +181,10 @@ def test_weights_that_fp16_cannot_hold_are_refused_by_name(tmp_path):
     nodes = [helper.make_node("Conv", ["x", "large"], ["a"]), helper.make_node("Conv", ["a", "w"], ["y"])]
     path = saved(tmp_path / "g.onnx", nodes, [("large", np.full((2, 2, 1, 1), 1e5))])
     with pytest.raises(EngineError, match=r"FP16 cannot hold \(large\).*CPU"):
-        typed(path)
+        to_fp16(path)
 
 
 def test_a_file_that_is_no_onnx_is_refused(tmp_path):
     (tmp_path / "g.onnx").write_bytes(b"not a model" * 100)
     with pytest.raises(EngineError, match="not an ONNX graph"):
-        typed(tmp_path / "g.onnx")
+        to_fp16(tmp_path / "g.onnx")

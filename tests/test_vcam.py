@@ -10,7 +10,7 @@ import pyvirtualcam
 from engines.errors import OutputBusy, OutputError
 from realtime.diagnose import device_checks
 from realtime.output import outputs
-from realtime.output.reconnecting_virtual_camera import SteadyVirtualCamera
+from realtime.output.reconnecting_virtual_camera import ReconnectingVirtualCamera
 from realtime.output.virtual_camera import VirtualCamera
 from realtime.sources import camera
 from tests.test_doctor import CAPTURE, OUTPUT, Machine
@@ -229,7 +229,7 @@ def test_one_that_fails_in_the_middle_is_one_sentence(machine, backends):
 def test_a_call_camera_that_fails_is_told_once_and_comes_back_by_itself(backends):
     kind, said = backend(), []
     backends["obs"] = kind
-    camera = SteadyVirtualCamera(lambda: VirtualCamera(SIZE, 30.0, "obs"), said.append, waits_s=(0.01,))
+    camera = ReconnectingVirtualCamera(lambda: VirtualCamera(SIZE, 30.0, "obs"), said.append, waits_s=(0.01,))
     camera.send(PICTURE, 0.0)
     kind.failure, kind.refusal = RuntimeError("Stream does not exist."), RuntimeError("Couldn't start stream")
     for number in range(5):
@@ -257,7 +257,7 @@ def test_a_camera_that_hangs_while_it_is_opened_again_holds_nobody(backends):
         first.append(1)
         return VirtualCamera(SIZE, 30.0, "obs")
 
-    camera = SteadyVirtualCamera(open_camera, waits_s=(0.0,))
+    camera = ReconnectingVirtualCamera(open_camera, waits_s=(0.0,))
     kind.failure = RuntimeError("gone")
     before_s = time.perf_counter()
     for number in range(100):
@@ -273,6 +273,6 @@ def test_a_camera_that_hangs_while_it_is_opened_again_holds_nobody(backends):
 def test_a_live_output_returns_and_an_offline_one_does_not_hide_its_fault(backends):
     backends["obs"] = backend()
     live, offline = (outputs.open_output("vcam:obs", SIZE, 30.0, live) for live in (True, False))
-    assert isinstance(live, SteadyVirtualCamera) and isinstance(offline, VirtualCamera)
+    assert isinstance(live, ReconnectingVirtualCamera) and isinstance(offline, VirtualCamera)
     live.close()
     offline.close()

@@ -61,14 +61,14 @@ def prepare(options: argparse.Namespace) -> None:
 def fit(options: argparse.Namespace) -> None:
     from train.data.corpus import load_corpus
     from train.recipes.factory import make
-    from train.schedule import Plan
+    from train.schedule import Schedule
     from train.trainer import fit as run
 
     corpus = load_corpus(options.corpus, options.verify)
     if options.images < options.batch:
         raise DataError(f"--images {options.images} is less than one batch of {options.batch}: nothing would be learnt.")
     recipe = make(options, corpus.size_px)
-    plan = Plan(
+    plan = Schedule(
         options.images, options.batch, options.rate, accumulate=options.accumulate, seed=options.seed, max_s=options.max_minutes * 60,
         save_every_s=options.save_minutes * 60, report_every=options.report_every, grid_every=options.grid_every, stats_every=options.stats_every,
         workers=options.workers, bf16=not options.fp32, compile=options.compile, resident=options.resident,

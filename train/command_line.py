@@ -195,7 +195,7 @@ def _latency(steps) -> None:
 
 def _estimator(steps) -> None:
     step = steps.add_parser(
-        "estimator", help="corpus -> engines/expression.json, train/data/basis.npy: bundles trained before are then refused"
+        "estimator", help="corpus -> engines/face/expression.json, train/synthesis/basis.npy: bundles trained before are then refused"
     )
     step.add_argument("--corpus", type=Path, nargs="+", required=True)
     step.add_argument("--mean-face", type=Path, metavar="FILE.npy", help="instead: fit the mean face that meshes are aligned to, into FILE")

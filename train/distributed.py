@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from engines.errors import DataError
 
 
-class Place:
+class ProcessGroup:
     """This process among the run's processes. Everything it returns is the same on all of them."""
 
     def __init__(self, bf16: bool = True):

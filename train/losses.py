@@ -19,7 +19,7 @@ ScoreOf = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Weights:
+class GanimationWeights:
     """Eq. 5: L = L_I + λ_y L_y + λ_A (L_A(there) + L_A(back)) + λ_idt L_idt, each term a mean as below.
 
     The paper's λ_y = 4000 meets a mean divided by its batch of 25 once more in the authors' code: 4000 / 25 = 160. Its total
@@ -35,7 +35,7 @@ class Weights:
     reconstruction: float = 0.0  # no change must give the photo back; only relative AUs have such an input
 
     @classmethod
-    def relative(cls) -> "Weights":
+    def relative(cls) -> "GanimationWeights":
         """For changes of AUs instead of intensities: Ling et al., "Toward Fine-grained Facial Expression Manipulation", ECCV 2020."""
         return cls(expression=150.0, cycle=30.0, reconstruction=30.0)
 
@@ -116,7 +116,7 @@ def changed_share(attention: Tensor) -> Tensor:
 def total_variation(attention: Tensor) -> Tensor:
     """Eq. 2's Σ_ij (A_{i+1,j} - A_ij)^2 + (A_{i,j+1} - A_ij)^2, here the mean over the differences of both directions.
 
-    (B, 1, S, S) -> scalar. A sum over B pictures has 2 B S^2 of them, whence `Weights.smooth`. The mean tells how rough a mask is
+    (B, 1, S, S) -> scalar. A sum over B pictures has 2 B S^2 of them, whence `GanimationWeights.smooth`. The mean tells how rough a mask is
     per pixel: drawn at twice the resolution a smooth mask has a quarter of it, a texture of fixed period in pixels the same.
     """
     down, across = attention.diff(dim=2).square(), attention.diff(dim=3).square()

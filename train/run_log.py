@@ -15,7 +15,7 @@ from tqdm import tqdm
 from train.report.sheets import write_png
 
 
-class Record:
+class RunLog:
     """Opened at `seen` images out of `images`; `quiet` hides the bar only."""
 
     def __init__(self, out: Path, seen: int, images: int, quiet: bool = False):
@@ -52,7 +52,7 @@ class Record:
         self._board.close()
         self._bar.close()
 
-    def __enter__(self) -> "Record":
+    def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """How long and how fast. Times in seconds; `batch` is that of all processes together."""
 
     images: int = 160_000
@@ -27,7 +27,7 @@ class Plan:
     compile: bool = False  # torch.compile on the averaged networks; a critic with a penalty cannot be (second derivatives)
 
 
-def rate_share(plan: Plan, seen: int) -> float:
+def rate_share(plan: Schedule, seen: int) -> float:
     """The learning rate after `seen` images, as a share of the plan's."""
     if seen < plan.warm_up:
         return (seen + plan.batch) / (plan.warm_up + plan.batch)

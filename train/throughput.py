@@ -20,8 +20,8 @@ from train.command_line import parse
 from train.data.corpus import load_corpus
 from train.recipes.factory import make
 from train.recipes.recipe import Batch, Turn
-from train.schedule import Numbers, Plan
-from train.trainer import Run
+from train.schedule import Numbers, Schedule
+from train.trainer import TrainingRun
 
 VARIANTS = (("paper", False), ("paper", True), ("compact", False), ("compact", True))
 ROUNDS = 2
@@ -36,7 +36,7 @@ class Variant:
         options = parse(["fit", "--corpus", "-", "--out", "-", "--recipe", "ganimation", "--model", model, "--size", str(size_px)])
         self.name = f"{model} {'bf16' if bf16 else 'fp32'}{' compiled' if compiled else ''}"
         self.recipe = make(options, size_px)
-        self.run = Run(self.recipe, folder / self.name, Plan(batch=batch, bf16=bf16, compile=compiled))
+        self.run = TrainingRun(self.recipe, folder / self.name, Schedule(batch=batch, bf16=bf16, compile=compiled))
         self.samples = random_samples(size_px, batch, self.recipe.networks["generator"].shape.aus, self.run.place.device)
         self.times_s: dict[str, list[float]] = {"critic": [], "generator": []}
 

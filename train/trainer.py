@@ -25,25 +25,25 @@ from train.data.corpus import Corpus
 from train.data.faces import Faces
 from train.data.folders import make_folder
 from train.data.resident import Resident
-from train.distributed import Place
+from train.distributed import ProcessGroup
 from train.recipes.recipe import Batch, Recipe, Turn
-from train.run_log import Record
-from train.schedule import Numbers, Plan, rate_share
+from train.run_log import RunLog
+from train.schedule import Numbers, Schedule, rate_share
 from train.signals import StopOnSignal, leave_ctrl_c
 from train.warm_start import begin_with
 
 HELD_OUT_SEED, HELD_OUT_SAMPLES, HELD_OUT_BATCH = 10**6, 48, 16
 
 
-class Run:
+class TrainingRun:
     """One run of a recipe in a folder: made new, or taken up where its checkpoint stands."""
 
-    def __init__(self, recipe: Recipe, out: Path, plan: Plan, start_from: Path | None = None):
+    def __init__(self, recipe: Recipe, out: Path, plan: Schedule, start_from: Path | None = None):
         """start_from: another run, whose averaged networks this one begins with.
 
         Raises DataError when the folder's checkpoint is of another recipe, network, AU set or estimator, or cannot be started from.
         """
-        self.recipe, self.out, self.plan, self.place = recipe, out, plan, Place(plan.bf16)
+        self.recipe, self.out, self.plan, self.place = recipe, out, plan, ProcessGroup(plan.bf16)
         if plan.batch % (self.place.processes * plan.accumulate):
             raise DataError(
                 f"A batch of {plan.batch} does not divide into {self.place.processes} processes of {plan.accumulate} micro-batches: choose another --batch."
@@ -196,14 +196,14 @@ class Run:
 
 
 def fit(
-    recipe: Recipe, corpus: Corpus, out: Path, plan: Plan, quiet: bool = False, until: int | None = None, start_from: Path | None = None
+    recipe: Recipe, corpus: Corpus, out: Path, plan: Schedule, quiet: bool = False, until: int | None = None, start_from: Path | None = None
 ) -> int:
     """Trains until plan.images (or, in this call, `until`) are seen, plan.max_s is over, or Ctrl-C; goes on from out/checkpoint, or
     begins with the averaged weights of the run `start_from`.
 
     Returns the images seen in all. Statistics go to out/stats.jsonl and out/tensorboard. Raises DataError.
     """
-    run = Run(recipe, out, plan, start_from)
+    run = TrainingRun(recipe, out, plan, start_from)
     place, last = run.place, min(plan.images, until or plan.images)
     numbers = Numbers(run.seen, last, plan.batch, place.rank, place.processes)
     data = recipe.dataset(corpus, plan.seed)
@@ -220,7 +220,7 @@ def fit(
         num_workers=plan.workers, prefetch_factor=4 if plan.workers else None, worker_init_fn=leave_ctrl_c,
         pin_memory=place.device.type == "cuda",
     )  # fmt: skip
-    record = Record(out, run.seen, plan.images, quiet) if place.main else None
+    record = RunLog(out, run.seen, plan.images, quiet) if place.main else None
     watcher = _Watcher(run, corpus, record) if record else None
     started_s = saved_s = time.monotonic()
     try:
@@ -252,7 +252,7 @@ def fit(
 class _Watcher:
     """Turns what the main process sees of a run into lines, held-out figures, pictures and the guard's acts."""
 
-    def __init__(self, run: Run, corpus: Corpus, record: Record):
+    def __init__(self, run: TrainingRun, corpus: Corpus, record: RunLog):
         self._run, self._corpus, self._record = run, corpus, record
         self._held_out = run.held_out_batch(corpus)
         self._recent: deque[dict[str, float]] = deque(maxlen=run.plan.stats_every)

@@ -26,8 +26,8 @@ FULL = {
 ARITHMETIC = {"Add", "Sub", "Mul", "Div"}  # in FP32, too, when nothing but a statistic reads their result
 
 
-def typed(path: Path) -> ModelProto:
-    """The graph in `path`, typed. Raises EngineError when it is no ONNX, or has weights that FP16 cannot hold."""
+def to_fp16(path: Path) -> ModelProto:
+    """The graph in `path`, to_fp16. Raises EngineError when it is no ONNX, or has weights that FP16 cannot hold."""
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)

@@ -93,12 +93,12 @@ class TensorRt:
         return bytes(plan)
 
     def read(self, bundle: Bundle, log: object) -> tuple[object, object]:
-        """A builder and the network that it would build: TensorRT's reading of the typed graph. Raises EngineError."""
+        """A builder and the network that it would build: TensorRT's reading of the to_fp16 graph. Raises EngineError."""
         try:
-            from engines.backends.fp16_graph import typed
+            from engines.backends.fp16_graph import to_fp16
         except ImportError as error:
             raise EngineError(f"Compiling for {LIBRARIES[self.name]} needs onnx: pip install onnx, or choose --device cpu.") from error
-        graph = typed(bundle.graph(PRECISION)).SerializeToString()
+        graph = to_fp16(bundle.graph(PRECISION)).SerializeToString()
         trt = self._trt
         try:
             builder = trt.Builder(log)

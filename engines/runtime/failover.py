@@ -28,21 +28,21 @@ LAST_OPENING_S = 10.0  # that closing waits for an engine that is being opened: 
 
 
 @dataclass(frozen=True)
-class Step:
+class EngineAttempt:
     """An engine that can be had."""
 
     open: Callable[[], Engine]  # may take minutes. Raises EngineError
     can_be_lost: bool  # whether the device under it can fail while the program goes on: a GPU
 
 
-class Relay:
+class FailoverEngine:
     """An Engine. `run` is for one thread; better engines are opened in another, and taken over between two edits."""
 
     def __init__(
         self,
         first: Engine,
-        better: Sequence[Step] = (),
-        again: Step | None = None,
+        better: Sequence[EngineAttempt] = (),
+        again: EngineAttempt | None = None,
         spare: Engine | None = None,
         say: Say = quiet,
         on_close: Callable[[], None] = lambda: None,
@@ -53,7 +53,7 @@ class Relay:
         self._running, self._again, self._spare = first, again, spare
         self._say, self._on_close = say, on_close
         self.bundle = first.bundle
-        self._opened: deque[tuple[Engine, Step]] = deque()  # wait for the next edit, which a face at rest may not need for long
+        self._opened: deque[tuple[Engine, EngineAttempt]] = deque()  # wait for the next edit, which a face at rest may not need for long
         self._lost = False
         self._closed = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -83,7 +83,7 @@ class Relay:
         for thread in self._threads:
             thread.join(LAST_OPENING_S)
 
-    def _take_over(self, engine: Engine, step: Step) -> None:
+    def _take_over(self, engine: Engine, step: EngineAttempt) -> None:
         if not step.can_be_lost:
             self._spare = None
         elif self._spare is None:
@@ -100,12 +100,12 @@ class Relay:
         self._say(f"{error} Going on with {self.name}{', and trying the other once more' if again else ''}.")
         self._open_in_background(again)
 
-    def _open_in_background(self, steps: Sequence[Step]) -> None:
+    def _open_in_background(self, steps: Sequence[EngineAttempt]) -> None:
         if steps:
             self._threads.append(threading.Thread(target=self._open, args=(steps,), name="open engines", daemon=True))
             self._threads[-1].start()
 
-    def _open(self, steps: Sequence[Step]) -> None:
+    def _open(self, steps: Sequence[EngineAttempt]) -> None:
         for step in steps:
             if self._closed.is_set():
                 return
@@ -122,7 +122,7 @@ class Relay:
 
 def load_live(
     bundle: Bundle | str | Path = DEFAULT, device: str = "auto", threads: int | None = None, say: Say = quiet, wait: bool = False
-) -> Relay:
+) -> FailoverEngine:
     """The best engine that is ready now; better ones are compiled meanwhile and take over. Raises EngineError.
 
     Where nothing is in the cache that is FP32 on the CPU, after half a second; then the CPU's best, then the GPU. wait: compile first, for
@@ -130,10 +130,10 @@ def load_live(
     """
     bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     if device == "reference":
-        return Relay(reference(bundle, threads))
+        return FailoverEngine(reference(bundle, threads))
     wanted = targets(bundle, device)
     wanted += [target for target in on_cpu(bundle)[-1:] if target not in wanted]  # FP32: always ready
-    workshop = Workshop(bundle, threads, say)
+    workshop = BackgroundCompiler(bundle, threads, say)
     better: list[Target] = []
     for target in wanted:
         try:
@@ -147,7 +147,7 @@ def load_live(
     else:
         raise EngineError(f"No engine of {bundle.name} runs on this machine: try --device reference.")
     spare = _first_ready(bundle, on_cpu(bundle), threads, workshop.cache) if target.can_be_lost else None
-    return Relay(engine, workshop.steps(better), workshop.step([target]), spare, say, workshop.close)
+    return FailoverEngine(engine, workshop.steps(better), workshop.step([target]), spare, say, workshop.close)
 
 
 def _first_ready(bundle: Bundle, wanted: Sequence[Target], threads: int | None, cache: Cache, say: Say = quiet) -> Engine | None:
@@ -161,7 +161,7 @@ def _first_ready(bundle: Bundle, wanted: Sequence[Target], threads: int | None, 
     return None
 
 
-class Workshop:
+class BackgroundCompiler:
     """Compiles engines of one bundle in a program of its own, `python -m engines build`, and opens them from the cache."""
 
     def __init__(self, bundle: Bundle, threads: int | None, say: Say):
@@ -177,14 +177,14 @@ class Workshop:
                 return
             weakref.finalize(self, shutil.rmtree, self.cache.root, ignore_errors=True)  # when the run is over, whichever way
 
-    def steps(self, better: Sequence[Target]) -> list[Step]:
+    def steps(self, better: Sequence[Target]) -> list[EngineAttempt]:
         """One for each backend, those that compile fast first."""
         names = list(dict.fromkeys(target.backend.name for target in reversed(better)))
         return [self.step([target for target in better if target.backend.name == name]) for name in names]
 
-    def step(self, wanted: Sequence[Target]) -> Step:
+    def step(self, wanted: Sequence[Target]) -> EngineAttempt:
         """The first of the targets, best first, that passes its check."""
-        return Step(lambda: self._open(wanted), wanted[0].can_be_lost)
+        return EngineAttempt(lambda: self._open(wanted), wanted[0].can_be_lost)
 
     def close(self) -> None:
         self._closed = True

@@ -16,7 +16,7 @@ from engines.backends.openvino import OpenVino
 from engines.bundle import DEFAULT, FORMAT, Bundle, load_bundle
 from engines.errors import EngineError
 from engines.runtime.cache import Cache, Key
-from engines.runtime.parity import Verdict, compare, rules
+from engines.runtime.parity import ParityResult, compare, rules
 
 DEVICES = ("auto", "gpu", "cpu", "cpu-int8", "cpu-bf16", "cpu-fp32", "reference")
 FULL = "fp32"  # the precision that needs no check
@@ -131,7 +131,7 @@ def opened(bundle: Bundle, target: Target, threads: int | None = None, say: Say 
     return target.backend.open(bundle, target.precision, target.backend.compile(bundle, target.precision, say), threads)
 
 
-def keep(bundle: Bundle, target: Target, compiled: bytes, say: Say = quiet, made_by: str = "") -> Verdict:
+def keep(bundle: Bundle, target: Target, compiled: bytes, say: Say = quiet, made_by: str = "") -> ParityResult:
     """Checks an engine that was compiled elsewhere for this machine, and keeps it as if it had been compiled here. Raises EngineError."""
     return _check(Cache(), key_of(bundle, target), bundle, target, compiled, None, say, made_by)[1]
 
@@ -159,7 +159,7 @@ def _make(cache: Cache, key: Key, bundle: Bundle, target: Target, threads: int |
 
 def _check(
     cache: Cache, key: Key, bundle: Bundle, target: Target, compiled: bytes, threads: int | None, say: Say, made_by: str = ""
-) -> tuple[Engine, Verdict]:
+) -> tuple[Engine, ParityResult]:
     """Opens, compares and keeps: an engine that is refused is kept as refused, without its code."""
     engine = target.backend.open(bundle, target.precision, compiled, threads)
     say(f"checking {engine.name} against the FP32 reference")

@@ -69,7 +69,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ParityResult:
     """What a comparison found."""
 
     engine: str
@@ -95,7 +95,7 @@ def rules() -> str:
     return hashlib.sha256(told + INPUTS.read_bytes()).hexdigest()[:16]
 
 
-def compare(engine: Engine, reference: Engine, cases: Sequence[Case] | None = None) -> Verdict:
+def compare(engine: Engine, reference: Engine, cases: Sequence[Case] | None = None) -> ParityResult:
     """Runs both on every case. Raises EngineLost when a device fails meanwhile."""
     cases, rows, faults = cases or stored_cases(engine.bundle), [], []
     with FaceReader() as reader:
@@ -109,7 +109,7 @@ def compare(engine: Engine, reference: Engine, cases: Sequence[Case] | None = No
     faults += [
         f"{name} {figures[name]:.3g}, allowed {limit:g}" for name, (limit, _) in LIMITS.items() if not figures[name] <= limit
     ]  # nan, too
-    return Verdict(engine.name, reference.name, figures, rows, tuple(faults))
+    return ParityResult(engine.name, reference.name, figures, rows, tuple(faults))
 
 
 def stored_cases(bundle: Bundle) -> list[Case]:
@@ -189,7 +189,7 @@ def measured(faces: list[Face]) -> np.ndarray | None:
     return au_estimator.measure(faces[0]) if faces else None
 
 
-def report(verdict: Verdict) -> str:
+def report(verdict: ParityResult) -> str:
     """A verdict as text for people."""
     names = [*LIMITS, "colour mean", "flow mean, px"]
     lines = [f"{verdict.engine} beside {verdict.reference}", f"{'':<22}" + "".join(f"{name:>16}" for name in names)]

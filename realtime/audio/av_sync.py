@@ -31,7 +31,7 @@ class Stamps:
         return self._end_s - duration_s
 
 
-class InStep:
+class DriftCompensator:
     """Blocks with times in, the samples that follow each other in a file out.
 
     The samples follow one another, and what the times say over some seconds slowly stretches or shortens them.

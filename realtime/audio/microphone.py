@@ -43,7 +43,7 @@ class Block:
     start_s: float  # by time.perf_counter()
 
 
-class Line(Protocol):
+class AudioDevice(Protocol):
     """One opening of a microphone."""
 
     def read(self) -> np.ndarray:
@@ -53,7 +53,7 @@ class Line(Protocol):
     def close(self) -> None: ...
 
 
-class Ear:
+class AudioSubscription:
     """What one listener has not fetched yet; the oldest is lost where he is late."""
 
     def __init__(self, microphone: "Microphone"):
@@ -76,12 +76,12 @@ class Microphone:
 
     def __init__(
         self, name: str = DEFAULT, say: Callable[[str], None] = lambda _sentence: None,
-        open_line: Callable[[str], Line] | None = None, clock_s: Callable[[], float] = time.perf_counter,
+        open_line: Callable[[str], AudioDevice] | None = None, clock_s: Callable[[], float] = time.perf_counter,
     ):  # fmt: skip
         """name: as the system or `--sound` calls it; say: is told each change in one sentence; open_line: the seam for doubles."""
         self.name, self._say, self._open, self._clock_s = name, say, open_line or open_device, clock_s
         self.muted = False  # silence takes the place of what is heard
-        self._ears: tuple[Ear, ...] = ()  # replaced, not changed: the microphone's thread goes through it
+        self._ears: tuple[AudioSubscription, ...] = ()  # replaced, not changed: the microphone's thread goes through it
         self._leaving, self._ready = threading.Event(), threading.Event()
         self._error: Exception | None = None
         self._heard_s, self._gone = clock_s(), False
@@ -95,14 +95,14 @@ class Microphone:
         if self._error:
             raise self._error
 
-    def listen(self) -> Ear:
+    def listen(self) -> AudioSubscription:
         """A listener of one's own, from now on until it is closed."""
-        ear = Ear(self)
+        ear = AudioSubscription(self)
         with self._lock:
             self._ears = (*self._ears, ear)
         return ear
 
-    def forget(self, ear: Ear) -> None:
+    def forget(self, ear: AudioSubscription) -> None:
         with self._lock:
             self._ears = tuple(each for each in self._ears if each is not ear)
 
@@ -157,7 +157,7 @@ class Microphone:
         self._tell(gone=False)
 
     @staticmethod
-    def _closed(line: Line | None) -> None:
+    def _closed(line: AudioDevice | None) -> None:
         if line:
             line.close()
 
@@ -166,7 +166,7 @@ class Microphone:
 
 
 class Device:
-    """A Line by FFmpeg's device inputs."""
+    """A AudioDevice by FFmpeg's device inputs."""
 
     def __init__(self, file: str, kind: str, options: dict[str, str]):
         import av
@@ -190,7 +190,7 @@ class Device:
         self._container.close()
 
 
-def open_device(name: str) -> Line:
+def open_device(name: str) -> AudioDevice:
     """The microphone of that name, or the system's own. Raises DriverError."""
     import av
 

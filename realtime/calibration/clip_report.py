@@ -15,12 +15,12 @@ from tqdm import tqdm
 from engines.errors import DriverError, SettingsError
 from engines.face.au_estimator import ESTIMATED, index
 from realtime.calibration.profile_fit import of_clip, resting
-from realtime.calibration.pyfeat_recorder import Onlooker
+from realtime.calibration.pyfeat_recorder import PyFeatRecorder
 from realtime.puppet.settings import DEAD_ZONE
 from realtime.sources.camera import FrameDriver, open_frames
 from realtime.timing import Timings
 from realtime.tracking.driver_profile import Profile
-from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.expression_tracker import ExpressionTracker
 from realtime.tracking.neutral import Neutral
 
 REACH_PERCENTILE, REST_PERCENTILE = 99.0, 95.0
@@ -38,7 +38,7 @@ def open_clip(path: str) -> FrameDriver:
     return driver
 
 
-def readings_of(path: str, longest_s: float = 600.0, onlooker: Onlooker | None = None) -> tuple[np.ndarray, np.ndarray]:
+def readings_of(path: str, longest_s: float = 600.0, onlooker: PyFeatRecorder | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(T, 29) smoothed readings and (T,) times of the pictures of a clip in which the driver is believed. Raises DriverError.
 
     onlooker: is shown them too, and closed; that takes its time, so a bar tells.
@@ -48,14 +48,14 @@ def readings_of(path: str, longest_s: float = 600.0, onlooker: Onlooker | None =
 
 
 def _follow(
-    path: str, neutral: Neutral | None, profile: Profile | None, longest_s: float, onlooker: Onlooker | None = None
+    path: str, neutral: Neutral | None, profile: Profile | None, longest_s: float, onlooker: PyFeatRecorder | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a Performer tells of a clip: (T, 29) changes, (T,) times, (T,) numbers of the pictures."""
+    """What a ExpressionTracker tells of a clip: (T, 29) changes, (T,) times, (T,) numbers of the pictures."""
     driver = open_clip(path)
     rows: list[tuple[np.ndarray, float, int]] = []
     try:
         with (
-            Performer(Timings(), neutral, onlooker, profile) as performer,
+            ExpressionTracker(Timings(), neutral, onlooker, profile) as performer,
             tqdm(total=driver.length, unit="frame", desc=Path(path).name, leave=False, disable=None if onlooker else True) as bar,
         ):
             number = 0

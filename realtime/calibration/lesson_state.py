@@ -23,7 +23,7 @@ TRIES = 2
 
 
 @dataclass(frozen=True)
-class Step:
+class LessonStep:
     """One thing that is asked for."""
 
     name: str
@@ -34,18 +34,18 @@ class Step:
 
 
 STEPS = (
-    Step("rest", "Look straight into the camera and rest your face.", (), REST_S),
-    Step("smile", "A big smile.", ("AU12",)),
-    Step("brows", "Brows up, as far as they go.", ("AU01", "AU02")),
-    Step("frown", "Frown, brows together and down.", ("AU04",)),
-    Step("eyes", "Shut your eyes; a bell rings when it is over.", ("AU45",), bell=True),
-    Step("mouth", "Open your mouth wide.", ("AU26", "AU25")),
-    Step("oo", "Say a long 'oo', as in moon.", ("AU18", "AU22")),
+    LessonStep("rest", "Look straight into the camera and rest your face.", (), REST_S),
+    LessonStep("smile", "A big smile.", ("AU12",)),
+    LessonStep("brows", "Brows up, as far as they go.", ("AU01", "AU02")),
+    LessonStep("frown", "Frown, brows together and down.", ("AU04",)),
+    LessonStep("eyes", "Shut your eyes; a bell rings when it is over.", ("AU45",), bell=True),
+    LessonStep("mouth", "Open your mouth wide.", ("AU26", "AU25")),
+    LessonStep("oo", "Say a long 'oo', as in moon.", ("AU18", "AU22")),
 )
 LESSON_S = sum(READ_S + step.show_s for step in STEPS)
 
 
-class Guide:
+class LessonState:
     """One lesson. `say` is told each sentence once; `ring` at the end of steps that cannot be seen."""
 
     def __init__(self, say: Callable[[str], None], ring: Callable[[], None] = lambda: None):
@@ -66,7 +66,7 @@ class Guide:
         return self._number >= len(STEPS)
 
     @property
-    def step(self) -> Step:
+    def step(self) -> LessonStep:
         return STEPS[min(self._number, len(STEPS) - 1)]
 
     @property

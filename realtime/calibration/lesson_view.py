@@ -5,7 +5,7 @@ import numpy as np
 
 from engines.face.au_estimator import index
 from engines.face.landmarks import Face
-from realtime.calibration.lesson_state import Guide
+from realtime.calibration.lesson_state import LessonState
 from realtime.overlay import AMBER, WHITE, write
 
 SIZE = (960, 600)
@@ -13,7 +13,7 @@ GROUND, GREY, GREEN = (40, 34, 30), (110, 105, 100), (130, 220, 120)  # BGR
 FACE_SHARE = 0.62  # of the picture's height, from brow to chin
 
 
-def draw(guide: Guide, face: Face | None, reading: np.ndarray | None) -> np.ndarray:
+def draw(guide: LessonState, face: Face | None, reading: np.ndarray | None) -> np.ndarray:
     """A new (600, 960, 3) uint8 BGR picture."""
     width, height = SIZE
     image = np.full((height, width, 3), GROUND, np.uint8)

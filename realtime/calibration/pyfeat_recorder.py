@@ -14,7 +14,7 @@ from engines.face.pyfeat import AUS, LEAST_RANGE, Scale
 from realtime.calibration.lesson_state import STEPS
 from realtime.calibration.profile_fit import FULL_PERCENTILE, STEP_PERCENTILE
 from realtime.messages import Frame
-from realtime.tracking.background_estimator import AtLeisure, Estimate, EveryFrame
+from realtime.tracking.background_estimator import BackgroundEstimator, Estimate, EveryFrame
 from realtime.tracking.estimator_fusion import HIGHEST_REST, REST_PERCENTILE
 
 MOST = 50_000  # estimates that are kept, 3 MB: more than the longest clip has pictures
@@ -24,10 +24,10 @@ ALONG = {"smile": ("AU06",)}  # a big smile raises the cheeks, too
 # Of every other AU a step shows what leaks into it, not how far it goes: a frown would become a full nose wrinkle.
 
 
-class Onlooker:
+class PyFeatRecorder:
     """Called with MediaPipe's change and the frame that it is of, as Joined is; returns that change. Closed with the Performer."""
 
-    def __init__(self, slow: AtLeisure | EveryFrame, say: Callable[[str], None]):
+    def __init__(self, slow: BackgroundEstimator | EveryFrame, say: Callable[[str], None]):
         self._slow, self._say = slow, say
         self._estimates: deque[Estimate] = deque(maxlen=MOST)
 

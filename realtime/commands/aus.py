@@ -26,7 +26,7 @@ from realtime.partial_file import check_writable
 from realtime.performance.driver_spec import is_curve
 from realtime.process.exit_status import close_standard_output, outcome
 from realtime.process.log import say
-from realtime.sources.camera import PICTURE_SUFFIXES, Clip, Still, is_camera
+from realtime.sources.camera import PICTURE_SUFFIXES, Clip, StillImage, is_camera
 
 MANUAL = """\
 The action units (AUs) of clips and pictures, from 0 to 1, one row a frame.
@@ -115,7 +115,7 @@ def work(options: argparse.Namespace) -> int:
 def readings(driver: str, estimate: Estimate, seconds: float | None = None) -> Iterator[Reading]:
     """Every frame of a clip, followed through time, or the one of a picture, with a progress bar. Raises DriverError."""
     picture = Path(driver).suffix.lower() in PICTURE_SUFFIXES
-    source = Still(driver, duration_s=1.0, fps=1.0) if picture else Clip(driver)
+    source = StillImage(driver, duration_s=1.0, fps=1.0) if picture else Clip(driver)
     total = int(min(source.length or 0, (seconds or np.inf) * source.fps)) or None
     with (
         closing(source),

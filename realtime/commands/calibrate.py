@@ -18,24 +18,24 @@ from engines.face.action_units import whole
 from engines.face.au_estimator import ESTIMATED, index
 from engines.face.pyfeat import AUS
 from realtime.calibration.clip_report import open_clip, readings_of, report
-from realtime.calibration.lesson_state import LESSON_S, STEPS, Guide
+from realtime.calibration.lesson_state import LESSON_S, STEPS, LessonState
 from realtime.calibration.lesson_view import SIZE, draw
 from realtime.calibration.profile_fit import of_clip, resting
-from realtime.calibration.pyfeat_recorder import Onlooker
+from realtime.calibration.pyfeat_recorder import PyFeatRecorder
 from realtime.commands.options import add_aus, choose_face_model
 from realtime.controls import Controls
 from realtime.messages import NOT_YET
 from realtime.output.window import Window, has_screen
 from realtime.process.exit_status import outcome
 from realtime.process.log import say
-from realtime.process.shutdown import Ending
+from realtime.process.shutdown import ShutdownHandler
 from realtime.sources.camera import FrameDriver, is_camera
-from realtime.sources.reconnecting_camera import SteadyCamera
+from realtime.sources.reconnecting_camera import ReconnectingCamera
 from realtime.timing import Timings
 from realtime.tracking import driver_profile
-from realtime.tracking.background_estimator import AtLeisure, EveryFrame
+from realtime.tracking.background_estimator import BackgroundEstimator, EveryFrame
 from realtime.tracking.estimator_fusion import FROM_SLOW, open_network
-from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.expression_tracker import ExpressionTracker
 from realtime.tracking.neutral import Neutral
 
 MANUAL = """\
@@ -80,7 +80,7 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     return options
 
 
-def calibrate(options: argparse.Namespace, ending: Ending) -> int:
+def calibrate(options: argparse.Namespace, ending: ShutdownHandler) -> int:
     """Writes a profile; returns the exit status. Raises PuppetError, KeyboardInterrupt."""
     choose_face_model(options.face_model)
     if options.report:
@@ -120,13 +120,13 @@ def summary(made: driver_profile.Profile) -> str:
     return f"your own range: {', '.join(gains)}" if gains else "nothing but your resting face was learnt"
 
 
-def open_onlooker(wanted: str, weights: str | None, live: bool) -> Onlooker | None:
+def open_onlooker(wanted: str, weights: str | None, live: bool) -> PyFeatRecorder | None:
     """py-feat, where --aus asks for it and it is there."""
     network = open_network(wanted, weights, say)
-    return network and Onlooker(AtLeisure(network, say) if live else EveryFrame(network), say)
+    return network and PyFeatRecorder(BackgroundEstimator(network, say) if live else EveryFrame(network), say)
 
 
-def from_clip(path: str, look_on: Callable[[], Onlooker | None] = lambda: None) -> driver_profile.Profile:
+def from_clip(path: str, look_on: Callable[[], PyFeatRecorder | None] = lambda: None) -> driver_profile.Profile:
     """look_on: opens who looks on. Raises DriverError where the clip does not show a face for long enough, EngineError."""
     open_clip(path).close()  # what cannot be played is told before a network is loaded for it
     onlooker = look_on()
@@ -140,9 +140,9 @@ def from_clip(path: str, look_on: Callable[[], Onlooker | None] = lambda: None) 
     return replace(made, pyfeat=onlooker.of_clip(times_s[resting(readings)])) if onlooker else made
 
 
-def _from_camera(text: str, look_on: Callable[[], Onlooker | None]) -> driver_profile.Profile:
+def _from_camera(text: str, look_on: Callable[[], PyFeatRecorder | None]) -> driver_profile.Profile:
     with ExitStack() as stack:
-        camera = SteadyCamera(text, say)
+        camera = ReconnectingCamera(text, say)
         stack.callback(camera.close)
         onlooker = look_on()  # a download needs the network that MediaPipe is cut off from
         if onlooker:
@@ -163,7 +163,7 @@ def lesson(
     window: Window | None,
     ring: Callable[[], None] = ring,
     clock: Callable[[], float] = time.perf_counter,
-    onlooker: Onlooker | None = None,
+    onlooker: PyFeatRecorder | None = None,
 ) -> driver_profile.Profile:
     """Guides whoever is before a driver of frames; window: where it is shown, or None: the terminal tells, with a progress bar.
     onlooker: sees the same frames, and is closed.
@@ -175,10 +175,10 @@ def lesson(
         window.serve(controls)
     seen_s = clock()
     with (
-        Performer(Timings(), Neutral.absent(len(ESTIMATED)), onlooker) as performer,
+        ExpressionTracker(Timings(), Neutral.absent(len(ESTIMATED)), onlooker) as performer,
         tqdm(total=round(LESSON_S, 1), desc="lesson", bar_format="{l_bar}{bar}|", leave=False, disable=True if window else None) as bar,
     ):
-        guide = Guide(partial(_tell, bar), ring)
+        guide = LessonState(partial(_tell, bar), ring)
         while not guide.done:
             frame, reading, face = driver.read(), None, None
             if frame is None:

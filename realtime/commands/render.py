@@ -4,7 +4,7 @@ import argparse
 
 from realtime.commands.options import add_engine, add_look, check_numbers, choose_face_model
 from realtime.process.exit_status import outcome
-from realtime.process.shutdown import Ending
+from realtime.process.shutdown import ShutdownHandler
 from realtime.puppet import settings
 
 MANUAL = """\
@@ -48,7 +48,7 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     return options
 
 
-def render(options: argparse.Namespace, ending: Ending) -> int:
+def render(options: argparse.Namespace, ending: ShutdownHandler) -> int:
     """Draws all of it; returns the exit status. Raises PuppetError before anything is drawn, KeyboardInterrupt."""
     options.settings = settings.chosen(options)
     if options.print_config:

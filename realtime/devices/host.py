@@ -45,7 +45,7 @@ class Capability:
 
 
 @dataclass(frozen=True)
-class Picture:
+class CameraProbePicture:
     """The first picture of a camera, opened as a call opens it."""
 
     width_px: int
@@ -77,7 +77,7 @@ def query(device: Path) -> Capability:
     return Capability(driver.split(b"\0")[0].decode(errors="replace"), this if every & 0x80000000 else every)
 
 
-def first_picture(camera: str, deadline_s: float = PICTURE_S) -> Picture:
+def first_picture(camera: str, deadline_s: float = PICTURE_S) -> CameraProbePicture:
     """Opens a camera (as --driver names it) like a call does, and lets it go after one picture. Raises DriverError."""
     command = [sys.executable, "-P", "-c", "import sys; from realtime.devices.host import show; show(sys.argv[1])", camera]
     places = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -93,7 +93,7 @@ def first_picture(camera: str, deadline_s: float = PICTURE_S) -> Picture:
         raise DriverError(f"The program that opened it failed (exit status {done.returncode}).") from error
     if "error" in answer:
         raise DriverError(answer["error"])
-    return Picture(**answer)
+    return CameraProbePicture(**answer)
 
 
 def show(camera: str) -> None:
@@ -111,7 +111,7 @@ def show(camera: str) -> None:
 
 
 @dataclass(frozen=True)
-class System:
+class Host:
     """This machine, or a test's double of one."""
 
     name: str = platform.system()  # "Linux", "Darwin", "Windows"
@@ -119,7 +119,7 @@ class System:
     release: str = platform.release()  # of the kernel
     run: Callable[[Sequence[str]], str | None] = run_command
     query: Callable[[Path], Capability] = query
-    first_picture: Callable[[str], Picture] = first_picture
+    first_picture: Callable[[str], CameraProbePicture] = first_picture
 
     def text(self, path: str) -> str:
         """A small file's contents; "" where it is missing or may not be read."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import DriverError, OutputBusy, OutputError
-from realtime.devices.host import Capability, Picture, System
+from realtime.devices.host import CameraProbePicture, Capability, Host
 from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding
 
 CAMERA, VIRTUAL, WINDOW = "camera", "virtual camera", "window"
@@ -38,7 +38,7 @@ class Node:
     loopback: bool = False
 
 
-def nodes(system: System) -> list[Node]:
+def nodes(system: Host) -> list[Node]:
     """Every video device that Linux lists, by index."""
     from realtime.sources.camera import cameras
 
@@ -59,7 +59,7 @@ def nodes(system: System) -> list[Node]:
     return found
 
 
-def camera_findings(system: System) -> Iterator[Finding]:
+def camera_findings(system: Host) -> Iterator[Finding]:
     """Each camera, opened for one picture."""
     none = True
     for found in _linux_cameras(system) if system.name == "Linux" else _other_cameras(system):
@@ -69,7 +69,7 @@ def camera_findings(system: System) -> Iterator[Finding]:
         yield Finding(CAMERA, CAMERA, MISSING, "no camera is connected", WINDOWS_ITSELF if system.under_windows else PLUG_IN)
 
 
-def _linux_cameras(system: System) -> Iterator[Finding]:
+def _linux_cameras(system: Host) -> Iterator[Finding]:
     for node in nodes(system):
         what, able = f"camera webcam:{node.index} ({node.name})", node.capability
         if node.loopback and (able is None or not system.text(f"sys/class/video4linux/video{node.index}/format")):
@@ -80,7 +80,7 @@ def _linux_cameras(system: System) -> Iterator[Finding]:
             yield _pictured(system, node, what)
 
 
-def _pictured(system: System, node: Node, what: str) -> Finding:
+def _pictured(system: Host, node: Node, what: str) -> Finding:
     try:
         picture = system.first_picture(f"webcam:{node.index}")
     except DriverError as error:
@@ -93,7 +93,7 @@ def _pictured(system: System, node: Node, what: str) -> Finding:
     return Finding(CAMERA, what, FINE, _gives(picture, node.index) + (f"; modes {listed}" if listed else ""))
 
 
-def _other_cameras(system: System) -> Iterator[Finding]:
+def _other_cameras(system: Host) -> Iterator[Finding]:
     """By index, as OpenCV counts them; the system's names are in no certain order."""
     names = _names(system)
     known = f"; the system lists {', '.join(names)}" if names else ""
@@ -108,7 +108,7 @@ def _other_cameras(system: System) -> Iterator[Finding]:
         yield Finding(CAMERA, f"camera webcam:{index}{label}", FINE, _gives(picture, index) + ("" if label or index else known))
 
 
-def _names(system: System) -> list[str]:
+def _names(system: Host) -> list[str]:
     """The cameras that macOS or Windows lists."""
     if system.name == "Darwin":
         try:
@@ -120,7 +120,7 @@ def _names(system: System) -> list[str]:
     return [line.strip() for line in (system.run(["powershell", "-NoProfile", "-Command", ask]) or "").splitlines() if line.strip()]
 
 
-def _gives(picture: Picture, index: int) -> str:
+def _gives(picture: CameraProbePicture, index: int) -> str:
     return f"gives {picture.width_px}x{picture.height_px}, {picture.fps:g} a second, by --driver webcam{f':{index}' if index else ''}"
 
 
@@ -151,7 +151,7 @@ def modes(listed: str) -> str:
     return ", ".join([*told, *more])
 
 
-def holders(system: System, device: Path) -> str:
+def holders(system: Host, device: Path) -> str:
     """The programs, as far as this user may see them, that have a device open: "zoom (4711)"; "" for none."""
     found = []
     for process in (system.root / "proc").glob("[0-9]*"):
@@ -170,7 +170,7 @@ def _open_cure(node: Node) -> str:
     return f"start the container with --device {node.path}" if "container" in node.fault else "unplug it and plug it in again"
 
 
-def virtual_findings(system: System) -> Iterator[Finding]:
+def virtual_findings(system: Host) -> Iterator[Finding]:
     """Where a call program would see the puppet."""
     if system.name == "Linux":
         yield from _linux_virtual(system)
@@ -190,7 +190,7 @@ def virtual_findings(system: System) -> Iterator[Finding]:
     yield Finding(VIRTUAL, VIRTUAL, FINE, camera.name.removeprefix("virtual camera "))
 
 
-def _linux_virtual(system: System) -> Iterator[Finding]:
+def _linux_virtual(system: Host) -> Iterator[Finding]:
     """By what the devices say of themselves: opening one for writing would leave some v4l2loopback (0.12) closed to the next program."""
     from realtime.output.virtual_camera import LOAD_LOOPBACK
 
@@ -214,7 +214,7 @@ def _linux_virtual(system: System) -> Iterator[Finding]:
         yield _no_loopback(system)
 
 
-def _no_loopback(system: System) -> Finding:
+def _no_loopback(system: Host) -> Finding:
     """Loaded, built, unpacked, or not there at all: each wants another command."""
     from realtime.output.virtual_camera import HOW_TO_GET_A_CAMERA, LOAD_LOOPBACK
 
@@ -232,7 +232,7 @@ def _no_loopback(system: System) -> Finding:
     return Finding(VIRTUAL, VIRTUAL, MISSING, why, cure)
 
 
-def _for_this_distribution(system: System, debian: str) -> str:
+def _for_this_distribution(system: Host, debian: str) -> str:
     told = system.text("etc/os-release")
     kinds = set(re.findall(r'^ID(?:_LIKE)?="?([^"\n]*)"?', told, re.MULTILINE))
     names = {name for kind in kinds for name in kind.split()}
@@ -246,7 +246,7 @@ def _for_this_distribution(system: System, debian: str) -> str:
     return debian
 
 
-def window_findings(system: System) -> Iterator[Finding]:
+def window_findings(system: Host) -> Iterator[Finding]:
     """Whether a preview can be shown."""
     from realtime.output.window import has_screen
 

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from realtime.devices.host import System
+from realtime.devices.host import Host
 from realtime.diagnose import device_checks, engine_checks
 from realtime.diagnose.finding import FINE, MISSING, Finding, looked
 from realtime.process.exit_status import close_standard_output
@@ -29,9 +29,9 @@ CAMERAS_S = 60.0  # six that hang, each for as long as it may, and their modes
 ENGINE_S = 90.0  # MediaPipe and OpenVINO from a cold disk take ten, a GPU's engine as much again
 
 
-def examine(bundle: str = "default", system: System | None = None) -> Iterator[Finding]:
+def examine(bundle: str = "default", system: Host | None = None) -> Iterator[Finding]:
     """Everything, look after look; each is told as soon as it is known."""
-    system = system or System()
+    system = system or Host()
     for topic, look, deadline_s in (
         (engine_checks.PACKAGES, lambda: engine_checks.package_findings(system), LOOK_S),
         (engine_checks.BUNDLE, lambda: engine_checks.bundle_findings(bundle), LOOK_S),
@@ -95,7 +95,7 @@ def _print(text: str) -> None:
         close_standard_output()
 
 
-def main(arguments: list[str] | None = None, program: str = "python -m realtime.diagnose.doctor", system: System | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m realtime.diagnose.doctor", system: Host | None = None) -> int:
     parser = argparse.ArgumentParser(program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", default="default", metavar="BUNDLE", help="the engine bundle that the call would be started with")
     parser.add_argument("--json", action="store_true", help="for programs: one object on standard output")

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from engines.errors import EngineError
-from realtime.devices.host import ROOT, System
+from realtime.devices.host import ROOT, Host
 from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding
 
 PACKAGES, BUNDLE, FACE_MODEL, ENGINE, GPU, CACHE = "packages", "bundle", "face model", "engine", "GPU", "engine cache"
@@ -23,7 +23,7 @@ NVIDIA, DISPLAY_CLASS = "0x10de", "0x03"  # PCI vendor and class
 OLDEST = 7.5  # compute capability: TensorRT 10 and 11 and TensorRT-RTX want Turing or newer
 
 
-def package_findings(_system: System) -> Iterator[Finding]:
+def package_findings(_system: Host) -> Iterator[Finding]:
     """The base install, by the versions that the project asks for."""
     have, lack, other = [f"Python {sys.version.split()[0]}"], [], []
     for wanted in _requirements():
@@ -69,7 +69,7 @@ def bundle_findings(name: str) -> Iterator[Finding]:
         yield Finding(BUNDLE, f"{bundle.name}/{file}", FINE, f"SHA-256 {digest}")
 
 
-def face_model_findings(_system: System) -> Iterator[Finding]:
+def face_model_findings(_system: Host) -> Iterator[Finding]:
     """MediaPipe's model, hashed."""
     from engines.face.landmarks import MODEL_ENV, MODEL_SHA256, find_model
 
@@ -125,7 +125,7 @@ def _trial(engine) -> str:
     return f"which drew the shipped photo's smile in {took_ms:.0f} ms"
 
 
-def pyfeat_findings(_system: System) -> Iterator[Finding]:
+def pyfeat_findings(_system: Host) -> Iterator[Finding]:
     """The second estimator; a call goes without."""
     from engines.face.pyfeat_weights import DOWNLOAD, OPTION, find_weights
 
@@ -141,7 +141,7 @@ def pyfeat_findings(_system: System) -> Iterator[Finding]:
     yield Finding(PYFEAT, PYFEAT, FINE, f"weights at {weights}")
 
 
-def gpu_findings(system: System) -> Iterator[Finding]:
+def gpu_findings(system: Host) -> Iterator[Finding]:
     """The NVIDIA GPU and TensorRT; a call goes without either."""
     from engines.runtime.load import gpu
 
@@ -158,7 +158,7 @@ def gpu_findings(system: System) -> Iterator[Finding]:
     yield Finding(GPU, f"GPU {facts['device']}", FINE, detail)
 
 
-def _card(system: System) -> tuple[str, float]:
+def _card(system: Host) -> tuple[str, float]:
     """The NVIDIA card's name and compute capability, by its driver, else by the bus; "" and 0 where that is unknown."""
     told = system.run(["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]) or ""
     if told.strip():
@@ -175,7 +175,7 @@ def _card(system: System) -> tuple[str, float]:
     return "", 0.0
 
 
-def _without_tensorrt(system: System, card: str, capability: float, fault: str) -> tuple[str, str]:
+def _without_tensorrt(system: Host, card: str, capability: float, fault: str) -> tuple[str, str]:
     """Why the GPU is not used, and the command that changes it."""
     from engines.backends.tensorrt import LIBRARIES
 
@@ -204,7 +204,7 @@ def _installed(name: str) -> bool:
     return True
 
 
-def cache_findings(system: System) -> Iterator[Finding]:
+def cache_findings(system: Host) -> Iterator[Finding]:
     """Where compiled engines are kept."""
     from engines.runtime.cache import PLACE_ENV, Cache
 

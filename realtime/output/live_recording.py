@@ -15,9 +15,9 @@ from typing import BinaryIO
 import numpy as np
 
 from engines.errors import OutputError
-from realtime.audio.av_sync import InStep
+from realtime.audio.av_sync import DriftCompensator
 from realtime.audio.microphone import Microphone
-from realtime.output.muxer import Reel
+from realtime.output.muxer import FragmentedMuxer
 from realtime.partial_file import part_of
 
 MOST_WAITING = 6  # pictures: what an encoder misses while it writes a fragment, 0.2 s; 17 MB at 720p
@@ -26,7 +26,7 @@ CLOSE_S = 1.5  # to encode what waits and to write the index; a disk that takes 
 PUMP_S = 0.1  # how often sound is fetched while no picture comes
 
 
-class Recording:
+class LiveRecording:
     """An Output that records live. `send` keeps the picture for a moment: it must not be changed afterwards."""
 
     main_thread, closed = False, False
@@ -41,9 +41,9 @@ class Recording:
         sound is delayed by it. say: is told of a part that an earlier recording left. Raises OutputError.
         """
         self.name, self._path = str(path), Path(path)
-        self._reel = Reel(self._path, size, fps, sound is not None, say, open_file)
+        self._reel = FragmentedMuxer(self._path, size, fps, sound is not None, say, open_file)
         self._ear = sound.listen() if sound else None
-        self._step, self._delay_s, self._clock_s, self._frame_s = InStep(), delay_s, clock_s, 1 / fps
+        self._step, self._delay_s, self._clock_s, self._frame_s = DriftCompensator(), delay_s, clock_s, 1 / fps
         self._condition = threading.Condition()
         self._waiting: deque[tuple[np.ndarray, float]] = deque(maxlen=MOST_WAITING)
         self._first_s: float | None = None  # the first picture's time: the file's 0 ...

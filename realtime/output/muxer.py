@@ -15,7 +15,7 @@ import numpy as np
 from engines.errors import OutputError
 from realtime.audio.av_sync import RATE_HZ
 from realtime.output.video_file import h264_stream
-from realtime.partial_file import PartFile
+from realtime.partial_file import PartialFile
 
 TICK = Fraction(1, 90000)  # of a picture's time: what MP4 players expect, and fine enough for every rate
 FRAGMENT_S = 0.5
@@ -25,17 +25,17 @@ SOUND_BITS = 96_000  # a second; more than enough for one voice
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
-class Reel:
+class FragmentedMuxer:
     """Pictures and sound in, a file out. Every call may wait for the disk, and raises OSError or av.FFmpegError once it is full."""
 
     def __init__(
         self, path: Path, size: tuple[int, int], fps: float, sounds: bool,
         say: Callable[[str], None] = lambda _sentence: None, open_file: Callable[[Path], BinaryIO] | None = None,
     ):  # fmt: skip
-        """fps: nominal; sounds: whether there will be sound; say, open_file: as PartFile's. Raises OutputError."""
+        """fps: nominal; sounds: whether there will be sound; say, open_file: as PartialFile's. Raises OutputError."""
         import av
 
-        self._av, self._file = av, PartFile(path, say, open_file)
+        self._av, self._file = av, PartialFile(path, say, open_file)
         self.frames = 0
         self.sound_samples = 0
         self._pts = -1

@@ -13,8 +13,8 @@ import numpy as np
 
 from engines.errors import OutputError
 from realtime.audio.microphone import Microphone
-from realtime.output.live_recording import Recording
-from realtime.output.reconnecting_virtual_camera import SteadyVirtualCamera
+from realtime.output.live_recording import LiveRecording
+from realtime.output.reconnecting_virtual_camera import ReconnectingVirtualCamera
 from realtime.output.video_file import VIDEO_SUFFIXES, VideoFile
 from realtime.output.virtual_camera import VirtualCamera
 from realtime.output.window import Window
@@ -40,7 +40,7 @@ class Output(Protocol):
     def close(self) -> None: ...
 
 
-class Nothing:
+class NullOutput:
     """Takes pictures and forgets them: for benchmarks."""
 
     name, main_thread, closed = "none", False, False
@@ -59,17 +59,21 @@ def open_output(
     """vcam, vcam:NAME, window, none or a video file. Raises OutputError.
 
     live: pictures come at their own time, and `send` must not wait. say is told what changes later, one sentence each. sound and
-    delay_s belong to live files: see Recording.
+    delay_s belong to live files: see LiveRecording.
     """
     kind, _, rest = text.partition(":")
     if kind == "vcam":
-        return SteadyVirtualCamera(lambda: VirtualCamera(size, fps, rest or None), say) if live else VirtualCamera(size, fps, rest or None)
+        return (
+            ReconnectingVirtualCamera(lambda: VirtualCamera(size, fps, rest or None), say)
+            if live
+            else VirtualCamera(size, fps, rest or None)
+        )
     if text == "window":
         return Window(size)
     if text == "none":
-        return Nothing()
+        return NullOutput()
     if Path(text).suffix.lower() in VIDEO_SUFFIXES:
-        return Recording(text, size, fps, sound, delay_s, say) if live else VideoFile(text, size, fps)
+        return LiveRecording(text, size, fps, sound, delay_s, say) if live else VideoFile(text, size, fps)
     raise OutputError(f"--output {text} is none of vcam, window, none and FILE.mp4 (or .mov, .mkv).")
 
 

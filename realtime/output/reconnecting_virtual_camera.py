@@ -18,7 +18,7 @@ WELL_S = 10.0  # once it lasted so long, the waits start from the shortest again
 CLOSE_S = 1.0  # for an attempt that is under way; one that hangs is left behind
 
 
-class SteadyVirtualCamera:
+class ReconnectingVirtualCamera:
     """An Output. The first opening must succeed: it raises OutputError. After that each change is told to `say`, once."""
 
     main_thread, closed = False, False

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import OutputBusy, OutputError
-from realtime.devices.host import System
+from realtime.devices.host import Host
 from realtime.diagnose.device_checks import JOIN_GROUP, Node, holders, nodes
 
 LOAD_LOOPBACK = (
@@ -35,7 +35,7 @@ class VirtualCamera:
 
     main_thread, closed = False, False
 
-    def __init__(self, size: tuple[int, int], fps: float, device: str | None = None, system: System = System()):
+    def __init__(self, size: tuple[int, int], fps: float, device: str | None = None, system: Host = Host()):
         """size: (width, height); fps: nominal; device: path, label, or backend ("obs", "unitycapture"); the first free one if None."""
         import pyvirtualcam
 
@@ -77,7 +77,7 @@ class VirtualCamera:
         self._camera.close()
 
 
-def _place(device: str | None, system: System) -> str | None:
+def _place(device: str | None, system: Host) -> str | None:
     """What --output vcam:DEVICE says -> what pyvirtualcam takes. Raises OutputError for a name that the system does not know."""
     if not device:
         return None
@@ -90,7 +90,7 @@ def _place(device: str | None, system: System) -> str | None:
     return device  # a Unity Capture device's: its backend knows them
 
 
-def _linux_place(device: str, system: System) -> str:
+def _linux_place(device: str, system: Host) -> str:
     if device.isdecimal():
         return f"/dev/video{device}"
     if device.startswith("/"):
@@ -104,7 +104,7 @@ def _linux_place(device: str, system: System) -> str:
     return str((free or found)[0].path)
 
 
-def _loopbacks(system: System) -> list[Node]:
+def _loopbacks(system: Host) -> list[Node]:
     return [node for node in nodes(system) if node.loopback]
 
 
@@ -113,7 +113,7 @@ def _have(known: Iterable[Node]) -> str:
     return f"this machine has {listed}" if listed else f"this machine has none: {HOW_TO_GET_A_CAMERA['Linux']}; {INSTEAD}"
 
 
-def _kept_size(device: str, system: System) -> tuple[int, int] | None:
+def _kept_size(device: str, system: Host) -> tuple[int, int] | None:
     """The size that v4l2loopback says the device has: it keeps one that a reader has seen, and refuses another in silence."""
     if not device.startswith("/dev/video"):
         return None
@@ -121,7 +121,7 @@ def _kept_size(device: str, system: System) -> tuple[int, int] | None:
     return (int(told[1]), int(told[2])) if told else None
 
 
-def _refusal(told: str, device: str | None, size: tuple[int, int], system: System) -> OutputError:
+def _refusal(told: str, device: str | None, size: tuple[int, int], system: Host) -> OutputError:
     """Why it did not open, in the user's words, from pyvirtualcam's."""
     if "could not be configured" in told and "busy" not in told.lower():
         return OutputError(f"The virtual camera{_called(device)} refuses {size[0]}x{size[1]}: choose another --size.")
@@ -142,7 +142,7 @@ def _refusal(told: str, device: str | None, size: tuple[int, int], system: Syste
     return OutputError(f"The virtual camera{_called(device)} does not open ({_first_line(told)}): close programs that use it, {INSTEAD}.")
 
 
-def _linux_refusal(told: str, device: str | None, system: System) -> OutputError:
+def _linux_refusal(told: str, device: str | None, system: Host) -> OutputError:
     known = _loopbacks(system)
     if device is None and not known:
         return OutputError(f"There is no virtual camera ({_first_line(told)}): {HOW_TO_GET_A_CAMERA['Linux']}; {INSTEAD}.")

@@ -11,7 +11,7 @@ import numpy as np
 
 from engines.face.action_units import sides
 from engines.face.au_estimator import ESTIMATED
-from realtime.messages import Told
+from realtime.messages import DriverExpression
 from realtime.performance.curve import Performance
 
 SEAM_S = 0.3  # of crossfade where a loop begins anew: an expression's own pace
@@ -111,7 +111,7 @@ class Overlay:
         self.layers = layers
         self._first_s: float | None = None
 
-    def __call__(self, told: Told) -> Told:
+    def __call__(self, told: DriverExpression) -> DriverExpression:
         """A new word; whether the driver is seen is not changed, so the puppet rests when he leaves."""
         self._first_s = told.captured_s if self._first_s is None else self._first_s
         return replace(told, expression=_laid_over(told.expression.copy(), self.layers, told.captured_s - self._first_s))

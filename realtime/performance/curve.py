@@ -30,7 +30,7 @@ import numpy as np
 from engines.errors import CurveError, OutputError
 from engines.face.action_units import MEANING, SIDED, sides, translate
 from engines.face.au_estimator import ESTIMATED
-from realtime.partial_file import PartFile
+from realtime.partial_file import PartialFile
 from realtime.performance.interpolation import TICK_S, Segments, monotone
 
 TIME = "time_s"
@@ -190,11 +190,11 @@ class CurveWriter:
         self, path: str | Path, say: Callable[[str], None] = lambda _sentence: None,
         open_file: Callable[[Path], object] | None = None,
     ):  # fmt: skip
-        """say: told what a person should know, in sentences; open_file: as PartFile's. Raises OutputError."""
+        """say: told what a person should know, in sentences; open_file: as PartialFile's. Raises OutputError."""
         self._path, self._say = Path(path), say
         if self._path.suffix.lower() != CSV_SUFFIX and not self._path.is_dir():
             raise OutputError(f"--record {path} is not a curve's name: end it with {CSV_SUFFIX}.")
-        self._file = PartFile(self._path, say, open_file, "--record")
+        self._file = PartialFile(self._path, say, open_file, "--record")
         self._waiting = [",".join([TIME, *ESTIMATED]) + "\n"]
         self._first_s: float | None = None
         self._last = -1  # ticks

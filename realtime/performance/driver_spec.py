@@ -29,7 +29,7 @@ LONGEST_SEAM_S = 60.0
 
 
 @dataclass(frozen=True)
-class Part:
+class CurvePart:
     """One driver as it is written."""
 
     text: str
@@ -61,7 +61,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Cast:
+class DriverSpec:
     """All drivers of a run: a camera, clip or picture with an overlay, or a performance."""
 
     frames: str | None  # camera, clip or picture, to be opened by capture.py
@@ -69,19 +69,19 @@ class Cast:
     overlay: Overlay | None  # over what these tell
 
 
-def read_parts(texts: Sequence[str]) -> list[Part]:
+def parse_parts(texts: Sequence[str]) -> list[CurvePart]:
     """What is written after --driver, in order. Raises CurveError where drivers contradict one another; nothing is opened yet."""
-    parts = [read_part(text) for text in texts]
+    parts = [parse_part(text) for text in texts]
     _check(parts)
     return parts
 
 
-def load_cast(parts: Sequence[Part]) -> Cast:
+def load_driver_spec(parts: Sequence[CurvePart]) -> DriverSpec:
     """Who drives what, with curves loaded. Raises CurveError."""
     layers = [layer(part.load(), part.aus) for part in parts if part.is_curve]
     if not parts[0].is_curve:
-        return Cast(parts[0].text, None, Overlay(layers) if layers else None)
-    return Cast(None, _mixed(layers), None)
+        return DriverSpec(parts[0].text, None, Overlay(layers) if layers else None)
+    return DriverSpec(None, _mixed(layers), None)
 
 
 def _mixed(layers: list[Layer]) -> Performance:
@@ -93,18 +93,18 @@ def is_curve(text: str) -> bool:
     return CURVE.fullmatch(text) is not None
 
 
-def read_part(text: str) -> Part:
+def parse_part(text: str) -> CurvePart:
     """One driver. Raises CurveError for a group or an option that is not known."""
     if Path(text).suffix.lower() in (".csv", ".json") and Path(text).is_file():  # whatever its name is made of
-        return Part(text, text, True)
+        return CurvePart(text, text, True)
     found = CURVE.fullmatch(text)
     if not found:
-        return Part(text, text, False)
+        return CurvePart(text, text, False)
     heard = tuple(found["heard"][1:].split("+")) if found["heard"] is not None else ()
     for name in heard:
         if name not in GROUPS and name not in MEANING:
             raise CurveError(f"{text}: {name!r} is no group of AUs; known are {', '.join(GROUPS)} and AUs, joined by +, as in mouth+AU06.")
-    return Part(text, found["path"], True, heard, _ways(text, found["ways"]))
+    return CurvePart(text, found["path"], True, heard, _ways(text, found["ways"]))
 
 
 def _ways(text: str, said: str | None) -> tuple[tuple[str, float | None], ...]:
@@ -136,7 +136,7 @@ def _number(text: str, name: str, value: str, least: float, most: float) -> floa
     return number
 
 
-def _check(parts: Sequence[Part]) -> None:
+def _check(parts: Sequence[CurvePart]) -> None:
     """Raises CurveError where drivers contradict one another."""
     for part in parts[1:]:
         if not part.is_curve and not parts[0].is_curve:

@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 from engines.errors import PuppetError
 from realtime.process import log
-from realtime.process.shutdown import STOPPED, Ending
+from realtime.process.shutdown import STOPPED, ShutdownHandler
 
 DEFECT = 1  # exit status
 
 
-def outcome(work: Callable[[Ending], int], program: str = "run.py", verbose: bool = False) -> int:
+def outcome(work: Callable[[ShutdownHandler], int], program: str = "run.py", verbose: bool = False) -> int:
     """Does the work of a command on the main thread, with Ctrl-C listened to; returns its exit status, or that of what it raised."""
     _open_streams()
     log.start(verbose)
     before, threading.excepthook = threading.excepthook, _tell_of_thread
-    with Ending() as ending:
+    with ShutdownHandler() as ending:
         try:
             return work(ending)
         except PuppetError as error:

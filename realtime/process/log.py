@@ -28,7 +28,7 @@ def answer(sentence: str) -> None:
     LOG.info(sentence, extra={"answers": True})
 
 
-class Seldom(logging.Filter):
+class RepeatFilter(logging.Filter):
     """Lets a sentence through once in REPEAT_S, then with the number of times it was kept back, BURST sentences in BURST_S, all answers."""
 
     def __init__(self, clock=time.monotonic):
@@ -61,7 +61,7 @@ class Seldom(logging.Filter):
 def start(verbose: bool = False) -> None:
     """Speaks on standard error from now on; verbose: with the time, and figures every few seconds."""
     handler = logging.StreamHandler(_standard_error())
-    handler.addFilter(Seldom())
+    handler.addFilter(RepeatFilter())
     handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(message)s" if verbose else "%(message)s", "%H:%M:%S"))
     LOG.handlers[:] = [handler]
     LOG.setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -22,7 +22,7 @@ SIGNALS = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, HANGUP)))
 PANIC = getattr(signal, "SIGUSR1", None)
 
 
-class Ending:
+class ShutdownHandler:
     """Use as a context manager around a run, on the main thread; elsewhere it does nothing."""
 
     def __init__(self, end_at_once: Callable[[int], object] = os._exit):
@@ -32,7 +32,7 @@ class Ending:
         self.on_panic: Callable[[], None] = self._keep_panic  # called in the listening thread
         self.at_last: list[Callable[[], None]] = []  # what must not be left undone even then: the terminal's mode
 
-    def __enter__(self) -> "Ending":
+    def __enter__(self) -> "ShutdownHandler":
         self._mine = threading.current_thread() is threading.main_thread()
         if self._mine:
             self._ear, self._mouth = socket.socketpair()

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Iterator
 
 
-class Terminal:
+class TerminalKeys:
     """Keys as they are typed, without Enter. Use as a context manager; does nothing where standard input is no terminal."""
 
     def __init__(self) -> None:
         self._saved: list | None = None
 
-    def __enter__(self) -> "Terminal":
+    def __enter__(self) -> "TerminalKeys":
         if sys.platform != "win32" and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty() and _in_foreground():
             import termios
             import tty

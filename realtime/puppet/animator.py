@@ -6,17 +6,17 @@ import numpy as np
 
 from engines.face.action_units import translate
 from engines.face.au_estimator import ESTIMATED
-from realtime.messages import Picture, Told
+from realtime.messages import DriverExpression, RenderedFrame
 from realtime.overlay import Badge, slate
 from realtime.performance.curve import CurveWriter
-from realtime.puppet.idle_motion import Idle
+from realtime.puppet.idle_motion import IdleMotion
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
-from realtime.puppet.tracking_loss import Presence
+from realtime.puppet.tracking_loss import TrackingLossFallback
 from realtime.timing import Timings
 
 
-class Stage:
+class Animator:
     """A puppet that knows what it was told last."""
 
     def __init__(
@@ -26,7 +26,7 @@ class Stage:
         self.badge, self._timings, self._record = badge, timings, record
         self._next: Puppet | None = None
         self._take(puppet, retarget, 0.0)
-        self._presence, self._idle = Presence(), Idle(retarget.settings.seed)
+        self._presence, self._idle = TrackingLossFallback(), IdleMotion(retarget.settings.seed)
         self.seen = False  # whether the driver's face was ever in view
         self.asked = np.zeros(len(ESTIMATED), np.float32)  # (29,) what the driver did last, as he was seen
 
@@ -35,7 +35,7 @@ class Stage:
         """What is wrong with the words of the driver, in two of them; "" where nothing is."""
         return self._presence.note
 
-    def show(self, told: Told | None, now_s: float) -> Picture:
+    def show(self, told: DriverExpression | None, now_s: float) -> RenderedFrame:
         """The newest word of the driver, or None when there is none -> the picture for now_s; the same one while nothing changes."""
         self._change_photo(now_s)
         if told is not None:
@@ -51,20 +51,20 @@ class Stage:
         aus = self.retarget(shown.expression)
         if self._aus is None or not np.array_equal(aus, self._aus):
             with self._timings.measure("render"):
-                self._picture = Picture(self._marked(self.puppet.render(aus)), shown.captured_s)
+                self._picture = RenderedFrame(self._marked(self.puppet.render(aus)), shown.captured_s)
             self._aus, self._shown = aus, shown.expression
         elif told is not None:
             self._picture = replace(self._picture, captured_s=shown.captured_s)
         return self._picture
 
-    def rest(self, now_s: float) -> Picture:
+    def rest(self, now_s: float) -> RenderedFrame:
         """The still photo, whatever the driver does; after that his expression comes back by easing in."""
         self._change_photo(now_s)
         if self._record:
             self._record.add(np.zeros(len(ESTIMATED)), now_s)
         if self._picture.image is not self.still:
-            self._picture, self._aus = Picture(self.still, 0.0), None
-        self._presence = Presence(shown=0.0)
+            self._picture, self._aus = RenderedFrame(self.still, 0.0), None
+        self._presence = TrackingLossFallback(shown=0.0)
         return self._picture
 
     def discard_recording(self) -> None:
@@ -92,7 +92,7 @@ class Stage:
         self.slate = slate(puppet.still)
         self._aus: np.ndarray | None = None  # of the picture that was drawn last
         self._shown = np.zeros(len(ESTIMATED), np.float32)  # what it was drawn of
-        self._picture = Picture(self.still, now_s)
+        self._picture = RenderedFrame(self.still, now_s)
 
     def _marked(self, image: np.ndarray) -> np.ndarray:
         return self.badge.draw(image) if self.badge else image

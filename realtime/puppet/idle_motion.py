@@ -1,4 +1,4 @@
-"""Idle life: a puppet whose driver sits still or is out of view blinks and stirs a little, instead of being a photograph.
+"""IdleMotion life: a puppet whose driver sits still or is out of view blinks and stirs a little, instead of being a photograph.
 
 A function of the seed and of time alone, so that a take is the same whenever it is drawn.
 """
@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from engines.face.au_estimator import ESTIMATED, index
-from realtime.messages import Told
+from realtime.messages import DriverExpression
 
 STILL_S = 4.0  # without a movement; people at rest blink every 3 to 6 s, so a driver in view blinks himself
 MOVES = 0.12  # change of an AU within STILL_S that counts as a movement: four times the tracker's tremble
@@ -21,7 +21,7 @@ STIR_AU = {"AU01": 0.10, "AU02": 0.07, "AU07": 0.08, "AU12": 0.09, "AU17": 0.06,
 STIR_HZ = (0.05, 0.11, 0.23)  # slow, and of no common measure
 
 
-class Idle:
+class IdleMotion:
     """Adds idle life to what the driver asks. For one thread; times must not run backwards."""
 
     def __init__(self, seed: int = 0):
@@ -34,7 +34,7 @@ class Idle:
         self._rest: np.ndarray | None = None  # what the driver asked when he last moved
         self._moved_s = -math.inf
 
-    def over(self, told: Told | None, now_s: float) -> Told:
+    def over(self, told: DriverExpression | None, now_s: float) -> DriverExpression:
         """What the driver asks (None: nobody was seen yet) -> what to show."""
         asked = np.zeros(len(ESTIMATED), np.float32) if told is None else told.expression
         lost = told is None or not told.seen
@@ -44,7 +44,7 @@ class Idle:
         step = (now_s - self._time_s) / EASE_S if self._next_s is not None else 0.0
         self._share += max(-step, min(step, wanted - self._share))
         self._time_s = now_s
-        told = told or Told(asked, 0.0, seen=False)  # of no frame: it has no age
+        told = told or DriverExpression(asked, 0.0, seen=False)  # of no frame: it has no age
         return replace(told, expression=np.clip(asked + self._share * self._life(now_s), -1, 1).astype(np.float32))
 
     def _life(self, now_s: float) -> np.ndarray:

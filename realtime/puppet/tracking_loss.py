@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from realtime.messages import Told
+from realtime.messages import DriverExpression
 
 HOLD_S = 0.5  # a hand that passes, a missed detection: nobody notices
 EASE_S = 0.7  # slow enough not to look like an expression, quick enough not to linger
@@ -12,7 +12,7 @@ LONGEST_WORD_S = 2.0  # a tracker that takes longer for one picture is out of or
 RETURN_S = 0.25  # back from the still photo to the driver, without a jump
 
 
-class Presence:
+class TrackingLossFallback:
     """Follows what the driver asks through losses of the face. Zero change means the still photo.
 
     A face counts as missing from when the next word was due: where tracking is slow, a word may take as long as the one before.
@@ -20,7 +20,7 @@ class Presence:
 
     def __init__(self, shown: float = 1.0) -> None:
         """shown: share of the driver's expression to begin with, 0..1; it eases to 1."""
-        self._last: Told | None = None  # the last with a face
+        self._last: DriverExpression | None = None  # the last with a face
         self._due_s = 0.0  # when the word after it was
         self._captured_s, self._word_s = 0.0, 0.0  # of the newest word, with a face or without; how long it took
         self._shown = shown
@@ -31,7 +31,7 @@ class Presence:
         """That the driver is read too slowly, in two words; "" where he is not."""
         return "tracking slow" if self._word_s > HOLD_S else ""
 
-    def at(self, told: Told | None, now_s: float) -> Told | None:
+    def at(self, told: DriverExpression | None, now_s: float) -> DriverExpression | None:
         """The newest word from the driver (or None when there was none) -> what to show now; None before anybody was seen."""
         if told is not None:
             self._captured_s, self._word_s = told.captured_s, now_s - told.captured_s

@@ -15,14 +15,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
 from engines.runtime.failover import load_live
-from realtime.messages import Told
+from realtime.messages import DriverExpression
 from realtime.output.outputs import SHEET_SUFFIXES, VIDEO_SUFFIXES, ContactSheet, VideoFile
 from realtime.overlay import Badge
 from realtime.partial_file import check_writable
-from realtime.performance.driver_spec import is_curve, load_cast, read_part, read_parts
+from realtime.performance.driver_spec import is_curve, load_driver_spec, parse_part, parse_parts
 from realtime.process.log import LOG, say
-from realtime.process.shutdown import STOPPED, Ending
-from realtime.puppet.animator import Stage
+from realtime.process.shutdown import STOPPED, ShutdownHandler
+from realtime.puppet.animator import Animator
 from realtime.puppet.canvas import parse_size
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
@@ -64,11 +64,11 @@ def plan(names: Sequence[str], sheet: str | None = None, over: Sequence[str] = (
     return jobs
 
 
-def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: Ending) -> int:
+def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: ShutdownHandler) -> int:
     """Draws them; returns the exit status. Raises PuppetError where nothing can be drawn at all."""
     started_s = time.perf_counter()
     fps, size = options.fps or FPS, parse_size(options.size) if options.size else None
-    takes = {take: load_cast(read_parts([take, *options.over])).performance for take in dict.fromkeys(job.take for job in jobs)}
+    takes = {take: load_driver_spec(parse_parts([take, *options.over])).performance for take in dict.fromkeys(job.take for job in jobs)}
     counts = {take: count_pictures(performance, fps, options.seconds) for take, performance in takes.items()}
     _make_room(jobs)
     pictures: dict[Path, int] = {}  # of finished videos
@@ -107,13 +107,13 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: Ending) -
     return next(iter(missing.values())).exit_status if missing else 0
 
 
-def _draw(job: Job, puppet: Puppet, words: Iterator[Told], count: int, fps: float, options: argparse.Namespace) -> VideoFile:
+def _draw(job: Job, puppet: Puppet, words: Iterator[DriverExpression], count: int, fps: float, options: argparse.Namespace) -> VideoFile:
     """One video of `count` pictures, closed. Whatever happens, what stands at its name is whole. Raises OutputError."""
     video = VideoFile(job.out, puppet.size, fps)
     try:  # before any other call: a Ctrl-C that came meanwhile is raised by the next one
         sheet = ContactSheet(job.sheet, count) if job.sheet else None
         badge = Badge(puppet.size) if options.badge else None
-        stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, options.settings), Timings(), None, badge)
+        stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus, options.settings), Timings(), None, badge)
         with tqdm(total=count, unit="picture", desc=job.out.name, disable=None, leave=False) as bar:
             play_offline(words, stage, [video, sheet] if sheet else [video], bar.update)
     except BaseException:  # Ctrl-C, too
@@ -135,7 +135,7 @@ def _spread(name: str) -> list[str]:
 
 def _place(out: str, photo: Path, take: str, several_takes: bool, usual: str, suffixes: set[str]) -> Path:
     """Where one video or sheet goes. Raises OutputError."""
-    names = {"photo": photo.stem, "take": Path(read_part(take).path).stem}
+    names = {"photo": photo.stem, "take": Path(parse_part(take).path).stem}
     for named in re.findall(r"\{(.*?)\}", out):
         if named not in names:
             raise OutputError(f"{out}: {{{named}}} stands for nothing; known are {{photo}} and {{take}}.")
@@ -150,7 +150,9 @@ def _place(out: str, photo: Path, take: str, several_takes: bool, usual: str, su
 
 def _check(jobs: Sequence[Job], over: Sequence[str]) -> None:
     """Raises OutputError where a file would be written twice, or over what is read."""
-    read = {Path(name).resolve() for job in jobs for name in (job.photo, read_part(job.take).path, *(read_part(one).path for one in over))}
+    read = {
+        Path(name).resolve() for job in jobs for name in (job.photo, parse_part(job.take).path, *(parse_part(one).path for one in over))
+    }
     taken: dict[Path, Job] = {}
     for job in jobs:
         for path in (job.out, job.sheet):

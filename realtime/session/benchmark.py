@@ -15,16 +15,16 @@ import numpy as np
 
 from engines.errors import DriverError
 from realtime.messages import Frame
-from realtime.output.outputs import Nothing
+from realtime.output.outputs import NullOutput
 from realtime.performance.driver_spec import is_curve
-from realtime.puppet.animator import Stage
+from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import Settings
 from realtime.session.live_loop import LiveLoop
 from realtime.sources.camera import is_camera, open_frames
 from realtime.timing import Timings
-from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.expression_tracker import ExpressionTracker
 
 FRAMES = 150  # of the driver, decoded beforehand: a camera hands over pictures, it does not decode H.264
 WARM_S = 2.0
@@ -62,10 +62,10 @@ def measure(puppet: Puppet, engine_name: str, driver: str, seconds: float = 10.0
     }  # fmt: skip
     for name, paced in (("throughput", False), ("delay", True)):
         timings = Timings()
-        stage = Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, settings), timings)
+        stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus, settings), timings)
         camera = Memory(frames, CAMERA_FPS, paced)
-        with Performer(timings) as performer:
-            loop = LiveLoop(camera, performer, stage, [Nothing()], timings, fps=OUTPUT_FPS, clocked=paced)
+        with ExpressionTracker(timings) as performer:
+            loop = LiveLoop(camera, performer, stage, [NullOutput()], timings, fps=OUTPUT_FPS, clocked=paced)
             with loop.running():
                 time.sleep(WARM_S)
                 timings.clear()

@@ -13,7 +13,7 @@ from engines.face import au_estimator
 from engines.face.action_units import GROUPS, PAPER_17
 from engines.face.landmarks import FaceReader
 from realtime.latest_value import Latest
-from realtime.messages import Picture
+from realtime.messages import RenderedFrame
 from realtime.overlay import SHADE, WHITE, write, write_lines
 from realtime.session.live_loop import LiveLoop
 from realtime.timing import Timings
@@ -32,7 +32,7 @@ class Remeasured:
 
     def __init__(self) -> None:
         self.aus: np.ndarray | None = None  # (29,) 0..1 as last seen; None while no face is found in the picture
-        self._pictures: Latest[Picture] = Latest()
+        self._pictures: Latest[RenderedFrame] = Latest()
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._work, name="puppet's own face", daemon=True)
 
@@ -45,7 +45,7 @@ class Remeasured:
         self._pictures.close()
         self._thread.join(LEAVE_S)
 
-    def look(self, picture: Picture) -> None:
+    def look(self, picture: RenderedFrame) -> None:
         """Offers a picture; never waits."""
         self._pictures.put(picture)
 
@@ -57,7 +57,7 @@ class Remeasured:
                     self.aus = None if face is None else au_estimator.estimate(face)
 
 
-class Figures:
+class LiveFigures:
     """What a preview and a log tell of a live run: a line of figures, and one of what is not as it should be (true)."""
 
     def __init__(self, loop: LiveLoop, timings: Timings, engine: str):
@@ -85,7 +85,7 @@ class Figures:
 class Hud:
     """Everything that is written over the preview."""
 
-    def __init__(self, figures: Figures, loop: LiveLoop, again: Remeasured):
+    def __init__(self, figures: LiveFigures, loop: LiveLoop, again: Remeasured):
         self._figures, self._loop, self._again = figures, loop, again
 
     def __call__(self, image: np.ndarray) -> None:

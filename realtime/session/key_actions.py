@@ -8,19 +8,26 @@ from engines.errors import OutputError
 from engines.face.action_units import GROUPS
 from realtime.output.outputs import Output
 from realtime.process.log import answer, say
-from realtime.puppet.animator import Stage
+from realtime.puppet.animator import Animator
 from realtime.puppet.settings import STRENGTH
 from realtime.session.live_loop import LiveLoop
-from realtime.session.photo_switcher import Album
-from realtime.tracking.expression_tracker import Performer
+from realtime.session.photo_switcher import PhotoSwitcher
+from realtime.tracking.expression_tracker import ExpressionTracker
 
 STRENGTH_STEP = 0.1
 
 
-class Hands:
+class KeyActions:
     """Acts on a loop and its stage; `actions` are for Controls."""
 
-    def __init__(self, loop: LiveLoop, stage: Stage, performer: Performer | None, album: Album, open_recording: Callable[[str], Output]):
+    def __init__(
+        self,
+        loop: LiveLoop,
+        stage: Animator,
+        performer: ExpressionTracker | None,
+        album: PhotoSwitcher,
+        open_recording: Callable[[str], Output],
+    ):
         """performer: None where a curve drives; open_recording: a file's name -> an output."""
         self._loop, self._stage, self._performer, self._album, self._open = loop, stage, performer, album, open_recording
         self._recording: Output | None = None

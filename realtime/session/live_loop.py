@@ -17,14 +17,14 @@ from engines.backends.interface import Say, quiet
 from engines.errors import OutputError
 from realtime.controls import Controls
 from realtime.latest_value import Latest
-from realtime.messages import NOT_YET, Frame, Picture, Told
+from realtime.messages import NOT_YET, DriverExpression, Frame, RenderedFrame
 from realtime.output.outputs import ContactSheet, Output
 from realtime.performance.curve import Performance
 from realtime.process.log import LOG
-from realtime.puppet.animator import Stage
+from realtime.puppet.animator import Animator
 from realtime.sources.camera import FrameDriver
 from realtime.timing import Rate, Timings
-from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.expression_tracker import ExpressionTracker
 
 IDLE_S = 1 / 30  # how often the puppet is drawn anew while the driver says nothing: easing to neutral goes on
 LEAVE_S = 1.0  # for all threads to end; one that hangs in a device is left behind
@@ -34,9 +34,9 @@ class LiveLoop:
     """Runs a driver into outputs until `stop`, an error in any thread, or the end of the driver."""
 
     def __init__(
-        self, driver: FrameDriver | Performance, performer: Performer | None, stage: Stage, outputs: list[Output], timings: Timings,
+        self, driver: FrameDriver | Performance, performer: ExpressionTracker | None, stage: Animator, outputs: list[Output], timings: Timings,
         fps: float = 30.0, clocked: bool = True, controls: Controls | None = None, say: Say = quiet,
-        over: Callable[[Told], Told] = lambda told: told,
+        over: Callable[[DriverExpression], DriverExpression] = lambda told: told,
     ):  # fmt: skip
         """clocked: the output keeps its own clock of `fps`; without, every picture is sent as soon as it is drawn (benchmarks).
 
@@ -47,10 +47,10 @@ class LiveLoop:
         self._threaded = [o for o in outputs if not o.main_thread]
         self._on_main = [o for o in outputs if o.main_thread]
         self.frames: Latest[Frame] = Latest()
-        self.words: Latest[Told] = Latest()
-        self.pictures: Latest[Picture] = Latest()
-        self._preview: Latest[Picture] = Latest()
-        self.shown = Picture(stage.still, 0.0)  # on the main thread's outputs
+        self.words: Latest[DriverExpression] = Latest()
+        self.pictures: Latest[RenderedFrame] = Latest()
+        self._preview: Latest[RenderedFrame] = Latest()
+        self.shown = RenderedFrame(stage.still, 0.0)  # on the main thread's outputs
         self._controls, self._say, self._over = controls or Controls(), say, over
         self._stopping = threading.Event()
         self._error: BaseException | None = None
@@ -153,7 +153,7 @@ class LiveLoop:
         start_s, number = time.perf_counter(), 0
         while not self._stopping.wait(max(0.0, start_s + number / self._fps - time.perf_counter())):
             now_s = time.perf_counter()
-            self.words.put(Told(self._driver.at(now_s - start_s), now_s, seen=True))
+            self.words.put(DriverExpression(self._driver.at(now_s - start_s), now_s, seen=True))
             number = max(number + 1, int((now_s - start_s) * self._fps))  # after a computer's sleep nothing is made up for
 
     def _render(self) -> None:
@@ -167,7 +167,7 @@ class LiveLoop:
 
     def _send(self) -> None:
         start_s, tick = time.perf_counter(), 0
-        picture, newest_s = Picture(self.stage.still, start_s), 0.0
+        picture, newest_s = RenderedFrame(self.stage.still, start_s), 0.0
         while not self._stopping.is_set():
             if self._clocked:
                 tick = max(tick + 1, int((time.perf_counter() - start_s) * self._fps))  # a late tick is left out, not made up for
@@ -193,7 +193,7 @@ class LiveLoop:
                     self._timings.add("capture to output", time.perf_counter() - newest_s)
                 self._preview.put(picture)
 
-    def _covered(self, picture: Picture) -> np.ndarray:
+    def _covered(self, picture: RenderedFrame) -> np.ndarray:
         """The puppet, or what stands in its place."""
         return self.stage.still if self._controls.panic else self.stage.slate if self._controls.paused else picture.image
 

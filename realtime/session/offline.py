@@ -6,16 +6,16 @@ from dataclasses import replace
 
 from engines.errors import CurveError
 from engines.face.au_estimator import ESTIMATED
-from realtime.messages import Frame, Told
+from realtime.messages import DriverExpression, Frame
 from realtime.output.outputs import Output
 from realtime.performance.curve import Performance
 from realtime.performance.interpolation import SAME_S
-from realtime.puppet.animator import Stage
+from realtime.puppet.animator import Animator
 from realtime.sources.camera import FrameDriver
 from realtime.timing import Timings
 from realtime.tracking.driver_profile import Profile
-from realtime.tracking.estimator_fusion import Joined
-from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.estimator_fusion import FusedEstimator
+from realtime.tracking.expression_tracker import ExpressionTracker
 from realtime.tracking.neutral import Neutral
 
 LONGEST_LESSON = 90  # frames kept while the neutral is learnt: 250 MB of 720p pictures at most
@@ -23,29 +23,29 @@ LONGEST_GAP_S = 5.0  # between two words of a file; a longer one is a broken tim
 
 
 def perform_frames(
-    driver: FrameDriver, timings: Timings, second: Joined | None = None, profile: Profile | None = None
-) -> Iterator[Told]:  # fmt: skip
+    driver: FrameDriver, timings: Timings, second: FusedEstimator | None = None, profile: Profile | None = None
+) -> Iterator[DriverExpression]:  # fmt: skip
     """Every frame of a file driver. Its first second is looked at twice: once for the driver's neutral, then for the puppet.
 
-    second, profile: as in Performer; a profile knows the neutral.
+    second, profile: as in ExpressionTracker; a profile knows the neutral.
     """
     waiting: list[Frame] = []
     neutral = Neutral(profile) if profile else None if driver.has_rest else Neutral.absent(len(ESTIMATED))
     if neutral is None and profile is None:
-        with Performer(timings) as scout:
+        with ExpressionTracker(timings) as scout:
             while scout.neutral.neutral is None and len(waiting) < LONGEST_LESSON and (frame := driver.read()):
                 scout(frame)
                 waiting.append(frame)
             scout.neutral.finish()
             neutral = scout.neutral
-    with Performer(timings, neutral, second, profile) as performer:
+    with ExpressionTracker(timings, neutral, second, profile) as performer:
         for frame in waiting:
             yield performer(frame)
         while (frame := driver.read()) is not None:
             yield performer(frame)
 
 
-def at_rate(performance: Iterator[Told], fps: float) -> Iterator[Told]:
+def at_rate(performance: Iterator[DriverExpression], fps: float) -> Iterator[DriverExpression]:
     """A performance with times of its own -> one word for every 1/fps: the newest at that moment."""
     newest, number, late_s = None, 0, 0.0
     for told in performance:
@@ -69,13 +69,15 @@ def count_pictures(performance: Performance, fps: float, seconds: float | None =
     return max(1, int(whole * fps) + 1 if seconds is None else min(int(seconds * fps), int(min(whole, seconds) * fps) + 1))
 
 
-def perform_curve(performance: Performance, fps: float, count: int | None = None) -> Iterator[Told]:
+def perform_curve(performance: Performance, fps: float, count: int | None = None) -> Iterator[DriverExpression]:
     """A curve, or several, sampled evenly; all of it, or so many moments."""
     for number in range(count_pictures(performance, fps) if count is None else count):
-        yield Told(performance.at(number / fps), number / fps, seen=True)
+        yield DriverExpression(performance.at(number / fps), number / fps, seen=True)
 
 
-def play_offline(performance: Iterator[Told], stage: Stage, outputs: list[Output], on_frame: Callable[[], None] = lambda: None) -> int:
+def play_offline(
+    performance: Iterator[DriverExpression], stage: Animator, outputs: list[Output], on_frame: Callable[[], None] = lambda: None
+) -> int:
     """Draws a performance frame by frame; returns how many. Nothing is dropped, nothing waits."""
     count = 0
     for told in performance:

@@ -24,7 +24,7 @@ def photos(source: str) -> list[Path]:
     return found
 
 
-class Album:
+class PhotoSwitcher:
     """Photos in a row. `next` is for one thread; a photo that cannot be used is told and passed over."""
 
     def __init__(self, paths: list[Path], prepare: Callable[[Path], Puppet], show: Callable[[Puppet], None], say: Callable[[str], None]):

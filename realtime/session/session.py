@@ -17,31 +17,32 @@ from engines.face.pyfeat import Scale
 from engines.runtime.failover import load_live
 from realtime.audio.microphone import Microphone
 from realtime.controls import Controls
-from realtime.output.outputs import VIDEO_SUFFIXES, ContactSheet, Output, Recording, VideoFile, open_output
+from realtime.output.live_recording import LiveRecording
+from realtime.output.outputs import VIDEO_SUFFIXES, ContactSheet, Output, VideoFile, open_output
 from realtime.output.window import Window, has_screen
 from realtime.overlay import Badge
 from realtime.performance.composition import Overlay, endless
 from realtime.performance.curve import CurveWriter, Performance
-from realtime.performance.driver_spec import Cast, load_cast, read_parts
+from realtime.performance.driver_spec import DriverSpec, load_driver_spec, parse_parts
 from realtime.process.log import LOG, answer, say
-from realtime.process.shutdown import STOPPED, Ending
-from realtime.process.terminal_keys import Terminal
-from realtime.puppet.animator import Stage
+from realtime.process.shutdown import STOPPED, ShutdownHandler
+from realtime.process.terminal_keys import TerminalKeys
+from realtime.puppet.animator import Animator
 from realtime.puppet.canvas import parse_size
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
-from realtime.session.hud import Figures, Hud, Remeasured
-from realtime.session.key_actions import Hands
+from realtime.session.hud import Hud, LiveFigures, Remeasured
+from realtime.session.key_actions import KeyActions
 from realtime.session.live_loop import LiveLoop
 from realtime.session.offline import at_rate, count_pictures, perform_curve, perform_frames, play_offline
-from realtime.session.photo_switcher import Album, photos
-from realtime.sources.camera import FrameDriver, Paced, is_camera, open_frames
-from realtime.sources.reconnecting_camera import SteadyCamera
+from realtime.session.photo_switcher import PhotoSwitcher, photos
+from realtime.sources.camera import FrameDriver, RealtimePlayback, is_camera, open_frames
+from realtime.sources.reconnecting_camera import ReconnectingCamera
 from realtime.timing import Timings
 from realtime.tracking import driver_profile
 from realtime.tracking.driver_profile import Profile
-from realtime.tracking.estimator_fusion import Joined, open_second
-from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.estimator_fusion import FusedEstimator, open_second
+from realtime.tracking.expression_tracker import ExpressionTracker
 from realtime.tracking.neutral import Neutral
 
 LIVE_SIZE, LIVE_FPS = (1280, 720), 30.0  # what call programs ask a camera for
@@ -67,13 +68,13 @@ def check_paths(options: argparse.Namespace, reads: Iterable[str]) -> None:
             raise OutputError(f"{name} is named twice: give every output a name of its own.")
 
 
-def play(options: argparse.Namespace, ending: Ending) -> int:
+def run_session(options: argparse.Namespace, ending: ShutdownHandler) -> int:
     """Animates the photo; returns the exit status. Raises PuppetError, and KeyboardInterrupt before there is anything to finish."""
     started_s = time.perf_counter()
-    parts = read_parts(options.driver)
+    parts = parse_parts(options.driver)
     check_paths(options, (part.path for part in parts))
     own = driver_profile.load(options.profile) if options.profile else None
-    cast = load_cast(parts)
+    cast = load_driver_spec(parts)
     if own and cast.frames is None:
         raise SettingsError(
             f"--profile {options.profile} is of a face, and an AU curve has none: leave it out, or drive with a camera or a clip."
@@ -91,7 +92,7 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
         )  # first: a download needs the network that MediaPipe is cut off from
         puppet, engine = make_puppet(options, size, stack, wait=not live)
         if live and not curve and not driver.live:
-            driver = Paced(driver, lambda: open_frames(cast.frames))
+            driver = RealtimePlayback(driver, lambda: open_frames(cast.frames))
             stack.callback(driver.close)
         timings = Timings()
         sound = _open_sound(options, live, names, stack)
@@ -99,10 +100,10 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
         into = ", ".join(output.name for output in outputs)
         say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {', '.join(options.driver)}, {engine.name}, into {into}")
         stage = _stage(options, puppet, timings, stack)
-        run = Run(options, driver, second, own, cast.overlay, stage, outputs, timings, fps, stack, ending)
+        run = Session(options, driver, second, own, cast.overlay, stage, outputs, timings, fps, stack, ending)
         status, pictures = run.live(engine, sound) if live else run.offline()
     for output in outputs:
-        if isinstance(output, VideoFile | Recording) and output.frames:
+        if isinstance(output, VideoFile | LiveRecording) and output.frames:
             say(f"wrote {output.written}")
     if options.record:
         say(f"wrote {options.record}: what the puppet was told")
@@ -113,10 +114,10 @@ def play(options: argparse.Namespace, ending: Ending) -> int:
     return status
 
 
-def _open_driver(cast: Cast, live: bool, seconds: float | None, stack: ExitStack) -> FrameDriver | Performance:
+def _open_driver(cast: DriverSpec, live: bool, seconds: float | None, stack: ExitStack) -> FrameDriver | Performance:
     if cast.frames is None:
         return endless(cast.performance) if live else cast.performance
-    driver = SteadyCamera(cast.frames, say) if is_camera(cast.frames) else open_frames(cast.frames, seconds)
+    driver = ReconnectingCamera(cast.frames, say) if is_camera(cast.frames) else open_frames(cast.frames, seconds)
     stack.callback(driver.close)
     return driver
 
@@ -151,7 +152,9 @@ def _open_live(name: str, size: tuple[int, int], fps: float, sound: Microphone |
     return open_output(name, size, fps, True, say, sound, lambda: timings.lately("capture to output"))
 
 
-def _open_second(options: argparse.Namespace, driver: FrameDriver, own: Profile | None, live: bool, stack: ExitStack) -> Joined | None:
+def _open_second(
+    options: argparse.Namespace, driver: FrameDriver, own: Profile | None, live: bool, stack: ExitStack
+) -> FusedEstimator | None:
     """What --aus asks for beside MediaPipe, with the driver's own scale where their profile has one."""
     scale = (own and own.pyfeat) or (None if driver.has_rest else Scale.default())  # a picture has no rest that could be learnt
     second = open_second(options.aus, options.pyfeat_weights, say, live, scale)
@@ -160,28 +163,28 @@ def _open_second(options: argparse.Namespace, driver: FrameDriver, own: Profile 
     return second
 
 
-def _stage(options: argparse.Namespace, puppet: Puppet, timings: Timings, stack: ExitStack) -> Stage:
+def _stage(options: argparse.Namespace, puppet: Puppet, timings: Timings, stack: ExitStack) -> Animator:
     """The puppet's side of the loop, with a recording where one was asked for."""
     record = stack.enter_context(CurveWriter(options.record, say)) if options.record else None
     badge = Badge(puppet.size) if options.badge else None
-    return Stage(puppet, Retarget(puppet.bundle, puppet.own_aus, options.settings), timings, record, badge)
+    return Animator(puppet, Retarget(puppet.bundle, puppet.own_aus, options.settings), timings, record, badge)
 
 
 @dataclass
-class Run:
+class Session:
     """Everything of one run, open. `stack` closes it; `ending` is told when that begins."""
 
     options: argparse.Namespace
     driver: FrameDriver | Performance
-    second: Joined | None  # an estimator beside MediaPipe
+    second: FusedEstimator | None  # an estimator beside MediaPipe
     profile: Profile | None  # the driver's own
     overlay: Overlay | None  # curves over what a FrameDriver shows
-    stage: Stage
+    stage: Animator
     outputs: list[Output]
     timings: Timings
     fps: float
     stack: ExitStack
-    ending: Ending
+    ending: ShutdownHandler
 
     def offline(self) -> tuple[int, int]:
         """Every frame of a file, with a progress bar; returns the exit status and the pictures drawn. Raises DriverError when nobody was seen."""
@@ -220,12 +223,12 @@ class Run:
         performer, seconds = None, self.options.seconds
         if not isinstance(self.driver, Performance):
             neutral = None if self.driver.has_rest or self.profile else Neutral.absent(len(ESTIMATED))
-            performer = self.stack.enter_context(Performer(self.timings, neutral, self.second, self.profile))
+            performer = self.stack.enter_context(ExpressionTracker(self.timings, neutral, self.second, self.profile))
         outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(answer)
         over = self.overlay or (lambda told: told)
         loop = LiveLoop(self.driver, performer, self.stage, outputs, self.timings, self.fps, controls=controls, say=say, over=over)
-        figures = Figures(loop, self.timings, engine.name)
-        hands = Hands(
+        figures = LiveFigures(loop, self.timings, engine.name)
+        hands = KeyActions(
             loop,
             self.stage,
             performer,
@@ -261,10 +264,12 @@ class Run:
             say(f"{loop.fresh} new pictures, {delay['p50_ms']:.0f} ms from camera to output (95 %: {delay['p95_ms']:.0f} ms)")
         return loop.failed.exit_status if loop.failed else 0, loop.sent
 
-    def _album(self, engine: Engine) -> Album:
+    def _album(self, engine: Engine) -> PhotoSwitcher:
         """The photos that a key turns to."""
         size, fit = self.stage.puppet.size, self.options.fit
-        return Album(photos(self.options.source), lambda path: Puppet.from_file(path, engine, size, fit, say), self.stage.change, answer)
+        return PhotoSwitcher(
+            photos(self.options.source), lambda path: Puppet.from_file(path, engine, size, fit, say), self.stage.change, answer
+        )
 
     def _with_sheet(self, expected: int) -> list[Output]:
         """The outputs, with a contact sheet of about so many pictures where one was asked for."""
@@ -274,9 +279,9 @@ class Run:
         self.stack.callback(sheet.close)
         return [*self.outputs, sheet]
 
-    def _listen(self, controls: Controls) -> Terminal:
+    def _listen(self, controls: Controls) -> TerminalKeys:
         """Keys of the terminal, and the signals of a live run."""
-        terminal = self.stack.enter_context(Terminal())
+        terminal = self.stack.enter_context(TerminalKeys())
         self.ending.at_last.append(terminal.restore)
         self.ending.live()
         self.ending.on_panic = controls.toggle_panic  # for a hotkey of the desktop: pkill -USR1 -f "run.py --source"

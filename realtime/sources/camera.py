@@ -88,7 +88,7 @@ def camera_index(text: str) -> int | str:
     return matches[0]
 
 
-class Whereabouts:
+class CameraLocator:
     """Where one camera is, now and after it was plugged in again: found by its name, since its index may have moved.
 
     Where the system tells no names (anywhere but Linux) it is looked for where it was.
@@ -232,7 +232,7 @@ class Clip:
         self._container.close()
 
 
-class Still:
+class StillImage:
     """A single picture as a driver: its expression, held for duration_s. It has no rest to compare with."""
 
     live, has_rest, note = False, False, ""
@@ -255,7 +255,7 @@ class Still:
         pass
 
 
-class Paced:
+class RealtimePlayback:
     """A file driver played like a camera: frames come at their time, late ones are skipped, the file starts again at its end."""
 
     live, length, note = True, None, ""
@@ -295,4 +295,4 @@ def is_camera(text: str) -> bool:
 
 def open_frames(path: str, duration_s: float | None = None) -> FrameDriver:
     """The clip or picture that --driver names; duration_s is how long a picture drives. Raises DriverError."""
-    return Still(path, duration_s or PICTURE_S) if Path(path).suffix.lower() in PICTURE_SUFFIXES else Clip(path)
+    return StillImage(path, duration_s or PICTURE_S) if Path(path).suffix.lower() in PICTURE_SUFFIXES else Clip(path)

@@ -24,7 +24,7 @@ LATE_S = 2.0  # a frame taken so long ago is out of an old queue; a slow machine
 
 
 @dataclass(frozen=True)
-class Patience:
+class CameraTimeouts:
     """How long each thing may last, in seconds. A camera is judged lost within 2 s."""
 
     read_s: float = 0.1  # a `read` of the loop that gets nothing; it is asked again, so this bounds how late the loop ends
@@ -39,7 +39,7 @@ class Patience:
     settle_s: float = 2.0  # at most, before it is told as back: a camera that comes and goes fills no log
 
 
-class Trouble(Enum):
+class CameraFault(Enum):
     """What is wrong with an opening, as the end of a sentence."""
 
     BUSY = "cannot be opened"
@@ -79,14 +79,14 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
     return one.shape == other.shape and np.array_equal(one[::32], other[::32]) and np.array_equal(one, other)
 
 
-class Reader:
+class CameraReader:
     """Opens a camera and reads it until told to leave.
 
     A thread that hangs in the driver is left behind: it is a daemon, and it closes its camera itself if it ever comes back
     (closing a camera under a read crashes OpenCV).
     """
 
-    def __init__(self, open_camera: Callable[[], Camera], patience: Patience, freshness: Freshness | None = None):
+    def __init__(self, open_camera: Callable[[], Camera], patience: CameraTimeouts, freshness: Freshness | None = None):
         self._frames: Latest[Frame] = Latest()
         self.freshness = freshness or Freshness()
         self._ready = threading.Event()  # it is open, or that has failed
@@ -120,17 +120,17 @@ class Reader:
         self._leaving.set()
         self._thread.join(timeout_s)
 
-    def trouble(self, now_s: float) -> Trouble | None:
+    def trouble(self, now_s: float) -> CameraFault | None:
         """What is wrong now, if anything. Raises what the thread met unless it was the camera's fault."""
         if self.error and not isinstance(self.error, DriverError):
             raise self.error
         if not self.opened_s:
             if isinstance(self.error, CameraBusy):
-                return Trouble.BUSY
-            return Trouble.SHUT if self.error or now_s - self.started_s > self._patience.open_s else None
+                return CameraFault.BUSY
+            return CameraFault.SHUT if self.error or now_s - self.started_s > self._patience.open_s else None
         if self.error or now_s - max(self.opened_s, self.fresh_s) > self._patience.lost_s:
-            return Trouble.OLD if now_s - self._old_s < self._patience.lost_s else Trouble.SILENT
-        return Trouble.STILL if self.first_s and self._stands_still(now_s) else None
+            return CameraFault.OLD if now_s - self._old_s < self._patience.lost_s else CameraFault.SILENT
+        return CameraFault.STILL if self.first_s and self._stands_still(now_s) else None
 
     def _stands_still(self, now_s: float) -> bool:
         return now_s - self.freshness.changed_s > self._patience.still_s

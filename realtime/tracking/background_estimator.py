@@ -43,7 +43,7 @@ class Estimate:
     captured_s: float  # of the frame
 
 
-class AtLeisure:
+class BackgroundEstimator:
     """Estimates of the newest frame, in a thread. `newest` is never waited for."""
 
     def __init__(self, estimator: Estimator, say: Callable[[str], None]):

@@ -15,7 +15,7 @@ AROUND = 0.7  # face widths of the picture left open around the lost face: a hea
 GREY = 127
 
 
-class Seat:
+class DriverLock:
     """Remembers one driver's place."""
 
     def __init__(self) -> None:

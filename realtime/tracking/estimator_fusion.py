@@ -19,14 +19,14 @@ from engines.face.pyfeat import AUS, PyFeat, Scale, usable
 from engines.face.pyfeat_weights import find_weights
 from realtime.messages import Frame
 from realtime.process.log import LOG
-from realtime.tracking.background_estimator import AtLeisure, Estimate, EveryFrame
+from realtime.tracking.background_estimator import BackgroundEstimator, Estimate, EveryFrame
 
 ESTIMATORS = ("auto", "mediapipe", "py-feat")
 FAST, SLOW = "mediapipe", "py-feat"
 
 
 @dataclass(frozen=True)
-class Better:
+class AuSource:
     """Where an AU comes from."""
 
     source: str
@@ -36,26 +36,26 @@ class Better:
 
 # F1: py-feat 2 on DISFA+, which it was not trained on, as its authors published it (huggingface.co/datasets/py-feat/benchmarks; AUs of intensity
 # 2 and more, from .5 on). What is said of the mesh was measured: train/LOG.md.
-SOURCES: dict[str, Better] = {
-    "AU01": Better(FAST, "brows: a blendshape that works, and quick; F1 .78"),
-    "AU02": Better(FAST, "brows: a blendshape that works, and quick; F1 .57"),
-    "AU04": Better(FAST, "brows: a blendshape that works, and quick; F1 .71"),
-    "AU05": Better(FAST, "lids move within a frame or two; F1 .58"),
-    "AU06": Better(SLOW, "F1 .59; MediaPipe's own is dead, and the mesh's fades in a head that leans back", 1.0),
-    "AU07": Better(FAST, "lids move within a frame or two; no F1 known"),
-    "AU09": Better(SLOW, "F1 .83, its best; MediaPipe's own is dead, wrinkles are skin, and a smile is .3 of one on the mesh", 1.0),
-    "AU10": Better(FAST, "no F1 known"),
-    "AU12": Better(FAST, "a blendshape that works, and quick; F1 .56"),
-    "AU14": Better(FAST, "no F1 known"),
-    "AU15": Better(SLOW, "F1 .65; on the mesh a smile hides it", 0.5),
-    "AU17": Better(FAST, "F1 .28"),
-    "AU20": Better(FAST, "F1 .01"),
-    "AU23": Better(FAST, "speech moves it; no F1 known"),
-    "AU25": Better(FAST, "speech moves it; F1 .67"),
-    "AU26": Better(FAST, "speech moves it; F1 .26"),
-    "AU45": Better(FAST, "a blink is over in .15 s"),
-    "AU18": Better(FAST, "py-feat does not tell it"),
-    "AU22": Better(FAST, "py-feat does not tell it"),
+SOURCES: dict[str, AuSource] = {
+    "AU01": AuSource(FAST, "brows: a blendshape that works, and quick; F1 .78"),
+    "AU02": AuSource(FAST, "brows: a blendshape that works, and quick; F1 .57"),
+    "AU04": AuSource(FAST, "brows: a blendshape that works, and quick; F1 .71"),
+    "AU05": AuSource(FAST, "lids move within a frame or two; F1 .58"),
+    "AU06": AuSource(SLOW, "F1 .59; MediaPipe's own is dead, and the mesh's fades in a head that leans back", 1.0),
+    "AU07": AuSource(FAST, "lids move within a frame or two; no F1 known"),
+    "AU09": AuSource(SLOW, "F1 .83, its best; MediaPipe's own is dead, wrinkles are skin, and a smile is .3 of one on the mesh", 1.0),
+    "AU10": AuSource(FAST, "no F1 known"),
+    "AU12": AuSource(FAST, "a blendshape that works, and quick; F1 .56"),
+    "AU14": AuSource(FAST, "no F1 known"),
+    "AU15": AuSource(SLOW, "F1 .65; on the mesh a smile hides it", 0.5),
+    "AU17": AuSource(FAST, "F1 .28"),
+    "AU20": AuSource(FAST, "F1 .01"),
+    "AU23": AuSource(FAST, "speech moves it; no F1 known"),
+    "AU25": AuSource(FAST, "speech moves it; F1 .67"),
+    "AU26": AuSource(FAST, "speech moves it; F1 .26"),
+    "AU45": AuSource(FAST, "a blink is over in .15 s"),
+    "AU18": AuSource(FAST, "py-feat does not tell it"),
+    "AU22": AuSource(FAST, "py-feat does not tell it"),
 }
 FROM_SLOW = tuple(au for au, better in SOURCES.items() if better.source == SLOW)
 PLACES = {au: au_estimator.index((au,)) for au in FROM_SLOW}  # in the order of ESTIMATED, of both sides
@@ -69,10 +69,10 @@ STAYS = 1.3  # times the oldest that is taken up: what has been taken up is kept
 AGE_SHARE = 0.3  # of the newest in the running mean of how old estimates get
 
 
-class Joined:
+class FusedEstimator:
     """Called with MediaPipe's change and the frame that it is of; returns the change of both. Close it at the end."""
 
-    def __init__(self, slow: AtLeisure | EveryFrame, say: Callable[[str], None], scale: Scale | None = None):
+    def __init__(self, slow: BackgroundEstimator | EveryFrame, say: Callable[[str], None], scale: Scale | None = None):
         """scale: the driver's, from a profile, or Scale.default() for pictures, which have no rest; None learns the rest."""
         self._slow, self._say, self._scale = slow, say, scale
         self._full = scale.full if scale else None  # stays when the rest is learnt anew
@@ -183,10 +183,10 @@ class Joined:
 
 def open_second(
     wanted: str, weights: str | None, say: Callable[[str], None], live: bool = True, scale: Scale | None = None
-) -> Joined | None:
-    """What --aus asks for beside MediaPipe: None for nothing. live: in a thread; else every frame is waited for. scale: as in Joined."""
+) -> FusedEstimator | None:
+    """What --aus asks for beside MediaPipe: None for nothing. live: in a thread; else every frame is waited for. scale: as in FusedEstimator."""
     network = open_network(wanted, weights, say)
-    return network and Joined(AtLeisure(network, say) if live else EveryFrame(network), say, scale)
+    return network and FusedEstimator(BackgroundEstimator(network, say) if live else EveryFrame(network), say, scale)
 
 
 def open_network(wanted: str, weights: str | None, say: Callable[[str], None]) -> PyFeat | None:

@@ -4,24 +4,24 @@ import numpy as np
 
 from engines.face import au_estimator
 from engines.face.landmarks import Face, FaceReader
-from realtime.calibration.pyfeat_recorder import Onlooker
-from realtime.messages import Frame, Told
+from realtime.calibration.pyfeat_recorder import PyFeatRecorder
+from realtime.messages import DriverExpression, Frame
 from realtime.timing import Timings
 from realtime.tracking.driver_profile import Profile
-from realtime.tracking.estimator_fusion import Joined
-from realtime.tracking.face_validator import Trust, Verdict
+from realtime.tracking.estimator_fusion import FusedEstimator
+from realtime.tracking.face_validator import FaceValidator, Validation
 from realtime.tracking.neutral import Neutral
-from realtime.tracking.smoothing import OneEuro, Undo
+from realtime.tracking.smoothing import OcclusionRollback, OneEuro
 
 
-class Performer:
+class ExpressionTracker:
     """Follows one driver through time. Call it with each frame; close it at the end."""
 
     def __init__(
         self,
         timings: Timings,
         neutral: Neutral | None = None,
-        second: Joined | Onlooker | None = None,
+        second: FusedEstimator | PyFeatRecorder | None = None,
         profile: Profile | None = None,
     ):
         """neutral: one that was learnt before, or Neutral.absent() for drivers that have no rest; default: the profile's, or learn it.
@@ -33,10 +33,10 @@ class Performer:
         self._profile = profile
         self.neutral = neutral or Neutral(profile)
         self.has_rest = neutral is None or neutral.neutral is None or bool(neutral.neutral.any())  # of zeros: Neutral.absent()
-        self._trust, self._second, self._smooth, self._undo = Trust(), second, OneEuro(), Undo()
+        self._trust, self._second, self._smooth, self._undo = FaceValidator(), second, OneEuro(), OcclusionRollback()
         self.face: Face | None = None  # as it was last believed
 
-    def __call__(self, frame: Frame) -> Told:
+    def __call__(self, frame: Frame) -> DriverExpression:
         """A driver frame -> what the puppet is told. Zero change while the neutral is being learnt; `seen` is false without a face to believe."""
         with self._timings.measure("track"):
             face = self._reader.follow(self._trust.view(frame), frame.captured_s)
@@ -53,7 +53,7 @@ class Performer:
                 change = self._second(change, frame, face)
             change = self._smooth(change, frame.captured_s, verdict.calm)
             self._undo.keep(change, frame.captured_s)
-        return Told(change, frame.captured_s, seen=True, note=verdict.note)
+        return DriverExpression(change, frame.captured_s, seen=True, note=verdict.note)
 
     def recalibrate(self) -> None:
         """Learns the driver's neutral anew, from the next frames. For any thread."""
@@ -61,16 +61,16 @@ class Performer:
         if self._second:
             self._second.relearn()
 
-    def _take_back(self, time_s: float, verdict: Verdict) -> Told:
+    def _take_back(self, time_s: float, verdict: Validation) -> DriverExpression:
         """A tenth of a second leads back to before the face gave way; then there is nothing to be told."""
         undone = self._undo.back(time_s)
         if undone is None:
-            return Told(np.zeros(len(au_estimator.ESTIMATED), np.float32), time_s, seen=False, note=verdict.note)
+            return DriverExpression(np.zeros(len(au_estimator.ESTIMATED), np.float32), time_s, seen=False, note=verdict.note)
         change, under_way = undone
         self._smooth.start_from(change, time_s)
-        return Told(change, time_s, seen=under_way, note=verdict.note)
+        return DriverExpression(change, time_s, seen=under_way, note=verdict.note)
 
-    def __enter__(self) -> "Performer":
+    def __enter__(self) -> "ExpressionTracker":
         return self
 
     def __exit__(self, *_exc: object) -> None:

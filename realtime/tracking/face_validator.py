@@ -13,9 +13,9 @@ import numpy as np
 from engines.face.landmarks import Face
 from engines.face.mesh import align
 from realtime.messages import Frame
-from realtime.tracking.driver_lock import Seat
-from realtime.tracking.lighting import Light
-from realtime.tracking.occlusion import ANOTHER, Skull, distance
+from realtime.tracking.driver_lock import DriverLock
+from realtime.tracking.lighting import LightingMonitor
+from realtime.tracking.occlusion import ANOTHER, OcclusionDetector, distance
 
 LOST, TINY, ELSEWHERE, OUTSIDE, TURNED, COVERED, DARK = (
     "face lost", "too far", "somebody else", "half outside", "turned away", "face covered", "too dark",
@@ -23,7 +23,7 @@ LOST, TINY, ELSEWHERE, OUTSIDE, TURNED, COVERED, DARK = (
 
 
 @dataclass(frozen=True)
-class Limit:
+class Hysteresis:
     """Where a fault begins, and where it ends."""
 
     begins: float
@@ -33,20 +33,20 @@ class Limit:
         return value > (self.ends if already else self.begins)
 
 
-NARROW = Limit(-40, -44)  # minus the face's width in px: AUs of narrower ones are noise
+NARROW = Hysteresis(-40, -44)  # minus the face's width in px: AUs of narrower ones are noise
 # Share of landmarks outside the picture. Three clips slid out of their frame at each edge: the largest error of an AU is 0.1 in full view,
 # 0.1-0.3 at a share of 0.1, 0.2-0.5 at 0.2, 0.5-0.9 at 0.45; which edge matters little, since the mesh is fitted as a whole.
-OUT = Limit(0.15, 0.10)
+OUT = Hysteresis(0.15, 0.10)
 # Degrees as the tracker reads them. Photos turned by their meshes: three AUs are off by 0.25 at a yaw of 30 and by 0.4 at 35, where the
 # reading itself stops following; by 0.3 at pitch 26 down (chin in, lids in shadow) and at 32 up. Speakers of 12 clips stay within 22.
-YAW, DOWN, UP = Limit(32, 27), Limit(27, 23), Limit(34, 29)
+YAW, DOWN, UP = Hysteresis(32, 27), Hysteresis(27, 23), Hysteresis(34, 29)
 # Roll is taken out by the alignment. Two speakers' clips turned further and further: AUs off by 0.1-0.2 upright, 0.2-0.3 up to 70
 # degrees, 0.3-0.45 at 85; the shipped driver's go wrong at 45, which the skull tells. The tracker itself holds on beyond 110.
-ROLL = Limit(60, 52)
+ROLL = Hysteresis(60, 52)
 # Noise over light (realtime/tracking/lighting.py). Lit rooms: below 0.016. AUs of a still face tremble by 0.1 from peak to peak at 0.04, by 0.3 at
 # 0.08, by 0.5 at 0.15; at 0.25 every second picture is lost.
-DIM = Limit(0.07, 0.055)  # the screen says so, the puppet goes on
-BLIND = Limit(0.22, 0.17)
+DIM = Hysteresis(0.07, 0.055)  # the screen says so, the puppet goes on
+BLIND = Hysteresis(0.22, 0.17)
 CALM_FROM, CALM_FULL = 0.025, 0.09  # from no smoothing beyond the usual to all of it
 LOST_S = 0.3  # a hand makes the tracker lose the face and find it by turns; the word on the screen stays
 LIGHT_S = 0.1  # between two looks at the light
@@ -54,7 +54,7 @@ SETTLED_S = 1.0  # of a face after which its usual shape says whether it is anot
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Validation:
     """What is thought of one picture."""
 
     believed: bool
@@ -62,11 +62,11 @@ class Verdict:
     calm: float = 0.0  # 0..1: how much more than usual the AUs should be smoothed
 
 
-class Trust:
+class FaceValidator:
     """Judges the pictures of one driver in turn."""
 
     def __init__(self) -> None:
-        self._seat, self._skull, self._light = Seat(), Skull(), Light()
+        self._seat, self._skull, self._light = DriverLock(), OcclusionDetector(), LightingMonitor()
         self._fault = LOST  # of the picture before; "" when it was believed
         self._dim, self._looking = False, True
         self._lit_s = self._began_s = self._seen_s = 0.0
@@ -77,17 +77,17 @@ class Trust:
         """(H, W, 3) uint8: what of a frame the tracker may look at."""
         return self._seat.view(frame.image, frame.captured_s, self._looking)
 
-    def judge(self, face: Face | None, frame: Frame) -> Verdict:
+    def judge(self, face: Face | None, frame: Frame) -> Validation:
         """What to think of the face that was found in `view(frame)`."""
         self._fault = self._find_fault(face, frame)
         if self._fault:
             self.newcomer = False
-            return Verdict(False, self._fault)
+            return Validation(False, self._fault)
         self.newcomer = self._is_newcomer(frame.captured_s)
         darkness = self._light.darkness
         self._dim = DIM.broken(darkness, self._dim)
         calm = float(np.clip((darkness - CALM_FROM) / (CALM_FULL - CALM_FROM), 0, 1))
-        return Verdict(True, DARK if self._dim else "", max(calm, self._skull.doubt))
+        return Validation(True, DARK if self._dim else "", max(calm, self._skull.doubt))
 
     def _find_fault(self, face: Face | None, frame: Frame) -> str:
         """The first thing that is wrong with a face; what lies behind it cannot be judged."""
@@ -98,7 +98,7 @@ class Trust:
         self._seen_s = time_s
         if self._seat.empty(time_s):  # anybody's: what was known of the driver is history
             self._former = self._former if self._skull.usual is None else self._skull.usual
-            self._seat, self._skull, self._began_s = Seat(), Skull(), time_s
+            self._seat, self._skull, self._began_s = DriverLock(), OcclusionDetector(), time_s
         if before in (LOST, COVERED, ELSEWHERE) and not self._seat.is_drivers(face, time_s):
             return ELSEWHERE
         if NARROW.broken(face.box_px[0] - face.box_px[2], before == TINY):

@@ -9,7 +9,7 @@ PLAIN_SHARE = 0.7  # of them, the smoothest: skin; the rest has lashes and edges
 FAST_S = 0.5  # over which it is averaged: light changes slowly
 
 
-class Light:
+class LightingMonitor:
     """Measures darkness through time: 0 where there is no noise, 1 where the noise is as strong as the picture."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ driver's range as well.
 import numpy as np
 
 from realtime.tracking.driver_profile import Profile
-from realtime.tracking.neutral_drift import Drift
+from realtime.tracking.neutral_drift import NeutralDrift
 
 LEARN_S = 1.0  # of the driver's face in view
 AT_LEAST = 8  # readings, however slow the camera
@@ -26,7 +26,7 @@ class Neutral:
         self._started_s: float | None = None
         self._profile = profile
         self.neutral: np.ndarray | None = None if profile is None or anew else profile.neutral  # (N,) 0..1 once learnt
-        self._drift: Drift | None = Drift()
+        self._drift: NeutralDrift | None = NeutralDrift()
 
     @classmethod
     def absent(cls, count: int) -> "Neutral":

@@ -37,7 +37,7 @@ def activity(aus: np.ndarray) -> np.ndarray:
     return aus @ _WEIGHT
 
 
-class Drift:
+class NeutralDrift:
     """Follows one driver."""
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ GIVE_UP_WORSE_S = 30.0  # if it is less so: longer than a chin rests on a hand
 ANOTHER = 0.02  # between usual shapes: one person's at two times 0.003-0.016 (12 of 13), two persons' 0.021-0.06 (9 of 10)
 
 
-class Skull:
+class OcclusionDetector:
     """Follows the shape of one driver's skull."""
 
     def __init__(self) -> None:

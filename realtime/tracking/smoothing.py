@@ -51,7 +51,7 @@ class OneEuro:
         self._value, self._speed, self._time_s = value, np.zeros_like(value), time_s
 
 
-class Undo:
+class OcclusionRollback:
     """Keeps what was shown lately, and leads back to what was shown before a face deceived the tracker."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from engines.errors import DriverError
 from realtime.messages import NOT_YET
 from realtime.sources.camera import Camera, camera_index, cameras
-from realtime.sources.reconnecting_camera import SteadyCamera
+from realtime.sources.reconnecting_camera import ReconnectingCamera
 from tests.vm.devices import (
     FACE,
     FACE_NAME,
@@ -91,7 +91,7 @@ def a_camera_whose_pictures_end_is_noticed_within_2_seconds_told_once_and_comes_
         return time.monotonic() - started_s
 
     with clip_playing() as player:
-        camera = SteadyCamera(f"webcam:{FACE_NAME}", said.append)
+        camera = ReconnectingCamera(f"webcam:{FACE_NAME}", said.append)
         wait_for(lambda: camera.read() is not NOT_YET, "the first picture")
         player.kill()
         took_s = until(1, 5)

@@ -15,19 +15,19 @@ import run
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from engines.face.photo import load_photo
-from realtime.devices.host import System
+from realtime.devices.host import Host
 from realtime.diagnose.device_checks import camera_findings, virtual_findings
 from realtime.diagnose.finding import FINE
-from realtime.messages import Frame, Told
+from realtime.messages import DriverExpression, Frame
 from realtime.output.outputs import VirtualCamera
-from realtime.puppet.animator import Stage
+from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.session import session
 from realtime.session.live_loop import LiveLoop
 from realtime.sources.camera import Camera
 from realtime.timing import Timings
-from realtime.tracking.expression_tracker import Performer
+from realtime.tracking.expression_tracker import ExpressionTracker
 from tests.doubles import KeepingOutput, StubEngine, speak
 from tests.vm.devices import (
     CLIP_SIZE,
@@ -83,21 +83,21 @@ def _command(*arguments: str, meanwhile: Callable[[], None] = lambda: None) -> t
 
 
 def the_doctor_finds_the_webcam_and_the_virtual_camera():
-    seen = {found.what: found.state for look in (camera_findings, virtual_findings) for found in look(System())}
+    seen = {found.what: found.state for look in (camera_findings, virtual_findings) for found in look(Host())}
     assert [state for what, state in seen.items() if "vivid" in what] == [FINE], seen
     assert [state for what, state in seen.items() if what.startswith("virtual camera") and PUPPET_NAME in what] == [FINE], seen
 
 
 def the_tracker_finds_the_face_that_the_webcam_shows():
-    with clip_playing(), closing(Camera(f"webcam:{FACE_NAME}")) as camera, Performer(Timings()) as performer:
+    with clip_playing(), closing(Camera(f"webcam:{FACE_NAME}")) as camera, ExpressionTracker(Timings()) as performer:
         frame = camera.read()
         assert frame.image.shape == (CLIP_SIZE[1], CLIP_SIZE[0], 3)
         assert performer(frame).seen and performer(camera.read()).seen
 
 
 def what_the_driver_does_is_read_from_the_virtual_camera_and_nothing_else_is():
-    def marked(frame: Frame) -> Told:
-        return Told(speak(ESTIMATED, AU12=float(frame.image[8:56, 8:56].mean() > 128)), frame.captured_s, seen=True)
+    def marked(frame: Frame) -> DriverExpression:
+        return DriverExpression(speak(ESTIMATED, AU12=float(frame.image[8:56, 8:56].mean() > 128)), frame.captured_s, seen=True)
 
     def both(pictures) -> bool:
         """Whether the still photo and a smile were read."""
@@ -105,7 +105,7 @@ def what_the_driver_does_is_read_from_the_virtual_camera_and_nothing_else_is():
         return bool(far) and min(far) < CLOSE and max(far) > SMILE
 
     timings, kept = Timings(), KeepingOutput(limit=int(3 * SMILE_S * FPS))
-    stage = Stage(_puppet(), Retarget(_puppet().bundle, speak(ESTIMATED)), timings)
+    stage = Animator(_puppet(), Retarget(_puppet().bundle, speak(ESTIMATED)), timings)
     output = VirtualCamera(SIZE, FPS, PUPPET)
     with clip_playing(), closing(output), closing(Camera(f"webcam:{FACE_NAME}")) as camera:
         loop = LiveLoop(camera, marked, stage, [output, kept], timings, FPS)

@@ -34,7 +34,7 @@ def shares(counts: np.ndarray, balance: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-class Order:
+class BalancedOrder:
     """The faces of a corpus' training people (or of those held out), endlessly, epoch after epoch.
 
     balance: 0 draws every face once an epoch, 1 draws every expression equally often. window: shards shuffled together; 8

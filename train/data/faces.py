@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from engines.errors import DataError
 from engines.face.action_units import translate
 from engines.face.au_estimator import ESTIMATED
-from train.data.balanced_order import Order
+from train.data.balanced_order import BalancedOrder
 from train.data.corpus import Corpus
 from train.data.emotions import classify
 from train.data.jitter import draw_jitter, moved_by, other_way_round
@@ -40,7 +40,7 @@ class Faces(Dataset):
         if size_px > corpus.size_px:
             raise DataError(f"The corpus has crops of {corpus.size_px} px, {size_px} px are wanted: prepare it with --size {size_px}.")
         self.corpus, self.seed, self.size_px, self.length, self.aus = corpus, seed, size_px, length, aus
-        self.order = Order(corpus, seed, balance, held_out=held_out)
+        self.order = BalancedOrder(corpus, seed, balance, held_out=held_out)
         others = np.flatnonzero(~corpus.held_out).astype(np.int32)  # what is asked for comes from training people, whoever is asked
         self._others = others if len(others) else self.order.faces
 

@@ -17,7 +17,7 @@ import numpy as np
 from engines.face.au_estimator import ESTIMATED
 from train.data.corpus import load_corpus
 from train.data.inputs import Job
-from train.data.prepare import Run, begin, finish, write_manifest
+from train.data.prepare import PrepareRun, begin, finish, write_manifest
 from train.data.shards import FACE, Labelled, sha256_of, shard_name
 
 SMALL, TIMES = 2000, 100
@@ -30,7 +30,7 @@ ALLOWED_MB = 18.0
 def write_toy(folder: Path, faces: int, size_px: int = 64, shard_size: int = 1000, seed: int = 0, source: str = "toy") -> dict:
     """A corpus of coloured noise with AUs drawn at random, two faces a person; returns its manifest."""
     rng = np.random.default_rng(seed)
-    run = Run(folder, begin(folder, {"size_px": size_px, "shard_size": shard_size, "toy": [faces, seed]}))
+    run = PrepareRun(folder, begin(folder, {"size_px": size_px, "shard_size": shard_size, "toy": [faces, seed]}))
     for number in range(faces):
         picture = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (size_px, size_px), interpolation=cv2.INTER_CUBIC)
         jpg = cv2.imencode(".jpg", picture)[1].tobytes()

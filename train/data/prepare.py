@@ -59,7 +59,7 @@ def prepare(
         if manifest["finished"]:
             return manifest
         _check_installed(inputs)
-        run = Run(out, manifest)
+        run = PrepareRun(out, manifest)
         _label_all(run, inputs, limit, total, workers)
         run.finish_shard()
         return finish(out, manifest, inputs)
@@ -128,7 +128,7 @@ def begin(out: Path, options: dict) -> dict:
     return manifest
 
 
-class Run:
+class PrepareRun:
     """A corpus in the making: what has been written, and the shard that is being written."""
 
     def __init__(self, out: Path, manifest: dict):
@@ -181,7 +181,7 @@ class Run:
             self.writer.abandon()
 
 
-def _label_all(run: Run, inputs: list[Path | str], limit: int | None, total: int, workers: int) -> None:
+def _label_all(run: PrepareRun, inputs: list[Path | str], limit: int | None, total: int, workers: int) -> None:
     jobs = islice(find_jobs(inputs, limit), run.progress["jobs"], None)
     first = next(jobs, None)
     if first is None:

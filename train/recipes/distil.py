@@ -34,7 +34,7 @@ from train.report.grids import grid
 
 
 @dataclass(frozen=True)
-class Weights:
+class DistillationWeights:
     picture: float = 4.0
     edges: float = 3.0  # as in the supervised stage: L1 alone is content with a blur
     colour: float = 4.0
@@ -51,7 +51,7 @@ class Distil:
     rate = 6e-4
     clip = 1.0
 
-    def __init__(self, shape: Shape, teacher: Bundle, weights: Weights = Weights()):
+    def __init__(self, shape: Shape, teacher: Bundle, weights: DistillationWeights = DistillationWeights()):
         if shape.size_px != teacher.size_px:
             raise DataError(
                 f"The teacher {teacher.name} edits {teacher.size_px} px crops: train its student with --size {teacher.size_px}."

@@ -19,7 +19,7 @@ from train import losses
 from train.attention_guard import AttentionGuard
 from train.data.corpus import Corpus
 from train.data.faces import Faces
-from train.losses import Weights
+from train.losses import GanimationWeights
 from train.networks.compact import compose
 from train.networks.critic import Critic, CriticShape
 from train.recipes.recipe import Batch, Networks, Turn, critic_ahead, detached, pictures, signed
@@ -46,7 +46,7 @@ class Ganimation:
         generator: nn.Module,
         critic: CriticShape,
         adversary: Adversary = "wgan-gp",
-        weights: Weights | None = None,
+        weights: GanimationWeights | None = None,
         attention_term: AttentionTerm = "kept",
         critic_steps: int = CRITIC_STEPS,
         attention_warm_up: int = ATTENTION_WARM_UP,
@@ -72,7 +72,7 @@ class Ganimation:
         self._relative = shape["conditioning"] == "relative"
         self._size_px = shape["size_px"]
         self._adversary, self._critic_steps, self._warm_up = adversary, critic_steps, attention_warm_up
-        self._weights = weights or (Weights.relative() if self._relative else Weights())
+        self._weights = weights or (GanimationWeights.relative() if self._relative else GanimationWeights())
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Faces:
         return Faces(corpus, seed, self._size_px, held_out, aus=self._spoken)

@@ -18,13 +18,13 @@ from train.networks.compact import CompactGenerator, Shape, compose
 from train.networks.vocabulary import translation
 from train.recipes.recipe import Batch, Networks, Turn, detached, pictures
 from train.report.grids import grid
-from train.synthesis.pairs import Pairs
+from train.synthesis.pairs import PairSource
 
 COLOUR_EVERYWHERE, COLOUR_PAINTED = 0.1, 12.0
 
 
 @dataclass(frozen=True)
-class Weights:
+class SupervisedWeights:
     picture: float = 4.0  # L1 of the result in 0..1, weighted by region
     edges: float = 3.0  # L1 of its horizontal and vertical differences: L1 alone is content with a blur
     flow: float = 0.06  # L1 of the flow per pixel of a 256 px crop
@@ -52,8 +52,8 @@ class Supervised:
         self._told = translation(ESTIMATED, shape.spoken)
         self._lays_teeth = shape.teeth
 
-    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Pairs:
-        return Pairs(corpus, seed, held_out=held_out)
+    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> PairSource:
+        return PairSource(corpus, seed, held_out=held_out)
 
     def batch(self, samples: Batch) -> Batch:
         return {
@@ -72,7 +72,7 @@ class Supervised:
         return [Turn(("generator",), lambda batch: self._loss(self.networks, batch))]
 
     def _loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        weights = Weights(changed=Weights.changed * self.guard.factor)
+        weights = SupervisedWeights(changed=SupervisedWeights.changed * self.guard.factor)
         generator, given = networks["generator"], (batch["picture"], batch["change"])
         if not self._lays_teeth:
             return supervised_loss(*generator(*given), batch, weights)
@@ -92,7 +92,7 @@ def supervised_loss(
     attention: Tensor,
     flow: Tensor | None,
     batch: Batch,
-    weights: Weights = Weights(),
+    weights: SupervisedWeights = SupervisedWeights(),
     mouth: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Outputs of a generator for batch["picture"] -> the total and its terms (unweighted, detached).

@@ -44,7 +44,7 @@ class Pair:
     teeth: np.ndarray  # (S/2, S/2, 2) float32, where in train.teeth a painted mouth's pixels lie, outer eye distances
 
 
-class Pairs(Dataset):
+class PairSource(Dataset):
     """An endless, seekable stream of pairs of a corpus' training people, or of those held out. Raises DataError when there is no such face."""
 
     def __init__(self, corpus: Corpus, seed: int = 0, length: int = 10**9, held_out: bool = False):
