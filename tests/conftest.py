@@ -24,7 +24,7 @@ def engine_cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def recorded() -> dict[str, Face]:
     """Landmarks and blendshapes of five faces of nobody, as MediaPipe gave them: neutral, open, grin, smile, glasses."""
-    stored = np.load(Path(__file__).with_name("recorded_faces.npz"), allow_pickle=False)
+    stored = np.load(Path(__file__).parent / "data" / "recorded_faces.npz", allow_pickle=False)
     return {str(n): Face(m[:, :2], m[:, 2], b) for n, m, b in zip(stored["names"], stored["mesh"], stored["blendshapes"], strict=True)}
 
 

@@ -35,13 +35,14 @@ from realtime.sources import camera
 from realtime.sources.camera import Camera
 from realtime.sources.reconnecting_camera import ReconnectingCamera
 from realtime.tracking import expression_tracker
-from tests import meeting
-from tests.camera_double import Desk
-from tests.figures import Ages, Memory, Watched
-from tests.meeting import PatientEngine, Performers, Receiver, VirtualDevice
-from tests.mishaps import Fate, Pace
-from tests.simulated import Simulation, simulated
+from tests.support import meeting
+from tests.support.fake_camera import Desk
+from tests.support.fake_clock import Simulation, simulated
+from tests.support.meeting import PatientEngine, Performers, Receiver, VirtualDevice
+from tests.support.mishaps import Fate, Pace
+from tests.support.soak_statistics import Ages, Memory, Watched
 
+ROOT = Path(__file__).parents[1]
 FPS = 30.0  # of the output
 CANVAS, CROP_PX = (96, 72), 32  # tiny: what is tested is how pictures pass, not how they are drawn
 PACE = Pace((15.0, 90.0))  # longer than any mishap may take to be made good
@@ -109,7 +110,7 @@ class Meeting:
         self._relay = FailoverEngine(
             self._engines[0], again=EngineAttempt(self._reopen, True), spare=self._open_engine(), say=said["engine"]
         )
-        puppet = Puppet(load_photo(Path(camera.__file__).with_name("samples") / "man.jpg"), self._relay, CANVAS)
+        puppet = Puppet(load_photo(ROOT / "realtime" / "samples" / "man.jpg"), self._relay, CANVAS)
         assert not meeting.shows_driver(puppet.still)
         stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus, Settings(idle=True)), self.timings)
         self._camera = ReconnectingCamera("webcam", said["camera"], partial(Camera, open_capture=self.desk.open))
@@ -164,7 +165,7 @@ class Meeting:
 
 def performers(seed: int) -> Performers:
     """One face of nobody, with the expressions of several and those between them."""
-    stored = np.load(Path(__file__).with_name("recorded_faces.npz"), allow_pickle=False)
+    stored = np.load(Path(__file__).parent / "data" / "recorded_faces.npz", allow_pickle=False)
     kept = stored["blendshapes"]
     shares = np.linspace(0, 1, 8, endpoint=False, dtype=np.float32)[:, None]
     expressions = [one + shares * (next_one - one) for one, next_one in zip(kept, np.roll(kept, -1, axis=0), strict=True)]

@@ -3,7 +3,7 @@
 The tracker gives 478 landmarks whatever it sees, and no confidence. But the points that no expression moves, freed from
 pose, differ from those of a moment ago by the tracker's tremble alone, until something covers the face and the mesh gives
 way. Measured on 12 clips of people who speak, laugh and grimace (3429 pictures), on the shipped driver, and on the same with
-a drawn hand that passes, covers the mouth, covers the eyes (tests/disturbed.py). Lengths are outer eye distances.
+a drawn hand that passes, covers the mouth, covers the eyes (tests/support/disturbances.py). Lengths are outer eye distances.
 Neither the speed of AUs, nor the colours at the landmarks, nor MediaPipe's own thresholds tell the two apart as well.
 """
 

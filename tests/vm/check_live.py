@@ -28,7 +28,7 @@ from realtime.session.live_loop import LiveLoop
 from realtime.sources.camera import Camera
 from realtime.timing import Timings
 from realtime.tracking.expression_tracker import ExpressionTracker
-from tests.doubles import KeepingOutput, StubEngine, speak
+from tests.support.fakes import KeepingOutput, StubEngine, speak
 from tests.vm.devices import (
     CLIP_SIZE,
     FACE,

@@ -3,7 +3,7 @@
     python -m tests.vm.guest [WORD]      WORD: only the checks whose sentence has it
 
 A check is a public function of a check_*.py, and its name is a sentence; they run in the order of CHECKS and of their files.
-The engine is tests.doubles.StubEngine, which paints the face green as the driver smiles: a network is for another test.
+The engine is tests.support.fakes.StubEngine, which paints the face green as the driver smiles: a network is for another test.
 A mark in the clip's corner tells the smile where pictures are counted, so that nothing hangs on what a tracker makes of them.
 """
 

@@ -1,0 +1,86 @@
+"""The benchmark of engines: fair turns, true counts, a roofline that is one."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from engines.backends import openvino
+from engines.bundle import load_bundle
+from engines.errors import EngineError
+from engines.runtime import benchmark
+from engines.runtime.parity import Case
+from tests.support.fakes import StubEngine
+
+
+class Paced:
+    """An engine that takes its time, and notes when it was its turn."""
+
+    def __init__(self, name: str, took_s: float, turns: list[str]):
+        self.name, self._took_s, self._turns = name, took_s, turns
+
+    def run(self, crop, aus):
+        self._turns.append(self.name)
+        time.sleep(self._took_s)
+
+
+def test_engines_take_turns_and_warm_runs_do_not_count():
+    turns: list[str] = []
+    engines = [Paced("slow", 0.004, turns), Paced("fast", 0.001, turns)]
+    cases = [Case("rest", np.zeros(1), np.zeros(1)), Case("smile", np.zeros(1), np.ones(1))]
+    slow, fast = benchmark.in_turn(engines, cases, runs=30)
+    assert len(slow) == len(fast) == 30 and np.median(slow) > 2 * np.median(fast) > 2
+    assert turns[:25] == ["slow"] * 10 + ["fast"] * 10 + ["slow"] * 5 and len(turns) == 2 * (30 + benchmark.WARM)
+
+
+def test_a_frame_exchanges_its_aus_and_what_the_generator_says():
+    bundle = StubEngine(size_px=64, flow_px=32).bundle
+    assert benchmark.host_bytes(bundle) == 17 * 4 + 64 * 64 * 3 + 64 * 64 * 4 + 32 * 32 * 2 * 4
+
+
+def test_the_roofline_is_the_slower_of_computing_and_moving(monkeypatch):
+    monkeypatch.setattr(openvino, "work", lambda bundle: (10**9, 10**6, 10**6))
+    assert benchmark.roofline_ms(None, "fp32", peak=1e11, bandwidth=1e12) == pytest.approx(10)
+    assert benchmark.roofline_ms(None, "fp32", peak=1e12, bandwidth=1e9) == pytest.approx(8)
+    assert benchmark.roofline_ms(None, "int8", peak=1e12, bandwidth=1e9) == pytest.approx(2), "a quarter of the bytes"
+
+
+def test_the_work_of_the_shipped_generator_is_what_its_layers_add_up_to():
+    torch = pytest.importorskip("torch", reason="counting anew needs PyTorch: pip install -e '.[train]'")
+    from train.export.restore import restore
+
+    network, products = restore(load_bundle("default")), 0
+
+    def count(module, inputs, output):
+        nonlocal products
+        depth = module.weight[0].numel()
+        products += output.numel() * depth
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        network(torch.zeros(1, 3, 256, 256), torch.zeros(1, 29))
+    found, values, weights = openvino.work(load_bundle("default"))
+    assert found == pytest.approx(products, rel=0.001) and weights > 4e6 and values > 5e6
+
+
+def test_the_command_times_every_engine_of_this_machine(tmp_path):
+    command = [sys.executable, "-m", "engines", "bench", "--runs", "10", "--json", str(tmp_path / "b.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "b.json").read_text())
+    names = [row["engine"] for row in told["rows"]]
+    assert len(names) >= 2 and "ONNX Runtime" in names[0] and any("FP32" in name for name in names[1:])
+    assert all(row["p50_ms"] > 0 and row["min_ms"] <= row["p50_ms"] <= row["p99_ms"] and row["grey_levels"] <= 1 for row in told["rows"])
+    assert told["work"]["default"]["gmac"] == 2.16 and told["bandwidth_gb_s"] > 0.5
+    assert all(name in done.stdout for name in names)
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path):
+    command = [sys.executable, "-m", "engines", "bench", "--runs", "1", "--json", str(tmp_path / "nowhere" / "b.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == EngineError.exit_status and "name another place for --json" in done.stderr and "Traceback" not in done.stderr

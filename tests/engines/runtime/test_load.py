@@ -1,0 +1,237 @@
+"""Which engine runs: compiled once, trusted after a check, the next best where one is refused or cannot be had."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from engines.backends.interface import Edit, Target
+from engines.bundle import load_bundle
+from engines.errors import EngineError
+from engines.runtime import load as loading
+from engines.runtime.cache import ENGINE, Cache
+from tests.support.fake_backends import FakeBackend
+from tests.support.fakes import StubEngine
+
+MODEL = StubEngine(flow_px=32, down_px=1.0)
+
+
+def wrong(edit: Edit) -> Edit:
+    return Edit(255 - edit.colour, edit.attention, edit.flow)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, and the stub as what everything is compared with."""
+    monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "engines"))
+    monkeypatch.setattr(loading, "yardstick", lambda bundle, threads=None: MODEL)
+    return Cache()
+
+
+@pytest.fixture
+def on_this_machine(cache, monkeypatch):
+    """Says which backends this machine has: a CPU's, and a GPU's or none."""
+
+    def have(cpu: FakeBackend, gpu: FakeBackend | None = None):
+        def get_gpu():
+            if gpu is None:
+                raise EngineError("There is no GPU here.")
+            gpu.depends_on()
+            return gpu
+
+        monkeypatch.setattr(loading, "OpenVino", lambda: cpu)
+        monkeypatch.setattr(loading, "gpu", get_gpu)
+        return cpu, gpu
+
+    return have
+
+
+def test_an_engine_is_compiled_and_checked_once(cache):
+    backend, said = FakeBackend(MODEL), []
+    for _ in range(3):
+        engine = loading.trusted(MODEL.bundle, Target(backend, "int8"), say=said.append)
+    assert backend.compiled == ["int8"] and engine.name == "openvino int8"
+    assert sum("checking" in sentence for sentence in said) == 1
+    assert cache.entries()[0].about["figures"]["picture mean"] == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda backend, bundle: backend.facts.update(library="openvino 2") or bundle,
+        lambda backend, bundle: backend.facts.update(device="another") or bundle,
+        lambda backend, bundle: dataclasses.replace(bundle, sha256="1" * 64),
+        lambda backend, bundle: dataclasses.replace(bundle, variants={"int8": {"sha256": "2" * 64}}),
+    ],
+    ids=["library", "device", "weights", "int8 weights"],
+)
+def test_it_is_compiled_anew_when_what_it_depends_on_changes(cache, change):
+    backend = FakeBackend(MODEL)
+    loading.trusted(MODEL.bundle, Target(backend, "int8"))
+    loading.trusted(change(backend, MODEL.bundle), Target(backend, "int8"))
+    assert backend.compiled == ["int8", "int8"]
+
+
+def test_it_is_checked_anew_when_the_rules_of_the_check_change(cache, monkeypatch):
+    backend = FakeBackend(MODEL)
+    loading.trusted(MODEL.bundle, Target(backend, "int8"))
+    monkeypatch.setattr(loading, "rules", lambda: "stricter")
+    loading.trusted(MODEL.bundle, Target(backend, "int8"))
+    assert backend.compiled == ["int8", "int8"]
+
+
+def test_a_refused_engine_is_never_run_and_not_compiled_again(cache):
+    backend = FakeBackend(MODEL, edits={"int8": wrong})
+    target = Target(backend, "int8")
+    with pytest.raises(EngineError, match=r"does not do what stub does .*painted mean"):
+        loading.trusted(MODEL.bundle, target)
+    with pytest.raises(EngineError, match=r"was refused when it was compiled .*painted mean"):
+        loading.trusted(MODEL.bundle, target)
+    assert backend.compiled == ["int8"]
+    assert (cache.entries()[0].folder / ENGINE).stat().st_size == 0, "code that is not trusted is not kept"
+
+
+def test_where_the_best_is_refused_the_next_best_runs_and_it_says_why(on_this_machine):
+    cpu, _ = on_this_machine(FakeBackend(MODEL, precisions=("int8", "bf16", "fp32"), edits={"int8": wrong}))
+    said = []
+    assert loading.load(MODEL.bundle, say=said.append).name == "openvino bf16"
+    assert any("painted mean" in sentence and "next best" in sentence for sentence in said)
+    assert cpu.compiled == ["int8", "bf16"]
+
+
+def test_the_gpu_comes_first_where_there_is_one(on_this_machine):
+    on_this_machine(FakeBackend(MODEL, precisions=("int8", "fp32")), FakeBackend(MODEL, "tensorrt", ("fp16",)))
+    assert loading.load(MODEL.bundle).name == "tensorrt fp16"
+    assert loading.load(MODEL.bundle, "cpu").name == "openvino int8"
+    assert loading.load(MODEL.bundle, "cpu-fp32").name == "openvino fp32"
+
+
+def test_a_gpu_that_cannot_be_had_is_silent_in_auto_and_a_sentence_when_asked_for(on_this_machine):
+    on_this_machine(FakeBackend(MODEL, precisions=("int8", "fp32")))
+    said = []
+    assert loading.load(MODEL.bundle, "auto", say=said.append).name == "openvino int8"
+    assert not any("GPU" in sentence for sentence in said)
+    with pytest.raises(EngineError, match="no GPU"):
+        loading.load(MODEL.bundle, "gpu")
+
+
+def test_fp32_is_neither_checked_nor_kept(on_this_machine, cache):
+    on_this_machine(FakeBackend(MODEL, precisions=("fp32",)))
+    said = []
+    loading.load(MODEL.bundle, say=said.append)
+    assert not cache.entries() and not any("checking" in sentence for sentence in said)
+
+
+def test_an_engine_that_does_not_open_any_more_is_compiled_anew(cache):
+    backend, said = FakeBackend(MODEL), []
+    target = Target(backend, "int8")
+    loading.trusted(MODEL.bundle, target)
+    key = loading.key_of(MODEL.bundle, target)
+    cache.store(key, json.dumps({"facts": "of another machine"}).encode())
+    assert loading.trusted(MODEL.bundle, target, say=said.append).name == "openvino int8"
+    assert backend.compiled == ["int8", "int8"] and any("cannot open this engine" in sentence for sentence in said)
+
+
+def test_a_spoilt_engine_is_compiled_anew_and_never_opened(cache):
+    backend, said = FakeBackend(MODEL), []
+    target = Target(backend, "int8")
+    loading.trusted(MODEL.bundle, target)
+    path = cache.entries()[0].folder / ENGINE
+    path.write_bytes(path.read_bytes().replace(b"int8", b"evil"))
+    opened = len(backend.opened)
+    loading.trusted(MODEL.bundle, target, say=said.append)
+    assert backend.compiled == ["int8", "int8"] and "not trusted" in said[0] and len(backend.opened) == opened + 1
+
+
+def test_a_full_disk_costs_a_sentence_and_the_engine_runs(cache, monkeypatch):
+    def full(_handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    backend, said = FakeBackend(MODEL), []
+    engine = loading.trusted(MODEL.bundle, Target(backend, "int8"), say=said.append)
+    assert engine.name == "openvino int8" and any("No space left" in sentence for sentence in said)
+
+
+def test_two_who_need_the_same_engine_at_once_compile_it_once(cache):
+    backend, engines = FakeBackend(MODEL), []
+    backend.may_compile.clear()
+    threads = [
+        threading.Thread(target=lambda: engines.append(loading.trusted(MODEL.bundle, Target(backend, "int8"), cache=Cache())))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    backend.may_compile.set()
+    for thread in threads:
+        thread.join()
+    assert backend.compiled == ["int8"] and len(engines) == 2
+
+
+def test_an_engine_compiled_elsewhere_is_checked_like_any_other(cache):
+    backend = FakeBackend(MODEL, edits={"bf16": wrong})
+    good = backend.compile(MODEL.bundle, "int8", loading.quiet)
+    assert loading.keep(MODEL.bundle, Target(backend, "int8"), good, made_by="a researcher").passed
+    assert cache.entries()[0].about["made_by"] == "a researcher"
+    assert not loading.keep(MODEL.bundle, Target(backend, "bf16"), good).passed
+    backend.compiled.clear()
+    assert loading.trusted(MODEL.bundle, Target(backend, "int8")) and not backend.compiled
+
+
+def test_unknown_and_missing_devices_are_sentences():
+    bundle = dataclasses.replace(load_bundle("default"), variants={})
+    with pytest.raises(EngineError, match="no device 'tpu'; known are auto, gpu, cpu"):
+        loading.targets(bundle, "tpu")
+    with pytest.raises(EngineError, match="no INT8 form: make one by python -m train quantise"):
+        loading.targets(bundle, "cpu-int8")
+
+
+# --- the command, for real ---------------------------------------------------------------------------------------------
+
+
+def engines(*arguments: str, program=("-m", "engines")) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *program, *arguments], capture_output=True, text=True)
+
+
+def test_build_list_verify_and_clear_from_the_command_line(cache):
+    built = engines("build", "--device", "cpu")
+    assert built.returncode == 0 and "is ready for default" in built.stdout, built.stderr
+    entry = cache.entries()[0]
+    listed = engines("engines", "list", program=("run.py",))
+    assert listed.returncode == 0 and entry.folder.name in listed.stdout and "1 compiled engines" in listed.stdout
+    assert json.loads(engines("list", "--json").stdout)[0]["about"]["key"]["backend"] == "openvino"
+    assert engines("verify").returncode == 0
+    data = bytearray((entry.folder / ENGINE).read_bytes())
+    data[100] ^= 1
+    (entry.folder / ENGINE).write_bytes(bytes(data))
+    spoilt = engines("verify")
+    assert spoilt.returncode == EngineError.exit_status and "0 of 1" in spoilt.stdout and "not trusted" in spoilt.stdout
+    cleared = engines("engines", "clear", program=("run.py",))
+    assert "deleted 1" in cleared.stdout and not cache.entries()
+
+
+def test_two_programs_that_build_the_same_engine_compile_it_once(cache):
+    if loading.targets(load_bundle("default"), "cpu")[0].precision == loading.FULL:
+        pytest.skip("nothing is compiled for this CPU")
+    command = [sys.executable, "-m", "engines", "build", "--device", "cpu-bf16", "cpu"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    said = [program.communicate(timeout=120)[0] for program in both]
+    assert [program.returncode for program in both] == [0, 0], said
+    assert len(cache.entries()) == 1 and sum("checking" in text for text in said) == 1, said
+
+
+def test_faults_of_the_command_are_one_sentence():
+    unknown = engines("build", "no-such-bundle")
+    assert unknown.returncode == EngineError.exit_status and unknown.stderr.count("\n") == 1 and "no engine bundle" in unknown.stderr
+    assert engines("parity", "--device", "tpu").returncode == EngineError.exit_status
+
+
+def test_parity_prints_a_report_and_keeps_its_figures(tmp_path, cache):
+    done = engines("parity", "--device", "cpu-fp32", "--json", str(tmp_path / "p.json"))
+    assert done.returncode == 0 and "passed" in done.stdout and "picture mean" in done.stdout, done.stderr
+    told = json.loads((tmp_path / "p.json").read_text())[0]
+    assert max(row["picture mean"] for row in told["rows"]) < 0.05 and not np.isnan(told["rows"][1]["flow mean, px"])

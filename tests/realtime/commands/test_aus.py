@@ -1,0 +1,159 @@
+"""`run.py aus`: tables and plots of clips and pictures, and the sentences where that cannot be."""
+
+import csv
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.face import au_estimator, pyfeat
+from engines.face.action_units import PAPER_17, wholes
+from engines.face.landmarks import FaceReader
+from realtime.commands import aus, aus_plot
+from realtime.commands.aus import main
+from realtime.performance.curve import load_curve
+from tests.conftest import SAMPLES
+
+CLIP, PHOTO = str(SAMPLES / "driver.mp4"), str(SAMPLES / "man.jpg")
+
+
+def rows(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text)))
+
+
+@pytest.fixture
+def blank(tmp_path) -> str:
+    path = tmp_path / "blank.png"
+    cv2.imwrite(str(path), np.full((200, 200, 3), 90, np.uint8))
+    return str(path)
+
+
+def test_a_clip_gives_a_row_for_each_frame_that_can_be_played_as_a_curve(tmp_path):
+    table = tmp_path / "clip.csv"
+    assert main([CLIP, "--seconds", "0.5", "--csv", str(table)]) == 0
+    found = rows(table.read_text())
+    assert found[0] == ["time_s", *au_estimator.ESTIMATED] and len(found) == 16
+    assert [float(row[0]) for row in found[1:]] == pytest.approx(np.arange(15) / 30, abs=2e-3)
+    curve = load_curve(table)
+    assert curve.values.shape == (15, 29) and 0.2 < curve.at(0.1)[au_estimator.index(("AU12",))].mean() < 0.9
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.csv"], "no part is left behind"
+
+
+def test_a_picture_tells_what_the_estimator_tells(capsys):
+    assert main([PHOTO]) == 0
+    header, row = rows(capsys.readouterr().out)
+    with FaceReader() as reader:
+        expected = au_estimator.estimate(reader.read(cv2.imread(PHOTO))[0])
+    assert [float(cell) for cell in row[1:]] == pytest.approx(expected, abs=6e-4) and len(header) == 30
+
+
+def test_several_drivers_name_their_rows_and_one_without_a_face_has_empty_cells(capsys, blank):
+    assert main([PHOTO, blank]) == 0
+    out, told = capsys.readouterr()
+    header, seen, unseen = rows(out)
+    assert header[:2] == ["driver", "time_s"] and seen[0] == PHOTO and unseen[0] == blank
+    assert all(seen) and unseen[2:] == [""] * 29
+    assert "no face in 1 of 1" in told
+
+
+def test_another_estimator_tells_its_own_aus(capsys, monkeypatch):
+    class Network:
+        name = "a double"
+
+        def __init__(self, weights):
+            assert weights == "found"
+
+        def __call__(self, frame, face):
+            assert frame.ndim == 3 and face.landmarks_px.shape == (478, 2)
+            return np.linspace(0, 1, 17, dtype=np.float32)
+
+    monkeypatch.setattr(aus, "find_weights", lambda wanted: "found" if wanted == "mine" else None)
+    monkeypatch.setattr(pyfeat, "PyFeat", Network)
+    assert main([PHOTO, "--aus", "py-feat", "--pyfeat-weights", "mine"]) == 0
+    header, row = rows(capsys.readouterr().out)
+    values = [float(cell) for cell in row[1:]]
+    assert tuple(header[1:]) == PAPER_17 and values[0] == 0 and values[-1] == 1 and values == sorted(values)
+
+
+def test_a_plot_is_a_picture_with_a_row_for_each_au(tmp_path, capsys):
+    plot = tmp_path / "clip.png"
+    assert main([CLIP, "--seconds", "0.3", "--plot", str(plot)]) == 0
+    picture = cv2.imread(str(plot))
+    assert picture.shape == (aus_plot.HEAD + aus_plot.ROW * 19 + aus_plot.FOOT, aus_plot.WIDTH, 3)
+    assert capsys.readouterr().out == "", "no table where only a plot was asked for"
+
+
+def curve_height(picture: np.ndarray, names: tuple[str, ...], au: str, column: int) -> float:
+    """How high the coloured line of an unsided AU is drawn, 0..1; nan where there is none."""
+    bottom = aus_plot.HEAD + aus_plot.ROW * (wholes(names).index(au) + 1) - 8
+    strip = picture[bottom - aus_plot.ROW + 13 : bottom, column].astype(int)
+    drawn = np.flatnonzero(strip[:, 0] - strip[:, 2] > 60)
+    return (len(strip) - drawn.mean()) / (aus_plot.ROW - 12) if len(drawn) else float("nan")
+
+
+def test_a_plot_rises_with_the_au_and_has_a_gap_without_a_face():
+    times = np.arange(90) / 30
+    values = [None if 1 < t < 2 else np.array([t / 3, 0.5]) for t in times]
+    picture = aus_plot.draw(("AU01", "AU09"), times, values, "é is no ASCII")
+    at = [aus_plot.LABELS + round(share * aus_plot.PLOT) for share in (0.1, 0.5, 0.9)]
+    assert [curve_height(picture, ("AU01", "AU09"), "AU01", place) for place in at] == pytest.approx(
+        [0.1, np.nan, 0.9], abs=0.06, nan_ok=True
+    )
+    assert [curve_height(picture, ("AU01", "AU09"), "AU09", place) for place in at] == pytest.approx(
+        [0.5, np.nan, 0.5], abs=0.06, nan_ok=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "word"),
+    [
+        (["webcam"], 4, "clip or a picture"),
+        ([str(SAMPLES / "smile.csv")], 4, "clip or a picture"),
+        (["keys.json"], 4, "clip or a picture"),
+        (["nowhere.mp4"], 4, "nowhere.mp4"),
+        ([PHOTO, "--csv", PHOTO], 7, "over what is read"),
+        ([PHOTO, "--plot", "plot.jpg"], 7, ".png"),
+        ([PHOTO, "--csv", "no/such/folder/t.csv"], 7, "folder"),
+        ([PHOTO, "--aus", "py-feat", "--pyfeat-weights", "none.safetensors"], 6, "py-feat"),
+    ],
+)
+def test_faults_are_one_sentence(arguments, status, word, capsys):
+    assert main(arguments, "run.py aus") == status
+    out, told = capsys.readouterr()
+    assert out == "" and told.startswith("run.py aus: ") and word in told and told.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names made of any bytes")
+def test_a_name_that_is_no_text_is_written_as_it_is(tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/f\xffce.jpg")
+    shutil.copy(PHOTO, odd)
+    assert main([odd, PHOTO, "--csv", str(tmp_path / "t.csv")]) == 0
+    assert os.fsencode(odd) in (tmp_path / "t.csv").read_bytes()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full")
+def test_a_standard_output_that_is_full_is_one_sentence():
+    command = [sys.executable, "run.py", "aus", PHOTO]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3], timeout=60)
+    assert done.returncode == 7 and done.stderr.count("\n") == 1 and "Standard output cannot be written" in done.stderr
+
+
+def test_a_driver_without_any_face_writes_nothing(tmp_path, blank, capsys):
+    table = tmp_path / "t.csv"
+    table.write_text("an older one")
+    assert main([blank, "--csv", str(table)]) == 4
+    assert table.read_text() == "an older one" and "No face" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["blank.png", "t.csv"]
+
+
+def test_a_plot_of_several_is_a_wrong_command_line():
+    with pytest.raises(SystemExit) as ended:
+        main([PHOTO, CLIP, "--plot", "x.png"])
+    assert ended.value.code == 2

@@ -1,0 +1,239 @@
+"""How a run ends: once finishes files, twice is at once, and no device can keep it."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import av
+import pytest
+
+import run
+from realtime.performance.curve import load_curve
+from realtime.process.exit_status import DEFECT, outcome
+from realtime.process.shutdown import NET_S, STOPPED
+from tests.conftest import SAMPLES
+
+ROOT = Path(__file__).parents[3]
+HANG = "import ctypes; lock = ctypes.create_string_buffer(64); hang = ctypes.CDLL(None).pthread_mutex_lock; hang(lock)\n"
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of another process are POSIX")
+
+
+def as_from_a_shell() -> None:
+    """Signals as they are at a prompt, also where these tests are started by nohup or in the background."""
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture
+def start():
+    """Starts a program, and waits until it says that it runs."""
+    started = []
+
+    def begin(code: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from realtime.process.shutdown import ShutdownHandler\nimport time\n" + code],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, preexec_fn=as_from_a_shell,
+        )  # fmt: skip
+        started.append(process)
+        seen = []
+        for line in process.stdout:
+            if line == "running\n":
+                return process
+            seen.append(line)
+        raise AssertionError("".join(seen))
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ends(process: subprocess.Popen, within_s: float) -> int:
+    started_s = time.perf_counter()
+    process.wait(timeout=within_s + 20)
+    assert time.perf_counter() - started_s < within_s
+    return process.returncode
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_once_finishes_what_is_open(number, start):
+    process = start("""
+with ShutdownHandler() as ending:
+    try:
+        print("running", flush=True); time.sleep(60)
+    except KeyboardInterrupt:
+        print("finished", flush=True)
+""")
+    process.send_signal(number)
+    assert process.communicate(timeout=20)[0] == "finished\n" and process.returncode == 0
+
+
+@posix
+def test_a_terminal_that_is_closed_may_say_so_twice_and_what_is_open_is_finished(start):
+    process = start("""
+with ShutdownHandler() as ending:
+    try:
+        print("running", flush=True); time.sleep(60)
+    except KeyboardInterrupt:
+        print("closing", flush=True); time.sleep(0.5); print("finished", flush=True)
+""")
+    process.send_signal(signal.SIGHUP)
+    assert process.stdout.readline() == "closing\n"
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=20)[0] == "finished\n" and process.returncode == 0
+
+
+@posix
+def test_under_nohup_a_terminal_that_is_closed_ends_nothing(start):
+    process = start("""
+import signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with ShutdownHandler() as ending:
+    print("running", flush=True); time.sleep(0.5); print("finished", flush=True)
+""")
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=20)[0] == "finished\n" and process.returncode == 0
+
+
+@posix
+def test_panic_before_there_is_a_picture_is_kept_and_ends_nothing(start):
+    process = start("""
+with ShutdownHandler() as ending:
+    print("running", flush=True)
+    while not ending.panic: time.sleep(0.01)
+    print("kept", flush=True)
+""")
+    process.send_signal(signal.SIGUSR1)
+    assert process.communicate(timeout=20)[0] == "kept\n" and process.returncode == 0
+
+
+@posix
+@pytest.mark.skipif(sys.platform != "linux", reason="a mutex of Linux's C library")
+def test_panic_is_heard_while_the_main_thread_hangs_in_a_window(start):
+    process = start(f"""
+with ShutdownHandler() as ending:
+    ending.on_panic = lambda: print("panic", flush=True)
+    {HANG.replace("hang(lock)", "hang(lock); print('running', flush=True); hang(lock)")}
+""")
+    process.send_signal(signal.SIGUSR1)
+    assert process.stdout.readline() == "panic\n"
+
+
+@posix
+def test_without_standard_output_and_error_files_are_written(tmp_path):
+    command = [sys.executable, "run.py", "--source", SAMPLES / "man.jpg", "--driver", SAMPLES / "smile.csv", "--seconds", "0.2"]
+    command += ["--size", "320x240", "--output", tmp_path / "out.mp4"]
+    assert subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *command], cwd=ROOT, timeout=60).returncode == 0
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 6
+
+
+@posix
+def test_once_while_it_is_closing_already_does_not_disturb_it(start):
+    process = start("""
+with ShutdownHandler() as ending:
+    ending.close(); print("running", flush=True); time.sleep(1); print("finished", flush=True)
+""")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20)[0] == "finished\n" and process.returncode == 0
+
+
+@posix
+def test_twice_ends_at_once(start):
+    process = start("""
+with ShutdownHandler() as ending:
+    ending.at_last.append(lambda: print("restored", flush=True))
+    try:
+        print("running", flush=True); time.sleep(60)
+    except KeyboardInterrupt:
+        print("closing", flush=True); time.sleep(60)
+""")
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "closing\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "restored\n"
+    assert ends(process, 1.0) == STOPPED
+
+
+@posix
+@pytest.mark.skipif(sys.platform != "linux", reason="a mutex of Linux's C library")
+def test_twice_ends_at_once_even_when_the_main_thread_hangs_in_a_driver(start):
+    process = start(f"""
+with ShutdownHandler() as ending:
+    {HANG.replace("hang(lock)", "hang(lock); print('running', flush=True); hang(lock)")}
+""")
+    time.sleep(0.3)  # it hangs where nothing can be seen of it
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert ends(process, 1.0) == STOPPED
+
+
+@posix
+@pytest.mark.skipif(sys.platform != "linux", reason="a mutex of Linux's C library")
+def test_once_is_enough_in_a_live_run_whose_device_never_lets_go(start):
+    process = start(f"""
+with ShutdownHandler() as ending:
+    ending.live()
+    {HANG.replace("hang(lock)", "hang(lock); print('running', flush=True); hang(lock)")}
+""")
+    time.sleep(0.3)  # it hangs where nothing can be seen of it
+    process.send_signal(signal.SIGINT)
+    assert ends(process, NET_S + 1) == STOPPED
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_live_run_lets_its_devices_go_and_finishes_its_files_within_2_s(start, tmp_path, number):
+    process = start(f"""
+import pyvirtualcam, run
+class Double:
+    def __init__(self, **_options): self.sent = 0
+    def send(self, frame):
+        self.sent += 1
+        if self.sent == 45: print("running", flush=True)
+    def close(self): print("let go", flush=True)
+    def device(self): return "double"
+    def native_fourcc(self): return None
+pyvirtualcam.register_backend("double", Double)
+run.leave(run.main(["--source", "{SAMPLES / "man.jpg"}", "--driver", "{SAMPLES / "driver.mp4"}", "--size", "320x240",
+                    "--output", "vcam", "--output", "{tmp_path / "call.mp4"}", "--record", "{tmp_path / "take.csv"}"]))
+""")
+    process.send_signal(number)
+    started_s = time.perf_counter()
+    told = [line for line in process.stdout if time.perf_counter() - started_s < 2.0]
+    assert "let go\n" in told and any(line.startswith("wrote") for line in told), told
+    assert process.wait(20) == 0  # libraries take their time to be unloaded
+    with av.open(str(tmp_path / "call.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) > 30
+    assert load_curve(tmp_path / "take.csv").duration_s > 1
+
+
+def test_an_error_in_a_thread_that_a_call_can_do_without_is_told_in_one_sentence(capsys):
+    def work(_ending):
+        thread = threading.Thread(target=lambda: 1 / 0, name="album")
+        thread.start()
+        thread.join()
+        return 0
+
+    assert outcome(work) == 0
+    told = capsys.readouterr().err
+    assert "'album' (ZeroDivisionError" in told and "Traceback" not in told and told.count("\n") == 1
+
+
+def test_an_error_in_a_thread_ends_the_run_with_one_sentence_and_no_traceback(monkeypatch, capsys):
+    def broken(*_arguments):
+        raise ZeroDivisionError("by hand")
+
+    monkeypatch.setattr("realtime.puppet.puppet.Puppet.render", broken)
+    command = ["--source", str(SAMPLES / "man.jpg"), "--driver", str(SAMPLES / "smile.csv"), "--output", "none", "--seconds", "30"]
+    assert run.main(command) == DEFECT
+    told = capsys.readouterr().err
+    assert told.count("ZeroDivisionError") == 1 and "Traceback" not in told and "--verbose" in told
+    assert run.main([*command, "--verbose"]) == DEFECT
+    assert "in broken" in capsys.readouterr().err, "who reports it can say where"

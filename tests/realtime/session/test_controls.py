@@ -1,0 +1,380 @@
+"""What the user switches in a call: panic, pause, the preview's mirror and its figures; and the mark on every picture."""
+
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+
+from engines.errors import OutputError, SourceError
+from engines.face.action_units import WIDE
+from engines.face.au_estimator import ESTIMATED
+from engines.face.photo import load_photo
+from realtime.controls import KEYS, Controls
+from realtime.messages import DriverExpression
+from realtime.output.live_recording import LiveRecording
+from realtime.output.outputs import ContactSheet
+from realtime.output.window import Window
+from realtime.overlay import Badge, mirrored, slate, write_lines
+from realtime.performance.curve import CurveWriter, load_curve
+from realtime.puppet.animator import Animator
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
+from realtime.session.key_actions import KeyActions
+from realtime.session.live_loop import LiveLoop
+from realtime.session.photo_switcher import PhotoSwitcher
+from realtime.timing import Timings
+from tests.conftest import SAMPLES
+from tests.support.fakes import KeepingOutput, ScriptedDriver, StubEngine, speak
+
+SIZE, FPS = (320, 240), 50
+
+
+class Stalling(StubEngine):
+    """An engine that does not come back while `go` is clear."""
+
+    def __init__(self):
+        super().__init__(aus=WIDE)
+        self.go, self.stalled = threading.Event(), threading.Event()
+        self.go.set()
+
+    def run(self, picture, aus):
+        if not self.go.is_set():
+            self.stalled.set()
+            self.go.wait(10)
+        return super().run(picture, aus)
+
+
+class Failing(KeepingOutput):
+    """An output whose disk is full after a few pictures."""
+
+    def send(self, image, time_s):
+        super().send(image, time_s)
+        if len(self.images) > 3:
+            raise OutputError("The disk is full.")
+
+
+def smiling(frame) -> DriverExpression:
+    """A smile that changes with every frame, so that each is drawn."""
+    return DriverExpression(speak(ESTIMATED, AU12=0.7 + 0.3 * (frame.image[0, 0, 0] % 2)), frame.captured_s, seen=True)
+
+
+@pytest.fixture
+def engine():
+    return Stalling()
+
+
+@pytest.fixture
+def live(photo, engine):
+    """A running loop of a smiling driver: loop, what was sent, controls."""
+    puppet, output, controls, timings = Puppet(photo, engine, SIZE), KeepingOutput(), Controls(), Timings()
+    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings, badge=Badge(SIZE))
+    loop = LiveLoop(ScriptedDriver(10**6, fps=100), smiling, stage, [output], timings, FPS, controls=controls)
+    with loop.running():
+        wait_for(lambda: differs(output.images[-1:], stage.still))
+        yield loop, stage, output, controls
+        engine.go.set()
+
+
+def wait_for(condition, patience_s=10.0):
+    end_s = time.perf_counter() + patience_s
+    while not condition():
+        assert time.perf_counter() < end_s
+        time.sleep(0.005)
+
+
+def differs(images, other) -> bool:
+    return bool(len(images)) and all((image != other).any() for image in images)
+
+
+def after(output, count=1):
+    """The pictures of the next ticks; one may be on its way already."""
+    sent = len(output.images) + 1
+    wait_for(lambda: len(output.images) >= sent + count)
+    return output.images[sent : sent + count]
+
+
+def test_panic_shows_the_still_photo_at_the_next_tick_even_while_the_generator_stalls(live, engine):
+    _, stage, output, controls = live
+    engine.go.clear()
+    engine.stalled.wait(5)
+    controls.press(" ")
+    assert all(np.array_equal(image, stage.still) for image in after(output, 5))
+    engine.go.set()
+    assert all(np.array_equal(image, stage.still) for image in after(output, 20)), "what the stalled generator drew came out"
+
+
+def test_after_panic_the_expression_eases_in_and_the_last_one_does_not_flash(live):
+    _, stage, output, controls = live
+    controls.toggle_panic()
+    after(output, 10)
+    controls.toggle_panic()
+    images = after(output, 50)
+    change = [np.abs(image.astype(int) - stage.still).mean() for image in images]
+    strongest = max(change)  # of two smiles, the weaker of which comes to 0.69; a quarter of a second is 12 pictures
+    assert change[0] < 0.6 * strongest and min(change[-20:]) > 0.6 * strongest, change
+
+
+def test_a_pause_shows_a_slate_without_the_driver_or_the_puppet(live):
+    _, stage, output, controls = live
+    controls.press("p")
+    assert all(np.array_equal(image, slate(stage.puppet.still)) for image in after(output, 3))
+    controls.press("p")
+    wait_for(lambda: differs(output.images[-1:], stage.still) and differs(output.images[-1:], slate(stage.puppet.still)))
+
+
+def test_the_output_keeps_its_clock_while_the_generator_stalls(live, engine):
+    _, _, output, _ = live
+    engine.go.clear()
+    engine.stalled.wait(5)
+    count = len(output.times_s)
+    wait_for(lambda: len(output.times_s) > count + FPS)
+    gaps = np.diff(output.times_s[count:])
+    assert np.median(gaps) == pytest.approx(1 / FPS, abs=0.004)
+
+
+def test_notes_tell_what_is_switched(live):
+    loop, _, _, controls = live
+    assert loop.notes == []
+    controls.toggle_pause()
+    assert loop.notes == ["paused"]
+    controls.toggle_panic()
+    assert loop.notes == ["panic: still photo"]
+
+
+def test_q_ends_the_run(live):
+    loop, _, _, controls = live
+    threading.Timer(0.2, controls.press, "q").start()
+    started_s = time.perf_counter()
+    loop.wait(10)
+    assert time.perf_counter() - started_s < 2
+
+
+def test_a_recording_of_the_aus_holds_nothing_of_a_panic(photo, tmp_path):
+    puppet, path = Puppet(photo, StubEngine(aus=WIDE), SIZE), tmp_path / "take.csv"
+    told = DriverExpression(speak(ESTIMATED, AU12=1), 0.0, seen=True)
+    with CurveWriter(path) as record:
+        stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), Timings(), record)
+        stage.show(told, 0.0)
+        stage.rest(0.1)
+        stage.rest(0.2)
+    curve = load_curve(path)
+    assert curve.at(0.0).max() == 1 and curve.at(0.2).max() == 0
+
+
+@pytest.mark.parametrize("key", [key for known in KEYS for key in known.keys])
+def test_every_key_does_one_thing(key):
+    done = []
+    names = ("recalibrate", "stronger", "weaker", "brows", "eyes", "mouth", "next photo", "record")
+    controls = Controls(actions={name: lambda name=name: done.append(name) for name in names})
+    before = dict(vars(controls))
+    assert controls.press(key)
+    changed = [name for name, value in vars(controls).items() if value != before[name]]
+    assert len(changed) + len(done) == 1
+    if key != "q":
+        controls.press(key)
+        assert vars(controls) == before, "and back"
+
+
+def test_a_key_that_means_nothing_does_nothing():
+    controls = Controls()
+    assert not controls.press("x") and vars(controls) == vars(Controls())
+
+
+# --- outputs that fail ---------------------------------------------------------------------------------------------------
+
+
+def make(photo, outputs, said):
+    puppet, timings = Puppet(photo, StubEngine(aus=WIDE), SIZE), Timings()
+    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    return LiveLoop(ScriptedDriver(10**6, fps=100), smiling, stage, outputs, timings, FPS, say=said.append)
+
+
+def test_an_output_that_fails_is_left_out_and_told_once_and_the_call_goes_on(photo):
+    good, bad, said = KeepingOutput(), Failing(), []
+    loop = make(photo, [bad, good], said)
+    loop.run(1.0)
+    assert len(bad.images) == 4 and len(good.images) > 30
+    assert said == ["The disk is full. The other outputs go on."] and loop.failed
+
+
+def test_when_the_last_output_fails_the_run_ends_with_its_reason(photo, tmp_path):
+    said = []
+    with pytest.raises(OutputError, match="disk is full"):
+        make(photo, [Failing(), Failing(), ContactSheet(tmp_path / "sheet.png", 100)], said).run(10)
+    assert len(said) == 1
+
+
+class OnScreen(KeepingOutput):
+    """A window that is closed by its user."""
+
+    main_thread = True
+
+    def send(self, image, time_s):
+        super().send(image, time_s)
+        self.closed = len(self.images) > 3
+
+
+def test_closing_the_preview_leaves_the_virtual_camera_on(photo):
+    good, window, said = KeepingOutput(), OnScreen(), []
+    make(photo, [good, window], said).run(1.0)
+    assert len(good.images) > 30 and len(window.images) == 4 and len(said) == 1
+
+
+@pytest.mark.parametrize("sheet", [False, True], ids=["alone", "with a contact sheet"])
+def test_closing_the_only_window_ends_the_run(photo, tmp_path, sheet):
+    started_s, window, said = time.perf_counter(), OnScreen(), []
+    make(photo, [window, ContactSheet(tmp_path / "sheet.png", 100)] if sheet else [window], said).run(10)
+    assert time.perf_counter() - started_s < 3 and not said
+
+
+def test_ctrl_c_while_the_threads_are_started_leaves_none_behind(photo, monkeypatch):
+    loop, start = make(photo, [KeepingOutput()], []), threading.Thread.start
+
+    def interrupted(thread):
+        if thread.name == "puppet_send":
+            raise KeyboardInterrupt
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), loop.running():
+        pass
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("puppet")]
+
+
+# --- what is written over pictures -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(64, 64), (320, 240), (1280, 720), (1080, 1920)])
+def test_the_badge_is_small_in_a_corner_and_leaves_the_rest_alone(size):
+    still = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
+    badge = Badge(size)
+    marked = badge.draw(still.copy())
+    changed = (marked != still).any(axis=2)
+    rows, columns = badge.box
+    assert changed[rows, columns].mean() > 0.9 and changed.sum() == changed[rows, columns].sum()
+    assert changed.mean() < 0.02 or max(size) < 100
+    assert marked[rows, columns].max() > 200, "white letters"
+    assert np.array_equal(badge.draw(still.copy()), marked)
+
+
+def test_every_picture_that_leaves_carries_the_badge(live):
+    _, stage, output, controls = live
+    rows, columns = stage.badge.box
+    plate = stage.still[rows, columns]
+    controls.toggle_panic()
+    after(output, 3)
+    assert all(np.array_equal(image[rows, columns], plate) for image in output.images), "the photo's corner is still, so the mark is too"
+    assert (plate != stage.puppet.still[rows, columns]).any()
+
+
+def test_a_mirror_turns_the_picture_and_not_the_badges_letters():
+    still = np.random.default_rng(0).integers(0, 120, (240, 320, 3), np.uint8)
+    badge = Badge(SIZE)
+    marked = badge.draw(still.copy())
+    turned = mirrored(marked, badge)
+    rows, columns = badge.box
+    plate = turned[rows, 320 - columns.stop : 320 - columns.start]
+    assert np.array_equal(plate, marked[rows, columns])
+    assert np.array_equal(turned[100:], marked[100:, ::-1])
+
+
+def test_the_preview_is_a_mirror_with_figures_and_the_picture_stays_as_it_is():
+    window = Window.__new__(Window)  # what it draws, without a screen
+    controls = Controls()
+    window.serve(controls, lambda image: write_lines(image, [("30 new pictures a second", False), ("face lost", True)]))
+    picture = np.random.default_rng(0).integers(0, 120, (240, 320, 3), np.uint8)
+    before = picture.copy()
+    shown = window.dressed(picture)
+    assert np.array_equal(picture, before)
+    assert np.array_equal(shown[:150], picture[:150, ::-1]) and (shown[-40:] != picture[-40:, ::-1]).any()
+    controls.press("h"), controls.press("m")
+    assert np.array_equal(window.dressed(picture), picture)
+    controls.press("?")
+    assert (window.dressed(picture)[:40] != picture[:40]).any()
+
+
+def test_lines_that_do_not_fit_are_cut_and_break_nothing():
+    picture = np.full((64, 64, 3), 99, np.uint8)
+    write_lines(picture, [("x" * 500, True)] * 50)
+    assert picture.shape == (64, 64, 3)
+
+
+# --- what keys do besides ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hands(live, tmp_path):
+    """Keys that act on the running loop: a press of each, by name, and what was said."""
+    loop, stage, _, controls = live
+    said = []
+
+    def prepare(path):
+        if path.stem == "broken":
+            raise SourceError("There is no face in it.")
+        return Puppet(load_photo(SAMPLES / path.name), StubEngine(aus=WIDE), SIZE)
+
+    paths = [Path(name) for name in ("man.jpg", "broken.jpg", "woman.jpg")]
+    album = PhotoSwitcher(paths, prepare, stage.change, said.append)
+    acting = KeyActions(loop, stage, None, album, lambda name: LiveRecording(tmp_path / name, SIZE, FPS))
+    controls.actions.update(acting.actions())
+    controls.say = said.append
+    yield lambda key: controls.press(key), said, acting
+    acting.close()
+
+
+def test_keys_change_strength_and_groups_within_their_limits(live, hands):
+    _, stage, _, _ = live
+    press, _, _ = hands
+    for _ in range(15):
+        press("+")
+    assert stage.retarget.settings.strength == 2.0
+    for _ in range(25):
+        press("-")
+    assert stage.retarget.settings.strength == 0.0
+    press("1"), press("3")
+    assert stage.retarget.settings.groups == ("eyes",)
+    press("1")
+    assert stage.retarget.settings.groups == ("brows", "eyes")
+
+
+def test_the_next_photo_takes_over_with_the_same_settings_and_a_broken_one_is_passed_over(live, hands):
+    _, stage, output, _ = live
+    press, said, _ = hands
+    before = stage.still
+    press("-")
+    press("n")
+    wait_for(lambda: "woman.jpg" in "".join(said))
+    wait_for(lambda: (output.images[-1][:60] != before[:60]).any())
+    assert any("no face" in sentence and "passed over" in sentence for sentence in said)
+    assert stage.retarget.settings.strength == 0.9
+    assert np.array_equal(stage.still[stage.badge.box], stage.badge.draw(stage.puppet.still.copy())[stage.badge.box]), "it is marked too"
+
+
+def test_a_key_records_and_ends_it_and_the_call_goes_on(live, hands, tmp_path):
+    _, _, output, _ = live
+    press, _, _ = hands
+    press("r")
+    after(output, 30)
+    press("r")
+    (path,) = tmp_path.glob("puppet-*.mp4")
+    with av.open(str(path)) as container:
+        assert 20 <= sum(1 for _ in container.decode(video=0)) <= 80
+    after(output, 3)
+
+
+@pytest.mark.parametrize("has_rest", [True, False], ids=["a face", "a picture"])
+def test_a_rest_is_learnt_anew_only_where_the_driver_has_one(live, has_rest):
+    loop, stage, _, _ = live
+    performer = SimpleNamespace(has_rest=has_rest, recalibrate=lambda: None)
+    album = PhotoSwitcher([Path("man.jpg")], Puppet.from_file, stage.change, print)
+    assert ("recalibrate" in KeyActions(loop, stage, performer, album, LiveRecording).actions()) == has_rest
+
+
+def test_a_key_for_which_there_is_nothing_says_so(hands):
+    press, said, _ = hands
+    assert press("c"), "no driver's face: a stub drives"
+    assert said == ["There is nothing here for the key of 'recalibrate'."]

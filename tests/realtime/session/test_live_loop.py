@@ -1,0 +1,169 @@
+"""The live threads with doubles at both ends, and the closed loop with everything real."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from engines.errors import DriverError
+from engines.face import au_estimator
+from engines.face.action_units import PAPER_17, WIDE, translate
+from engines.face.au_estimator import ESTIMATED
+from engines.face.landmarks import FaceReader
+from realtime.messages import DriverExpression
+from realtime.performance.curve import Curve, load_curve
+from realtime.puppet.animator import Animator
+from realtime.puppet.puppet import Puppet
+from realtime.puppet.retarget import Retarget
+from realtime.session.live_loop import LiveLoop
+from realtime.session.offline import at_rate, perform_curve, play_offline
+from realtime.timing import Timings
+from tests.conftest import SAMPLES
+from tests.support.fakes import KeepingOutput, ScriptedDriver, StubEngine, speak
+
+
+def smiling(frame) -> DriverExpression:
+    return DriverExpression(speak(ESTIMATED, AU12=1), frame.captured_s, seen=True)
+
+
+def unseen(frame) -> DriverExpression:
+    return DriverExpression(speak(ESTIMATED), frame.captured_s, seen=False)
+
+
+@pytest.fixture(scope="module")
+def puppet(photo):
+    return Puppet(photo, StubEngine(aus=WIDE), (320, 240))
+
+
+@pytest.fixture(scope="module")
+def puppet_of_17(photo):
+    return Puppet(photo, StubEngine(aus=PAPER_17), (320, 240))
+
+
+def make(puppet, driver, performer, **options):
+    timings, output = Timings(), KeepingOutput()
+    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    return LiveLoop(driver, performer, stage, [output], timings, **options), output, timings
+
+
+def test_what_the_driver_does_reaches_the_output_and_threads_leave(puppet):
+    before = threading.active_count()
+    loop, output, timings = make(puppet, ScriptedDriver(120, fps=100), smiling, fps=50)
+    loop.run(10)
+    assert threading.active_count() == before
+    assert (output.images[-1] != puppet.still).any()
+    assert timings.summary()["capture to output"]["p95_ms"] < 500
+
+
+def test_an_engine_of_the_papers_17_is_driven_by_the_same_words(puppet_of_17):
+    loop, output, _ = make(puppet_of_17, ScriptedDriver(120, fps=100), smiling, fps=50)
+    loop.run(10)
+    assert (output.images[-1] != puppet_of_17.still).any()
+
+
+def test_the_output_keeps_its_clock_when_the_driver_is_slow(puppet):
+    loop, output, _ = make(puppet, ScriptedDriver(100, fps=4), smiling, fps=50)
+    loop.run(1.5)
+    gaps = np.diff(output.times_s)
+    assert 60 <= len(output.images) <= 80
+    assert np.median(gaps) == pytest.approx(0.02, abs=0.006)
+
+
+def test_a_slow_tracker_drops_frames_instead_of_falling_behind(puppet):
+    def slow(frame):
+        time.sleep(0.1)
+        return smiling(frame)
+
+    loop, _, timings = make(puppet, ScriptedDriver(10**6, fps=200), slow, fps=50)
+    loop.run(2)
+    assert loop.dropped["frames"] > 100
+    assert timings.summary()["capture to output"]["p99_ms"] < 400
+
+
+def test_the_drivers_picture_never_reaches_the_output(puppet):
+    loop, output, _ = make(puppet, ScriptedDriver(100, fps=100), unseen, fps=50)
+    loop.run(5)
+    assert all(np.array_equal(image, puppet.still) for image in output.images)
+
+
+def test_an_error_in_a_thread_ends_all_and_is_raised_once(puppet):
+    before = threading.active_count()
+    loop, _, _ = make(puppet, ScriptedDriver(10, error=DriverError("unplugged")), smiling)
+    with pytest.raises(DriverError, match="unplugged"):
+        loop.run(10)
+    assert threading.active_count() == before
+
+
+def test_a_curve_drives_live(puppet):
+    aus, times = ("AU12",), np.array([0.0, 0.2, 5.0])
+    loop, output, _ = make(puppet, Curve(aus, times, np.array([[0], [1], [1]], np.float32)), None, fps=60)
+    loop.run(1.0)
+    assert (output.images[-1] != puppet.still).any()
+
+
+def test_a_curve_is_drawn_frame_by_frame_offline(puppet):
+    output, timings = KeepingOutput(), Timings()
+    curve = Curve(("AU12",), np.array([0.0, 1.0]), np.array([[0], [1]], np.float32))
+    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    assert play_offline(perform_curve(curve, 10), stage, [output]) == 11
+    change = [int(np.abs(image.astype(int) - puppet.still).sum()) for image in output.images]
+    assert change[0] == 0 and change[-1] > change[5] > 0
+
+
+def test_one_side_moves_that_side_and_an_engine_without_sides_moves_both_by_half(puppet, puppet_of_17):
+    curve = Curve(("AU12L",), np.array([0.0, 1.0]), np.array([[0], [1]], np.float32))
+
+    def shown(puppet: Puppet) -> list[float]:
+        """How far the middle of each half of the face went from the photo to green, the person's right first."""
+        output, timings = KeepingOutput(), Timings()
+        play_offline(perform_curve(curve, 1), Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings), [output])
+        places = puppet.crop.to_frame(np.array([[24.0, 32.0], [40.0, 32.0]])).round().astype(int)
+        before, after = (image[places[:, 1], places[:, 0]].astype(float) for image in (puppet.still, output.images[-1]))
+        return [np.linalg.norm(b - a) / np.linalg.norm([0, 255, 0] - a) for a, b in zip(before, after, strict=True)]
+
+    assert shown(puppet) == pytest.approx([0, 1], abs=0.02), "the person's left is the picture's right"
+    assert shown(puppet_of_17) == pytest.approx([0.5, 0.5], abs=0.02)
+
+
+def test_a_clip_is_told_at_the_outputs_rate_without_changing_its_speed():
+    words = [DriverExpression(np.full(29, i, np.float32), i / 30, True) for i in range(31)]
+    same = list(at_rate(iter(words), 30))
+    assert [t.expression[0] for t in same] == list(range(31))
+    half, double = list(at_rate(iter(words), 15)), list(at_rate(iter(words), 60))
+    assert [t.expression[0] for t in half] == list(range(0, 31, 2)) and half[-1].captured_s == pytest.approx(1.0)
+    assert len(double) == 61 and double[30].expression[0] == 15
+
+
+def test_closed_loop_the_puppet_does_what_it_is_told(photo, engine):
+    """Everything real: a curve is rendered by the shipped engine, the pictures are tracked again, and the AUs follow it."""
+    puppet, output, timings = Puppet(photo, engine, (640, 640)), KeepingOutput(), Timings()
+    times = np.arange(0, 12) / 2.0
+    names = ("AU12", "AU26", "AU45", "AU04")
+    values = np.zeros((len(times), len(names)), np.float32)
+    for i in range(len(names)):
+        values[3 * i + 1 : 3 * i + 3, i] = 1.0
+    stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings)
+    play_offline(perform_curve(Curve(names, times, values), 4), stage, [output])
+    told, seen = [], []
+    with FaceReader() as reader:
+        for number, image in enumerate(output.images):
+            faces = reader.read(image)
+            assert faces, f"picture {number} shows no face any more"
+            told.append([np.interp(number / 4, times, column) for column in values.T])
+            seen.append(translate(au_estimator.estimate(faces[0]), ESTIMATED, names))
+    told, seen = np.array(told), np.array(seen)
+    correlations = {name: float(np.corrcoef(told[:, i], seen[:, i])[0, 1]) for i, name in enumerate(names)}
+    assert min(correlations[name] for name in ("AU12", "AU26", "AU45")) > 0.6, correlations
+    assert correlations["AU04"] > 0.3, correlations
+
+
+def test_replaying_a_curve_gives_the_same_pictures(photo, engine):
+    curve = load_curve(SAMPLES / "smile.csv")
+    takes = []
+    for _ in range(2):
+        output, timings = KeepingOutput(), Timings()
+        puppet = Puppet(photo, engine, (256, 256))
+        play_offline(perform_curve(curve, 5), Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings), [output])
+        takes.append(np.array(output.images))
+    assert np.array_equal(*takes)

@@ -1,0 +1,244 @@
+"""Everybody in a long meeting, as doubles that take their time: a camera, the driver's face, an engine, outputs; and what befalls them."""
+
+import random
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from engines.backends.interface import Edit
+from engines.errors import EngineLost, OutputError
+from engines.face.landmarks import Face
+from realtime.controls import Controls
+from tests.support.fake_camera import Desk
+from tests.support.fakes import StubEngine
+from tests.support.mishaps import Mishap
+
+DRIVERS_COLOUR = (255, 0, 255)  # BGR, of the camera's pictures; neither the photo nor the stub engine has anything like it
+CAMERA_SIZE, OTHER_SIZE = (160, 120), (192, 144)
+FACE_SHARE = 0.4  # of the picture's width
+TRACK_S, SLOW_TRACK_S = (0.002, 0.004), 1.0
+DRAW_S, OPEN_ENGINE_S = 0.008, 3.0
+SEND_S = 0.0002
+AT_ONCE_S = 0.001  # for a key to be obeyed: a picture that is on its way may still arrive
+CAMERA_FPS = (38.0, 48.0)  # never in step with the output; 1 M frames in 8 hours
+
+
+def shows_driver(image: np.ndarray) -> bool:
+    """Whether any pixel of (H, W, 3) uint8 is about of the camera's colour."""
+    return bool(((image[..., 0] > 230) & (image[..., 1] < 25) & (image[..., 2] > 230)).any())
+
+
+class Performers:
+    """Stands for engines.face.landmarks.FaceReader: the driver's face, who smiles and stops, and mishaps with it."""
+
+    def __init__(self, mesh: np.ndarray, expressions: np.ndarray, estimate: Callable[[Face], np.ndarray], seed: int = 0):
+        """mesh: (478, 3) of a face in pixels; expressions: (M, 52) blendshapes that it takes on in turn; estimate: of a face's AUs."""
+        self.lost, self.second, self.slow = False, False, False
+        left, right = mesh[:, 0].min(), mesh[:, 0].max()
+        self._mesh = (mesh - [(left + right) / 2, mesh[:, 1].mean(), 0]) / (right - left)  # its width is 1
+        self._expressions, self._estimate = expressions, estimate
+        self._faces: dict[tuple[int, ...], list[Face]] = {}  # by the picture's shape
+        self._known: dict[int, np.ndarray] = {}
+        self._chance, self._number = random.Random(seed), 0
+
+    def __call__(self, **_options: object) -> "Performers":
+        return self
+
+    def follow(self, picture: np.ndarray, _time_s: float) -> Face | None:
+        time.sleep(SLOW_TRACK_S if self.slow else self._chance.uniform(*TRACK_S))
+        self._number += 1
+        if self.lost:
+            return None
+        if picture.shape not in self._faces:
+            self._faces[picture.shape] = [self._face(picture.shape, shapes, 0.5) for shapes in self._expressions]
+            self._faces[picture.shape].append(self._face(picture.shape, self._expressions[0], 0.8))
+        return self._faces[picture.shape][-1 if self.second and self._number % 2 else self._number // 2 % len(self._expressions)]
+
+    def estimate(self, face: Face) -> np.ndarray:
+        """Of these faces it is remembered: it is pure, and by far the slowest of a frame."""
+        if id(face) in self._known:
+            return self._known[id(face)]
+        aus = self._estimate(face)
+        if any(face is known for faces in self._faces.values() for known in faces):
+            self._known[id(face)] = aus
+        return aus
+
+    def _face(self, shape: tuple[int, ...], blendshapes: np.ndarray, across: float) -> Face:
+        height, width = shape[:2]
+        mesh = (self._mesh * FACE_SHARE * width + [across * width, height / 2, 0]).astype(np.float32)
+        return Face(mesh[:, :2], mesh[:, 2].copy(), blendshapes)
+
+    def close(self) -> None:
+        pass
+
+
+class PatientEngine(StubEngine):
+    """A stub that takes its time, stalls and is lost when it is told to."""
+
+    def __init__(self, **options: object):
+        super().__init__(**options)
+        self.stalled, self.draw_s, self.lost = False, DRAW_S, False
+
+    def run(self, picture: np.ndarray, aus: np.ndarray) -> Edit:
+        time.sleep(self.draw_s)
+        while self.stalled:
+            time.sleep(0.01)
+        if self.lost:
+            raise EngineLost("The GPU is gone.")
+        return super().run(picture, aus)
+
+
+class Receiver:
+    """An output that looks at every picture and keeps none; it stalls or fails when it is told to."""
+
+    closed = False
+
+    def __init__(self, name: str, main_thread: bool = False):
+        self.name, self.main_thread = name, main_thread
+        self.send_s, self.full, self.count, self.leaked = SEND_S, False, 0, 0
+        self._last: np.ndarray | None = None
+
+    def send(self, image: np.ndarray, time_s: float) -> None:
+        if image is not self._last:
+            self._last = image
+            self.leaked += shows_driver(image)
+        self.count += 1
+        time.sleep(self.send_s)
+        if self.full:
+            raise OutputError(f"The {self.name} takes no more pictures.")
+
+    def close(self) -> None:
+        pass
+
+
+class VirtualDevice(Receiver):
+    """A virtual camera's device, which one opening has at a time."""
+
+    now_open = 0
+
+    def open(self) -> "VirtualDevice":
+        if self.full:
+            raise OutputError("The virtual camera is gone.")
+        self.now_open += 1
+        return self
+
+    def close(self) -> None:
+        self.now_open -= 1
+
+
+def camera_mishaps(desk: Desk, seed: int) -> list[Mishap]:
+    """All that a camera does to a call."""
+    chance, place = random.Random(seed), [0]
+
+    def fails(fault: str) -> Callable[[], None]:
+        def begin() -> None:
+            desk.freed.clear()
+            desk.fault = fault
+
+        return begin
+
+    def well() -> None:
+        desk.fps, desk.size, desk.fault = chance.uniform(*CAMERA_FPS), CAMERA_SIZE, ""
+        desk.freed.set()
+
+    def unplug() -> None:
+        desk.unplug(place[0])
+
+    def plug() -> None:
+        place[0] = (place[0] + chance.randrange(1, 5)) % 6
+        desk.plug(place[0], port=f"1-{place[0]}")
+        well()
+
+    def taken() -> None:
+        desk.unplug(place[0])
+        desk.plug(place[0], port=f"1-{place[0]}")
+        desk.fault = "busy"
+
+    def change(**what: object) -> Callable[[], None]:
+        return lambda: [setattr(desk, name, value) for name, value in what.items()] and None
+
+    # It is opened again at the latest 8 s after the last time; a plug is looked for every half second.
+    return [
+        Mishap("camera unplugged, back under another index", unplug, plug, (0.3, 120), 10.0, 3),
+        Mishap("camera's read hangs", fails("hang"), well, (0.3, 60), 10.0, 3),
+        Mishap("camera gives old pictures", fails("stale"), well, (0.3, 60), 10.0, 3),
+        Mishap("camera gives one picture again and again", fails("frozen"), well, (0.3, 90), 10.0, 3),
+        Mishap("camera gives nothing", fails("silent"), well, (0.1, 60), 10.0, 3),
+        Mishap("camera taken by another program", taken, well, (0.3, 90), 10.0, 3),
+        Mishap("camera's JPEGs are broken", fails("broken"), well, (0.05, 30), 10.0, 3),
+        Mishap("camera's pictures are grey", fails("grey"), well, (0.05, 30), 10.0, 3),
+        Mishap("camera at 5 pictures a second", change(fps=5.0), well, (2, 120), 0.5, 0),
+        Mishap("camera of another size", change(size=OTHER_SIZE), well, (2, 120), 0.5, 0),
+    ]
+
+
+def face_mishaps(performers: Performers) -> list[Mishap]:
+    def turn(name: str, on: bool) -> Callable[[], None]:
+        return lambda: setattr(performers, name, on)
+
+    return [
+        Mishap("face lost", turn("lost", True), turn("lost", False), (0.1, 30), 0.3),
+        Mishap("second face", turn("second", True), turn("second", False), (0.1, 30), 0.3),
+        Mishap("tracker takes 1 s", turn("slow", True), turn("slow", False), (2, 20), SLOW_TRACK_S + 0.3),
+    ]
+
+
+def engine_mishaps(engines: list[PatientEngine], on_stall: Callable[[bool], None]) -> list[Mishap]:
+    """engines: all that were opened, the newest last; on_stall: told when they begin to stall and when that is over."""
+
+    def stall(on: bool) -> Callable[[], None]:
+        def turn() -> None:
+            for engine in engines:
+                engine.stalled = on
+            on_stall(on)
+
+        return turn
+
+    def draw(seconds: float) -> Callable[[], None]:
+        return lambda: [setattr(engine, "draw_s", seconds) for engine in engines] and None
+
+    def lose() -> None:
+        engines[-1].lost = True
+
+    return [
+        Mishap("generator stalls", stall(True), stall(False), (0.1, 5), 0.3),
+        Mishap("generator takes 120 ms", draw(0.12), draw(DRAW_S), (2, 30), 0.4),
+        Mishap("generator's device lost", lose, lambda: None, (4, 5), 0.3, 3, at_most=2),  # the second time is for good
+    ]
+
+
+def output_mishaps(device: VirtualDevice, recording: Receiver, window: Receiver) -> list[Mishap]:
+    def turn(receiver: Receiver, name: str, value: object) -> Callable[[], None]:
+        return lambda: setattr(receiver, name, value)
+
+    return [
+        Mishap("recording's disk full", turn(recording, "full", True), lambda: None, (0.1, 5), 0.3, 1, at_most=1),
+        # It is opened again at the latest 8 s after the last time.
+        Mishap("virtual camera gone", turn(device, "full", True), turn(device, "full", False), (0.1, 60), 8.5, 2),
+        Mishap("window stalls", turn(window, "send_s", 1.0), turn(window, "send_s", SEND_S), (0.5, 20), 0.3),
+    ]
+
+
+def user_mishaps(controls: Controls, only: Callable[[str], None]) -> list[Mishap]:
+    """only: told "still" or "slate", one tick after it was asked for, and "" just before that is over."""
+
+    def on(toggle: Callable[[], None], what: str) -> Callable[[], None]:
+        def press() -> None:
+            toggle()
+            time.sleep(AT_ONCE_S)
+            only(what)
+
+        return press
+
+    def off(toggle: Callable[[], None]) -> Callable[[], None]:
+        def press() -> None:
+            only("")
+            toggle()
+
+        return press
+
+    return [
+        Mishap("panic", on(controls.toggle_panic, "still"), off(controls.toggle_panic), (0.1, 60), 0.4, 2),
+        Mishap("pause", on(controls.toggle_pause, "slate"), off(controls.toggle_pause), (0.1, 60), 0.4, 2),
+    ]
