@@ -49,7 +49,7 @@ exit status  0 done   1 a defect of this program   2 wrong command line   3 phot
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    from realtime.puppet import settings
+    from realtime.commands import settings_options
 
     parser = argparse.ArgumentParser("run.py", description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
     main = parser.add_argument_group("what to do")
@@ -66,7 +66,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     main.add_argument("--profile", metavar="NAME", help="your own range, as `run.py calibrate` kept it: a name, or FILE.json")
     add_look(parser)
-    settings.add_options(parser)
+    settings_options.add_options(parser)
     engine = add_engine(parser, "say more, with the time: figures every ten seconds, what the tracker notes")
     add_aus(engine)
     engine.add_argument("--json", metavar="FILE", help="with --benchmark: write the figures here as well")
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         return engines(arguments[1:], "run.py engines")
     if arguments[:1] == ["doctor"]:
-        from realtime.diagnose.doctor import main as doctor
+        from realtime.commands.doctor import main as doctor
 
         return doctor(arguments[1:], "run.py doctor")
     if arguments[:1] == ["calibrate"]:
@@ -128,9 +128,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def carry_out(options: argparse.Namespace, ending: ShutdownHandler) -> int:
     """What was asked for; returns the exit status. Raises PuppetError."""
-    from realtime.puppet import settings
 
-    options.settings = settings.chosen(options)
+    from realtime.commands import settings_options
+
+    options.settings = settings_options.chosen(options)
     if options.print_config:
         print(options.settings.toml())
         return 0
@@ -144,7 +145,7 @@ def carry_out(options: argparse.Namespace, ending: ShutdownHandler) -> int:
 
 def benchmark(options: argparse.Namespace) -> int:
     """Prints what realtime.session.benchmark measures; --json keeps it."""
-    from realtime.output.outputs import check_writable
+    from realtime.partial_file import check_writable
     from realtime.puppet.canvas import parse_size
     from realtime.session import benchmark
     from realtime.session.session import make_puppet

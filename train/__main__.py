@@ -177,8 +177,8 @@ def latency(options: argparse.Namespace) -> None:
 
 
 def estimator(options: argparse.Namespace) -> None:
-    from train.estimator.fit_scales import refit
     from train.estimator.mean_face import refit_mean_face
+    from train.estimator.refit import refit
 
     print(refit_mean_face(options.corpus, options.mean_face) if options.mean_face else refit(options.corpus))
 

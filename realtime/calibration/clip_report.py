@@ -17,7 +17,8 @@ from engines.face.au_estimator import ESTIMATED, index
 from realtime.calibration.profile_fit import of_clip, resting
 from realtime.calibration.pyfeat_recorder import PyFeatRecorder
 from realtime.puppet.settings import DEAD_ZONE
-from realtime.sources.camera import FrameDriver, open_frames
+from realtime.sources.clip import open_frames
+from realtime.sources.frame_source import FrameDriver
 from realtime.timing import Timings
 from realtime.tracking.driver_profile import Profile
 from realtime.tracking.expression_tracker import ExpressionTracker

@@ -5,28 +5,18 @@ has empty cells.
 """
 
 import argparse
-import csv
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
 from engines.errors import DriverError, OutputError
-from engines.face import au_estimator, pyfeat
-from engines.face.landmarks import Face, FaceReader
-from engines.face.pyfeat_weights import find_weights
 from realtime.commands.options import choose_face_model
-from realtime.messages import Frame
-from realtime.output.outputs import write_picture
+from realtime.output.contact_sheet import write_picture
 from realtime.partial_file import check_writable
 from realtime.performance.driver_spec import is_curve
-from realtime.process.exit_status import close_standard_output, outcome
+from realtime.process.exit_status import outcome
 from realtime.process.log import say
-from realtime.sources.camera import PICTURE_SUFFIXES, Clip, StillImage, is_camera
+from realtime.session.au_export import STANDARD_OUTPUT, Reading, Table, _estimator, readings
+from realtime.sources.camera import is_camera
 
 MANUAL = """\
 The action units (AUs) of clips and pictures, from 0 to 1, one row a frame.
@@ -40,19 +30,6 @@ mediapipe tells 29 (ten AUs by sides, AU18, AU22), py-feat the paper's 17. Rows 
 a neutral is subtracted only where a puppet is driven, and `--record` writes what it is told.
 """
 STATUSES = "exit status  0 done   2 wrong command line   4 driver   6 estimator   7 output   130 stopped by Ctrl-C"
-STANDARD_OUTPUT = "-"
-TIME, WHOSE = "time_s", "driver"
-
-Estimate = Callable[[Frame, Face], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The AUs of one frame; None without a face."""
-
-    driver: str
-    time_s: float
-    aus: np.ndarray | None  # (N,) float32, 0..1
 
 
 def main(arguments: list[str] | None = None, program: str = "run.py aus") -> int:
@@ -110,81 +87,6 @@ def work(options: argparse.Namespace) -> int:
         if name and name != STANDARD_OUTPUT:
             say(f"wrote {name}")
     return 0
-
-
-def readings(driver: str, estimate: Estimate, seconds: float | None = None) -> Iterator[Reading]:
-    """Every frame of a clip, followed through time, or the one of a picture, with a progress bar. Raises DriverError."""
-    picture = Path(driver).suffix.lower() in PICTURE_SUFFIXES
-    source = StillImage(driver, duration_s=1.0, fps=1.0) if picture else Clip(driver)
-    total = int(min(source.length or 0, (seconds or np.inf) * source.fps)) or None
-    with (
-        closing(source),
-        FaceReader(video=not picture) as reader,
-        tqdm(total=total, unit="frame", desc=Path(driver).name, disable=None) as bar,
-    ):
-        while (frame := source.read()) is not None and (seconds is None or frame.captured_s < seconds):
-            face = next(iter(reader.read(frame.image)), None) if picture else reader.follow(frame.image, frame.captured_s)
-            yield Reading(driver, frame.captured_s, None if face is None else estimate(frame, face))
-            bar.update()
-
-
-class Table:
-    """The CSV. A file is written beside its name and renamed when it is whole. Use as a context manager. Raises OutputError."""
-
-    def __init__(self, path: str, names: Sequence[str], several: bool):
-        self._path = None if path == STANDARD_OUTPUT else Path(path)
-        self._several, self._width = several, len(names)
-        self._header: list[str] = [*([WHOSE] if several else []), TIME, *names]  # until it is written
-        if self._path:
-            check_writable(path, "--csv")
-            self._partial = self._path.with_name(f".{self._path.name}.part")
-        with self._told():
-            self._file = open(self._partial, "w", newline="", encoding="utf-8", errors="surrogateescape") if self._path else sys.stdout
-            self._writer = csv.writer(self._file, lineterminator="\n")
-
-    def add(self, reading: Reading) -> None:
-        cells = [""] * self._width if reading.aus is None else [f"{value + 0.0:.3g}" for value in reading.aus.round(3)]
-        with self._told():
-            if self._header:
-                self._writer.writerow(self._header)
-                self._header = []
-            self._writer.writerow([*([reading.driver] if self._several else []), f"{reading.time_s:.3f}", *cells])
-
-    def __enter__(self) -> "Table":
-        return self
-
-    def __exit__(self, fault: type | None, *_: object) -> None:
-        with self._told():
-            if not self._path:
-                self._file.flush()
-                return
-            self._file.close()
-            if fault:
-                self._partial.unlink()
-            else:
-                self._partial.replace(self._path)
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            if not self._path:
-                close_standard_output()
-            name = self._path or "Standard output"
-            raise OutputError(f"{name} cannot be written ({error.strerror}): free some space or choose another --csv.") from error
-
-
-def _estimator(options: argparse.Namespace) -> tuple[tuple[str, ...], Estimate]:
-    """The names of its AUs, and the estimator. Raises EngineError."""
-    if options.aus == "mediapipe":
-        return au_estimator.ESTIMATED, lambda _frame, face: au_estimator.estimate(face)
-    weights = find_weights(options.pyfeat_weights)
-    network, scale = pyfeat.PyFeat(weights), pyfeat.Scale.default()
-    say(f"{network.name}; an intensity is where its probability lies between {pyfeat.REST:g} and {pyfeat.FULL:g}")
-    return pyfeat.AUS, lambda frame, face: scale.intensities(network(frame.image, face))
 
 
 def _check_paths(options: argparse.Namespace) -> None:

@@ -2,10 +2,10 @@
 
 import argparse
 
+from realtime.commands import settings_options
 from realtime.commands.options import add_engine, add_look, check_numbers, choose_face_model
 from realtime.process.exit_status import outcome
 from realtime.process.shutdown import ShutdownHandler
-from realtime.puppet import settings
 
 MANUAL = """\
 Draws photos as they perform takes: every take by every photo, one video each.
@@ -39,7 +39,7 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="TAKE.csv ... PHOTO ... OUT", help="what performs what, and where it goes")
     parser.add_argument("--over", metavar="TAKE.csv:GROUP", action="append", default=[], help="a curve over every take, for a group of AUs")
     add_look(parser, "default: the photo's own", "default 30")
-    settings.add_options(parser)
+    settings_options.add_options(parser)
     add_engine(parser)
     options = parser.parse_intermixed_args(arguments)
     check_numbers(parser, options)
@@ -50,7 +50,7 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
 
 def render(options: argparse.Namespace, ending: ShutdownHandler) -> int:
     """Draws all of it; returns the exit status. Raises PuppetError before anything is drawn, KeyboardInterrupt."""
-    options.settings = settings.chosen(options)
+    options.settings = settings_options.chosen(options)
     if options.print_config:
         print(options.settings.toml())
         return 0

@@ -4,23 +4,18 @@ A device is never kept: what could hang or crash (a camera's first picture) happ
 the deadline, and the device with it is free again.
 """
 
-import json
 import os
 import platform
 import shutil
 import struct
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.errors import DriverError
-
 ROOT = Path(__file__).parents[2]
 QUERYCAP = 0x80685600  # VIDIOC_QUERYCAP of <linux/videodev2.h>: reads a struct v4l2_capability of 104 bytes
 CAPABILITY = struct.Struct("=16s32s32sIII12x")  # driver, card, bus, version, capabilities of all nodes, of this one
-PICTURE_S = 6.0  # for the program's start (1 s), opening (on Windows up to 3 s) and the first picture (1 s where exposure is slow)
 COMMAND_S = 5.0  # nvidia-smi wakes a sleeping GPU in two to three
 
 
@@ -42,15 +37,6 @@ class Capability:
     @property
     def converts(self) -> bool:
         return bool(self.flags & 0xC000)  # V4L2_CAP_VIDEO_M2M, ..._MPLANE: a codec, no camera
-
-
-@dataclass(frozen=True)
-class CameraProbePicture:
-    """The first picture of a camera, opened as a call opens it."""
-
-    width_px: int
-    height_px: int
-    fps: float  # that it promises
 
 
 def run_command(command: Sequence[str]) -> str | None:
@@ -77,39 +63,6 @@ def query(device: Path) -> Capability:
     return Capability(driver.split(b"\0")[0].decode(errors="replace"), this if every & 0x80000000 else every)
 
 
-def first_picture(camera: str, deadline_s: float = PICTURE_S) -> CameraProbePicture:
-    """Opens a camera (as --driver names it) like a call does, and lets it go after one picture. Raises DriverError."""
-    command = [sys.executable, "-P", "-c", "import sys; from realtime.devices.host import show; show(sys.argv[1])", camera]
-    places = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=deadline_s, stdin=subprocess.DEVNULL, env=os.environ | places
-        )
-    except subprocess.TimeoutExpired as error:
-        raise DriverError(f"It gave no picture within {deadline_s:g} s.") from error
-    try:
-        answer = json.loads(done.stdout)
-    except ValueError as error:
-        raise DriverError(f"The program that opened it failed (exit status {done.returncode}).") from error
-    if "error" in answer:
-        raise DriverError(answer["error"])
-    return CameraProbePicture(**answer)
-
-
-def show(camera: str) -> None:
-    """In the program of its own: prints the first picture's size as JSON."""
-    from realtime.sources.camera import Camera
-
-    try:
-        opened = Camera(camera)
-        frame, fps = opened.read(), opened.fps
-        opened.close()
-        height_px, width_px = frame.image.shape[:2]
-        print(json.dumps({"width_px": width_px, "height_px": height_px, "fps": round(fps, 2)}))
-    except DriverError as error:
-        print(json.dumps({"error": str(error)}))
-
-
 @dataclass(frozen=True)
 class Host:
     """This machine, or a test's double of one."""
@@ -119,7 +72,6 @@ class Host:
     release: str = platform.release()  # of the kernel
     run: Callable[[Sequence[str]], str | None] = run_command
     query: Callable[[Path], Capability] = query
-    first_picture: Callable[[str], CameraProbePicture] = first_picture
 
     def text(self, path: str) -> str:
         """A small file's contents; "" where it is missing or may not be read."""

@@ -1,19 +1,15 @@
 """Looks at video devices: which cameras give a picture, where the puppet's pictures could go. Starts nothing that it does not end."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 from engines.errors import DriverError, OutputBusy, OutputError
-from realtime.devices.host import CameraProbePicture, Capability, Host
+from realtime.devices.v4l2 import JOIN_GROUP, Node, holders, nodes
+from realtime.diagnose.camera_probe import CameraProbePicture, ProbedHost
 from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding
 
 CAMERA, VIRTUAL, WINDOW = "camera", "virtual camera", "window"
-LOOPBACK = "v4l2 loopback"  # the driver's own name
-JOIN_GROUP = "sudo usermod -aG video $USER, then log out and in again"
 PLUG_IN = "plug a camera in; or drive with a clip, a picture or an AU curve: --driver clip.mp4"
 WINDOWS_ITSELF = "run it under Windows itself: Linux under Windows (WSL) has no video devices"
 ALLOW = {
@@ -22,44 +18,9 @@ ALLOW = {
 }
 FORMATS, SIZES = 4, 4  # pixel formats told, and sizes of each, the largest first; kernel drivers can list dozens
 MOST_CAMERAS = 4  # indexes tried where the system lists none
-MOST_HOLDERS = 9  # programs named that hold a device
 
 
-@dataclass(frozen=True)
-class Node:
-    """One /dev/video*, asked."""
-
-    index: int
-    path: Path
-    name: str
-    capability: Capability | None  # None when it could not be opened
-    fault: str = ""
-    forbidden: bool = False
-    loopback: bool = False
-
-
-def nodes(system: Host) -> list[Node]:
-    """Every video device that Linux lists, by index."""
-    from realtime.sources.camera import cameras
-
-    listed, found = system.root / "sys/class/video4linux", []
-    for index, name in sorted(cameras(listed).items()):
-        path, sign = system.root / f"dev/video{index}", (listed / f"video{index}/max_openers").exists()  # an attribute of v4l2loopback's
-        try:
-            capability = system.query(path)
-            found.append(Node(index, path, name, capability, loopback=capability.driver == LOOPBACK))
-        except FileNotFoundError:
-            found.append(
-                Node(index, path, name, None, f"the system lists it, but there is no {path} here: a container, it seems", loopback=sign)
-            )
-        except PermissionError:
-            found.append(Node(index, path, name, None, f"{path} may not be opened by this user", True, sign))
-        except OSError as error:
-            found.append(Node(index, path, name, None, f"{path} cannot be opened ({error.strerror})", loopback=sign))
-    return found
-
-
-def camera_findings(system: Host) -> Iterator[Finding]:
+def camera_findings(system: ProbedHost) -> Iterator[Finding]:
     """Each camera, opened for one picture."""
     none = True
     for found in _linux_cameras(system) if system.name == "Linux" else _other_cameras(system):
@@ -69,7 +30,7 @@ def camera_findings(system: Host) -> Iterator[Finding]:
         yield Finding(CAMERA, CAMERA, MISSING, "no camera is connected", WINDOWS_ITSELF if system.under_windows else PLUG_IN)
 
 
-def _linux_cameras(system: Host) -> Iterator[Finding]:
+def _linux_cameras(system: ProbedHost) -> Iterator[Finding]:
     for node in nodes(system):
         what, able = f"camera webcam:{node.index} ({node.name})", node.capability
         if node.loopback and (able is None or not system.text(f"sys/class/video4linux/video{node.index}/format")):
@@ -80,7 +41,7 @@ def _linux_cameras(system: Host) -> Iterator[Finding]:
             yield _pictured(system, node, what)
 
 
-def _pictured(system: Host, node: Node, what: str) -> Finding:
+def _pictured(system: ProbedHost, node: Node, what: str) -> Finding:
     try:
         picture = system.first_picture(f"webcam:{node.index}")
     except DriverError as error:
@@ -93,7 +54,7 @@ def _pictured(system: Host, node: Node, what: str) -> Finding:
     return Finding(CAMERA, what, FINE, _gives(picture, node.index) + (f"; modes {listed}" if listed else ""))
 
 
-def _other_cameras(system: Host) -> Iterator[Finding]:
+def _other_cameras(system: ProbedHost) -> Iterator[Finding]:
     """By index, as OpenCV counts them; the system's names are in no certain order."""
     names = _names(system)
     known = f"; the system lists {', '.join(names)}" if names else ""
@@ -108,7 +69,7 @@ def _other_cameras(system: Host) -> Iterator[Finding]:
         yield Finding(CAMERA, f"camera webcam:{index}{label}", FINE, _gives(picture, index) + ("" if label or index else known))
 
 
-def _names(system: Host) -> list[str]:
+def _names(system: ProbedHost) -> list[str]:
     """The cameras that macOS or Windows lists."""
     if system.name == "Darwin":
         try:
@@ -151,18 +112,6 @@ def modes(listed: str) -> str:
     return ", ".join([*told, *more])
 
 
-def holders(system: Host, device: Path) -> str:
-    """The programs, as far as this user may see them, that have a device open: "zoom (4711)"; "" for none."""
-    found = []
-    for process in (system.root / "proc").glob("[0-9]*"):
-        try:
-            if any(os.readlink(handle) == str(device) for handle in (process / "fd").iterdir()):
-                found.append(f"{system.text(f'proc/{process.name}/comm') or 'a program'} ({process.name})")
-        except OSError:  # another user's, or ended meanwhile
-            continue
-    return ", ".join(sorted(found)[:MOST_HOLDERS])
-
-
 def _open_cure(node: Node) -> str:
     """What lets this user open a device that could not be opened."""
     if node.forbidden:
@@ -170,12 +119,13 @@ def _open_cure(node: Node) -> str:
     return f"start the container with --device {node.path}" if "container" in node.fault else "unplug it and plug it in again"
 
 
-def virtual_findings(system: Host) -> Iterator[Finding]:
+def virtual_findings(system: ProbedHost) -> Iterator[Finding]:
     """Where a call program would see the puppet."""
     if system.name == "Linux":
         yield from _linux_virtual(system)
         return
-    from realtime.output.virtual_camera import HOW_TO_GET_A_CAMERA, VirtualCamera
+    from realtime.devices.v4l2 import HOW_TO_GET_A_CAMERA
+    from realtime.output.virtual_camera import VirtualCamera
 
     try:
         camera = VirtualCamera((1280, 720), 30.0)
@@ -190,9 +140,9 @@ def virtual_findings(system: Host) -> Iterator[Finding]:
     yield Finding(VIRTUAL, VIRTUAL, FINE, camera.name.removeprefix("virtual camera "))
 
 
-def _linux_virtual(system: Host) -> Iterator[Finding]:
+def _linux_virtual(system: ProbedHost) -> Iterator[Finding]:
     """By what the devices say of themselves: opening one for writing would leave some v4l2loopback (0.12) closed to the next program."""
-    from realtime.output.virtual_camera import LOAD_LOOPBACK
+    from realtime.devices.v4l2 import LOAD_LOOPBACK
 
     loopbacks = [node for node in nodes(system) if node.loopback]
     again, free = f"sudo modprobe -r v4l2loopback && {LOAD_LOOPBACK}", False
@@ -214,9 +164,9 @@ def _linux_virtual(system: Host) -> Iterator[Finding]:
         yield _no_loopback(system)
 
 
-def _no_loopback(system: Host) -> Finding:
+def _no_loopback(system: ProbedHost) -> Finding:
     """Loaded, built, unpacked, or not there at all: each wants another command."""
-    from realtime.output.virtual_camera import HOW_TO_GET_A_CAMERA, LOAD_LOOPBACK
+    from realtime.devices.v4l2 import HOW_TO_GET_A_CAMERA, LOAD_LOOPBACK
 
     modules = system.root / "lib/modules" / system.release
     if (system.root / "sys/module/v4l2loopback").is_dir():
@@ -232,7 +182,7 @@ def _no_loopback(system: Host) -> Finding:
     return Finding(VIRTUAL, VIRTUAL, MISSING, why, cure)
 
 
-def _for_this_distribution(system: Host, debian: str) -> str:
+def _for_this_distribution(system: ProbedHost, debian: str) -> str:
     told = system.text("etc/os-release")
     kinds = set(re.findall(r'^ID(?:_LIKE)?="?([^"\n]*)"?', told, re.MULTILINE))
     names = {name for kind in kinds for name in kind.split()}
@@ -246,7 +196,7 @@ def _for_this_distribution(system: Host, debian: str) -> str:
     return debian
 
 
-def window_findings(system: Host) -> Iterator[Finding]:
+def window_findings(system: ProbedHost) -> Iterator[Finding]:
     """Whether a preview can be shown."""
     from realtime.output.window import has_screen
 

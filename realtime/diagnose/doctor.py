@@ -1,26 +1,12 @@
-"""`run.py doctor`: what this machine has for a call, and the command for each missing piece. The looks are in devices.py and equipment.py."""
+"""`run.py doctor`: what this machine has for a call, and the command for each missing piece. The checks are in device_checks.py and engine_checks.py."""
 
-import argparse
-import json
-import platform
-import sys
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 
-from realtime.devices.host import Host
 from realtime.diagnose import device_checks, engine_checks
+from realtime.diagnose.camera_probe import ProbedHost
 from realtime.diagnose.finding import FINE, MISSING, Finding, looked
-from realtime.process.exit_status import close_standard_output
 
-MANUAL = """\
-What this machine has for a call, and for each missing piece the command that mends it. Each camera is opened for one picture;
-nothing else is started, nothing is installed, and nothing leaves this machine.
-
-A call works where a photo can be animated (the bundle, the face model and an engine, tried on a shipped photo), a camera gives a
-picture, and there is a virtual camera or at least a screen for a window.
-"""
-STATUSES = "exit status  0 a call would work   1 it would not   2 wrong command line   130 stopped by Ctrl-C"
 WIDTH = 118  # columns: the longest word that must not be cut, a SHA-256, fits beside its name
 
 # Seconds until a look counts as hung.
@@ -29,9 +15,9 @@ CAMERAS_S = 60.0  # six that hang, each for as long as it may, and their modes
 ENGINE_S = 90.0  # MediaPipe and OpenVINO from a cold disk take ten, a GPU's engine as much again
 
 
-def examine(bundle: str = "default", system: Host | None = None) -> Iterator[Finding]:
+def examine(bundle: str = "default", system: ProbedHost | None = None) -> Iterator[Finding]:
     """Everything, look after look; each is told as soon as it is known."""
-    system = system or Host()
+    system = system or ProbedHost()
     for topic, look, deadline_s in (
         (engine_checks.PACKAGES, lambda: engine_checks.package_findings(system), LOOK_S),
         (engine_checks.BUNDLE, lambda: engine_checks.bundle_findings(bundle), LOOK_S),
@@ -86,39 +72,3 @@ def sum_up(judged: dict[str, bool]) -> str:
         return "A call would work." if judged["virtual_camera"] else "A call would work in a window only: there is no virtual camera."
     files = " Files work: python run.py --demo" if judged["photo"] else ""
     return f"A call would not work yet: {', and '.join(lacks)}.{files}"
-
-
-def _print(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except OSError:  # nobody reads on; the exit status is still right
-        close_standard_output()
-
-
-def main(arguments: list[str] | None = None, program: str = "python -m realtime.diagnose.doctor", system: Host | None = None) -> int:
-    parser = argparse.ArgumentParser(program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", default="default", metavar="BUNDLE", help="the engine bundle that the call would be started with")
-    parser.add_argument("--json", action="store_true", help="for programs: one object on standard output")
-    options = parser.parse_args(arguments)
-    machine = f"{platform.system()} {platform.release()} {platform.machine()}"
-    found: list[Finding] = []
-    try:
-        if not options.json:
-            _print(f"{machine}\n")
-        for finding in examine(options.engine, system):
-            found.append(finding)
-            if not options.json:
-                _print(tell(finding))
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    judged = verdict(found)
-    if options.json:
-        _print(json.dumps({**judged, "system": machine, "findings": [asdict(finding) for finding in found]}, indent=1))
-    else:
-        _print(f"\n{sum_up(judged)}")
-    return 0 if judged["works"] else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,16 +13,8 @@ import numpy as np
 
 from engines.errors import OutputBusy, OutputError
 from realtime.devices.host import Host
-from realtime.diagnose.device_checks import JOIN_GROUP, Node, holders, nodes
+from realtime.devices.v4l2 import HOW_TO_GET_A_CAMERA, JOIN_GROUP, LOAD_LOOPBACK, Node, holders, nodes
 
-LOAD_LOOPBACK = (
-    "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Puppet"  # exclusive_caps: browsers list no camera that is also an output
-)
-HOW_TO_GET_A_CAMERA = {
-    "Linux": f"sudo apt install v4l2loopback-dkms && {LOAD_LOOPBACK}",
-    "Darwin": "install OBS 30 or newer, start its virtual camera once, then stop it",
-    "Windows": "install OBS (or Unity Capture)",
-}
 OBS = "OBS Virtual Camera"
 INSTEAD = "or write a file now with --output out.mp4"
 LOOK_S = 1.0  # how often a device is looked for while it is sent to: v4l2loopback's own writes never fail aloud

@@ -20,7 +20,8 @@ from engines.errors import CurveError
 from engines.face.action_units import GROUPS, MEANING, sides
 from engines.face.au_estimator import ESTIMATED
 from realtime.performance.composition import Excerpt, Layer, Mix, Overlay, layer
-from realtime.performance.curve import Performance, load_curve
+from realtime.performance.curve import Performance
+from realtime.performance.load import load_curve
 
 CURVE = re.compile(r"(?is)(?P<path>.+\.(?:csv|json))(?P<heard>:[^@]*)?(?P<ways>@.*)?")  # C:\x.csv, too: a path ends at its suffix
 WAYS = "loop, loop=SECONDS, speed=FACTOR, duration=SECONDS, from=SECONDS, to=SECONDS"

@@ -8,7 +8,7 @@ from engines.face.action_units import translate
 from engines.face.au_estimator import ESTIMATED
 from realtime.messages import DriverExpression, RenderedFrame
 from realtime.overlay import Badge, slate
-from realtime.performance.curve import CurveWriter
+from realtime.performance.curve_writer import CurveWriter
 from realtime.puppet.idle_motion import IdleMotion
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget

@@ -16,7 +16,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
 from engines.runtime.failover import load_live
 from realtime.messages import DriverExpression
-from realtime.output.outputs import SHEET_SUFFIXES, VIDEO_SUFFIXES, ContactSheet, VideoFile
+from realtime.output.contact_sheet import SHEET_SUFFIXES, ContactSheet
+from realtime.output.outputs import VIDEO_SUFFIXES, VideoFile
 from realtime.overlay import Badge
 from realtime.partial_file import check_writable
 from realtime.performance.driver_spec import is_curve, load_driver_spec, parse_part, parse_parts

@@ -22,7 +22,8 @@ from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import Settings
 from realtime.session.live_loop import LiveLoop
-from realtime.sources.camera import is_camera, open_frames
+from realtime.sources.camera import is_camera
+from realtime.sources.clip import open_frames
 from realtime.timing import Timings
 from realtime.tracking.expression_tracker import ExpressionTracker
 

@@ -18,11 +18,12 @@ from engines.errors import OutputError
 from realtime.controls import Controls
 from realtime.latest_value import Latest
 from realtime.messages import NOT_YET, DriverExpression, Frame, RenderedFrame
-from realtime.output.outputs import ContactSheet, Output
+from realtime.output.contact_sheet import ContactSheet
+from realtime.output.outputs import Output
 from realtime.performance.curve import Performance
 from realtime.process.log import LOG
 from realtime.puppet.animator import Animator
-from realtime.sources.camera import FrameDriver
+from realtime.sources.frame_source import FrameDriver
 from realtime.timing import Rate, Timings
 from realtime.tracking.expression_tracker import ExpressionTracker
 

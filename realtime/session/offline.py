@@ -11,7 +11,7 @@ from realtime.output.outputs import Output
 from realtime.performance.curve import Performance
 from realtime.performance.interpolation import SAME_S
 from realtime.puppet.animator import Animator
-from realtime.sources.camera import FrameDriver
+from realtime.sources.frame_source import FrameDriver
 from realtime.timing import Timings
 from realtime.tracking.driver_profile import Profile
 from realtime.tracking.estimator_fusion import FusedEstimator

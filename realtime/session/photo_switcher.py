@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engines.errors import SourceError
 from realtime.puppet.puppet import Puppet
-from realtime.sources.camera import PICTURE_SUFFIXES
+from realtime.sources.clip import PICTURE_SUFFIXES
 
 LEAVE_S = 1.0  # a photo of fifty megapixels takes as long to be prepared
 

@@ -17,12 +17,14 @@ from engines.face.pyfeat import Scale
 from engines.runtime.failover import load_live
 from realtime.audio.microphone import Microphone
 from realtime.controls import Controls
+from realtime.output.contact_sheet import ContactSheet
 from realtime.output.live_recording import LiveRecording
-from realtime.output.outputs import VIDEO_SUFFIXES, ContactSheet, Output, VideoFile, open_output
+from realtime.output.outputs import VIDEO_SUFFIXES, Output, VideoFile, open_output
 from realtime.output.window import Window, has_screen
 from realtime.overlay import Badge
 from realtime.performance.composition import Overlay, endless
-from realtime.performance.curve import CurveWriter, Performance
+from realtime.performance.curve import Performance
+from realtime.performance.curve_writer import CurveWriter
 from realtime.performance.driver_spec import DriverSpec, load_driver_spec, parse_parts
 from realtime.process.log import LOG, answer, say
 from realtime.process.shutdown import STOPPED, ShutdownHandler
@@ -36,7 +38,9 @@ from realtime.session.key_actions import KeyActions
 from realtime.session.live_loop import LiveLoop
 from realtime.session.offline import at_rate, count_pictures, perform_curve, perform_frames, play_offline
 from realtime.session.photo_switcher import PhotoSwitcher, photos
-from realtime.sources.camera import FrameDriver, RealtimePlayback, is_camera, open_frames
+from realtime.sources.camera import is_camera
+from realtime.sources.clip import RealtimePlayback, open_frames
+from realtime.sources.frame_source import FrameDriver
 from realtime.sources.reconnecting_camera import ReconnectingCamera
 from realtime.timing import Timings
 from realtime.tracking import driver_profile

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from engines.face.landmarks import Face, FaceReader
-from realtime.sources.camera import Clip
+from realtime.sources.clip import Clip
 from tests.support.disturbances import darkened, hand, head_of, rolled, slid, turned, with_head
 
 SAMPLES = Path(__file__).parents[2] / "realtime" / "samples"

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import DriverError
+from realtime.devices.v4l2 import cameras
 from realtime.messages import NOT_YET
-from realtime.sources.camera import Camera, camera_index, cameras
+from realtime.sources.camera import Camera, camera_index
 from realtime.sources.reconnecting_camera import ReconnectingCamera
 from tests.vm.devices import (
     FACE,

@@ -15,7 +15,7 @@ import run
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from engines.face.photo import load_photo
-from realtime.devices.host import Host
+from realtime.diagnose.camera_probe import ProbedHost
 from realtime.diagnose.device_checks import camera_findings, virtual_findings
 from realtime.diagnose.finding import FINE
 from realtime.messages import DriverExpression, Frame
@@ -83,7 +83,7 @@ def _command(*arguments: str, meanwhile: Callable[[], None] = lambda: None) -> t
 
 
 def the_doctor_finds_the_webcam_and_the_virtual_camera():
-    seen = {found.what: found.state for look in (camera_findings, virtual_findings) for found in look(Host())}
+    seen = {found.what: found.state for look in (camera_findings, virtual_findings) for found in look(ProbedHost())}
     assert [state for what, state in seen.items() if "vivid" in what] == [FINE], seen
     assert [state for what, state in seen.items() if what.startswith("virtual camera") and PUPPET_NAME in what] == [FINE], seen
 

@@ -16,7 +16,7 @@ from engines.face.landmarks import FaceReader
 from engines.face.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, LIPS_OUTER, RIGID, align, mean_face, mirror_index
 from train.data.corpus import Corpus
 from train.data.labels import opening
-from train.estimator.fit_scales import within_groups
+from train.estimator.grouping import within_groups
 from train.synthesis.blendshape_net import BlendshapeNet
 from train.synthesis.deform import LIPS_OUTER_BOTTOM, LIPS_OUTER_TOP, WHOLE, moved, of_sides
 from train.synthesis.lids import close

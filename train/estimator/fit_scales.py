@@ -5,14 +5,12 @@ a smile and an open jaw do to it (clips: least squares within a person, so that 
 full intensity lie (percentiles). Knows nothing of pictures: landmarks in, numbers out.
 """
 
-import json
-from pathlib import Path
-
 import numpy as np
 
 from engines.face import au_estimator
 from engines.face.action_units import SIDED, sides, wholes
 from engines.face.mesh import align
+from train.estimator.grouping import within_groups
 
 REST_PERCENTILE = 30.0  # of resting faces; low, so that a change from rest is not lost below 0
 FULL_PERCENTILE = 99.7  # of all faces; the strongest shown, less the broken detections
@@ -57,45 +55,3 @@ def fit_scales(photo_mesh, photo_shapes, clip_mesh, clip_shapes, clip_id) -> dic
 def _whole(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Values by AU or by side -> by AU alone: the means of the sides."""
     return {au: np.mean([values[name] for name in sides(au)], axis=0) for au in wholes(list(values))}
-
-
-def within_groups(group: np.ndarray):
-    """A function that takes each group's mean from (N, ...) rows."""
-    _, place, counts = np.unique(group, return_inverse=True, return_counts=True)
-
-    def centred(rows: np.ndarray) -> np.ndarray:
-        sums = np.zeros((len(counts), *rows.shape[1:]), np.float64)
-        np.add.at(sums, place, rows)
-        return rows - (sums / counts.reshape(-1, *[1] * (rows.ndim - 1)))[place]
-
-    return centred
-
-
-def write_scales(scales: dict[str, dict[str, float]], path: Path) -> None:
-    path.write_text(
-        json.dumps({"version": au_estimator.VERSION, "unit": "outer eye distances, degrees", "scales": scales}, indent=1) + "\n"
-    )
-
-
-def refit(folders: list[Path]) -> str:
-    """Fits scales and basis to prepared corpora and writes them; returns the estimator's answer to each AU as text."""
-    from train.data.corpus import load_corpus
-    from train.estimator.fit_motion import calibrated, fit_basis
-    from train.synthesis.blendshape_net import BlendshapeNet
-    from train.synthesis.deform import BASIS, WHOLE, basis
-
-    corpus = load_corpus(folders)
-    meshes = corpus.meshes(np.arange(len(corpus)))  # 5.7 KB a face: the fit wants them all at once
-    shapes = BlendshapeNet()(meshes)
-    photo = ~corpus.is_clip
-    scales = fit_scales(meshes[photo], shapes[photo], meshes[~photo], shapes[~photo], corpus.person[~photo])
-    write_scales(scales, Path(au_estimator.__file__).with_name("expression.json"))
-    au_estimator.mesh_scales.cache_clear()
-    _, person, photos = np.unique(corpus.person, return_inverse=True, return_counts=True)
-    several = photos[person] > 1
-    found, answer = calibrated(fit_basis(meshes[several], shapes[several], person[several], corpus.is_clip[several]), corpus)
-    np.save(BASIS, found)
-    basis.cache_clear()
-    head = "told     " + " ".join(f"{au[2:]:>4}" for au in WHOLE)
-    rows = [f"{au:<9}" + " ".join(f"{100 * value:4.0f}" for value in row) for au, row in zip(WHOLE, answer, strict=True)]
-    return "the estimator's answer to pictures of a full unit of each AU, percent\n" + "\n".join([head, *rows])

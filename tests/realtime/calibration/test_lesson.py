@@ -14,6 +14,7 @@ import run
 from engines.errors import DriverError
 from engines.face.au_estimator import ESTIMATED, index
 from engines.face.landmarks import Face
+from realtime.calibration import lesson
 from realtime.calibration.clip_report import blinks, load_spans, measure, unmatched
 from realtime.calibration.lesson_state import LESSON_S, READ_S, STEPS, LessonState
 from realtime.calibration.lesson_view import SIZE, draw
@@ -182,17 +183,17 @@ class Pane:
 
 def test_a_lesson_before_a_camera_is_shown_and_ends_with_a_profile():
     pane, rings = Pane(), []
-    made = calibrate.lesson(Film(), pane, lambda: rings.append(1))
+    made = lesson.lesson(Film(), pane, lambda: rings.append(1))
     assert pane.shown > 100 and rings and made.gain.max() <= driver_profile.MOST_GAIN
     assert len(np.unique(pane.image.reshape(-1, 3), axis=0)) < 400, "no picture of the driver"
 
 
 def test_a_lesson_is_given_up_by_the_driver_or_where_nobody_is_seen():
     with pytest.raises(KeyboardInterrupt):
-        calibrate.lesson(Film(), Pane(closes=3))
+        lesson.lesson(Film(), Pane(closes=3))
     times = iter(range(0, 1000, 5))
     with pytest.raises(DriverError, match="No face was seen for 20 s"):
-        calibrate.lesson(Film(face=False), None, clock=lambda: float(next(times)))
+        lesson.lesson(Film(face=False), None, clock=lambda: float(next(times)))
 
 
 @pytest.mark.skipif(not shutil.which("Xvfb"), reason="there is no Xvfb: apt install xvfb")

@@ -9,6 +9,7 @@ import run
 from engines.errors import EngineError
 from engines.face.au_estimator import ESTIMATED
 from engines.face.pyfeat import AUS, FULL, Scale
+from realtime.calibration import lesson
 from realtime.calibration.lesson_state import STEPS
 from realtime.calibration.pyfeat_recorder import PyFeatRecorder
 from realtime.commands import calibrate
@@ -124,10 +125,10 @@ def test_a_lesson_before_a_camera_is_seen_by_both():
     network = Reads()
     slow = EveryFrame(network)
     pane = Pane()
-    made = calibrate.lesson(Film(), pane, lambda: None, onlooker=PyFeatRecorder(slow, print))
+    made = lesson.lesson(Film(), pane, lambda: None, onlooker=PyFeatRecorder(slow, print))
     assert network.looks > 50 and made.pyfeat is not None
     assert (made.pyfeat.rest <= 0.6).all() and (made.pyfeat.full - made.pyfeat.rest >= 0.149).all()
-    assert calibrate.lesson(Film(), Pane()).pyfeat is None
+    assert lesson.lesson(Film(), Pane()).pyfeat is None
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from PIL import Image
 
 import run
 from engines.face.au_estimator import index
-from realtime.performance.curve import load_curve
+from realtime.performance.load import load_curve
 from tests.conftest import SAMPLES
 
 ROOT = Path(__file__).parents[3]
@@ -71,7 +71,7 @@ def test_a_clip_drives_a_photo_and_is_recorded(tmp_path, capsys):
     )
     assert status == 0
     from engines.face.au_estimator import ESTIMATED
-    from realtime.performance.curve import load_curve
+    from realtime.performance.load import load_curve
 
     assert take.read_text().splitlines()[0].split(",") == ["time_s", *ESTIMATED]
     told, came = (

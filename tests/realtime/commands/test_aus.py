@@ -17,7 +17,7 @@ from engines.face.action_units import PAPER_17, wholes
 from engines.face.landmarks import FaceReader
 from realtime.commands import aus, aus_plot
 from realtime.commands.aus import main
-from realtime.performance.curve import load_curve
+from realtime.performance.load import load_curve
 from tests.conftest import SAMPLES
 
 CLIP, PHOTO = str(SAMPLES / "driver.mp4"), str(SAMPLES / "man.jpg")

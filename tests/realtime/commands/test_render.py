@@ -16,9 +16,10 @@ import pytest
 
 import run
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
-from realtime.output.outputs import ContactSheet, VideoFile
+from realtime.output.contact_sheet import ContactSheet
+from realtime.output.outputs import VideoFile
 from realtime.session.batch import plan
-from realtime.sources.camera import Clip
+from realtime.sources.clip import Clip
 from tests.conftest import SAMPLES
 from tests.support.fakes import StubEngine
 

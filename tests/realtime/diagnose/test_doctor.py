@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from engines.errors import DriverError, EngineError, OutputBusy, OutputError
-from realtime.devices import host
-from realtime.devices.host import CameraProbePicture, Capability, Host
-from realtime.diagnose import device_checks, doctor, engine_checks
+from realtime.commands import doctor as doctor_command
+from realtime.devices import host, v4l2
+from realtime.devices.host import Capability, Host
+from realtime.diagnose import camera_probe, device_checks, doctor, engine_checks
+from realtime.diagnose.camera_probe import CameraProbePicture, ProbedHost
 from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding, looked
 
 ROOT = Path(__file__).parents[3]
@@ -44,7 +46,7 @@ class Machine:
         node = self.root / f"sys/class/video4linux/video{index}"
         node.mkdir(parents=True)
         (node / "name").write_text(name + "\n")
-        if driver == device_checks.LOOPBACK:
+        if driver == v4l2.LOOPBACK:
             (node / "max_openers").write_text("10\n")
             (node / "format").write_text(fed)
         self.capabilities[f"video{index}"] = flags if isinstance(flags, OSError) else Capability(driver, flags)
@@ -63,7 +65,7 @@ class Machine:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).write_text(text)
 
-    def system(self, name: str = "Linux") -> Host:
+    def system(self, name: str = "Linux") -> ProbedHost:
         def query(path: Path) -> Capability:
             answer = self.capabilities[path.name]
             if isinstance(answer, OSError):
@@ -75,7 +77,7 @@ class Machine:
                 raise DriverError(f"The camera {camera} gives no picture: close programs that use it.")
             return self.pictures[camera]
 
-        return Host(name, self.root, "6.1.0-test", lambda command: self.answers.get(command[0]), query, picture)
+        return ProbedHost(name, self.root, "6.1.0-test", lambda command: self.answers.get(command[0]), query, picture)
 
 
 @pytest.fixture
@@ -174,37 +176,37 @@ def test_macs_and_windows_tell_cameras_by_name_and_where_to_allow_them(machine):
 
 
 def test_a_waiting_loopback_is_a_virtual_camera_and_no_camera(machine):
-    machine.device(10, "Puppet", device_checks.LOOPBACK, OUTPUT)
+    machine.device(10, "Puppet", v4l2.LOOPBACK, OUTPUT)
     (found,) = virtual(machine)
     assert found.state == FINE and "video10 (Puppet)" in found.what and found.cure == ""
     assert "no camera is connected" in cameras(machine)[0].detail
 
 
 def test_a_loopback_that_browsers_would_not_list_is_fine_and_told(machine):
-    machine.device(10, "Puppet", device_checks.LOOPBACK, CAPTURE | OUTPUT)
+    machine.device(10, "Puppet", v4l2.LOOPBACK, CAPTURE | OUTPUT)
     (found,) = virtual(machine)
     assert found.state == FINE and "browsers" in found.detail and found.cure == f"sudo modprobe -r v4l2loopback && {LOAD}"
 
 
 def test_a_loopback_that_another_program_feeds_is_a_camera_and_no_virtual_camera(machine):
-    machine.device(10, "Phone", device_checks.LOOPBACK, CAPTURE, fed="YUYV:640x480@30")
+    machine.device(10, "Phone", v4l2.LOOPBACK, CAPTURE, fed="YUYV:640x480@30")
     machine.pictures["webcam:10"] = CameraProbePicture(640, 480, 30.0)
     machine.opens(99, "phone-app", "dev/video10")
     assert cameras(machine)[0].state == FINE
     (found,) = virtual(machine)
     assert found.state == MISSING and "phone-app (99)" in found.detail and found.cure == "close phone-app (99)"
-    machine.device(11, "Puppet", device_checks.LOOPBACK, OUTPUT)
+    machine.device(11, "Puppet", v4l2.LOOPBACK, OUTPUT)
     assert [(found.state, "Puppet" in found.what) for found in virtual(machine)] == [(FINE, True), (OPTIONAL, False)]
 
 
 def test_a_loopback_that_its_last_program_left_closed_is_to_be_loaded_again(machine):
-    machine.device(10, "Puppet", device_checks.LOOPBACK, CAPTURE)
+    machine.device(10, "Puppet", v4l2.LOOPBACK, CAPTURE)
     (found,) = virtual(machine)
     assert found.state == MISSING and found.cure == f"sudo modprobe -r v4l2loopback && {LOAD}"
 
 
 def test_a_loopback_that_this_user_may_not_open_wants_the_group(machine):
-    machine.device(10, "Puppet", device_checks.LOOPBACK, PermissionError(13, "Permission denied"))
+    machine.device(10, "Puppet", v4l2.LOOPBACK, PermissionError(13, "Permission denied"))
     (found,) = virtual(machine)
     assert found.state == MISSING and "usermod -aG video" in found.cure
 
@@ -377,14 +379,14 @@ def test_a_camera_that_hangs_is_let_go_at_the_deadline(tmp_path, monkeypatch):
     instead(monkeypatch, tmp_path, "import time\ndef show(_): open('opened', 'w').close(); time.sleep(60)\n")
     started_s = time.perf_counter()
     with pytest.raises(DriverError, match="no picture within 3 s"):
-        host.first_picture("webcam", 3)
+        camera_probe.first_picture("webcam", 3)
     assert time.perf_counter() - started_s < 10 and (tmp_path / "opened").exists()
 
 
 def test_a_camera_library_that_crashes_takes_nothing_along(tmp_path, monkeypatch):
     instead(monkeypatch, tmp_path, "import os\ndef show(_): os.abort()\n")
     with pytest.raises(DriverError, match="failed"):
-        host.first_picture("webcam", 20)
+        camera_probe.first_picture("webcam", 20)
 
 
 def test_a_camera_is_opened_as_a_call_opens_it_and_closed(monkeypatch, capsys):
@@ -392,13 +394,13 @@ def test_a_camera_is_opened_as_a_call_opens_it_and_closed(monkeypatch, capsys):
 
     driver = ScriptedDriver(3, fps=30.0)
     monkeypatch.setattr("realtime.sources.camera.Camera", lambda camera: driver)
-    host.show("webcam:1")
+    camera_probe.show("webcam:1")
     assert json.loads(capsys.readouterr().out) == {"width_px": 64, "height_px": 48, "fps": 30.0} and driver.closed
 
 
 def test_a_missing_camera_is_refused_in_the_words_of_a_call():
     with pytest.raises(DriverError, match="webcam:98"):
-        host.first_picture("webcam:98", 60)
+        camera_probe.first_picture("webcam:98", 60)
 
 
 def judge(*states: tuple[str, str]) -> dict[str, bool]:
@@ -418,8 +420,8 @@ def test_a_call_works_with_one_camera_and_one_place_for_the_pictures():
 
 def test_a_machine_that_has_everything_leaves_with_0(machine, capsys):
     machine.camera(0)
-    machine.device(10, "Puppet", device_checks.LOOPBACK, OUTPUT)
-    assert doctor.main([], system=machine.system()) == 0
+    machine.device(10, "Puppet", v4l2.LOOPBACK, OUTPUT)
+    assert doctor_command.main([], system=machine.system()) == 0
     told = capsys.readouterr().out
     assert told.rstrip().endswith("A call would work.") and "webcam:0 (HD Webcam)" in told and "video10 (Puppet)" in told
 
@@ -457,9 +459,9 @@ def test_whoever_stops_reading_gets_no_traceback_and_the_status_is_still_right()
 
 def test_a_wrong_bundle_or_option_is_told_without_a_traceback(capsys, machine):
     with pytest.raises(SystemExit) as ended:
-        doctor.main(["--nonsense"])
+        doctor_command.main(["--nonsense"])
     assert ended.value.code == 2
-    assert doctor.main(["--engine", "nowhere"], system=machine.system()) == 1
+    assert doctor_command.main(["--engine", "nowhere"], system=machine.system()) == 1
     assert "There is no engine bundle at nowhere" in capsys.readouterr().out
 
 

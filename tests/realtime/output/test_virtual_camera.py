@@ -8,7 +8,7 @@ import pytest
 import pyvirtualcam
 
 from engines.errors import OutputBusy, OutputError
-from realtime.diagnose import device_checks
+from realtime.devices import v4l2
 from realtime.output import outputs
 from realtime.output.reconnecting_virtual_camera import ReconnectingVirtualCamera
 from realtime.output.virtual_camera import VirtualCamera
@@ -77,8 +77,8 @@ def refused(kind: type[OutputError], device: str | None, system) -> str:
 
 def test_on_linux_a_label_a_number_and_a_path_name_the_same_device(machine, backends):
     kind = backends["v4l2loopback"] = backend()
-    machine.device(9, "Puppet Two", device_checks.LOOPBACK, OUTPUT)
-    machine.device(10, "Puppet", device_checks.LOOPBACK, OUTPUT)
+    machine.device(9, "Puppet Two", v4l2.LOOPBACK, OUTPUT)
+    machine.device(10, "Puppet", v4l2.LOOPBACK, OUTPUT)
     machine.camera(0, "Puppet Webcam")
     path = str(machine.root / "dev/video10")
     for name in ("puppet", path):
@@ -91,8 +91,8 @@ def test_on_linux_a_label_a_number_and_a_path_name_the_same_device(machine, back
 
 def test_of_two_with_one_label_the_free_one_is_taken(machine, backends):
     kind = backends["v4l2loopback"] = backend()
-    machine.device(10, "Puppet", device_checks.LOOPBACK, CAPTURE, fed="YU12:640x480@30")
-    machine.device(11, "Puppet", device_checks.LOOPBACK, OUTPUT)
+    machine.device(10, "Puppet", v4l2.LOOPBACK, CAPTURE, fed="YU12:640x480@30")
+    machine.device(11, "Puppet", v4l2.LOOPBACK, OUTPUT)
     VirtualCamera(SIZE, 30.0, "Puppet", machine.system()).close()
     assert kind.opened[-1].place.endswith("video11")
 
@@ -101,7 +101,7 @@ def test_an_unknown_label_is_told_with_those_there_are(machine, backends):
     backends["v4l2loopback"] = backend()
     machine.camera(0)
     assert "modprobe v4l2loopback" in refused(OutputError, "Puppet", machine.system()), "a webcam is none"
-    machine.device(10, "Studio", device_checks.LOOPBACK, OUTPUT)
+    machine.device(10, "Studio", v4l2.LOOPBACK, OUTPUT)
     said = refused(OutputError, "Puppet", machine.system())
     assert "vcam:Studio" in said and "HD Webcam" not in said and "modprobe" not in said
 
@@ -131,7 +131,7 @@ def test_macs_know_one_name(machine, backends):
 
 def test_one_that_another_program_has_is_told_with_the_program_and_nothing_is_to_be_installed(machine, backends):
     path = str(machine.root / "dev/video10")
-    machine.device(10, "Puppet", device_checks.LOOPBACK, CAPTURE, fed="YU12:640x480@30")
+    machine.device(10, "Puppet", v4l2.LOOPBACK, CAPTURE, fed="YU12:640x480@30")
     machine.opens(99, "obs", "dev/video10")
     for device, told in (
         (path, f"Device {path} is not a video output device."),
@@ -144,14 +144,14 @@ def test_one_that_another_program_has_is_told_with_the_program_and_nothing_is_to
 
 def test_one_that_a_hidden_program_has_is_told_with_what_helps(machine, backends):
     backends["v4l2loopback"] = backend("Device x could not be opened: Device or resource busy")
-    machine.device(10, "Puppet", device_checks.LOOPBACK, OSError(16, "Device or resource busy"))
+    machine.device(10, "Puppet", v4l2.LOOPBACK, OSError(16, "Device or resource busy"))
     said = refused(OutputBusy, "Puppet", machine.system())
     assert "hidden from this user, or has ended" in said and "apt install" not in said
 
 
 def test_one_that_this_user_may_not_open_wants_the_group(machine, backends):
     backends["v4l2loopback"] = backend("Could not access /dev/video10 due to missing permissions.")
-    machine.device(10, "Puppet", device_checks.LOOPBACK, PermissionError(13, "Permission denied"))
+    machine.device(10, "Puppet", v4l2.LOOPBACK, PermissionError(13, "Permission denied"))
     for device in (None, "Puppet"):
         assert "usermod -aG video" in refused(OutputError, device, machine.system())
 
@@ -168,7 +168,7 @@ def test_a_machine_without_one_is_told_how_to_get_it(machine, backends):
 
 def test_a_missing_path_and_a_webcams_are_told_as_such(machine, backends):
     machine.camera(0)
-    machine.device(10, "Studio", device_checks.LOOPBACK, OUTPUT)
+    machine.device(10, "Studio", v4l2.LOOPBACK, OUTPUT)
     for place, words in (("video77", "does not exist"), ("video0", "is not a video output device")):
         backends["v4l2loopback"] = backend(f"Device /dev/{place} {words}.")
         said = refused(OutputError, f"/dev/{place}", machine.system())
@@ -185,13 +185,13 @@ def test_obs_that_plays_into_its_camera_itself_is_told_to_stop(machine, backends
 
 def test_a_size_that_the_device_refuses_is_told_with_the_size(machine, backends):
     backends["v4l2loopback"] = backend("Virtual camera device /dev/video10 could not be configured: Invalid argument")
-    machine.device(10, "Puppet", device_checks.LOOPBACK, OUTPUT)
+    machine.device(10, "Puppet", v4l2.LOOPBACK, OUTPUT)
     assert "refuses 64x48: choose another --size" in refused(OutputError, "Puppet", machine.system())
 
 
 def test_a_device_that_keeps_another_size_is_not_fed_torn_pictures(machine, backends, monkeypatch):
     kind = backends["v4l2loopback"] = backend()
-    machine.device(10, "Puppet", device_checks.LOOPBACK, OUTPUT, fed="YU12:640x480@30")
+    machine.device(10, "Puppet", v4l2.LOOPBACK, OUTPUT, fed="YU12:640x480@30")
     monkeypatch.setattr(kind, "device", lambda self: "/dev/video10")
     assert "--size 640x480" in refused(OutputBusy, "Puppet", machine.system())
     assert kind.opened[-1].closed
@@ -199,9 +199,9 @@ def test_a_device_that_keeps_another_size_is_not_fed_torn_pictures(machine, back
 
 def test_a_loopback_that_nobody_feeds_is_no_camera_to_choose(machine, monkeypatch):
     machine.camera(0)
-    machine.device(10, "Puppet", device_checks.LOOPBACK, OUTPUT)
-    machine.device(11, "Phone", device_checks.LOOPBACK, CAPTURE, fed="YUYV:640x480@30")
-    monkeypatch.setattr(camera, "SYSFS", machine.root / "sys/class/video4linux")
+    machine.device(10, "Puppet", v4l2.LOOPBACK, OUTPUT)
+    machine.device(11, "Phone", v4l2.LOOPBACK, CAPTURE, fed="YUYV:640x480@30")
+    monkeypatch.setattr(v4l2, "SYSFS", machine.root / "sys/class/video4linux")
     assert camera.camera_list() == "webcam:0 (HD Webcam), webcam:11 (Phone)"
 
 

@@ -9,8 +9,9 @@ from engines.face.action_units import GROUPS, sides
 from engines.face.au_estimator import ESTIMATED
 from realtime.messages import DriverExpression
 from realtime.performance.composition import SEAM_S, Excerpt, Mix, endless
-from realtime.performance.curve import Curve, Performance, load_curve
+from realtime.performance.curve import Curve, Performance
 from realtime.performance.driver_spec import DriverSpec, is_curve, load_driver_spec, parse_part, parse_parts
+from realtime.performance.load import load_curve
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget

@@ -15,7 +15,9 @@ from engines.errors import CurveError, OutputError
 from engines.face.action_units import GROUPS, MEANING, PAPER_17, WIDE, sides, translate, wholes
 from engines.face.au_estimator import ESTIMATED
 from realtime.messages import DriverExpression
-from realtime.performance.curve import STORE_S, Curve, CurveWriter, load_curve
+from realtime.performance.curve import Curve
+from realtime.performance.curve_writer import STORE_S, CurveWriter
+from realtime.performance.load import load_curve
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget

@@ -8,7 +8,8 @@ import pytest
 
 from engines.errors import CurveError
 from engines.face.au_estimator import ESTIMATED
-from realtime.performance.curve import Performance, load_curve
+from realtime.performance.curve import Performance
+from realtime.performance.load import load_curve
 from realtime.session.offline import perform_curve
 from tests.support.fakes import speak
 

@@ -11,7 +11,7 @@ import av
 import pytest
 
 import run
-from realtime.performance.curve import load_curve
+from realtime.performance.load import load_curve
 from realtime.process.exit_status import DEFECT, outcome
 from realtime.process.shutdown import NET_S, STOPPED
 from tests.conftest import SAMPLES

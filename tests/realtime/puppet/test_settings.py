@@ -9,8 +9,9 @@ import run
 from engines.errors import SettingsError
 from engines.face.action_units import GROUPS, PAPER_17, WIDE, whole, wholes
 from engines.face.au_estimator import ESTIMATED, index
+from realtime.commands import settings_options
 from realtime.messages import DriverExpression
-from realtime.performance.curve import load_curve
+from realtime.performance.load import load_curve
 from realtime.puppet import settings
 from realtime.puppet.idle_motion import BLINK_S, EASE_S, STILL_S, IdleMotion
 from realtime.puppet.retarget import Retarget
@@ -50,7 +51,7 @@ def preset(tmp_path):
 
 def options(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    settings.add_options(parser)
+    settings_options.add_options(parser)
     return parser.parse_args(arguments)
 
 
@@ -77,10 +78,10 @@ def test_presets_that_ship_can_be_used(name):
 def test_the_command_line_goes_before_the_preset(preset):
     path = preset(EVERYTHING) + ":mine"
     said = options("--preset", path, "--strength", "50%", "--no-idle", "--groups", "mouth", "--au", "AU12L:limit=0.3", "--seed", "0")
-    chosen = settings.chosen(said)
+    chosen = settings_options.chosen(said)
     assert (chosen.strength, chosen.idle, chosen.groups, chosen.seed, chosen.symmetric) == (0.5, False, ("mouth",), 0, True)
     assert chosen.aus["AU12L"] == {"gain": 0.5, "limit": 0.3}
-    assert settings.chosen(options("--preset", path)) == load(path)
+    assert settings_options.chosen(options("--preset", path)) == load(path)
 
 
 def test_print_config_shows_the_result_and_needs_no_photo(preset, capsys):

@@ -15,11 +15,12 @@ from engines.face.au_estimator import ESTIMATED
 from engines.face.photo import load_photo
 from realtime.controls import KEYS, Controls
 from realtime.messages import DriverExpression
+from realtime.output.contact_sheet import ContactSheet
 from realtime.output.live_recording import LiveRecording
-from realtime.output.outputs import ContactSheet
 from realtime.output.window import Window
 from realtime.overlay import Badge, mirrored, slate, write_lines
-from realtime.performance.curve import CurveWriter, load_curve
+from realtime.performance.curve_writer import CurveWriter
+from realtime.performance.load import load_curve
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget

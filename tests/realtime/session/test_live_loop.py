@@ -12,7 +12,8 @@ from engines.face.action_units import PAPER_17, WIDE, translate
 from engines.face.au_estimator import ESTIMATED
 from engines.face.landmarks import FaceReader
 from realtime.messages import DriverExpression
-from realtime.performance.curve import Curve, load_curve
+from realtime.performance.curve import Curve
+from realtime.performance.load import load_curve
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget

@@ -13,12 +13,13 @@ import pytest
 from engines.errors import DriverError
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
+from realtime.devices import v4l2
 from realtime.messages import NOT_YET, DriverExpression, Frame
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.session.live_loop import LiveLoop
-from realtime.sources import camera
+from realtime.sources import clip
 from realtime.sources.camera import Camera, camera_index, is_camera
 from realtime.sources.camera_reader import LATE_S, CameraTimeouts, Freshness
 from realtime.sources.reconnecting_camera import MOST_LEFT, ConnectionState, ReconnectingCamera
@@ -44,7 +45,7 @@ def clock(request):
 @pytest.fixture
 def desk(tmp_path, monkeypatch, clock):
     """A desk with one camera, at index 0."""
-    monkeypatch.setattr(camera, "SYSFS", tmp_path / "video4linux")
+    monkeypatch.setattr(v4l2, "SYSFS", tmp_path / "video4linux")
     desk = Desk(tmp_path / "video4linux", fps=30)
     desk.plug(0)
     desk.clock = clock
@@ -250,8 +251,8 @@ import pathlib, functools, run
 from realtime.sources import camera
 from realtime.sources.reconnecting_camera import ReconnectingCamera
 from tests.support.fake_camera import Desk
-camera.SYSFS = pathlib.Path({str(tmp_path / "sysfs")!r})
-desk = Desk(camera.SYSFS); desk.plug(0)
+v4l2.SYSFS = pathlib.Path({str(tmp_path / "sysfs")!r})
+desk = Desk(v4l2.SYSFS); desk.plug(0)
 camera = ReconnectingCamera("webcam", open_camera=functools.partial(camera.Camera, open_capture=desk.open))
 desk.fault = "hang"
 while not desk.hanging: camera.read()
@@ -354,7 +355,7 @@ def test_a_change_of_size_disturbs_neither_the_tracker_nor_memory(virtual, use, 
     camera, told = use(), []
     watch(camera, 1)
     virtual.size, virtual.fps = (3840, 2160), 5
-    assert watch(camera, 1)[-1].image.shape[:2] == (720, camera.LARGEST_SIDE_PX) and camera.said == []
+    assert watch(camera, 1)[-1].image.shape[:2] == (720, clip.LARGEST_SIDE_PX) and camera.said == []
     face = cv2.resize(photo, (480, 480))
     sizes = [(480, 480)] * 3 + [(320, 240)] * 3 + [(1280, 720)] * 3 + [(480, 640)] * 3
     with ExpressionTracker(Timings()) as performer:

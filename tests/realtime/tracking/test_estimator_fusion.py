@@ -13,7 +13,7 @@ from engines.face.au_estimator import ESTIMATED
 from engines.face.landmarks import Face
 from engines.face.pyfeat import AUS, Scale
 from realtime.messages import Frame
-from realtime.sources.camera import Clip
+from realtime.sources.clip import Clip
 from realtime.timing import Timings
 from realtime.tracking import estimator_fusion
 from realtime.tracking.background_estimator import BackgroundEstimator, Estimate, EveryFrame
