@@ -12,7 +12,11 @@ from realtime.process.log import say
 from realtime.process.shutdown import ShutdownHandler, leave
 
 SAMPLES = Path(__file__).parent / "realtime" / "samples"
-DEMO_PHOTO, DEMO_CURVE, BENCHMARK_DRIVER = SAMPLES / "woman.jpg", SAMPLES / "everything.csv", SAMPLES / "driver.mp4"
+DEMO_PHOTO, DEMO_CURVE, BENCHMARK_DRIVER = (
+    SAMPLES / "woman.jpg",
+    SAMPLES / "everything.csv",
+    SAMPLES / "driver.mp4",
+)
 
 MANUAL = """\
 One photo of a face comes alive: it wears the expression of whoever drives it.
@@ -51,20 +55,49 @@ exit status  0 done   1 a defect of this program   2 wrong command line   3 phot
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     from realtime.commands import settings_options
 
-    parser = argparse.ArgumentParser("run.py", description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "run.py", description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     main = parser.add_argument_group("what to do")
-    main.add_argument("--source", metavar="PHOTO", help="the photo that is animated; with several faces the largest is taken")
+    main.add_argument(
+        "--source",
+        metavar="PHOTO",
+        help="the photo that is animated; with several faces the largest is taken",
+    )
     main.add_argument("--driver", metavar="WHO", action="append", help="who drives it (see above)")
     main.add_argument(
-        "--output", metavar="WHERE", action="append", help="where pictures go; default: vcam, and window where there is a screen"
+        "--output",
+        metavar="WHERE",
+        action="append",
+        help="where pictures go; default: vcam, and window where there is a screen",
     )
-    main.add_argument("--demo", action="store_true", help="animate a shipped photo, write out.mp4 and a contact sheet out.png")
-    main.add_argument("--benchmark", action="store_true", help="measure FPS and delay, headless; takes --source, --driver, --size too")
-    main.add_argument("--record", metavar="FILE.csv", help="write what the puppet is told as an AU curve, to be edited and replayed")
     main.add_argument(
-        "--sound", metavar="MICROPHONE", nargs="?", const="default", help="record the driver's sound as well, into a live --output FILE.mp4"
+        "--demo",
+        action="store_true",
+        help="animate a shipped photo, write out.mp4 and a contact sheet out.png",
     )
-    main.add_argument("--profile", metavar="NAME", help="your own range, as `run.py calibrate` kept it: a name, or FILE.json")
+    main.add_argument(
+        "--benchmark",
+        action="store_true",
+        help="measure FPS and delay, headless; takes --source, --driver, --size too",
+    )
+    main.add_argument(
+        "--record",
+        metavar="FILE.csv",
+        help="write what the puppet is told as an AU curve, to be edited and replayed",
+    )
+    main.add_argument(
+        "--sound",
+        metavar="MICROPHONE",
+        nargs="?",
+        const="default",
+        help="record the driver's sound as well, into a live --output FILE.mp4",
+    )
+    main.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="your own range, as `run.py calibrate` kept it: a name, or FILE.json",
+    )
     add_look(parser)
     settings_options.add_options(parser)
     engine = add_engine(parser, "say more, with the time: figures every ten seconds, what the tracker notes")
@@ -154,7 +187,9 @@ def benchmark(options: argparse.Namespace) -> int:
         check_writable(options.json, "--json")
     with ExitStack() as stack:
         puppet, engine = make_puppet(options, parse_size(options.size or "1280x720"), stack, wait=True)
-        result = benchmark.measure(puppet, engine.name, options.driver[0], options.seconds or 10.0, options.settings)
+        result = benchmark.measure(
+            puppet, engine.name, options.driver[0], options.seconds or 10.0, options.settings
+        )
     print(benchmark.table(result))
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n")

@@ -23,7 +23,9 @@ DEVICE_HELP = "gpu, cpu, cpu-int8, cpu-bf16 or cpu-fp32; default: auto, the best
 
 
 def parse(arguments: list[str] | None = None, program: str = "python -m engines") -> argparse.Namespace:
-    parser = argparse.ArgumentParser(program, description=MANUAL, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        program, description=MANUAL, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     step = steps.add_parser("list", help="what is in the cache")
     step.add_argument("--json", action="store_true", help="for programs")
@@ -35,8 +37,12 @@ def parse(arguments: list[str] | None = None, program: str = "python -m engines"
     steps.add_parser("clear", help="delete every compiled engine")
     step = steps.add_parser("parity", help="compare engines with the FP32 reference")
     step.add_argument("bundle", nargs="?", default="default")
-    step.add_argument("--device", nargs="+", default=None, help=f"default: every one of this machine; {DEVICE_HELP}")
-    step.add_argument("--sheet", type=Path, metavar="FILE.png", help="draw both engines' pictures, and what differs")
+    step.add_argument(
+        "--device", nargs="+", default=None, help=f"default: every one of this machine; {DEVICE_HELP}"
+    )
+    step.add_argument(
+        "--sheet", type=Path, metavar="FILE.png", help="draw both engines' pictures, and what differs"
+    )
     step.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
     step = steps.add_parser("bench", help="time every engine of this machine")
     step.add_argument("bundles", nargs="*", default=["default"], metavar="BUNDLE")
@@ -71,14 +77,31 @@ def show(options: argparse.Namespace) -> int:
     cache = Cache()
     entries = cache.entries()
     if options.json:
-        told = [{"folder": str(e.folder), "bytes": e.bytes, "used_s": e.used_s, "fault": e.fault, "about": e.about} for e in entries]
+        told = [
+            {
+                "folder": str(e.folder),
+                "bytes": e.bytes,
+                "used_s": e.used_s,
+                "fault": e.fault,
+                "about": e.about,
+            }
+            for e in entries
+        ]
         print(json.dumps(told, indent=1))
         return 0
-    say(f"{cache.root}: {len(entries)} compiled engines, {sum(entry.bytes for entry in entries) / 1e6:.0f} MB")
+    say(
+        f"{cache.root}: {len(entries)} compiled engines, {sum(entry.bytes for entry in entries) / 1e6:.0f} MB"
+    )
     for entry in entries:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used_s))
         refused = "; ".join(entry.about.get("faults", ()))
-        state = f"not trusted: {entry.fault}" if entry.fault else f"refused: {refused}" if refused else entry.about.get("engine", "")
+        state = (
+            f"not trusted: {entry.fault}"
+            if entry.fault
+            else f"refused: {refused}"
+            if refused
+            else entry.about.get("engine", "")
+        )
         say(f"  {entry.folder.name:<58}{entry.bytes / 1e6:>7.1f} MB  used {used}  {state}")
     return 0
 
@@ -112,7 +135,9 @@ def verify(_options: argparse.Namespace) -> int:
     faults = [entry for entry in entries if entry.fault]
     for entry in faults:
         say(f"{entry.folder}: not trusted, {entry.fault}; it will be compiled anew")
-    say(f"{cache.root}: {len(entries) - len(faults)} of {len(entries)} compiled engines are as their sums pin them")
+    say(
+        f"{cache.root}: {len(entries) - len(faults)} of {len(entries)} compiled engines are as their sums pin them"
+    )
     return EngineError.exit_status if faults else 0
 
 
@@ -137,7 +162,14 @@ def parity(options: argparse.Namespace) -> int:
         verdict = compare(engine, reference)
         say(report(verdict) + "\n")
         refused += [] if verdict.passed else [engine.name]
-        told.append({"engine": engine.name, "reference": reference.name, "rows": verdict.rows, "faults": list(verdict.faults)})
+        told.append(
+            {
+                "engine": engine.name,
+                "reference": reference.name,
+                "rows": verdict.rows,
+                "faults": list(verdict.faults),
+            }
+        )
         if options.sheet:
             name = options.sheet.with_stem(f"{options.sheet.stem}-{device}")
             write_sheet(name, engine, reference)
@@ -153,7 +185,9 @@ def bench(options: argparse.Namespace) -> int:
     from engines.runtime.benchmark import measure, table
 
     bundles = [load_bundle(name) for name in options.bundles]
-    result = measure(bundles, options.threads, options.runs, lambda sentence: print(sentence, file=sys.stderr, flush=True))
+    result = measure(
+        bundles, options.threads, options.runs, lambda sentence: print(sentence, file=sys.stderr, flush=True)
+    )
     say(table(result))
     _keep(result, options.json)
     return 0
@@ -165,7 +199,9 @@ def _keep(told: object, path: Path | None) -> None:
         try:
             path.write_text(json.dumps(told, indent=1) + "\n")
         except OSError as error:
-            raise EngineError(f"{path} cannot be written ({error.strerror}): name another place for --json.") from error
+            raise EngineError(
+                f"{path} cannot be written ({error.strerror}): name another place for --json."
+            ) from error
 
 
 STEPS = {"list": show, "build": build, "verify": verify, "clear": clear, "parity": parity, "bench": bench}

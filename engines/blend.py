@@ -29,7 +29,9 @@ class Blender:
         self._box = self._covering(0, 0, crop.size_px - 1, crop.size_px - 1)
         # A flow cell is `step` crop pixels wide; its value belongs to the cell's centre.
         step = crop.size_px / flow_px if flow_px else 1.0
-        self._frame_from_flow = crop.frame_from_crop @ np.array([[step, 0, (step - 1) / 2], [0, step, (step - 1) / 2], [0, 0, 1]])
+        self._frame_from_flow = crop.frame_from_crop @ np.array(
+            [[step, 0, (step - 1) / 2], [0, step, (step - 1) / 2], [0, 0, 1]]
+        )
         self._turn = crop.frame_from_crop[:, :2].T.astype(np.float32)  # flow vectors, crop -> canvas pixels
         ys, xs = np.mgrid[self._box]
         self._places = np.stack([xs, ys], axis=-1).astype(np.float32)  # canvas pixels of the box
@@ -40,7 +42,9 @@ class Blender:
             picture[self._box] = self._still[self._box]
         else:
             flow = _scaled(edit.flow @ self._turn, self._frame_from_flow, self._box, outside=0)
-            picture[self._box] = cv2.remap(self._still, self._places + flow, None, self._sampling, borderMode=cv2.BORDER_REPLICATE)
+            picture[self._box] = cv2.remap(
+                self._still, self._places + flow, None, self._sampling, borderMode=cv2.BORDER_REPLICATE
+            )
         painted = self._painted(edit.attention)
         if painted is not None:
             attention = _scaled(edit.attention, self._crop.frame_from_crop, painted, outside=1)
@@ -53,12 +57,18 @@ class Blender:
         rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
         if not len(rows):
             return None
-        last = self._crop.size_px - 1  # a pixel more, as far as bilinear scaling spreads, but none outside the crop
-        return self._covering(max(columns[0] - 1, 0), max(rows[0] - 1, 0), min(columns[-1] + 1, last), min(rows[-1] + 1, last))
+        last = (
+            self._crop.size_px - 1
+        )  # a pixel more, as far as bilinear scaling spreads, but none outside the crop
+        return self._covering(
+            max(columns[0] - 1, 0), max(rows[0] - 1, 0), min(columns[-1] + 1, last), min(rows[-1] + 1, last)
+        )
 
     def _covering(self, left: float, top: float, right: float, bottom: float) -> Box:
         """The upright box of the picture that covers a box of the crop."""
-        corners = self._crop.to_frame(np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64))
+        corners = self._crop.to_frame(
+            np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
+        )
         height, width = self._still.shape[:2]
         low = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, [width - 1, height - 1])
         high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, low + 1, [width, height])
@@ -79,4 +89,11 @@ def _scaled(field: np.ndarray, frame_from_field: np.ndarray, box: Box, outside: 
     box_from_field = frame_from_field.copy()
     box_from_field[:, 2] -= columns.start, rows.start
     size = (columns.stop - columns.start, rows.stop - rows.start)
-    return cv2.warpAffine(field, box_from_field, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=[outside] * 3)
+    return cv2.warpAffine(
+        field,
+        box_from_field,
+        size,
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=[outside] * 3,
+    )

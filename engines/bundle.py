@@ -37,7 +37,9 @@ class Bundle:
     sha256: str  # of generator.onnx
     training: dict[str, Any] = field(default_factory=dict)  # provenance: data, counts, images seen
     folder: Path = Path()
-    variants: dict[str, dict[str, Any]] = field(default_factory=dict)  # precision -> file, its sha256, and how it was made
+    variants: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # precision -> file, its sha256, and how it was made
 
     @property
     def onnx(self) -> Path:
@@ -73,29 +75,47 @@ def load_bundle(name_or_folder: str | Path = DEFAULT) -> Bundle:
     folder = find_bundle(name_or_folder)
     try:
         stored = json.loads((folder / "bundle.json").read_text())
-        variants = {str(precision): dict(variant) for precision, variant in stored.get("variants", {}).items()}
-        bundle = Bundle(folder=folder, variants=variants, **{**{key: stored[key] for key in _FIELDS}, "aus": tuple(stored["aus"])})
+        variants = {
+            str(precision): dict(variant) for precision, variant in stored.get("variants", {}).items()
+        }
+        bundle = Bundle(
+            folder=folder,
+            variants=variants,
+            **{**{key: stored[key] for key in _FIELDS}, "aus": tuple(stored["aus"])},
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EngineError(f"{folder}/bundle.json is not a bundle description ({error}): export the engine again.") from error
+        raise EngineError(
+            f"{folder}/bundle.json is not a bundle description ({error}): export the engine again."
+        ) from error
     if stored.get("format") != FORMAT:
-        raise EngineError(f"{folder} has bundle format {stored.get('format')}, this program reads {FORMAT}: export the engine again.")
+        raise EngineError(
+            f"{folder} has bundle format {stored.get('format')}, this program reads {FORMAT}: export the engine again."
+        )
     _check_aus(bundle)
     if bundle.conditioning not in CONDITIONINGS:
-        raise EngineError(f"{folder} has conditioning {bundle.conditioning!r}; known are {', '.join(CONDITIONINGS)}.")
+        raise EngineError(
+            f"{folder} has conditioning {bundle.conditioning!r}; known are {', '.join(CONDITIONINGS)}."
+        )
     if bundle.crop_rule != crop.RULE:
-        raise EngineError(f"{folder} was trained on {bundle.crop_rule} crops, this program cuts {crop.RULE}: train or export it again.")
+        raise EngineError(
+            f"{folder} was trained on {bundle.crop_rule} crops, this program cuts {crop.RULE}: train or export it again."
+        )
     if bundle.estimator not in au_estimator.COMPATIBLE:
         raise EngineError(
             f"{folder} was trained on AUs by {bundle.estimator}, this program measures by {au_estimator.VERSION}: its expressions would not match."
         )
     _check_file(bundle.onnx, bundle.sha256)
     for precision, variant in bundle.variants.items():
-        if precision not in VARIANTS:  # FP32 above all is generator.onnx itself, with which everything is compared
+        if (
+            precision not in VARIANTS
+        ):  # FP32 above all is generator.onnx itself, with which everything is compared
             raise EngineError(
                 f"{folder}/bundle.json has a variant for {precision!r}; known are {', '.join(VARIANTS)}: get the bundle again."
             )
         if not isinstance(variant.get("file"), str) or Path(variant["file"]).name != variant["file"]:
-            raise EngineError(f"{folder}/bundle.json names no file of its own folder for {precision}: get the bundle again.")
+            raise EngineError(
+                f"{folder}/bundle.json names no file of its own folder for {precision}: get the bundle again."
+            )
         _check_file(bundle.graph(precision), variant.get("sha256"))
     return bundle
 

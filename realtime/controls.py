@@ -12,10 +12,14 @@ class Controls:
     panic: bool = False  # the still photo, at once
     paused: bool = False  # the slate
     ending: bool = False
-    mirror: bool = True  # the preview only: people expect a mirror of themselves, others must be able to read a sign
+    mirror: bool = (
+        True  # the preview only: people expect a mirror of themselves, others must be able to read a sign
+    )
     hud: bool = True  # figures and notes over the preview
     help: bool = False  # the keys over the preview
-    actions: dict[str, Callable[[], None]] = field(default_factory=dict)  # by the names in KEYS: what this run can do besides
+    actions: dict[str, Callable[[], None]] = field(
+        default_factory=dict
+    )  # by the names in KEYS: what this run can do besides
 
     @property
     def covered(self) -> bool:
@@ -25,7 +29,11 @@ class Controls:
     def toggle_panic(self) -> None:
         """The still photo instead of the puppet, or back. For any thread."""
         self.panic = not self.panic
-        self.say("The still photo is shown; the same key lets the puppet move again." if self.panic else "The puppet moves again.")
+        self.say(
+            "The still photo is shown; the same key lets the puppet move again."
+            if self.panic
+            else "The puppet moves again."
+        )
 
     def toggle_pause(self) -> None:
         self.paused = not self.paused
@@ -70,7 +78,9 @@ def _toggles(key: str, switch: str, what: str, *more_keys: str) -> Key:
 
 ESCAPE = "\x1b"
 KEYS: tuple[Key, ...] = (
-    Key((" ", ESCAPE), "space, Esc", "panic: the still photo at once, and back", Controls.toggle_panic),  # what a hand finds blindly
+    Key(
+        (" ", ESCAPE), "space, Esc", "panic: the still photo at once, and back", Controls.toggle_panic
+    ),  # what a hand finds blindly
     Key(("p",), "p", "pause: a slate, and back", Controls.toggle_pause),
     _acts("c", "recalibrate", "learn your resting face anew, for a second"),
     _acts("+", "stronger", "stronger", "="),

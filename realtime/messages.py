@@ -27,7 +27,9 @@ NOT_YET = NotYet.NOT_YET
 class DriverExpression:
     """What the puppet is told: the change of AUs that the driver asks for at one moment."""
 
-    expression: np.ndarray  # (29,) float32, -1..1 from the driver's neutral, in the order of expression.ESTIMATED
+    expression: (
+        np.ndarray
+    )  # (29,) float32, -1..1 from the driver's neutral, in the order of expression.ESTIMATED
     captured_s: float  # of the driver's frame that it comes from
     seen: bool  # whether the driver's face was in view and could be read
     note: str = ""  # two words for a screen on what is wrong with the driver's picture: "face lost"; "" when nothing is

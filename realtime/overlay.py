@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 
 BADGE = "ANIMATED"
-BADGE_SHARE = 1 / 40  # letters' height, of the picture's; 18 px at 720p: read at a glance, overlooked in a talk
+BADGE_SHARE = (
+    1 / 40
+)  # letters' height, of the picture's; 18 px at 720p: read at a glance, overlooked in a talk
 SMALLEST_LETTERS_PX = 9
 SLATE = "Paused"
 WHITE, AMBER = (255, 255, 255), (80, 190, 255)
@@ -29,7 +31,9 @@ class Badge:
         self.box = (slice(top, top + height), slice(left, min(size[0], left + width + 2 * pad)))
         self._ink = np.zeros((height, self.box[1].stop - left, 3), np.uint8)
         write(self._ink, text, (pad, (height + letters * 3 // 4) // 2), letters, WHITE, 600)
-        self._light = (256 * SHADE * (1 - self._ink / 255.0)).astype(np.uint16)  # of the picture, in 256ths: none where there is ink
+        self._light = (256 * SHADE * (1 - self._ink / 255.0)).astype(
+            np.uint16
+        )  # of the picture, in 256ths: none where there is ink
 
     def draw(self, image: np.ndarray) -> np.ndarray:
         """Marks a picture in place, and returns it. The same picture gives the same mark."""
@@ -42,11 +46,21 @@ def slate(still: np.ndarray) -> np.ndarray:
     """What is shown in a pause: the still photo, out of focus and dim, with a word on it."""
     height, width = still.shape[:2]
     small = cv2.resize(still, (max(1, width // 16), max(1, height // 16)), interpolation=cv2.INTER_AREA)
-    image = (cv2.GaussianBlur(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), (0, 0), height / 60) * SHADE).astype(
-        np.uint8
-    )
+    image = (
+        cv2.GaussianBlur(
+            cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), (0, 0), height / 60
+        )
+        * SHADE
+    ).astype(np.uint8)
     letters = max(SMALLEST_LETTERS_PX, height // 12)
-    write(image, SLATE, ((width - _width(SLATE, letters, 400)) // 2, (height + letters * 3 // 4) // 2), letters, WHITE, 400)
+    write(
+        image,
+        SLATE,
+        ((width - _width(SLATE, letters, 400)) // 2, (height + letters * 3 // 4) // 2),
+        letters,
+        WHITE,
+        400,
+    )
     return image
 
 
@@ -73,7 +87,14 @@ def write_lines(image: np.ndarray, lines: Sequence[tuple[str, bool]], at_top: bo
     panel = image[top : top + deep]
     panel[:] = (panel * SHADE).astype(np.uint8)
     for number, (text, wants_attention) in enumerate(lines):
-        write(image, text, (letters, top + letters // 2 + pitch * number + letters), letters, AMBER if wants_attention else WHITE, 400)
+        write(
+            image,
+            text,
+            (letters, top + letters // 2 + pitch * number + letters),
+            letters,
+            AMBER if wants_attention else WHITE,
+            400,
+        )
 
 
 @cache
@@ -86,7 +107,12 @@ def _width(text: str, letters_px: int, weight: int) -> int:
 
 
 def write(
-    image: np.ndarray, text: str, at: tuple[int, int], letters_px: int, colour: tuple[int, int, int], weight: int = 400
-) -> None:  # fmt: skip
+    image: np.ndarray,
+    text: str,
+    at: tuple[int, int],
+    letters_px: int,
+    colour: tuple[int, int, int],
+    weight: int = 400,
+) -> None:
     """Text whose first letter stands at `at`, in place."""
     cv2.putText(image, text, at, colour, _font(), letters_px, weight)

@@ -40,20 +40,30 @@ class PartialFile(io.RawIOBase):
     """
 
     def __init__(
-        self, path: Path, say: Callable[[str], None], open_file: Callable[[Path], BinaryIO] | None = None, option: str = "--output"
-    ):  # fmt: skip
+        self,
+        path: Path,
+        say: Callable[[str], None],
+        open_file: Callable[[Path], BinaryIO] | None = None,
+        option: str = "--output",
+    ):
         """open_file: the seam for doubles of a disk; option: where the name came from. Raises OutputError when the file cannot be written."""
         check_writable(path, option)
         self.path, self.part = path, part_of(path)
         self._size = self._at = 0
-        self._changes: list[tuple[int, bytes]] = []  # of what stands already: a few bytes at the end of a recording
+        self._changes: list[
+            tuple[int, bytes]
+        ] = []  # of what stands already: a few bytes at the end of a recording
         self._fault: OSError | None = None  # of the disk; nothing is written after it
         try:
             _make_room(self.part, say, option)
             self._file = (open_file or _create)(self.part)
         except OSError as error:
-            raise OutputError(f"{path} cannot be written ({error.strerror or error}): choose another {option}.") from error
-        if not (lock(self._file) and _is_at(self._file, self.part)):  # another program began it at this very moment
+            raise OutputError(
+                f"{path} cannot be written ({error.strerror or error}): choose another {option}."
+            ) from error
+        if not (
+            lock(self._file) and _is_at(self._file, self.part)
+        ):  # another program began it at this very moment
             self._file.close()
             raise OutputError(f"{self.part} is being written by another program: choose another {option}.")
 
@@ -96,7 +106,13 @@ class PartialFile(io.RawIOBase):
 
     def salvage(self) -> None:
         """No more can be written: what stands there gets the name, up to the last whole fragment or line. Raises OSError."""
-        whole = whole_boxes if self.path.suffix.lower() in BOXES else whole_lines if self.path.suffix.lower() in LINES else None
+        whole = (
+            whole_boxes
+            if self.path.suffix.lower() in BOXES
+            else whole_lines
+            if self.path.suffix.lower() in LINES
+            else None
+        )
         if whole and not self._file.closed:
             self._file.truncate(whole(self._file))
         self._end()
@@ -161,7 +177,9 @@ def _make_room(part: Path, say: Callable[[str], None], option: str) -> None:
     names = (part.with_name(f"{stem}.kept-{number}{part.suffix}") for number in range(1, MOST_KEPT))
     free = next((name for name in names if not name.exists()), None)
     if free is None:
-        raise OutputError(f"{part} is left from an earlier recording: move it away, or choose another {option}.")
+        raise OutputError(
+            f"{part} is left from an earlier recording: move it away, or choose another {option}."
+        )
     part.rename(free)
     say(f"{part.name} is left from a recording that was cut off: it is kept as {free}.")
 

@@ -45,7 +45,10 @@ class Timings:
         with self._lock:
             series = {name: np.array(values) * 1000 for name, values in self._series.items()}
         return {
-            name: {"count": len(ms), **{f"p{p}_ms": round(float(np.percentile(ms, p)), 2) for p in (50, 95, 99)}}
+            name: {
+                "count": len(ms),
+                **{f"p{p}_ms": round(float(np.percentile(ms, p)), 2) for p in (50, 95, 99)},
+            }
             for name, ms in series.items()
         }
 
@@ -62,4 +65,8 @@ class Rate:
     def per_second(self, now_s: float, within_s: float = 2.0) -> float:
         """Over the last within_s, or as much of them as is known."""
         recent = [time_s for time_s in tuple(self._times_s) if now_s - time_s <= within_s]
-        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else 0.0
+        return (
+            (len(recent) - 1) / (recent[-1] - recent[0])
+            if len(recent) > 1 and recent[-1] > recent[0]
+            else 0.0
+        )

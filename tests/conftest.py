@@ -25,7 +25,10 @@ def engine_cache(tmp_path_factory):
 def recorded() -> dict[str, Face]:
     """Landmarks and blendshapes of five faces of nobody, as MediaPipe gave them: neutral, open, grin, smile, glasses."""
     stored = np.load(Path(__file__).parent / "data" / "recorded_faces.npz", allow_pickle=False)
-    return {str(n): Face(m[:, :2], m[:, 2], b) for n, m, b in zip(stored["names"], stored["mesh"], stored["blendshapes"], strict=True)}
+    return {
+        str(n): Face(m[:, :2], m[:, 2], b)
+        for n, m, b in zip(stored["names"], stored["mesh"], stored["blendshapes"], strict=True)
+    }
 
 
 @pytest.fixture(scope="session")

@@ -46,13 +46,18 @@ ROOT = Path(__file__).parents[1]
 FPS = 30.0  # of the output
 CANVAS, CROP_PX = (96, 72), 32  # tiny: what is tested is how pictures pass, not how they are drawn
 PACE = Pace((15.0, 90.0))  # longer than any mishap may take to be made good
-LOOK_S = (15.0, 120.0)  # between two looks at memory, at least and at most; each costs a tenth of a second of real time
+LOOK_S = (
+    15.0,
+    120.0,
+)  # between two looks at memory, at least and at most; each costs a tenth of a second of real time
 WARM_SHARE = 0.15  # of them, before those that are compared
 KEPT = 256  # samples of each of the loop's timings: their 4096 are full after minutes only, which is no leak
 HOUR_SHARE = 1 / 8  # of the time: the first and the last "hour"
 
 OLDEST_S = 0.1  # of any picture while all is well: 4 + 8 + 8 ms of work and waiting for it, a camera's and an output's interval
-AGE_GROWS_S = 0.005  # between the first and the last hour, at p50, p95 and p99; camera rates beat with the clock: 3 ms
+AGE_GROWS_S = (
+    0.005  # between the first and the last hour, at p50, p95 and p99; camera rates beat with the clock: 3 ms
+)
 LATE_S = 0.001  # of a tick: sending to the others takes some
 UNBELIEVED_SHARE = 0.05  # of the pictures of a driver in plain view
 SETTLE_S = 12.0  # before the end: a camera is back by then
@@ -84,16 +89,24 @@ class Findings:
 class Meeting:
     """The live loop with a double at each end. `hold` lets it last."""
 
-    def __init__(self, sim: Simulation, folder: Path, people: Performers, hours: float, pace: Pace, seed: int):
+    def __init__(
+        self, sim: Simulation, folder: Path, people: Performers, hours: float, pace: Pace, seed: int
+    ):
         """folder: where Linux would list its cameras."""
         self._sim, self._hours = sim, hours
         length = int(hours * 3600 * FPS * 1.1) + 1000
         self.desk = Desk(folder, fps=40.0, size=meeting.CAMERA_SIZE)
         self.desk.colour = meeting.DRIVERS_COLOUR
         self.desk.plug(0, port="1-0")
-        self.device, recording, window = VirtualDevice("virtual camera"), Receiver("recording"), Receiver("window", main_thread=True)
+        self.device, recording, window = (
+            VirtualDevice("virtual camera"),
+            Receiver("recording"),
+            Receiver("window", main_thread=True),
+        )
         self.receivers = [self.device, recording, window]
-        steady_vcam = ReconnectingVirtualCamera(self.device.open, lambda sentence: self.fate.said("output", sentence))
+        steady_vcam = ReconnectingVirtualCamera(
+            self.device.open, lambda sentence: self.fate.said("output", sentence)
+        )
         self.vcam = Watched(sim, steady_vcam, length)
         self._engines = [self._open_engine()]
         controls = Controls(lambda sentence: self.fate.said("user", sentence))
@@ -102,22 +115,36 @@ class Meeting:
             "face": meeting.face_mishaps(people),
             "engine": meeting.engine_mishaps(self._engines, lambda on: setattr(self.vcam, "stalled", on)),
             "output": meeting.output_mishaps(self.device, recording, window),
-            "user": meeting.user_mishaps(controls, lambda what: setattr(self.vcam, "only", self._covers.get(what))),
+            "user": meeting.user_mishaps(
+                controls, lambda what: setattr(self.vcam, "only", self._covers.get(what))
+            ),
         }
         self.fate = Fate(chains, pace, seed)
         self.timings = Ages(sim, self.fate, lambda: steady_vcam.lost, length)
         said = {chain: partial(self.fate.said, chain) for chain in chains}
         self._relay = FailoverEngine(
-            self._engines[0], again=EngineAttempt(self._reopen, True), spare=self._open_engine(), say=said["engine"]
+            self._engines[0],
+            again=EngineAttempt(self._reopen, True),
+            spare=self._open_engine(),
+            say=said["engine"],
         )
         puppet = Puppet(load_photo(ROOT / "realtime" / "samples" / "man.jpg"), self._relay, CANVAS)
         assert not meeting.shows_driver(puppet.still)
         stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus, Settings(idle=True)), self.timings)
-        self._camera = ReconnectingCamera("webcam", said["camera"], partial(Camera, open_capture=self.desk.open))
+        self._camera = ReconnectingCamera(
+            "webcam", said["camera"], partial(Camera, open_capture=self.desk.open)
+        )
         self._performer = expression_tracker.ExpressionTracker(self.timings)
         self.believed = self.unbelieved = 0  # words of the driver while all is well
         self._loop = live_loop.LiveLoop(
-            self._camera, self._told, stage, [self.vcam, recording, window], self.timings, FPS, controls=controls, say=said["output"]
+            self._camera,
+            self._told,
+            stage,
+            [self.vcam, recording, window],
+            self.timings,
+            FPS,
+            controls=controls,
+            say=said["output"],
         )
         self._covers = {"still": stage.still, "slate": stage.slate}
         self.looks: list[Memory] = []
@@ -129,7 +156,11 @@ class Meeting:
         end_s, wall_end_s = self._sim.now_s + self._hours * 3600, wall.monotonic() + wall_s
         with self._loop.running():
             self.fate.start()
-            while self._sim.now_s < end_s and wall.monotonic() < wall_end_s and not self._loop._stopping.is_set():
+            while (
+                self._sim.now_s < end_s
+                and wall.monotonic() < wall_end_s
+                and not self._loop._stopping.is_set()
+            ):
                 self._loop.wait(float(np.clip(self._hours * 3600 / 64, *LOOK_S)))
                 self.looks.append(Memory.now(self._sim))
             self.fate.stop()
@@ -168,11 +199,20 @@ def performers(seed: int) -> Performers:
     stored = np.load(Path(__file__).parent / "data" / "recorded_faces.npz", allow_pickle=False)
     kept = stored["blendshapes"]
     shares = np.linspace(0, 1, 8, endpoint=False, dtype=np.float32)[:, None]
-    expressions = [one + shares * (next_one - one) for one, next_one in zip(kept, np.roll(kept, -1, axis=0), strict=True)]
-    return Performers(stored["mesh"][list(stored["names"]).index("neutral")], np.concatenate(expressions), au_estimator.estimate, seed)
+    expressions = [
+        one + shares * (next_one - one) for one, next_one in zip(kept, np.roll(kept, -1, axis=0), strict=True)
+    ]
+    return Performers(
+        stored["mesh"][list(stored["names"]).index("neutral")],
+        np.concatenate(expressions),
+        au_estimator.estimate,
+        seed,
+    )
 
 
-def soak(hours: float = 8.0, wall_minutes: float = float("inf"), seed: int = 1, pace: Pace = PACE) -> Findings:
+def soak(
+    hours: float = 8.0, wall_minutes: float = float("inf"), seed: int = 1, pace: Pace = PACE
+) -> Findings:
     """Runs it; `faults` of what comes back is empty when all was well. Raises Deadlock, also for threads that are left, and whatever the loop raises."""
     started_s, people = wall.monotonic(), performers(seed)
     with ExitStack() as stack:
@@ -213,7 +253,9 @@ def _complaints(found: Findings, held: Meeting) -> list[str]:
     for share in (50, 95, 99) if compared else ():
         before_s, after_s = (float(np.percentile(ages_s, share)) for ages_s in (found.first_s, found.last_s))
         if after_s - before_s > AGE_GROWS_S:
-            said.append(f"Pictures grew older: p{share} was {before_s * 1e3:.1f} ms in the first eighth, {after_s * 1e3:.1f} in the last.")
+            said.append(
+                f"Pictures grew older: p{share} was {before_s * 1e3:.1f} ms in the first eighth, {after_s * 1e3:.1f} in the last."
+            )
     for what, longest_s, most_s in (
         ("A picture's age while all was well", held.timings.well.all_s.max(initial=0), OLDEST_S),
         ("The virtual camera's wait for the next picture", found.gaps_s.max(), 1 / FPS + LATE_S),
@@ -230,8 +272,14 @@ def _complaints(found: Findings, held: Meeting) -> list[str]:
         if grown > most:
             said.append(f"There are {grown:.1f} more {what} than after warm-up, {most:.1f} are allowed.")
     if held.unbelieved > UNBELIEVED_SHARE * held.believed:
-        said.append(f"The driver was not seen in {held.unbelieved} of {held.believed + held.unbelieved} pictures while all was well.")
-    said += [f"The driver's picture was in {r.leaked} pictures of the {r.name}." for r in held.receivers if r.leaked]
+        said.append(
+            f"The driver was not seen in {held.unbelieved} of {held.believed + held.unbelieved} pictures while all was well."
+        )
+    said += [
+        f"The driver's picture was in {r.leaked} pictures of the {r.name}."
+        for r in held.receivers
+        if r.leaked
+    ]
     if held.vcam.disobeyed:
         said.append(f"{held.vcam.disobeyed} pictures were sent in the place of what the user asked for.")
     if held.desk.now_open:
@@ -249,10 +297,16 @@ def table(found: Findings) -> str:
         return f"{what:<44}" + "".join(f"{value * 1e3:10.2f}" for value in shown)
 
     speed = f"{found.frames} driver frames, {found.simulated_s / 3600:.2f} simulated hours in {found.wall_s:.0f} s of real time"
-    lines = [speed, "", f"{'mishap':<44}{'times':>6}{'made good after, s':>20}{'allowed':>9}{'sentences':>11}"]
+    lines = [
+        speed,
+        "",
+        f"{'mishap':<44}{'times':>6}{'made good after, s':>20}{'allowed':>9}{'sentences':>11}",
+    ]
     for mishap in (mishap for chain in found.fate.chains.values() for mishap in chain):
         record = found.fate.records[mishap.name]
-        lines.append(f"{mishap.name:<44}{record.count:>6}{record.worst_s:>20.2f}{mishap.within_s:>9.2f}{record.most_said:>11}")
+        lines.append(
+            f"{mishap.name:<44}{record.count:>6}{record.worst_s:>20.2f}{mishap.within_s:>9.2f}{record.most_said:>11}"
+        )
     lines += [
         "", f"{'ms':<44}{'p50':>10}{'p95':>10}{'p99':>10}{'max':>10}",
         percentiles("age while all is well, first eighth", found.first_s),
@@ -265,13 +319,26 @@ def table(found: Findings) -> str:
     for name in Memory.__dataclass_fields__:
         first, last = (getattr(memory, name) for memory in found.memory)
         lines.append(f"{name.replace('_mb', ', MB'):<44}{first:>12.1f}{last:>12.1f}")
-    return "\n".join([*lines, "", f"ended in {found.close_s:.2f} s while the camera hung", "", *(found.faults or ["All was well."])])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"ended in {found.close_s:.2f} s while the camera hung",
+            "",
+            *(found.faults or ["All was well."]),
+        ]
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m tests.soak", description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=float, default=8.0, help="simulated")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="real ones, after which it ends however many hours are over")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=float("inf"),
+        help="real ones, after which it ends however many hours are over",
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     found = soak(options.hours, options.minutes, options.seed)

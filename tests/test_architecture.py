@@ -20,7 +20,11 @@ def imports(path: Path) -> set[str]:
 
 
 def test_train_and_realtime_never_meet_and_engines_knows_neither():
-    for room, forbidden in (("train", {"realtime"}), ("realtime", {"train"}), ("engines", {"train", "realtime"})):
+    for room, forbidden in (
+        ("train", {"realtime"}),
+        ("realtime", {"train"}),
+        ("engines", {"train", "realtime"}),
+    ):
         for path in (ROOT / room).rglob("*.py"):
             assert not imports(path) & forbidden, path
 
@@ -40,10 +44,17 @@ def test_each_heavy_library_has_one_door():
         "onnx": {"engines/backends/fp16_graph.py", "train"},
         "nncf": {"train/export/int8_search.py"},
     }
-    for path in [*(ROOT / "engines").rglob("*.py"), *(ROOT / "realtime").rglob("*.py"), *(ROOT / "train").rglob("*.py"), ROOT / "run.py"]:
+    for path in [
+        *(ROOT / "engines").rglob("*.py"),
+        *(ROOT / "realtime").rglob("*.py"),
+        *(ROOT / "train").rglob("*.py"),
+        ROOT / "run.py",
+    ]:
         place = str(path.relative_to(ROOT))
         for library in imports(path) & set(doors):
-            assert place in doors[library] or place.split("/")[0] in doors[library], f"{place} imports {library}"
+            assert place in doors[library] or place.split("/")[0] in doors[library], (
+                f"{place} imports {library}"
+            )
 
 
 def test_the_live_path_needs_no_pytorch():

@@ -9,7 +9,16 @@ from engines.errors import DataError, PuppetError
 from train.command_line import BASELINES, parse
 from train.data.folders import FULL, READ_ONLY
 
-TRAIN_EXTRA = {"torch", "accelerate", "tensorboard", "onnx", "onnxruntime", "matplotlib", "numba", "safetensors"}
+TRAIN_EXTRA = {
+    "torch",
+    "accelerate",
+    "tensorboard",
+    "onnx",
+    "onnxruntime",
+    "matplotlib",
+    "numba",
+    "safetensors",
+}
 DISK_FAULTS = FULL | READ_ONLY | {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 
 
@@ -28,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         if error.errno not in DISK_FAULTS:
             raise
         return _say(
-            f"{error.filename or options.step}: {error.strerror}; free or choose another place and run it again.", DataError.exit_status
+            f"{error.filename or options.step}: {error.strerror}; free or choose another place and run it again.",
+            DataError.exit_status,
         )
     return 0
 
@@ -54,7 +64,14 @@ def prepare(options: argparse.Namespace) -> None:
         return
     if not options.inputs:
         raise DataError("prepare needs faces: name folders, .tar files, clips, or nobody:COUNT.")
-    manifest = run(options.inputs, options.out, options.size, options.workers, shard_size=options.shard_size, limit=options.limit)
+    manifest = run(
+        options.inputs,
+        options.out,
+        options.size,
+        options.workers,
+        shard_size=options.shard_size,
+        limit=options.limit,
+    )
     print(json.dumps({name: value for name, value in manifest.items() if name != "shards"}, indent=1))
 
 
@@ -66,15 +83,32 @@ def fit(options: argparse.Namespace) -> None:
 
     corpus = load_corpus(options.corpus, options.verify)
     if options.images < options.batch:
-        raise DataError(f"--images {options.images} is less than one batch of {options.batch}: nothing would be learnt.")
+        raise DataError(
+            f"--images {options.images} is less than one batch of {options.batch}: nothing would be learnt."
+        )
     recipe = make(options, corpus.size_px)
     plan = Schedule(
-        options.images, options.batch, options.rate, accumulate=options.accumulate, seed=options.seed, max_s=options.max_minutes * 60,
-        save_every_s=options.save_minutes * 60, report_every=options.report_every, grid_every=options.grid_every, stats_every=options.stats_every,
-        workers=options.workers, bf16=not options.fp32, compile=options.compile, resident=options.resident,
-    )  # fmt: skip
+        options.images,
+        options.batch,
+        options.rate,
+        accumulate=options.accumulate,
+        seed=options.seed,
+        max_s=options.max_minutes * 60,
+        save_every_s=options.save_minutes * 60,
+        report_every=options.report_every,
+        grid_every=options.grid_every,
+        stats_every=options.stats_every,
+        workers=options.workers,
+        bf16=not options.fp32,
+        compile=options.compile,
+        resident=options.resident,
+    )
     seen = run(recipe, corpus, options.out, plan, options.quiet, start_from=options.start_from)
-    then = f"compare --runs {options.out}" if recipe.name in BASELINES else f"export {options.out} --out engines/NAME"
+    then = (
+        f"compare --runs {options.out}"
+        if recipe.name in BASELINES
+        else f"export {options.out} --out engines/NAME"
+    )
     print(f"{options.out}: {seen} of {options.images} images seen; next: python -m train {then}")
 
 
@@ -89,11 +123,19 @@ def export(options: argparse.Namespace) -> None:
     manifests = [read_manifest(corpus) for corpus in options.corpus]
     if is_bundle(options.run):
         bundle = load_bundle(options.run)
-        generator, record, measured_by = restore(bundle), {**bundle.training, "exported_from": bundle.sha256}, bundle.estimator
+        generator, record, measured_by = (
+            restore(bundle),
+            {**bundle.training, "exported_from": bundle.sha256},
+            bundle.estimator,
+        )
     else:
         folder = options.run / "checkpoint"
         state = checkpoint.read_state(folder)
-        generator, record, measured_by = load_average(folder), training_record(state, manifests), state["estimator"]
+        generator, record, measured_by = (
+            load_average(folder),
+            training_record(state, manifests),
+            state["estimator"],
+        )
     if options.size:
         generator = resized(generator, options.size)
         record["shape"] = {**record["shape"], "generator": generator.shape.as_dict()}
@@ -102,7 +144,9 @@ def export(options: argparse.Namespace) -> None:
 
         compiled, made_by = compile_with_torch_tensorrt(generator)
     bundle, differences = run(generator, options.out, record, measured_by)
-    print(f"wrote {bundle.folder}: {bundle.onnx.stat().st_size / 1e6:.1f} MB, worst differences from PyTorch {differences}")
+    print(
+        f"wrote {bundle.folder}: {bundle.onnx.stat().st_size / 1e6:.1f} MB, worst differences from PyTorch {differences}"
+    )
     if options.via == "torch-tensorrt":
         print(keep_for_gpu(bundle, compiled, made_by))
 
@@ -112,7 +156,10 @@ def quantise(options: argparse.Namespace) -> None:
     from train.export.quantise import quantise as run
 
     bundle, errors = run(options.bundle, options.corpus, options.faces, options.seed, print)
-    kept, size = bundle.variants["int8"]["calibration"]["left_in_float"], (bundle.folder / FILE).stat().st_size
+    kept, size = (
+        bundle.variants["int8"]["calibration"]["left_in_float"],
+        (bundle.folder / FILE).stat().st_size,
+    )
     print(f"wrote {bundle.folder / FILE}: {size / 1e6:.1f} MB, left in float: {', '.join(kept) or 'nothing'}")
     print("mean differences from FP32: " + ", ".join(f"{name} {value:.4f}" for name, value in errors.items()))
 
@@ -128,7 +175,16 @@ def evaluate(options: argparse.Namespace) -> None:
 
         second = SecondOpinion()
     engine, corpus = load(options.engine, options.device), load_corpus(options.corpus)
-    run(engine, corpus, options.out, options.faces, _identity(options), options.still, photos=options.photos, second=second)
+    run(
+        engine,
+        corpus,
+        options.out,
+        options.faces,
+        _identity(options),
+        options.still,
+        photos=options.photos,
+        second=second,
+    )
     print((options.out / "report.md").read_text())
 
 
@@ -140,7 +196,14 @@ def figures(options: argparse.Namespace) -> None:
     corpus = load_corpus(options.corpus) if options.corpus else None
     engine = load(options.engine, options.device)
     written = draw_all(
-        options.only, engine, options.photos, options.out, corpus, options.faces, _identity(options), evaluation=options.evaluation
+        options.only,
+        engine,
+        options.photos,
+        options.out,
+        corpus,
+        options.faces,
+        _identity(options),
+        evaluation=options.evaluation,
     )
     print("\n".join(f"wrote {path}" for path in written))
 
@@ -191,7 +254,20 @@ def _identity(options: argparse.Namespace):
 
 STEPS = {
     step.__name__: step
-    for step in (nobody, prepare, fit, export, quantise, evaluate, figures, compare, networks, throughput, latency, estimator)
+    for step in (
+        nobody,
+        prepare,
+        fit,
+        export,
+        quantise,
+        evaluate,
+        figures,
+        compare,
+        networks,
+        throughput,
+        latency,
+        estimator,
+    )
 }
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ A term on mean(1 - A) presses A up, one on mean(A) presses it down; the guard ha
 
 from dataclasses import dataclass
 
-SMALLEST, LARGEST = 1 / 64, 64.0  # beyond, the weight is not the cause: wrong labels are, or the learning rate
+SMALLEST, LARGEST = (
+    1 / 64,
+    64.0,
+)  # beyond, the weight is not the cause: wrong labels are, or the learning rate
 
 
 @dataclass
@@ -28,7 +31,11 @@ class AttentionGuard:
         closed, before = attention > self.high, self.factor
         change = 0.5 if closed == self.presses_up else 2.0
         self.factor = min(max(before * change, SMALLEST), LARGEST)
-        fault = f"above {self.high:g}: the generator is learning to copy" if closed else f"below {self.low:g}: colour repaints the face"
+        fault = (
+            f"above {self.high:g}: the generator is learning to copy"
+            if closed
+            else f"below {self.low:g}: colour repaints the face"
+        )
         hint = "check the AU labels" if closed else "lower --rate"
         if self.factor == before:
             return f"mean(A) is {attention:.4f}, {fault}, and the weight of its term is at its bound (x {self.factor:g}): {hint}."

@@ -23,7 +23,9 @@ Networks = Mapping[str, nn.Module]
 Optimisers = Mapping[str, torch.optim.Optimizer]
 
 
-def save(folder: Path, networks: Networks, averages: Networks, optimisers: Optimisers, state: dict[str, Any]) -> None:
+def save(
+    folder: Path, networks: Networks, averages: Networks, optimisers: Optimisers, state: dict[str, Any]
+) -> None:
     """Writes the checkpoint `folder`; `state` is JSON: recipe, shape, images seen, ... Raises DataError when the disk is full."""
     partial = folder.with_name(folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
@@ -64,11 +66,15 @@ def read_state(folder: Path) -> dict[str, Any]:
     """The JSON of a checkpoint. Raises DataError when there is none."""
     found = find(folder)
     if found is None:
-        raise DataError(f"{folder} is not a checkpoint: give the folder that `python -m train fit --out` wrote.")
+        raise DataError(
+            f"{folder} is not a checkpoint: give the folder that `python -m train fit --out` wrote."
+        )
     try:
         return json.loads((found / "state.json").read_text())
     except ValueError as error:
-        raise DataError(f"{found}/state.json is damaged ({error}): start a new run with another --out, or copy it back.") from error
+        raise DataError(
+            f"{found}/state.json is damaged ({error}): start a new run with another --out, or copy it back."
+        ) from error
 
 
 def load(folder: Path, networks: Networks, averages: Networks, optimisers: Optimisers | None = None) -> None:
@@ -88,7 +94,9 @@ def load(folder: Path, networks: Networks, averages: Networks, optimisers: Optim
             f"{folder} lacks {Path(str(error.filename or error)).name}: it is a checkpoint of another recipe or incomplete."
         ) from error
     except (RuntimeError, SafetensorError) as error:
-        raise DataError(f"{folder} is a checkpoint of another network, or damaged: start a new run with another --out.") from error
+        raise DataError(
+            f"{folder} is a checkpoint of another network, or damaged: start a new run with another --out."
+        ) from error
 
 
 def _whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -97,7 +105,11 @@ def _whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     slots = optimiser.state_dict()["state"]
-    return {f"{i}/{k}": torch.as_tensor(v).cpu().contiguous() for i, slot in slots.items() for k, v in slot.items()}
+    return {
+        f"{i}/{k}": torch.as_tensor(v).cpu().contiguous()
+        for i, slot in slots.items()
+        for k, v in slot.items()
+    }
 
 
 def _fill(optimiser: torch.optim.Optimizer, flat: Mapping[str, Tensor]) -> None:

@@ -60,7 +60,9 @@ class ProcessGroup:
 
     def mean(self, scalars: dict[str, Tensor | float]) -> dict[str, float]:
         """Scalars averaged over the processes."""
-        values = torch.stack([torch.as_tensor(value, dtype=torch.float32, device=self.device) for value in scalars.values()])
+        values = torch.stack(
+            [torch.as_tensor(value, dtype=torch.float32, device=self.device) for value in scalars.values()]
+        )
         if self.processes > 1:
             values = self._accelerator.reduce(values, "mean")
         return dict(zip(scalars, values.tolist(), strict=True))

@@ -21,7 +21,9 @@ class RunLog:
     def __init__(self, out: Path, seen: int, images: int, quiet: bool = False):
         self._out = out
         path = out / "stats.jsonl"
-        kept = [line for line in path.read_text().splitlines() if _seen(line) <= seen] if path.exists() else []
+        kept = (
+            [line for line in path.read_text().splitlines() if _seen(line) <= seen] if path.exists() else []
+        )
         path.write_text("".join(line + "\n" for line in kept))
         self._stats = open(path, "a")
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=seen)
@@ -36,7 +38,9 @@ class RunLog:
         self._stats.flush()
         for name, value in figures.items():
             self._board.add_scalar(name, value, seen)
-        self._bar.set_postfix({name: f"{value:.3g}" for name, value in figures.items() if name.startswith(("loss", "held_out"))})
+        self._bar.set_postfix(
+            {name: f"{value:.3g}" for name, value in figures.items() if name.startswith(("loss", "held_out"))}
+        )
 
     def picture(self, seen: int, grid: np.ndarray) -> None:
         """(H, W, 3) uint8 BGR: kept as grid-SEEN.png and in TensorBoard (at half size: it keeps every one)."""

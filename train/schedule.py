@@ -11,7 +11,9 @@ class Schedule:
     images: int = 160_000
     batch: int = 16
     rate: float | None = None  # Adam's; the recipe's own by default
-    decay_from: float = 2 / 3  # share of the images after which the rate falls linearly, to 1 % of itself: the paper's 20 and 10 epochs
+    decay_from: float = (
+        2 / 3
+    )  # share of the images after which the rate falls linearly, to 1 % of itself: the paper's 20 and 10 epochs
     warm_up: int = 4_000  # images over which the rate rises
     average: float = 0.998  # per step, of the moving average that is exported
     accumulate: int = 1  # micro-batches of one step: the same gradient in less memory
@@ -20,7 +22,9 @@ class Schedule:
     save_every_s: float = 240.0
     report_every: int = 4_000  # images between held-out figures, where the attention guard has its say
     grid_every: int = 12_000  # images; 0 for no grids
-    stats_every: int = 50  # steps whose mean is a line of statistics, so that a critic's noise does not hide a trend
+    stats_every: int = (
+        50  # steps whose mean is a line of statistics, so that a critic's noise does not hide a trend
+    )
     workers: int = 1
     bf16: bool = True
     resident: bool = False  # faces kept on the device
@@ -39,7 +43,9 @@ class Numbers:
     """The sample numbers of each batch of this process: every process takes its own part of every global batch."""
 
     def __init__(self, first: int, last: int, batch: int, rank: int, processes: int):
-        self._starts = range(first + rank * (batch // processes), last - batch + 1 + rank * (batch // processes), batch)
+        self._starts = range(
+            first + rank * (batch // processes), last - batch + 1 + rank * (batch // processes), batch
+        )
         self._part = batch // processes
 
     def __len__(self) -> int:

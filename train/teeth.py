@@ -12,7 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-PX_PER_UNIT = 200.0  # outer eye distances, in the picture as `teeth` gives it; crops show a unit on about 100 px
+PX_PER_UNIT = (
+    200.0  # outer eye distances, in the picture as `teeth` gives it; crops show a unit on about 100 px
+)
 EDGE_PX = (55.0, 35.0)  # x of the midline, y of the incisors' edge
 
 
@@ -21,7 +23,13 @@ def teeth() -> np.ndarray:
     """(h, w, 4) float32: BGR 0..255 times alpha, and alpha 0..1; with a clear border."""
     stored = cv2.imread(str(Path(__file__).with_name("teeth.png")), cv2.IMREAD_UNCHANGED).astype(np.float32)
     alpha = stored[..., 3:] / 255
-    half = cv2.resize(np.concatenate([stored[..., :3] * alpha, alpha], axis=-1), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    half = cv2.resize(
+        np.concatenate([stored[..., :3] * alpha, alpha], axis=-1),
+        None,
+        fx=0.5,
+        fy=0.5,
+        interpolation=cv2.INTER_AREA,
+    )
     half[[0, -1]] = 0
     half[:, [0, -1]] = 0
     half.setflags(write=False)

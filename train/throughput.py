@@ -33,11 +33,29 @@ class Variant:
     """One network in one precision, with a batch to train on."""
 
     def __init__(self, model: str, bf16: bool, size_px: int, batch: int, compiled: bool, folder: Path):
-        options = parse(["fit", "--corpus", "-", "--out", "-", "--recipe", "ganimation", "--model", model, "--size", str(size_px)])
+        options = parse(
+            [
+                "fit",
+                "--corpus",
+                "-",
+                "--out",
+                "-",
+                "--recipe",
+                "ganimation",
+                "--model",
+                model,
+                "--size",
+                str(size_px),
+            ]
+        )
         self.name = f"{model} {'bf16' if bf16 else 'fp32'}{' compiled' if compiled else ''}"
         self.recipe = make(options, size_px)
-        self.run = TrainingRun(self.recipe, folder / self.name, Schedule(batch=batch, bf16=bf16, compile=compiled))
-        self.samples = random_samples(size_px, batch, self.recipe.networks["generator"].shape.aus, self.run.place.device)
+        self.run = TrainingRun(
+            self.recipe, folder / self.name, Schedule(batch=batch, bf16=bf16, compile=compiled)
+        )
+        self.samples = random_samples(
+            size_px, batch, self.recipe.networks["generator"].shape.aus, self.run.place.device
+        )
         self.times_s: dict[str, list[float]] = {"critic": [], "generator": []}
 
     def turn(self, name: str) -> Turn:
@@ -77,8 +95,10 @@ def random_samples(size_px: int, batch: int, aus: int, device: torch.device) -> 
     rng = np.random.default_rng(0)
     arrays = {
         "picture": rng.integers(0, 256, (batch, size_px, size_px, 3), dtype=np.uint8),
-        "own": rng.random((batch, aus), np.float32), "wanted": rng.random((batch, aus), np.float32), "mix": rng.random(batch, np.float32),
-    }  # fmt: skip
+        "own": rng.random((batch, aus), np.float32),
+        "wanted": rng.random((batch, aus), np.float32),
+        "mix": rng.random(batch, np.float32),
+    }
     return {name: torch.from_numpy(value).to(device) for name, value in arrays.items()}
 
 
@@ -96,7 +116,9 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
     return best
 
 
-def measure(corpora: list[Path], size_px: int = 128, batch: int = 16, seconds: float = 8.0, compiled: bool = False) -> str:
+def measure(
+    corpora: list[Path], size_px: int = 128, batch: int = 16, seconds: float = 8.0, compiled: bool = False
+) -> str:
     """The table as text. Raises DataError when a corpus cannot be used, before anything is timed."""
     corpus = load_corpus(corpora) if corpora else None
     with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +138,9 @@ def measure(corpora: list[Path], size_px: int = 128, batch: int = 16, seconds: f
         ]
         first = None
         for variant in variants:
-            critic_s, generator_s = (statistics.median(variant.times_s[name]) for name in ("critic", "generator"))
+            critic_s, generator_s = (
+                statistics.median(variant.times_s[name]) for name in ("critic", "generator")
+            )
             first = first or critic_s
             flops = variant.flops()
             peak = peaks[torch.bfloat16 if "bf16" in variant.name else torch.float32]
@@ -138,7 +162,14 @@ def loader_share(variant: Variant, corpus, batch: int) -> str:
         data[number]
     sample_s = (time.process_time() - started_s) / (2 * batch)
     cv2.setNumThreads(1)  # as in train.trainer: OpenCV's threads do not survive the fork
-    loader = iter(DataLoader(data, batch_sampler=Numbers(0, batch * (LOADED_STEPS + 5), batch, 0, 1), num_workers=1, prefetch_factor=4))
+    loader = iter(
+        DataLoader(
+            data,
+            batch_sampler=Numbers(0, batch * (LOADED_STEPS + 5), batch, 0, 1),
+            num_workers=1,
+            prefetch_factor=4,
+        )
+    )
     for _ in range(5):
         variant.run.advance(next(loader))
     waited_s, started_s = 0.0, time.perf_counter()

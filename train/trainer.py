@@ -49,19 +49,29 @@ class TrainingRun:
                 f"A batch of {plan.batch} does not divide into {self.place.processes} processes of {plan.accumulate} micro-batches: choose another --batch."
             )
         make_folder(out, OutputError)
-        self.networks = {name: net.to(self.place.device, memory_format=torch.channels_last) for name, net in recipe.networks.items()}
-        self.averages = {name: deepcopy(self.networks[name]).requires_grad_(False) for name in recipe.averaged}
+        self.networks = {
+            name: net.to(self.place.device, memory_format=torch.channels_last)
+            for name, net in recipe.networks.items()
+        }
+        self.averages = {
+            name: deepcopy(self.networks[name]).requires_grad_(False) for name in recipe.averaged
+        }
         if plan.compile:
             for name in recipe.averaged:
                 self.networks[name].compile()
         self.rate = plan.rate or recipe.rate
-        self.optimisers = {name: torch.optim.Adam(net.parameters(), self.rate, betas=recipe.betas) for name, net in self.networks.items()}
+        self.optimisers = {
+            name: torch.optim.Adam(net.parameters(), self.rate, betas=recipe.betas)
+            for name, net in self.networks.items()
+        }
         self.resident: Resident | None = None  # where the faces are, if not on disk
         self.seen = self.step = 0
         self.guard = getattr(recipe, "guard", None)
         self.started_from: dict[str, Any] | None = None  # provenance
         if checkpoint.find(self.folder) and start_from:
-            raise DataError(f"{out} already holds a run: leave out --start-from to go on with it, or choose another --out.")
+            raise DataError(
+                f"{out} already holds a run: leave out --start-from to go on with it, or choose another --out."
+            )
         if start_from:
             self.started_from = begin_with(start_from, recipe, self.networks, self.averages)
         elif checkpoint.find(self.folder):
@@ -77,7 +87,9 @@ class TrainingRun:
         theirs = {name: state.get(name) for name in mine}
         if theirs != mine:
             other = ", ".join(name for name in mine if theirs[name] != mine[name])
-            raise DataError(f"{self.folder} is of another run ({other} differ): choose another --out, or the options it was begun with.")
+            raise DataError(
+                f"{self.folder} is of another run ({other} differ): choose another --out, or the options it was begun with."
+            )
         checkpoint.load(self.folder, self.networks, self.averages, self.optimisers)
         self.seen, self.step, self.started_from = state["seen"], state["step"], state.get("started_from")
         if self.guard:
@@ -87,13 +99,23 @@ class TrainingRun:
         """Raises DataError when processes stand at different places: hosts that do not share a disk."""
         mine = float(np.float32(self.seen))
         if self.place.any(self.place.mean({"seen": mine})["seen"] != mine):
-            raise DataError(f"The processes found different checkpoints in {self.out}: give an --out on a disk that all hosts share.")
+            raise DataError(
+                f"The processes found different checkpoints in {self.out}: give an --out on a disk that all hosts share."
+            )
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on, as JSON gives it back."""
         recipe = self.recipe
         return json.loads(
-            json.dumps({"recipe": recipe.name, "shape": recipe.shape, "aus": ESTIMATED, "estimator": VERSION, "seed": self.plan.seed})
+            json.dumps(
+                {
+                    "recipe": recipe.name,
+                    "shape": recipe.shape,
+                    "aus": ESTIMATED,
+                    "estimator": VERSION,
+                    "seed": self.plan.seed,
+                }
+            )
         )
 
     def save(self) -> None:
@@ -107,7 +129,10 @@ class TrainingRun:
         if self.resident:
             samples = self.resident.fill(samples)
         count = len(next(iter(samples.values()))) // self.plan.accumulate
-        parts = [{name: value[i * count : (i + 1) * count] for name, value in samples.items()} for i in range(self.plan.accumulate)]
+        parts = [
+            {name: value[i * count : (i + 1) * count] for name, value in samples.items()}
+            for i in range(self.plan.accumulate)
+        ]
         batches = [self.recipe.batch(part) for part in parts]
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
@@ -130,8 +155,12 @@ class TrainingRun:
         for batch in batches:
             with self.place.autocast():
                 loss, terms = turn.loss(batch)
-            if self.place.any(not torch.isfinite(loss.detach())):  # before backward: grid_sample's crashes on a flow that is no number
-                self._stop(samples, "loss", [name for name, value in terms.items() if not math.isfinite(value)])
+            if self.place.any(
+                not torch.isfinite(loss.detach())
+            ):  # before backward: grid_sample's crashes on a flow that is no number
+                self._stop(
+                    samples, "loss", [name for name, value in terms.items() if not math.isfinite(value)]
+                )
             (loss / len(batches)).backward()
             for name, value in {f"loss_{'_'.join(turn.networks)}": loss.detach(), **terms}.items():
                 sums[name] = sums.get(name, 0.0) + value / len(batches)
@@ -142,7 +171,9 @@ class TrainingRun:
             for name, network in zip(turn.networks, moving, strict=True)
         }
         if not all(torch.isfinite(norm) for norm in norms.values()):
-            self._stop(samples, "gradient", [name for name, norm in norms.items() if not torch.isfinite(norm)])
+            self._stop(
+                samples, "gradient", [name for name, norm in norms.items() if not torch.isfinite(norm)]
+            )
         for name in turn.networks:
             self.optimisers[name].step()
             if name in self.averages:
@@ -152,8 +183,12 @@ class TrainingRun:
     @torch.no_grad()
     def _average(self, name: str) -> None:
         optimiser, weights = self.optimisers[name], list(self.networks[name].parameters())
-        moved = max((float(slot["step"]) for slot in optimiser.state.values()), default=0.0)  # this network's own steps, not the run's
-        kept = min(self.plan.average, moved / (moved + 10))  # a short average at first, so that grids show the network, not its beginning
+        moved = max(
+            (float(slot["step"]) for slot in optimiser.state.values()), default=0.0
+        )  # this network's own steps, not the run's
+        kept = min(
+            self.plan.average, moved / (moved + 10)
+        )  # a short average at first, so that grids show the network, not its beginning
         for slow, fast in zip(self.averages[name].parameters(), weights, strict=True):
             slow.lerp_(fast, 1 - kept)
 
@@ -182,7 +217,10 @@ class TrainingRun:
             return None
         data = self.recipe.dataset(corpus, HELD_OUT_SEED, held_out=True)
         samples = [data[i] for i in range(HELD_OUT_SAMPLES)]
-        return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])).to(self.place.device) for name in samples[0]}
+        return {
+            name: torch.from_numpy(np.stack([sample[name] for sample in samples])).to(self.place.device)
+            for name in samples[0]
+        }
 
     @torch.no_grad()
     def held_out_figures(self, samples: Batch | None) -> dict[str, float]:
@@ -196,7 +234,13 @@ class TrainingRun:
 
 
 def fit(
-    recipe: Recipe, corpus: Corpus, out: Path, plan: Schedule, quiet: bool = False, until: int | None = None, start_from: Path | None = None
+    recipe: Recipe,
+    corpus: Corpus,
+    out: Path,
+    plan: Schedule,
+    quiet: bool = False,
+    until: int | None = None,
+    start_from: Path | None = None,
 ) -> int:
     """Trains until plan.images (or, in this call, `until`) are seen, plan.max_s is over, or Ctrl-C; goes on from out/checkpoint, or
     begins with the averaged weights of the run `start_from`.
@@ -209,7 +253,9 @@ def fit(
     data = recipe.dataset(corpus, plan.seed)
     if plan.resident:
         if not isinstance(data, Faces):
-            raise DataError(f"--resident is for the recipe ganimation: {recipe.name} draws its samples from disk.")
+            raise DataError(
+                f"--resident is for the recipe ganimation: {recipe.name} draws its samples from disk."
+            )
         data = run.resident = Resident(data, place.device)
     cv2.setNumThreads(
         1
@@ -217,9 +263,11 @@ def fit(
     loader = DataLoader(
         data,
         batch_sampler=numbers,
-        num_workers=plan.workers, prefetch_factor=4 if plan.workers else None, worker_init_fn=leave_ctrl_c,
+        num_workers=plan.workers,
+        prefetch_factor=4 if plan.workers else None,
+        worker_init_fn=leave_ctrl_c,
         pin_memory=place.device.type == "cuda",
-    )  # fmt: skip
+    )
     record = RunLog(out, run.seen, plan.images, quiet) if place.main else None
     watcher = _Watcher(run, corpus, record) if record else None
     started_s = saved_s = time.monotonic()
@@ -241,7 +289,9 @@ def fit(
         place.wait()
     except torch._dynamo.exc.TorchDynamoException as error:
         reason = str(error).strip().splitlines()[0]
-        raise DataError(f"torch.compile does not manage this network on {place.device} ({reason}): leave out --compile.") from error
+        raise DataError(
+            f"torch.compile does not manage this network on {place.device} ({reason}): leave out --compile."
+        ) from error
     finally:
         if record:
             record.close()
@@ -264,11 +314,15 @@ class _Watcher:
         self._record.advance(plan.batch)
         if run.step % plan.stats_every == 0:
             names = sorted({name for line in self._recent for name in line})
-            means = {name: float(np.mean([line[name] for line in self._recent if name in line])) for name in names}
+            means = {
+                name: float(np.mean([line[name] for line in self._recent if name in line])) for name in names
+            }
             self._record.line(run.seen, means)
         if run.seen % plan.report_every < plan.batch:
             held_out = self._report()
-            said = run.guard.look(held_out["held_out_attention"], run.step) if run.guard and held_out else None
+            said = (
+                run.guard.look(held_out["held_out_attention"], run.step) if run.guard and held_out else None
+            )
             if said:
                 self._record.say(f"attention guard after {run.seen} images: {said}")
         if plan.grid_every and run.seen % plan.grid_every < plan.batch:
@@ -296,4 +350,9 @@ def _said_plainly(loader: Iterable[Batch]) -> Iterator[Batch]:
     try:
         yield from loader
     except DataError as error:
-        raise DataError(str(error).strip().splitlines()[-1].removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")) from None
+        raise DataError(
+            str(error)
+            .strip()
+            .splitlines()[-1]
+            .removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")
+        ) from None

@@ -49,7 +49,9 @@ def begin_with(source: Path, recipe: Recipe, networks: Networks, averages: Netwo
     return found | ({"started_from": state["started_from"]} if state.get("started_from") else {})
 
 
-def _begin_with_bundle(bundle: Bundle, recipe: Recipe, networks: Networks, averages: Networks) -> dict[str, Any]:
+def _begin_with_bundle(
+    bundle: Bundle, recipe: Recipe, networks: Networks, averages: Networks
+) -> dict[str, Any]:
     """A bundle holds the averaged generator alone: a critic, where the recipe has one, begins anew."""
     theirs, mine = read_shape(shape_of(bundle)), _network_of(recipe.shape)
     if theirs != mine and not _widens(theirs, mine):
@@ -57,14 +59,21 @@ def _begin_with_bundle(bundle: Bundle, recipe: Recipe, networks: Networks, avera
     weights = restore(bundle).state_dict() if theirs == mine else _widened(restore(bundle), theirs, mine)
     for each in (networks, averages):
         each["generator"].load_state_dict(weights)
-    found = {"bundle": bundle.name, "sha256": bundle.sha256, "seen": bundle.training.get("images_seen"), "estimator": bundle.estimator}
+    found = {
+        "bundle": bundle.name,
+        "sha256": bundle.sha256,
+        "seen": bundle.training.get("images_seen"),
+        "estimator": bundle.estimator,
+    }
     before = bundle.training.get("started_from")
     return found | ({"started_from": before} if before else {})
 
 
 def _another(source: Path, theirs: Any, mine: Any) -> DataError:
     other = ", ".join(_differences(theirs, mine))
-    return DataError(f"{source} is a run of another network ({other} differ): give --start-from one of this network, or its options.")
+    return DataError(
+        f"{source} is a run of another network ({other} differ): give --start-from one of this network, or its options."
+    )
 
 
 def _network_of(shape: dict[str, Any]) -> Shape | Any:
@@ -76,7 +85,10 @@ def _widens(theirs: Any, mine: Any) -> bool:
     """Whether a compact generator can start another: the same but for sides, and for teeth, which the new one has to learn to lay."""
     if not (isinstance(theirs, Shape) and isinstance(mine, Shape)) or theirs == mine:
         return False
-    more = (theirs.vocabulary, mine.vocabulary) in ((PAPER, WIDE), (mine.vocabulary, mine.vocabulary)) and theirs.teeth <= mine.teeth
+    more = (theirs.vocabulary, mine.vocabulary) in (
+        (PAPER, WIDE),
+        (mine.vocabulary, mine.vocabulary),
+    ) and theirs.teeth <= mine.teeth
     return more and replace(theirs, vocabulary=mine.vocabulary, teeth=mine.teeth) == mine
 
 

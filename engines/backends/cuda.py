@@ -27,7 +27,9 @@ SENTENCES = {
     "cudaErrorECCUncorrectable": f"The GPU's memory is faulty (cudaErrorECCUncorrectable): restart the machine and have the card checked, {ELSE}.",
 }
 UNKNOWN = f"The GPU failed ({{error}}): start the program again, update the NVIDIA driver if it happens often, {ELSE}."
-CAPTURE_ERRORS = range(900, 909)  # cudaErrorStreamCapture*: the work cannot be captured, and nothing is broken
+CAPTURE_ERRORS = range(
+    900, 909
+)  # cudaErrorStreamCapture*: the work cannot be captured, and nothing is broken
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,18 @@ def find_gpu() -> Gpu:
     if not count:
         raise EngineError(SENTENCES["cudaErrorNoDevice"])
     (facts,) = check(runtime.cudaGetDeviceProperties(0))
-    return Gpu(facts.name.split(b"\0")[0].decode(errors="replace"), (facts.major, facts.minor), _version(driver))
+    return Gpu(
+        facts.name.split(b"\0")[0].decode(errors="replace"), (facts.major, facts.minor), _version(driver)
+    )
 
 
 def check(answer: tuple, running: bool = False) -> tuple:
     """What a CUDA call returned besides its error. Raises EngineError when that is one, EngineLost when work was `running`."""
     error, *values = answer
     if int(error):
-        raise (EngineLost if running else EngineError)(SENTENCES.get(error.name, UNKNOWN).format(error=error.name))
+        raise (EngineLost if running else EngineError)(
+            SENTENCES.get(error.name, UNKNOWN).format(error=error.name)
+        )
     return tuple(values)
 
 
@@ -69,14 +75,23 @@ class Memory:
     """Bytes of the GPU, or of this side, pinned so that the GPU copies them by itself. Raises EngineError when there are too few."""
 
     def __init__(self, size_bytes: int, pinned: bool = False):
-        allocate, free = (runtime.cudaMallocHost, runtime.cudaFreeHost) if pinned else (runtime.cudaMalloc, runtime.cudaFree)
+        allocate, free = (
+            (runtime.cudaMallocHost, runtime.cudaFreeHost)
+            if pinned
+            else (runtime.cudaMalloc, runtime.cudaFree)
+        )
         (address,) = check(allocate(size_bytes))
         self.size_bytes, self.address = size_bytes, int(address)
         weakref.finalize(self, free, self.address).atexit = False
 
     def array(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         """Pinned memory as an array, which keeps it from being freed."""
-        self.__array_interface__ = {"shape": (self.size_bytes,), "typestr": "|u1", "data": (self.address, False), "version": 3}
+        self.__array_interface__ = {
+            "shape": (self.size_bytes,),
+            "typestr": "|u1",
+            "data": (self.address, False),
+            "version": 3,
+        }
         return np.asarray(self).view(dtype).reshape(shape)
 
 
@@ -90,11 +105,17 @@ class Stream:
 
     def upload(self, gpu: Memory, pinned: Memory) -> None:
         kind = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
-        check(runtime.cudaMemcpyAsync(gpu.address, pinned.address, gpu.size_bytes, kind, self._stream), running=True)
+        check(
+            runtime.cudaMemcpyAsync(gpu.address, pinned.address, gpu.size_bytes, kind, self._stream),
+            running=True,
+        )
 
     def download(self, pinned: Memory, gpu: Memory) -> None:
         kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        check(runtime.cudaMemcpyAsync(pinned.address, gpu.address, gpu.size_bytes, kind, self._stream), running=True)
+        check(
+            runtime.cudaMemcpyAsync(pinned.address, gpu.address, gpu.size_bytes, kind, self._stream),
+            running=True,
+        )
 
     def wait(self) -> None:
         """Until all work is done."""
@@ -102,7 +123,9 @@ class Stream:
 
     def capture(self, work: Callable[[], None]) -> "Graph | None":
         """Records what `work` would do, without doing it; None when it does something that cannot be recorded."""
-        mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal  # the threads beside this one may use CUDA, too
+        mode = (
+            runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        )  # the threads beside this one may use CUDA, too
         check(runtime.cudaStreamBeginCapture(self._stream, mode), running=True)
         try:
             work()

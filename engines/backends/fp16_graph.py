@@ -20,8 +20,26 @@ FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 CONVOLUTIONS = {"Conv", "ConvTranspose"}
 # Sums over whole planes lose digits in FP16, and squares leave its range; Resize wants its scales in FP32; Cast says its own type.
 FULL = {
-    *("InstanceNormalization", "GroupNormalization", "LayerNormalization", "BatchNormalization", "GlobalAveragePool"),
-    *("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2", "Pow", "Sqrt", "Reciprocal", "Exp", "Log", "Resize", "Cast"),
+    *(
+        "InstanceNormalization",
+        "GroupNormalization",
+        "LayerNormalization",
+        "BatchNormalization",
+        "GlobalAveragePool",
+    ),
+    *(
+        "ReduceMean",
+        "ReduceSum",
+        "ReduceSumSquare",
+        "ReduceL2",
+        "Pow",
+        "Sqrt",
+        "Reciprocal",
+        "Exp",
+        "Log",
+        "Resize",
+        "Cast",
+    ),
 }
 ARITHMETIC = {"Add", "Sub", "Mul", "Div"}  # in FP32, too, when nothing but a statistic reads their result
 
@@ -32,7 +50,9 @@ def to_fp16(path: Path) -> ModelProto:
         model = onnx.load(path)
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf's and onnx's exceptions share no public base class
-        raise EngineError(f"{path} is not an ONNX graph ({_first_line(error)}): get the bundle again.") from error
+        raise EngineError(
+            f"{path} is not an ONNX graph ({_first_line(error)}): get the bundle again."
+        ) from error
     _lift_constants(model)
     _fold_weights(model)
     _cast_at_the_ends(model)
@@ -43,7 +63,9 @@ def to_fp16(path: Path) -> ModelProto:
 
 def _lift_constants(model: ModelProto) -> None:
     """Constant nodes -> initializers."""
-    for node in [node for node in model.graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]:
+    for node in [
+        node for node in model.graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"
+    ]:
         tensor = model.graph.initializer.add()
         tensor.CopyFrom(node.attribute[0].t)
         tensor.name = node.output[0]
@@ -72,7 +94,12 @@ def _cast_at_the_ends(model: ModelProto) -> None:
         after, before = readers[node.output[0]], makers.get(node.input[0])
         if node.input[0] in inputs and len(after) == 1 and after[0].op_type == "Cast":
             _swap(node, after[0])
-        elif node.output[0] in outputs and before is not None and before.op_type == "Cast" and len(readers[node.input[0]]) == 1:
+        elif (
+            node.output[0] in outputs
+            and before is not None
+            and before.op_type == "Cast"
+            and len(readers[node.input[0]]) == 1
+        ):
             _swap(before, node)
     del graph.value_info[:]  # of values that are others now
 
@@ -99,16 +126,21 @@ def _halve(model: ModelProto, path: Path) -> None:
         if name not in other:
             other[name] = f"{name}_{'fp16' if wanted == TensorProto.FLOAT16 else 'fp32'}"
             if name in weights:
-                model.graph.initializer.append(numpy_helper.from_array(_half(weights[name], path), other[name]))
+                model.graph.initializer.append(
+                    numpy_helper.from_array(_half(weights[name], path), other[name])
+                )
             else:
-                nodes.append(helper.make_node("Cast", [name], [other[name]], name=f"{other[name]}_cast", to=wanted))
+                nodes.append(
+                    helper.make_node("Cast", [name], [other[name]], name=f"{other[name]}_cast", to=wanted)
+                )
         return other[name]
 
     for number, node in enumerate(model.graph.node):
         wanted = TensorProto.FLOAT16 if number in half else TensorProto.FLOAT
         if node.op_type != "Cast":  # which takes either, and says what it gives
             node.input[:] = [
-                converted(name, wanted) if types.get(name) in FLOATS and types[name] != wanted else name for name in node.input
+                converted(name, wanted) if types.get(name) in FLOATS and types[name] != wanted else name
+                for name in node.input
             ]
             types.update((name, wanted) for name in node.output if types.get(name) in FLOATS)
         nodes.append(node)
@@ -137,7 +169,9 @@ def _half_nodes(model: ModelProto, types: dict[str, int]) -> set[int]:
             before_one.add(number)
         if node.op_type in FULL or (node.op_type in ARITHMETIC and later and later <= statistics):
             statistics.add(number)
-    ends = {number for number, node in enumerate(nodes) if outputs & set(node.output)}  # keep the contract's types
+    ends = {
+        number for number, node in enumerate(nodes) if outputs & set(node.output)
+    }  # keep the contract's types
     return (after_one & before_one) - statistics - ends
 
 
@@ -154,7 +188,10 @@ def _half(weight: TensorProto, path: Path) -> np.ndarray:
 def element_types(model: ModelProto) -> dict[str, int]:
     """The element type of every value that has one."""
     graph = shape_inference.infer_shapes(model).graph
-    ports = {port.name: port.type.tensor_type.elem_type for port in [*graph.input, *graph.output, *graph.value_info]}
+    ports = {
+        port.name: port.type.tensor_type.elem_type
+        for port in [*graph.input, *graph.output, *graph.value_info]
+    }
     return ports | {weight.name: weight.data_type for weight in graph.initializer}
 
 

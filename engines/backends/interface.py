@@ -22,11 +22,15 @@ class Edit:
 
     colour: np.ndarray  # (S, S, 3) uint8
     attention: np.ndarray  # (S, S) float32, 1 keeps the photo (moved by the flow)
-    flow: np.ndarray | None  # (s, s, 2) float32, crop pixels, out(p) = photo(p + flow(p)); None when the generator has none
+    flow: (
+        np.ndarray | None
+    )  # (s, s, 2) float32, crop pixels, out(p) = photo(p + flow(p)); None when the generator has none
 
     def kept(self) -> "Edit":
         """A copy that outlives the engine's next call."""
-        return Edit(self.colour.copy(), self.attention.copy(), None if self.flow is None else self.flow.copy())
+        return Edit(
+            self.colour.copy(), self.attention.copy(), None if self.flow is None else self.flow.copy()
+        )
 
 
 class Engine(Protocol):
@@ -92,7 +96,9 @@ def check_inputs(bundle: Bundle, crop: np.ndarray, aus: np.ndarray) -> None:
     """Raises EngineError with both values when an input is not what the bundle wants."""
     wanted = (bundle.size_px, bundle.size_px, 3)
     if crop.shape != wanted or crop.dtype != np.uint8:
-        raise EngineError(f"The engine {bundle.name} wants a {wanted} uint8 crop and was given {crop.shape} {crop.dtype}.")
+        raise EngineError(
+            f"The engine {bundle.name} wants a {wanted} uint8 crop and was given {crop.shape} {crop.dtype}."
+        )
     if aus.shape != (len(bundle.aus),):
         raise EngineError(f"The engine {bundle.name} wants {len(bundle.aus)} AUs and was given {aus.shape}.")
 
@@ -100,7 +106,14 @@ def check_inputs(bundle: Bundle, crop: np.ndarray, aus: np.ndarray) -> None:
 def check_signature(bundle: Bundle, ports: dict[str, tuple[int, ...]]) -> None:
     """Raises EngineError when an ONNX file's inputs and outputs are not those that its bundle.json describes."""
     size, flow = bundle.size_px, bundle.flow_px
-    wanted = {"image": (1, size, size, 3), "aus": (1, len(bundle.aus)), "colour": (1, size, size, 3), "attention": (1, size, size)}
+    wanted = {
+        "image": (1, size, size, 3),
+        "aus": (1, len(bundle.aus)),
+        "colour": (1, size, size, 3),
+        "attention": (1, size, size),
+    }
     wanted |= {"flow": (1, flow, flow, 2)} if flow else {}
     if ports != wanted:
-        raise EngineError(f"{bundle.onnx} has {ports} where its bundle.json describes {wanted}: the two files do not belong together.")
+        raise EngineError(
+            f"{bundle.onnx} has {ports} where its bundle.json describes {wanted}: the two files do not belong together."
+        )

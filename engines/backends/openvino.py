@@ -26,8 +26,25 @@ CPUINFO = Path("/proc/cpuinfo")  # Linux only; elsewhere OpenVINO's own list of 
 # What makes 8-bit products faster than FP32. Without one of these, OpenVINO runs INT8, too, in three instructions for one.
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
 # What OpenVINO chooses its kernels by.
-INSTRUCTIONS = DOT_PRODUCTS | {"sse4_1", "avx", "avx2", "avx512f", "avx512bw", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
-                               "amx_fp16", "fma", "f16c", "asimdhp", "fphp", "bf16", "sve", "sve2"}  # fmt: skip
+INSTRUCTIONS = DOT_PRODUCTS | {
+    "sse4_1",
+    "avx",
+    "avx2",
+    "avx512f",
+    "avx512bw",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_bf16",
+    "amx_fp16",
+    "fma",
+    "f16c",
+    "asimdhp",
+    "fphp",
+    "bf16",
+    "sve",
+    "sve2",
+}
 PORTS = ("image", "aus", "colour", "attention", "flow")
 
 
@@ -39,7 +56,11 @@ class OpenVino:
     def precisions(self, bundle: Bundle) -> tuple[str, ...]:
         """INT8 where the bundle has that variant and the CPU has 8-bit dot products, BF16 where the CPU has it, FP32; fastest first."""
         capabilities, instructions = _capabilities(_core()), _instructions()
-        int8 = "INT8" in capabilities and "int8" in bundle.variants and (not instructions or bool(instructions & DOT_PRODUCTS))
+        int8 = (
+            "INT8" in capabilities
+            and "int8" in bundle.variants
+            and (not instructions or bool(instructions & DOT_PRODUCTS))
+        )
         return (*(["int8"] if int8 else []), *(["bf16"] if "BF16" in capabilities else []), "fp32")
 
     def depends_on(self) -> dict[str, str]:
@@ -48,7 +69,9 @@ class OpenVino:
         return {
             "library": f"openvino {ov.__version__}",
             "device": str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
-            "settings": " ".join(f"{precision} {_settings(core, precision, None)}" for precision in ("int8", "bf16")),
+            "settings": " ".join(
+                f"{precision} {_settings(core, precision, None)}" for precision in ("int8", "bf16")
+            ),
             "capabilities": " ".join(sorted(_capabilities(core))),
             "instructions": " ".join(sorted(_instructions() & INSTRUCTIONS)),
             "machine": platform.machine(),
@@ -61,13 +84,17 @@ class OpenVino:
         exported = _compiled(_core(), bundle, precision, None).export_model()
         return exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
 
-    def open(self, bundle: Bundle, precision: str, compiled: bytes, threads: int | None = None) -> "CpuEngine":
+    def open(
+        self, bundle: Bundle, precision: str, compiled: bytes, threads: int | None = None
+    ) -> "CpuEngine":
         """Raises EngineError when the bytes are no engine of this OpenVINO, or one of another bundle."""
         core = _core()
         try:
             model = core.import_model(compiled, "CPU", _settings(core, precision, threads))
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot open the compiled engine of {bundle.name} ({_reason(error)}): compile it again.") from error
+            raise EngineError(
+                f"OpenVINO cannot open the compiled engine of {bundle.name} ({_reason(error)}): compile it again."
+            ) from error
         check_signature(bundle, _ports(model))
         return CpuEngine(bundle, model, precision)
 
@@ -83,13 +110,19 @@ class CpuEngine:
     def run(self, crop: np.ndarray, aus: np.ndarray) -> Edit:
         check_inputs(self.bundle, crop, aus)
         try:
-            self._request.infer({"image": crop[None], "aus": np.asarray(aus, np.float32)[None]}, share_inputs=True, share_outputs=True)
+            self._request.infer(
+                {"image": crop[None], "aus": np.asarray(aus, np.float32)[None]},
+                share_inputs=True,
+                share_outputs=True,
+            )
         except RuntimeError as error:
             raise EngineLost(
                 f"OpenVINO failed while it ran {self.bundle.name} ({_reason(error)}): start again, or run with --device cpu-fp32."
             ) from error
         flow = self._request.get_tensor("flow").data[0] if self.bundle.flow_px else None
-        return Edit(self._request.get_tensor("colour").data[0], self._request.get_tensor("attention").data[0], flow)
+        return Edit(
+            self._request.get_tensor("colour").data[0], self._request.get_tensor("attention").data[0], flow
+        )
 
 
 def _core() -> ov.Core:
@@ -166,7 +199,9 @@ def _work_of(onnx: Path, _sha256: str) -> tuple[int, int, int]:
     for node in _core().read_model(onnx).get_ordered_ops():
         if node.get_type_name() not in ("Convolution", "MatMul"):
             continue
-        first, second, out = (list(port.get_shape()) for port in (node.input(0), node.input(1), node.output(0)))
+        first, second, out = (
+            list(port.get_shape()) for port in (node.input(0), node.input(1), node.output(0))
+        )
         depth = prod(second[1:]) if node.get_type_name() == "Convolution" else first[-1]
         products += prod(out) * depth
         values += prod(first) + prod(out)
@@ -187,7 +222,9 @@ def peak(precision: str, threads: int | None = None) -> float:
             weights = opset.fake_quantize(weights, *map(np.float32, (-0.02, 0.02, -0.02, 0.02)), levels=255)
         x = opset.convolution(x, weights, [1, 1], [1, 1], [1, 1], [1, 1])
     core = _core()
-    request = core.compile_model(ov.Model([x], [port]), "CPU", _settings(core, precision, threads)).create_infer_request()
+    request = core.compile_model(
+        ov.Model([x], [port]), "CPU", _settings(core, precision, threads)
+    ).create_infer_request()
     photo = rng.uniform(-1, 1, (1, channels, side, side)).astype(np.float32)
     seconds = []
     for _ in range(12):

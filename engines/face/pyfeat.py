@@ -26,7 +26,9 @@ from engines.face.landmarks import Face
 
 TRIED = "2.1.5"  # inner parts are used, which another release may name otherwise
 THEIRS: dict[str, str] = {"AU45": "AU43"}  # it counts shut eyes; a blink is shut for a moment
-AUS: tuple[str, ...] = PAPER_17  # what it tells, of both sides together: not AU18, not AU22; its AU11, AU24 and AU28 have no place here
+AUS: tuple[str, ...] = (
+    PAPER_17  # what it tells, of both sides together: not AU18, not AU22; its AU11, AU24 and AU28 have no place here
+)
 # Until a driver's own are known. Its authors count an AU of FACS intensity B and more as there from .5 on; that lies at .43 here.
 REST, FULL = 0.2, 0.9
 LEAST_RANGE = 0.15  # between rest and full: a driver who hardly moved must not make noise an expression
@@ -48,7 +50,12 @@ class Scale:
         """One driver's points. full: None, or no more than noise above rest, keeps the default's strength."""
         rest = np.asarray(rest, np.float32)
         wanted = np.full(len(AUS), FULL, np.float32) if full is None else np.asarray(full, np.float32)
-        return cls(rest, np.where(wanted - rest >= LEAST_RANGE, wanted, np.maximum(FULL, rest + LEAST_RANGE)).astype(np.float32))
+        return cls(
+            rest,
+            np.where(wanted - rest >= LEAST_RANGE, wanted, np.maximum(FULL, rest + LEAST_RANGE)).astype(
+                np.float32
+            ),
+        )
 
     def intensities(self, probabilities: np.ndarray) -> np.ndarray:
         """(..., 17) probabilities -> (..., 17) float32, 0..1: 0 at rest and below."""
@@ -75,7 +82,9 @@ class PyFeat:
         multitask, self._cut, _ = _feat()
         try:
             self._network = multitask.MultitaskModel(device=device, weights_path=str(weights))
-        except Exception as error:  # a file that somebody else wrote: its reader, json, and the network raise what they like
+        except (
+            Exception
+        ) as error:  # a file that somebody else wrote: its reader, json, and the network raise what they like
             reason = " ".join(str(error).split())[:160]
             raise EngineError(
                 f"{weights} does not fit py-feat's network ({type(error).__name__}: {reason}): give the weights of py-feat {TRIED}."
@@ -93,7 +102,9 @@ class PyFeat:
             return self._estimate(frame_bgr, face)
         except RuntimeError as error:  # a GPU that is lost or out of memory
             reason = " ".join(str(error).split())[:160]  # it may be empty
-            raise EngineError(f"py-feat failed on {self.device} ({reason}): choose --aus mediapipe.") from error
+            raise EngineError(
+                f"py-feat failed on {self.device} ({reason}): choose --aus mediapipe."
+            ) from error
 
     def _estimate(self, frame_bgr: np.ndarray, face: Face) -> np.ndarray:
         torch = self._torch
@@ -118,14 +129,19 @@ def _nvidia() -> bool:
     """Whether NVIDIA's driver is on this machine, by looking alone."""
     import ctypes.util
 
-    return os.path.exists("/proc/driver/nvidia/version") or ctypes.util.find_library("nvcuda" if os.name == "nt" else "cuda") is not None
+    return (
+        os.path.exists("/proc/driver/nvidia/version")
+        or ctypes.util.find_library("nvcuda" if os.name == "nt" else "cuda") is not None
+    )
 
 
 def _torch():
     try:
         import torch
     except (ImportError, OSError) as error:
-        raise EngineError(f"py-feat needs PyTorch, which does not start ({error}): pip install -e '.[pyfeat]'.") from error
+        raise EngineError(
+            f"py-feat needs PyTorch, which does not start ({error}): pip install -e '.[pyfeat]'."
+        ) from error
     return torch
 
 
@@ -147,8 +163,14 @@ def _feat():
         from feat.utils.image_operations import extract_face_square_pad_torch
     except (ImportError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:160]
-        ffmpeg = "; its torchcodec wants FFmpeg's libraries (sudo apt install ffmpeg)" if "torchcodec" in str(error) else ""
-        raise EngineError(f"py-feat does not start ({reason}){ffmpeg}: pip install -e '.[pyfeat]'.") from error
+        ffmpeg = (
+            "; its torchcodec wants FFmpeg's libraries (sudo apt install ffmpeg)"
+            if "torchcodec" in str(error)
+            else ""
+        )
+        raise EngineError(
+            f"py-feat does not start ({reason}){ffmpeg}: pip install -e '.[pyfeat]'."
+        ) from error
     return inference, extract_face_square_pad_torch, declared
 
 

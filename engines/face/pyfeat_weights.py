@@ -34,14 +34,20 @@ def find_weights(wanted: str | None = None) -> Path:
     folder = hub_folder()
     if wanted and wanted != DOWNLOAD:
         name, pin = split_pin(wanted)
-        return _checked(Path(name), pin, f"give the file that belongs to the pin, or leave the pin out of {OPTION}")
+        return _checked(
+            Path(name), pin, f"give the file that belongs to the pin, or leave the pin out of {OPTION}"
+        )
     found = _downloaded(folder)
     if found is None and wanted == DOWNLOAD:
         found = _download(folder)
     if found is None:
         raise EngineError(f"py-feat's weights are not on this machine: {ELSE}.")
     stored = found.resolve().name  # a link into blobs/, where files are named by what they hold
-    return _checked(found, stored if _is_sha256(stored) else None, f"delete {found.resolve()} and run with {OPTION} {DOWNLOAD}")
+    return _checked(
+        found,
+        stored if _is_sha256(stored) else None,
+        f"delete {found.resolve()} and run with {OPTION} {DOWNLOAD}",
+    )
 
 
 def split_pin(text: str) -> tuple[str, str | None]:
@@ -72,19 +78,29 @@ def _download(folder: Path) -> Path:
             "py-feat's weights cannot be fetched, since HF_HUB_OFFLINE is set: unset it, or copy the file from another machine."
         )
     if not reachable(hub):
-        raise EngineError(f"py-feat's weights cannot be fetched: {urlsplit(hub).netloc} does not answer; {ELSE}.")
+        raise EngineError(
+            f"py-feat's weights cannot be fetched: {urlsplit(hub).netloc} does not answer; {ELSE}."
+        )
     try:
         from huggingface_hub import hf_hub_download
 
         return Path(hf_hub_download(repo_id=REPOSITORY, filename=FILE, cache_dir=str(folder)))
-    except Exception as error:  # its errors are of several HTTP libraries and of the disk; all of them mean the same here
+    except (
+        Exception
+    ) as error:  # its errors are of several HTTP libraries and of the disk; all of them mean the same here
         reason = " ".join(str(error).split())[:200]
-        raise EngineError(f"py-feat's weights could not be fetched ({type(error).__name__}: {reason}): {ELSE}.") from error
+        raise EngineError(
+            f"py-feat's weights could not be fetched ({type(error).__name__}: {reason}): {ELSE}."
+        ) from error
 
 
 def reachable(url: str, timeout_s: float = REACHABLE_S) -> bool:
     """Whether a host (or the proxy that leads to it) takes a connection. Looking up a name can hang for long: hence a thread."""
-    proxy = None if urllib.request.proxy_bypass(urlsplit(url).hostname or "") else urllib.request.getproxies().get("https")
+    proxy = (
+        None
+        if urllib.request.proxy_bypass(urlsplit(url).hostname or "")
+        else urllib.request.getproxies().get("https")
+    )
     place = urlsplit(proxy if proxy and "//" in proxy else url)
     heard = threading.Event()
 
@@ -114,7 +130,9 @@ def _checked(path: Path, pin: str | None, cure: str) -> Path:
         except OSError as error:
             raise EngineError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
         if digest != pin:
-            raise EngineError(f"{path} is not what was pinned (SHA-256 {digest[:12]}..., wanted {pin[:12]}...): {cure}.")
+            raise EngineError(
+                f"{path} is not what was pinned (SHA-256 {digest[:12]}..., wanted {pin[:12]}...): {cure}."
+            )
     return path
 
 

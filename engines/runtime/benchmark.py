@@ -22,7 +22,11 @@ from engines.errors import EngineError
 from engines.runtime.load import opened, reference, targets
 from engines.runtime.parity import Case, compare, stored_cases
 
-RUNS, IN_TURN, WARM = 300, 10, 20  # 300 runs: three of them are beyond p99; ten in turn, as caches are warm in a call, too
+RUNS, IN_TURN, WARM = (
+    300,
+    10,
+    20,
+)  # 300 runs: three of them are beyond p99; ten in turn, as caches are warm in a call, too
 BYTES = {"int8": 1, "bf16": 2, "fp16": 2, "fp32": 4}
 COPIED = 1 << 26  # float32: 256 MB, far beyond any cache
 GREY = "colour mean"  # the column of a verdict that stands for the error
@@ -46,16 +50,24 @@ class Row:
         """Ready for JSON. reference_ms: the reference's median."""
         p50 = float(np.median(self.times_ms))
         return {
-            "bundle": self.bundle, "size_px": self.size_px, "engine": self.engine, "p50_ms": round(p50, 3),
-            "p99_ms": round(float(np.percentile(self.times_ms, 99)), 3), "min_ms": round(float(self.times_ms.min()), 3),
-            "times_faster": round(reference_ms / p50, 2), "grey_levels": round(self.grey_levels, 3), "host_kib": round(self.host_bytes / 1024),
+            "bundle": self.bundle,
+            "size_px": self.size_px,
+            "engine": self.engine,
+            "p50_ms": round(p50, 3),
+            "p99_ms": round(float(np.percentile(self.times_ms, 99)), 3),
+            "min_ms": round(float(self.times_ms.min()), 3),
+            "times_faster": round(reference_ms / p50, 2),
+            "grey_levels": round(self.grey_levels, 3),
+            "host_kib": round(self.host_bytes / 1024),
             "memory_mb": round(self.memory_bytes / 1e6, 1),
             "roofline_ms": self.roofline_ms and round(self.roofline_ms, 2),
             "of_roofline": self.roofline_ms and round(self.roofline_ms / p50, 2),
-        }  # fmt: skip
+        }
 
 
-def measure(bundles: Sequence[Bundle], threads: int | None = None, runs: int = RUNS, say: Say = quiet) -> dict:
+def measure(
+    bundles: Sequence[Bundle], threads: int | None = None, runs: int = RUNS, say: Say = quiet
+) -> dict:
     """Every engine of every bundle; returns what was measured, ready for JSON. Raises EngineError when the reference is missing."""
     bandwidth, peaks, rows = copying(), {}, []
     for bundle in bundles:
@@ -69,24 +81,46 @@ def measure(bundles: Sequence[Bundle], threads: int | None = None, runs: int = R
         times_ms = in_turn([yard, *(engine for engine, _ in engines)], stored_cases(bundle), runs)
         reference_ms = float(np.median(times_ms[0]))
         moved, host = memory_bytes(bundle, "fp32"), host_bytes(bundle)
-        rows.append(Row(bundle.name, bundle.size_px, yard.name, "fp32", times_ms[0], 0.0, host, moved, None).told(reference_ms))
+        rows.append(
+            Row(bundle.name, bundle.size_px, yard.name, "fp32", times_ms[0], 0.0, host, moved, None).told(
+                reference_ms
+            )
+        )
         for (engine, target), took_ms in zip(engines, times_ms[1:], strict=True):
             say(f"comparing {engine.name}")
             error = float(np.mean([row[GREY] for row in compare(engine, yard).rows]))
             if not target.can_be_lost and target.precision not in peaks:
                 peaks[target.precision] = openvino.peak(target.precision, threads)
-            roof_ms = None if target.can_be_lost else roofline_ms(bundle, target.precision, peaks[target.precision], bandwidth)
+            roof_ms = (
+                None
+                if target.can_be_lost
+                else roofline_ms(bundle, target.precision, peaks[target.precision], bandwidth)
+            )
             moved = memory_bytes(bundle, target.precision)
-            row = Row(bundle.name, bundle.size_px, engine.name, target.precision, took_ms, error, host, moved, roof_ms)
+            row = Row(
+                bundle.name,
+                bundle.size_px,
+                engine.name,
+                target.precision,
+                took_ms,
+                error,
+                host,
+                moved,
+                roof_ms,
+            )
             rows.append(row.told(reference_ms))
     work = {bundle.name: openvino.work(bundle) for bundle in bundles}
     return {
         "machine": f"{openvino.OpenVino().depends_on()['device']}, {os.cpu_count()} cores, {platform.system()}",
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-        "peak_gmac_s": {precision: round(peak / 1e9, 1) for precision, peak in peaks.items()}, "bandwidth_gb_s": round(bandwidth / 1e9, 1),
-        "work": {name: {"gmac": round(products / 1e9, 2), "values": values, "weights": weights} for name, (products, values, weights) in work.items()},
+        "peak_gmac_s": {precision: round(peak / 1e9, 1) for precision, peak in peaks.items()},
+        "bandwidth_gb_s": round(bandwidth / 1e9, 1),
+        "work": {
+            name: {"gmac": round(products / 1e9, 2), "values": values, "weights": weights}
+            for name, (products, values, weights) in work.items()
+        },
         "rows": rows,
-    }  # fmt: skip
+    }
 
 
 def in_turn(engines: Sequence[Engine], cases: Sequence[Case], runs: int) -> list[np.ndarray]:
@@ -135,12 +169,17 @@ def table(result: dict) -> str:
     lines = [
         f"{result['machine']}; load before: {result['load']}",
         f"peaks: {peaks} GMAC/s; copying: {result['bandwidth_gb_s']:g} GB/s",
-        *(f"{name}: {work['gmac']:g} GMAC, {work['weights'] / 1e6:.1f} M weights" for name, work in result["work"].items()),
+        *(
+            f"{name}: {work['gmac']:g} GMAC, {work['weights'] / 1e6:.1f} M weights"
+            for name, work in result["work"].items()
+        ),
         "",
         f"{'engine':<44}{'px':>5}{'p50 ms':>9}{'p99':>8}{'min':>8}{'x ref.':>8}{'roof ms':>9}{'of roof':>9}{'error':>8}{'MB':>7}{'KiB':>6}",
     ]
     for row in result["rows"]:
-        roof = (f"{row['roofline_ms']:.2f}", f"{row['of_roofline']:.0%}") if row["roofline_ms"] else ("-", "-")
+        roof = (
+            (f"{row['roofline_ms']:.2f}", f"{row['of_roofline']:.0%}") if row["roofline_ms"] else ("-", "-")
+        )
         lines.append(
             f"{row['engine']:<44}{row['size_px']:>5}{row['p50_ms']:>9.2f}{row['p99_ms']:>8.2f}{row['min_ms']:>8.2f}{row['times_faster']:>8.2f}"
             f"{roof[0]:>9}{roof[1]:>9}{row['grey_levels']:>8.2f}{row['memory_mb']:>7.1f}{row['host_kib']:>6}"

@@ -36,8 +36,12 @@ KEPT = 16  # entries: four bundles on two devices in two precisions; older ones 
 ABANDONED_S = 24 * 3600.0  # after which what a killed program was writing is swept up
 LONGEST_BUILD_S = 1800.0  # that one process waits for another that compiles the same
 BINARY = getattr(os, "O_BINARY", 0)  # else Windows writes two bytes for a line feed
-LONGEST_NAME = 80  # characters of a name in a folder's name; file systems take 255, and something is put around it
-ENTRY = re.compile(r"[^.].*-[0-9a-f]{16}")  # what is this cache's own in its folder, and nothing else is ever deleted
+LONGEST_NAME = (
+    80  # characters of a name in a folder's name; file systems take 255, and something is put around it
+)
+ENTRY = re.compile(
+    r"[^.].*-[0-9a-f]{16}"
+)  # what is this cache's own in its folder, and nothing else is ever deleted
 PASSING = re.compile(r"\.((new|old)-.*-[0-9a-f]{16}|.*-[0-9a-f]{16}\.lock)")
 
 
@@ -110,8 +114,13 @@ class Cache:
             _private(self.root)
             new = Path(tempfile.mkdtemp(prefix=".new-", suffix=f"-{key.folder_name}", dir=self.root))  # 0700
             try:
-                described = json.dumps({"key": key.facts, "name": key.name, "made_s": time.time(), **about}, indent=1).encode()
-                sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in ((ENGINE, compiled), (ABOUT, described)))
+                described = json.dumps(
+                    {"key": key.facts, "name": key.name, "made_s": time.time(), **about}, indent=1
+                ).encode()
+                sums = "".join(
+                    f"{hashlib.sha256(data).hexdigest()}  {name}\n"
+                    for name, data in ((ENGINE, compiled), (ABOUT, described))
+                )
                 for name, data in ((ENGINE, compiled), (ABOUT, described), (SUMS, sums.encode())):
                     _write_private(new / name, data)
                 self._put(new, self.root / key.folder_name)
@@ -173,7 +182,11 @@ class Cache:
             except Broken as error:
                 fault, about = str(error), {}
             try:
-                size = sum(file.lstat().st_size for file in folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else 0
+                size = (
+                    sum(file.lstat().st_size for file in folder.iterdir())
+                    if folder.is_dir() and not folder.is_symlink()
+                    else 0
+                )
                 found.append(Listed(folder, about, size, folder.lstat().st_mtime, fault))
             except OSError:  # another process deletes it just now
                 continue
@@ -255,7 +268,10 @@ def _check_seen(path: Path, seen: os.stat_result, right_kind) -> None:
 
 def _bytes_of(path: Path) -> bytes:
     """Of the very file that is checked, though somebody exchange it meanwhile. Raises Broken, OSError."""
-    with os.fdopen(os.open(path, os.O_RDONLY | BINARY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+    with os.fdopen(
+        os.open(path, os.O_RDONLY | BINARY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)),
+        "rb",
+    ) as file:
         _check_seen(path, os.fstat(file.fileno()), stat.S_ISREG)
         return file.read()
 

@@ -53,7 +53,9 @@ class FailoverEngine:
         self._running, self._again, self._spare = first, again, spare
         self._say, self._on_close = say, on_close
         self.bundle = first.bundle
-        self._opened: deque[tuple[Engine, EngineAttempt]] = deque()  # wait for the next edit, which a face at rest may not need for long
+        self._opened: deque[tuple[Engine, EngineAttempt]] = (
+            deque()
+        )  # wait for the next edit, which a face at rest may not need for long
         self._lost = False
         self._closed = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -102,7 +104,9 @@ class FailoverEngine:
 
     def _open_in_background(self, steps: Sequence[EngineAttempt]) -> None:
         if steps:
-            self._threads.append(threading.Thread(target=self._open, args=(steps,), name="open engines", daemon=True))
+            self._threads.append(
+                threading.Thread(target=self._open, args=(steps,), name="open engines", daemon=True)
+            )
             self._threads[-1].start()
 
     def _open(self, steps: Sequence[EngineAttempt]) -> None:
@@ -121,7 +125,11 @@ class FailoverEngine:
 
 
 def load_live(
-    bundle: Bundle | str | Path = DEFAULT, device: str = "auto", threads: int | None = None, say: Say = quiet, wait: bool = False
+    bundle: Bundle | str | Path = DEFAULT,
+    device: str = "auto",
+    threads: int | None = None,
+    say: Say = quiet,
+    wait: bool = False,
 ) -> FailoverEngine:
     """The best engine that is ready now; better ones are compiled meanwhile and take over. Raises EngineError.
 
@@ -150,7 +158,9 @@ def load_live(
     return FailoverEngine(engine, workshop.steps(better), workshop.step([target]), spare, say, workshop.close)
 
 
-def _first_ready(bundle: Bundle, wanted: Sequence[Target], threads: int | None, cache: Cache, say: Say = quiet) -> Engine | None:
+def _first_ready(
+    bundle: Bundle, wanted: Sequence[Target], threads: int | None, cache: Cache, say: Say = quiet
+) -> Engine | None:
     """Opens the first of the targets that is in the cache and was not refused; says why one is not opened."""
     for target in wanted:
         try:
@@ -175,7 +185,9 @@ class BackgroundCompiler:
                 self.cache = Cache(Path(tempfile.mkdtemp(prefix="puppet-engines-")))
             except OSError:  # nothing can be written anywhere: an engine in FP32 needs no cache
                 return
-            weakref.finalize(self, shutil.rmtree, self.cache.root, ignore_errors=True)  # when the run is over, whichever way
+            weakref.finalize(
+                self, shutil.rmtree, self.cache.root, ignore_errors=True
+            )  # when the run is over, whichever way
 
     def steps(self, better: Sequence[Target]) -> list[EngineAttempt]:
         """One for each backend, those that compile fast first."""
@@ -197,24 +209,46 @@ class BackgroundCompiler:
             self._build([target.device for target in wanted])
             engine = _first_ready(self._bundle, wanted, self._threads, self.cache, faults.append)
         if engine is None:
-            raise EngineError(" ".join(faults) or f"What was compiled for {wanted[0].name} is not to be found in {self.cache.root}.")
+            raise EngineError(
+                " ".join(faults)
+                or f"What was compiled for {wanted[0].name} is not to be found in {self.cache.root}."
+            )
         return engine
 
     def _build(self, devices: Sequence[str]) -> None:
         """Raises EngineError with what the building program said last."""
         # -P: what lies in the user's working folder is not imported; --: nor is a bundle's name an option.
-        command = [sys.executable, "-P", "-m", "engines", "build", "--background", "--device", *devices, "--", str(self._bundle.folder)]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "engines",
+            "build",
+            "--background",
+            "--device",
+            *devices,
+            "--",
+            str(self._bundle.folder),
+        ]
         paths = [str(ENGINES.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         places = {PLACE_ENV: str(self.cache.root), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
         said = ""
         try:
             program = subprocess.Popen(
-                command, env=os.environ | places, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                encoding="utf-8", errors="replace", creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                command,
+                env=os.environ | places,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
                 start_new_session=True,  # as above on Windows: Ctrl-C is for this program, which ends that one
-            )  # fmt: skip
+            )
         except OSError as error:
-            raise EngineError(f"No other program can be started to compile {' or '.join(devices)} ({error.strerror}).") from error
+            raise EngineError(
+                f"No other program can be started to compile {' or '.join(devices)} ({error.strerror})."
+            ) from error
         with program as self._building:
             if self._closed:
                 program.terminate()

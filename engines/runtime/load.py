@@ -22,7 +22,9 @@ DEVICES = ("auto", "gpu", "cpu", "cpu-int8", "cpu-bf16", "cpu-fp32", "reference"
 FULL = "fp32"  # the precision that needs no check
 
 
-def load(bundle: Bundle | str | Path = DEFAULT, device: str = "auto", threads: int | None = None, say: Say = quiet) -> Engine:
+def load(
+    bundle: Bundle | str | Path = DEFAULT, device: str = "auto", threads: int | None = None, say: Say = quiet
+) -> Engine:
     """The best engine on a device that passes its check; compiles it first where need be, which can take minutes on a GPU.
 
     device: one of DEVICES; "auto" is the GPU where there is one, then the CPU; "reference" is ONNX Runtime in FP32, slow. threads: CPU
@@ -56,9 +58,13 @@ def targets(bundle: Bundle, device: str = "auto") -> list[Target]:
     precision = device.removeprefix("cpu-")
     chosen = [target for target in on_cpu(bundle) if target.precision == precision]
     if not chosen and precision == "int8" and "int8" not in bundle.variants:
-        raise EngineError(f"{bundle.name} has no INT8 form: make one by python -m train quantise, or take another --device.")
+        raise EngineError(
+            f"{bundle.name} has no INT8 form: make one by python -m train quantise, or take another --device."
+        )
     if not chosen:
-        raise EngineError(f"This CPU does not compute in {precision.upper()}: take --device cpu, which chooses what it does best.")
+        raise EngineError(
+            f"This CPU does not compute in {precision.upper()}: take --device cpu, which chooses what it does best."
+        )
     return chosen
 
 
@@ -85,7 +91,9 @@ def reference(bundle: Bundle, threads: int | None = None) -> Engine:
     try:
         from engines.backends.onnxruntime import ReferenceEngine
     except ImportError as error:
-        raise EngineError("The reference backend needs ONNX Runtime: pip install -e '.[reference]'.") from error
+        raise EngineError(
+            "The reference backend needs ONNX Runtime: pip install -e '.[reference]'."
+        ) from error
     return ReferenceEngine(bundle, threads)
 
 
@@ -100,14 +108,20 @@ def yardstick(bundle: Bundle, threads: int | None = None) -> Engine:
 def key_of(bundle: Bundle, target: Target) -> Key:
     """What a compiled engine of a target is good for. Raises EngineError when this machine cannot run one."""
     facts = {
-        "bundle": bundle.sha256, "graph": bundle.variants.get(target.precision, {}).get("sha256", bundle.sha256),
-        "format": str(FORMAT), "backend": target.backend.name, "precision": target.precision, "rules": rules(),
+        "bundle": bundle.sha256,
+        "graph": bundle.variants.get(target.precision, {}).get("sha256", bundle.sha256),
+        "format": str(FORMAT),
+        "backend": target.backend.name,
+        "precision": target.precision,
+        "rules": rules(),
         "shapes": f"image {bundle.size_px}x{bundle.size_px}x3, aus {' '.join(bundle.aus)} {bundle.conditioning}, flow {bundle.flow_px}",
-    }  # fmt: skip
+    }
     return Key(f"{bundle.name}-{target.name}", facts | target.backend.depends_on())
 
 
-def trusted(bundle: Bundle, target: Target, threads: int | None = None, say: Say = quiet, cache: Cache | None = None) -> Engine:
+def trusted(
+    bundle: Bundle, target: Target, threads: int | None = None, say: Say = quiet, cache: Cache | None = None
+) -> Engine:
     """An engine that does what the FP32 reference does. Raises EngineError when it does not, or cannot be made."""
     if target.precision == FULL:
         return opened(bundle, target, threads, say)
@@ -115,11 +129,15 @@ def trusted(bundle: Bundle, target: Target, threads: int | None = None, say: Say
     engine = _from_cache(cache, key, bundle, target, threads, say)
     if engine is None:
         with cache.building(key, say):
-            engine = _from_cache(cache, key, bundle, target, threads, quiet) or _make(cache, key, bundle, target, threads, say)
+            engine = _from_cache(cache, key, bundle, target, threads, quiet) or _make(
+                cache, key, bundle, target, threads, say
+            )
     return engine
 
 
-def ready(bundle: Bundle, target: Target, threads: int | None = None, say: Say = quiet, cache: Cache | None = None) -> Engine | None:
+def ready(
+    bundle: Bundle, target: Target, threads: int | None = None, say: Say = quiet, cache: Cache | None = None
+) -> Engine | None:
     """The same, but only if nothing has to be compiled for it."""
     if target.precision == FULL:
         return trusted(bundle, target, threads, say)
@@ -128,21 +146,29 @@ def ready(bundle: Bundle, target: Target, threads: int | None = None, say: Say =
 
 def opened(bundle: Bundle, target: Target, threads: int | None = None, say: Say = quiet) -> Engine:
     """Compiled and opened without a check and without the cache: for those who measure. Raises EngineError."""
-    return target.backend.open(bundle, target.precision, target.backend.compile(bundle, target.precision, say), threads)
+    return target.backend.open(
+        bundle, target.precision, target.backend.compile(bundle, target.precision, say), threads
+    )
 
 
-def keep(bundle: Bundle, target: Target, compiled: bytes, say: Say = quiet, made_by: str = "") -> ParityResult:
+def keep(
+    bundle: Bundle, target: Target, compiled: bytes, say: Say = quiet, made_by: str = ""
+) -> ParityResult:
     """Checks an engine that was compiled elsewhere for this machine, and keeps it as if it had been compiled here. Raises EngineError."""
     return _check(Cache(), key_of(bundle, target), bundle, target, compiled, None, say, made_by)[1]
 
 
-def _from_cache(cache: Cache, key: Key, bundle: Bundle, target: Target, threads: int | None, say: Say) -> Engine | None:
+def _from_cache(
+    cache: Cache, key: Key, bundle: Bundle, target: Target, threads: int | None, say: Say
+) -> Engine | None:
     """Raises EngineError for an engine that was refused before: compiling it again would take time and change nothing."""
     found = cache.find(key, say)
     if found is None:
         return None
     if found.about.get("faults"):
-        raise EngineError(f"{key.name} was refused when it was compiled ({'; '.join(found.about['faults'])}): it is not used.")
+        raise EngineError(
+            f"{key.name} was refused when it was compiled ({'; '.join(found.about['faults'])}): it is not used."
+        )
     try:
         return target.backend.open(bundle, target.precision, found.compiled, threads)
     except EngineError as error:
@@ -158,12 +184,26 @@ def _make(cache: Cache, key: Key, bundle: Bundle, target: Target, threads: int |
 
 
 def _check(
-    cache: Cache, key: Key, bundle: Bundle, target: Target, compiled: bytes, threads: int | None, say: Say, made_by: str = ""
+    cache: Cache,
+    key: Key,
+    bundle: Bundle,
+    target: Target,
+    compiled: bytes,
+    threads: int | None,
+    say: Say,
+    made_by: str = "",
 ) -> tuple[Engine, ParityResult]:
     """Opens, compares and keeps: an engine that is refused is kept as refused, without its code."""
     engine = target.backend.open(bundle, target.precision, compiled, threads)
     say(f"checking {engine.name} against the FP32 reference")
     verdict = compare(engine, yardstick(bundle, threads))
-    about = {"engine": engine.name, "figures": verdict.figures, "faults": verdict.faults, "reference": verdict.reference}
-    cache.store(key, compiled if verdict.passed else b"", say, made_by=made_by or target.backend.name, **about)
+    about = {
+        "engine": engine.name,
+        "figures": verdict.figures,
+        "faults": verdict.faults,
+        "reference": verdict.reference,
+    }
+    cache.store(
+        key, compiled if verdict.passed else b"", say, made_by=made_by or target.backend.name, **about
+    )
     return engine, verdict

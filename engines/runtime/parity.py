@@ -50,8 +50,14 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
 # .30; with red and blue exchanged .8, 106, 0, .07 and .43; BF16 .05, 5, .0000, .003 and .014.
 LIMITS: dict[str, tuple[float, str]] = {
     "picture mean": (1.0, "grey levels, mean over a crop: less than sensor noise does to a webcam's picture"),
-    "painted mean": (4.0, "grey levels where more than a tenth is painted: lids and mouths a shade off, as seen beside the photo"),
-    "picture worst": (96.0, "grey levels of one pixel: an edge of a lid or a tooth that moved by a pixel; broken engines reach 200"),
+    "painted mean": (
+        4.0,
+        "grey levels where more than a tenth is painted: lids and mouths a shade off, as seen beside the photo",
+    ),
+    "picture worst": (
+        96.0,
+        "grey levels of one pixel: an edge of a lid or a tooth that moved by a pixel; broken engines reach 200",
+    ),
     "attention mean": (0.002, "of 1: what mean(A) loses when an edit is a fifth too weak"),
     "AUs mean": (0.02, "of 1: the estimator's own noise on a still face"),
     "AUs worst": (0.15, "of 1: a change of one action unit that a viewer would see"),
@@ -85,13 +91,17 @@ class ParityResult:
     def require(self) -> None:
         """Raises EngineError, one sentence, when the engine is refused."""
         if self.faults:
-            raise EngineError(f"{self.engine} does not do what {self.reference} does ({'; '.join(self.faults)}): it is not used.")
+            raise EngineError(
+                f"{self.engine} does not do what {self.reference} does ({'; '.join(self.faults)}): it is not used."
+            )
 
 
 @lru_cache(maxsize=1)
 def rules() -> str:
     """What a verdict depends on besides the engines, as a digest: inputs, expressions, limits. An older verdict does not count."""
-    told = json.dumps([EXPRESSIONS, {name: limit for name, (limit, _) in LIMITS.items()}], sort_keys=True).encode()
+    told = json.dumps(
+        [EXPRESSIONS, {name: limit for name, (limit, _) in LIMITS.items()}], sort_keys=True
+    ).encode()
     return hashlib.sha256(told + INPUTS.read_bytes()).hexdigest()[:16]
 
 
@@ -105,9 +115,14 @@ def compare(engine: Engine, reference: Engine, cases: Sequence[Case] | None = No
                 faults.append(f"{case.name}: {fault}")
                 continue
             rows.append({"case": case.name, **_differences(case, ours, theirs, engine.bundle, reader)})
-    figures = {name: float(np.max([row[name] for row in rows if row[name] is not None], initial=0.0)) for name in LIMITS}
+    figures = {
+        name: float(np.max([row[name] for row in rows if row[name] is not None], initial=0.0))
+        for name in LIMITS
+    }
     faults += [
-        f"{name} {figures[name]:.3g}, allowed {limit:g}" for name, (limit, _) in LIMITS.items() if not figures[name] <= limit
+        f"{name} {figures[name]:.3g}, allowed {limit:g}"
+        for name, (limit, _) in LIMITS.items()
+        if not figures[name] <= limit
     ]  # nan, too
     return ParityResult(engine.name, reference.name, figures, rows, tuple(faults))
 
@@ -117,7 +132,11 @@ def stored_cases(bundle: Bundle) -> list[Case]:
     crops, own, cases = *_stored(), []
     for number, (name, change) in enumerate(EXPRESSIONS.items()):
         crop, rest = crops[number % len(crops)], own[number % len(crops)]
-        asked = translate(np.array(list(change.values()), np.float32), tuple(change), WIDE) if change else np.zeros(len(WIDE), np.float32)
+        asked = (
+            translate(np.array(list(change.values()), np.float32), tuple(change), WIDE)
+            if change
+            else np.zeros(len(WIDE), np.float32)
+        )
         if bundle.conditioning == "absolute":
             asked = np.clip(rest + asked, 0, 1)
         size = (bundle.size_px, bundle.size_px)
@@ -164,12 +183,20 @@ def _unlike_an_edit(edit: Edit, bundle: Bundle) -> str:
     return ""
 
 
-def _differences(case: Case, ours: Edit, theirs: Edit, bundle: Bundle, reader: FaceReader) -> dict[str, float | None]:
+def _differences(
+    case: Case, ours: Edit, theirs: Edit, bundle: Bundle, reader: FaceReader
+) -> dict[str, float | None]:
     """By the names of LIMITS; None where nothing can be compared."""
     pictures = [compose(case.crop, edit) for edit in (ours, theirs)]
     apart, painted = np.abs(pictures[0].astype(int) - pictures[1]), theirs.attention < 0.9
     aus = [measured(reader.read(picture)) for picture in pictures]
-    moved = np.full(len(WIDE), np.nan) if aus[1] is None else np.abs(aus[0] - aus[1]) if aus[0] is not None else np.ones(len(WIDE))
+    moved = (
+        np.full(len(WIDE), np.nan)
+        if aus[1] is None
+        else np.abs(aus[0] - aus[1])
+        if aus[0] is not None
+        else np.ones(len(WIDE))
+    )
     at_rest = bundle.conditioning == "relative" and not case.aus.any()
     return {
         "picture mean": float(apart.mean()),
@@ -178,7 +205,9 @@ def _differences(case: Case, ours: Edit, theirs: Edit, bundle: Bundle, reader: F
         "attention mean": float(abs(ours.attention.mean() - theirs.attention.mean())),
         "AUs mean": None if aus[1] is None else float(moved.mean()),
         "AUs worst": None if aus[1] is None else float(moved.max()),
-        "unlike at rest": float((pictures[0] != case.crop).any() and (pictures[1] == case.crop).all()) if at_rest else None,
+        "unlike at rest": float((pictures[0] != case.crop).any() and (pictures[1] == case.crop).all())
+        if at_rest
+        else None,
         "colour mean": float(np.abs(ours.colour.astype(int) - theirs.colour).mean()),
         "flow mean, px": None if ours.flow is None else float(np.abs(ours.flow - theirs.flow).mean()),
     }
@@ -192,9 +221,15 @@ def measured(faces: list[Face]) -> np.ndarray | None:
 def report(verdict: ParityResult) -> str:
     """A verdict as text for people."""
     names = [*LIMITS, "colour mean", "flow mean, px"]
-    lines = [f"{verdict.engine} beside {verdict.reference}", f"{'':<22}" + "".join(f"{name:>16}" for name in names)]
+    lines = [
+        f"{verdict.engine} beside {verdict.reference}",
+        f"{'':<22}" + "".join(f"{name:>16}" for name in names),
+    ]
     for row in verdict.rows:
-        lines.append(f"{row['case']:<22}" + "".join(f"{'-' if row[name] is None else format(row[name], '.4f'):>16}" for name in names))
+        lines.append(
+            f"{row['case']:<22}"
+            + "".join(f"{'-' if row[name] is None else format(row[name], '.4f'):>16}" for name in names)
+        )
     lines.append(f"{'worst':<22}" + "".join(f"{verdict.figures[name]:>16.4f}" for name in LIMITS))
     lines.append(f"{'allowed':<22}" + "".join(f"{limit:>16g}" for limit, _ in LIMITS.values()))
     lines += ["", "passed" if verdict.passed else f"REFUSED: {'; '.join(verdict.faults)}"]
@@ -208,5 +243,9 @@ def write_sheet(path: Path, engine: Engine, reference: Engine) -> None:
         theirs, ours = (compose(case.crop, each.run(case.crop, case.aus)) for each in (reference, engine))
         apart = np.clip(np.abs(ours.astype(int) - theirs) * SHOWN, 0, 255).astype(np.uint8)
         columns.append(np.vstack([theirs, ours, apart]))
-    if path.suffix.lower() != ".png" or not path.parent.is_dir() or not cv2.imwrite(str(path), np.hstack(columns)):
+    if (
+        path.suffix.lower() != ".png"
+        or not path.parent.is_dir()
+        or not cv2.imwrite(str(path), np.hstack(columns))
+    ):
         raise EngineError(f"{path} cannot be written: name a .png file in a folder that is there.")

@@ -24,7 +24,10 @@ class Stamps:
         """A block of `count` samples was fetched now -> when it began."""
         duration_s = count / RATE_HZ
         self._end_s = now_s if self._end_s is None else self._end_s + duration_s
-        self._least_s, self._compared_s = min(self._least_s, now_s - self._end_s), self._compared_s + duration_s
+        self._least_s, self._compared_s = (
+            min(self._least_s, now_s - self._end_s),
+            self._compared_s + duration_s,
+        )
         if self._least_s < 0 or self._compared_s >= self.WINDOW_S:  # nothing is heard before it sounds
             self._end_s += self._least_s
             self._least_s, self._compared_s = float("inf"), 0.0

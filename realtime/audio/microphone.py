@@ -22,7 +22,9 @@ from engines.face.landmarks import quiet_stderr
 from realtime.audio.av_sync import RATE_HZ, Stamps
 
 DEFAULT = "default"
-BLOCK = RATE_HZ // 100  # samples at least in a block: PulseAudio gives 3 ms at a time, too many to handle each
+BLOCK = (
+    RATE_HZ // 100
+)  # samples at least in a block: PulseAudio gives 3 ms at a time, too many to handle each
 BLOCKS_KEPT = 256  # for a listener that is late: 2.5 s at least
 OPEN_S = 10.0  # macOS asks the user for leave meanwhile
 SILENT_S = 2.0  # without a block; then it counts as gone
@@ -30,7 +32,12 @@ AGAIN_S = (1.0, 2.0, 4.0, 8.0, 15.0)  # between two attempts to open it again; t
 CLOSE_S = 0.5  # for its thread to end; one that hangs in a driver is left behind
 # PyAV's wheel looks for ALSA's settings and plug-ins where it was built. These are the system's own places.
 ALSA_SETTINGS = ("/usr/share/alsa",)
-ALSA_PLUGINS = ("/usr/lib/x86_64-linux-gnu/alsa-lib", "/usr/lib/aarch64-linux-gnu/alsa-lib", "/usr/lib64/alsa-lib", "/usr/lib/alsa-lib")
+ALSA_PLUGINS = (
+    "/usr/lib/x86_64-linux-gnu/alsa-lib",
+    "/usr/lib/aarch64-linux-gnu/alsa-lib",
+    "/usr/lib64/alsa-lib",
+    "/usr/lib/alsa-lib",
+)
 CARDS = Path("/proc/asound")
 ALSA_NAMES = {"default", "pulse", "pipewire", "null"}
 
@@ -75,13 +82,18 @@ class Microphone:
     """A microphone that may go and come. Raises DriverError when it does not open at first."""
 
     def __init__(
-        self, name: str = DEFAULT, say: Callable[[str], None] = lambda _sentence: None,
-        open_line: Callable[[str], AudioDevice] | None = None, clock_s: Callable[[], float] = time.perf_counter,
-    ):  # fmt: skip
+        self,
+        name: str = DEFAULT,
+        say: Callable[[str], None] = lambda _sentence: None,
+        open_line: Callable[[str], AudioDevice] | None = None,
+        clock_s: Callable[[], float] = time.perf_counter,
+    ):
         """name: as the system or `--sound` calls it; say: is told each change in one sentence; open_line: the seam for doubles."""
         self.name, self._say, self._open, self._clock_s = name, say, open_line or open_device, clock_s
         self.muted = False  # silence takes the place of what is heard
-        self._ears: tuple[AudioSubscription, ...] = ()  # replaced, not changed: the microphone's thread goes through it
+        self._ears: tuple[
+            AudioSubscription, ...
+        ] = ()  # replaced, not changed: the microphone's thread goes through it
         self._leaving, self._ready = threading.Event(), threading.Event()
         self._error: Exception | None = None
         self._heard_s, self._gone = clock_s(), False
@@ -91,7 +103,9 @@ class Microphone:
         self._thread.start()
         if not self._ready.wait(OPEN_S):
             self._leaving.set()
-            raise DriverError(f"The microphone {name} does not answer: unplug it and plug it in again, or leave --sound out.")
+            raise DriverError(
+                f"The microphone {name} does not answer: unplug it and plug it in again, or leave --sound out."
+            )
         if self._error:
             raise self._error
 
@@ -121,13 +135,17 @@ class Microphone:
                 return
             self._gone = gone
         if gone:
-            self._say(f"The microphone {self.name} gives no sound any more: the recording goes on in silence; plug it in again.")
+            self._say(
+                f"The microphone {self.name} gives no sound any more: the recording goes on in silence; plug it in again."
+            )
         else:
             self._say(f"The microphone {self.name} is back.")
 
     def _work(self) -> None:
         try:
-            with quiet_stderr():  # ALSA tells each of its attempts. Later ones are heard: this silences every thread
+            with (
+                quiet_stderr()
+            ):  # ALSA tells each of its attempts. Later ones are heard: this silences every thread
                 line = self._open(self.name)
         except DriverError as error:
             self._error = error
@@ -151,7 +169,10 @@ class Microphone:
         if not len(samples):
             return
         self._heard_s = self._clock_s()
-        block = Block(np.zeros_like(samples) if self.muted else samples, self._stamps.start_s(len(samples), self._heard_s))
+        block = Block(
+            np.zeros_like(samples) if self.muted else samples,
+            self._stamps.start_s(len(samples), self._heard_s),
+        )
         for ear in self._ears:
             ear.put(block)
         self._tell(gone=False)
@@ -196,10 +217,15 @@ def open_device(name: str) -> AudioDevice:
 
     kind = {"darwin": "avfoundation", "win32": "dshow"}.get(sys.platform, "alsa")
     if kind not in av.formats_available:
-        raise DriverError("This system's microphones cannot be opened by the PyAV that is installed: leave --sound out.")
+        raise DriverError(
+            "This system's microphones cannot be opened by the PyAV that is installed: leave --sound out."
+        )
     known = microphones()
     file = {"alsa": _alsa, "avfoundation": _avfoundation, "dshow": _dshow}[kind](name, known)
-    options = {"alsa": {"sample_rate": str(RATE_HZ), "channels": "1"}, "dshow": {"audio_buffer_size": "50"}}.get(kind, {})
+    options = {
+        "alsa": {"sample_rate": str(RATE_HZ), "channels": "1"},
+        "dshow": {"audio_buffer_size": "50"},
+    }.get(kind, {})
     try:
         return Device(file, kind, options)
     except (av.FFmpegError, OSError, IndexError) as error:
@@ -207,7 +233,9 @@ def open_device(name: str) -> AudioDevice:
             how = "close it, or take --sound without a name: the system's own microphone can be shared"
             raise DriverError(f"The microphone {name} is in use by another program: {how}.") from error
         why = getattr(error, "strerror", None) or error
-        raise DriverError(f"The microphone {name} cannot be opened ({why}): {_has(known)}; choose one with --sound NAME.") from error
+        raise DriverError(
+            f"The microphone {name} cannot be opened ({why}): {_has(known)}; choose one with --sound NAME."
+        ) from error
 
 
 def microphones() -> list[str]:
@@ -220,7 +248,11 @@ def microphones() -> list[str]:
             found = enumerate_input_devices("avfoundation" if sys.platform == "darwin" else "dshow")
         except (av.FFmpegError, ValueError):
             return []
-        return [each.description or each.name for each in found if not each.media_types or "audio" in each.media_types]
+        return [
+            each.description or each.name
+            for each in found
+            if not each.media_types or "audio" in each.media_types
+        ]
     return list(_alsa_cards().values())
 
 
@@ -229,7 +261,9 @@ def _has(known: list[str]) -> str:
 
 
 def _unknown(name: str, known: list[str]) -> DriverError:
-    return DriverError(f"There is no microphone named {name}: {_has(known)}; choose one with --sound NAME, or leave --sound out.")
+    return DriverError(
+        f"There is no microphone named {name}: {_has(known)}; choose one with --sound NAME, or leave --sound out."
+    )
 
 
 def _named(name: str, known: list[str]) -> str:
@@ -256,8 +290,14 @@ def _alsa_cards() -> dict[str, str]:
         if any(card.glob("pcm*c")):
             try:
                 label = (card / "id").read_text().strip()
-                detail = [line for line in (CARDS / "cards").read_text().splitlines() if f"[{label}" in line.replace(" ", "")]
-                found[card.name.removeprefix("card")] = detail[0].partition(": ")[2].strip() if detail else label
+                detail = [
+                    line
+                    for line in (CARDS / "cards").read_text().splitlines()
+                    if f"[{label}" in line.replace(" ", "")
+                ]
+                found[card.name.removeprefix("card")] = (
+                    detail[0].partition(": ")[2].strip() if detail else label
+                )
             except OSError:  # it is being unplugged
                 continue
     return found

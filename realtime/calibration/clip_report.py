@@ -39,7 +39,9 @@ def open_clip(path: str) -> FrameDriver:
     return driver
 
 
-def readings_of(path: str, longest_s: float = 600.0, onlooker: PyFeatRecorder | None = None) -> tuple[np.ndarray, np.ndarray]:
+def readings_of(
+    path: str, longest_s: float = 600.0, onlooker: PyFeatRecorder | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(T, 29) smoothed readings and (T,) times of the pictures of a clip in which the driver is believed. Raises DriverError.
 
     onlooker: is shown them too, and closed; that takes its time, so a bar tells.
@@ -49,7 +51,11 @@ def readings_of(path: str, longest_s: float = 600.0, onlooker: PyFeatRecorder | 
 
 
 def _follow(
-    path: str, neutral: Neutral | None, profile: Profile | None, longest_s: float, onlooker: PyFeatRecorder | None = None
+    path: str,
+    neutral: Neutral | None,
+    profile: Profile | None,
+    longest_s: float,
+    onlooker: PyFeatRecorder | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a ExpressionTracker tells of a clip: (T, 29) changes, (T,) times, (T,) numbers of the pictures."""
     driver = open_clip(path)
@@ -57,7 +63,13 @@ def _follow(
     try:
         with (
             ExpressionTracker(Timings(), neutral, onlooker, profile) as performer,
-            tqdm(total=driver.length, unit="frame", desc=Path(path).name, leave=False, disable=None if onlooker else True) as bar,
+            tqdm(
+                total=driver.length,
+                unit="frame",
+                desc=Path(path).name,
+                leave=False,
+                disable=None if onlooker else True,
+            ) as bar,
         ):
             number = 0
             while (frame := driver.read()) is not None and frame.captured_s < longest_s:
@@ -69,7 +81,11 @@ def _follow(
     finally:
         driver.close()
     changes, times_s, numbers = zip(*rows, strict=True) if rows else ((), (), ())
-    return np.array(changes, np.float32).reshape(-1, len(ESTIMATED)), np.array(times_s), np.array(numbers, int)
+    return (
+        np.array(changes, np.float32).reshape(-1, len(ESTIMATED)),
+        np.array(times_s),
+        np.array(numbers, int),
+    )
 
 
 def blinks(lids: np.ndarray, numbers: Sequence[int]) -> Spans:
@@ -93,7 +109,9 @@ def unmatched(spans: Spans, others: Spans) -> Spans:
     """Spans without a partner among others that touches them; each has one at most."""
     left, alone = list(others), []
     for span in spans:
-        partner = next((other for other in left if other[0] <= span[1] + SLACK and other[1] >= span[0] - SLACK), None)
+        partner = next(
+            (other for other in left if other[0] <= span[1] + SLACK and other[1] >= span[0] - SLACK), None
+        )
         if partner is None:
             alone.append(span)
         else:
@@ -143,10 +161,16 @@ def measure(path: str, labelled: Spans | None = None) -> Measured:
     stirs = np.percentile(quiet, REST_PERCENTILE, axis=0)
     reach, without = (np.percentile(changes, REACH_PERCENTILE, axis=0) for changes in (told, bare))
     return Measured(
-        Path(path).stem, len(told), int(resting(readings).sum()),
-        {ESTIMATED[i]: float(reach[i]) for i in shown}, {ESTIMATED[i]: float(without[i]) for i in shown},
-        float(stirs.max()), ESTIMATED[int(stirs.argmax())] if stirs.any() else "-", blinks(told[:, index(["AU45"])].mean(axis=1), numbers), labelled,
-    )  # fmt: skip
+        Path(path).stem,
+        len(told),
+        int(resting(readings).sum()),
+        {ESTIMATED[i]: float(reach[i]) for i in shown},
+        {ESTIMATED[i]: float(without[i]) for i in shown},
+        float(stirs.max()),
+        ESTIMATED[int(stirs.argmax())] if stirs.any() else "-",
+        blinks(told[:, index(["AU45"])].mean(axis=1), numbers),
+        labelled,
+    )
 
 
 def report(paths: Sequence[str], labels: str | None = None) -> str:
@@ -160,8 +184,14 @@ def load_spans(path: str) -> dict[str, Spans]:
     """The labels of clips. Raises SettingsError."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-        return {str(name): [(int(first), int(last)) for first, last in spans] for name, spans in found.items()}
+        return {
+            str(name): [(int(first), int(last)) for first, last in spans] for name, spans in found.items()
+        }
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read ({error.strerror}): check the path given to --blinks.") from error
+        raise SettingsError(
+            f"{path} cannot be read ({error.strerror}): check the path given to --blinks."
+        ) from error
     except (ValueError, TypeError, AttributeError) as error:
-        raise SettingsError(f'{path} is no list of blinks ({error}): write {{"clip": [[first, last], ...]}}.') from error
+        raise SettingsError(
+            f'{path} is no list of blinks ({error}): write {{"clip": [[first, last], ...]}}.'
+        ) from error

@@ -40,7 +40,9 @@ def open_onlooker(wanted: str, weights: str | None, live: bool) -> PyFeatRecorde
     return network and PyFeatRecorder(BackgroundEstimator(network, say) if live else EveryFrame(network), say)
 
 
-def from_clip(path: str, look_on: Callable[[], PyFeatRecorder | None] = lambda: None) -> driver_profile.Profile:
+def from_clip(
+    path: str, look_on: Callable[[], PyFeatRecorder | None] = lambda: None
+) -> driver_profile.Profile:
     """look_on: opens who looks on. Raises DriverError where the clip does not show a face for long enough, EngineError."""
     open_clip(path).close()  # what cannot be played is told before a network is loaded for it
     onlooker = look_on()
@@ -90,13 +92,21 @@ def lesson(
     seen_s = clock()
     with (
         ExpressionTracker(Timings(), Neutral.absent(len(ESTIMATED)), onlooker) as performer,
-        tqdm(total=round(LESSON_S, 1), desc="lesson", bar_format="{l_bar}{bar}|", leave=False, disable=True if window else None) as bar,
+        tqdm(
+            total=round(LESSON_S, 1),
+            desc="lesson",
+            bar_format="{l_bar}{bar}|",
+            leave=False,
+            disable=True if window else None,
+        ) as bar,
     ):
         guide = LessonState(partial(_tell, bar), ring)
         while not guide.done:
             frame, reading, face = driver.read(), None, None
             if frame is None:
-                raise DriverError("The driver ended before the lesson did: give a camera, or a clip of at least 2 s.")
+                raise DriverError(
+                    "The driver ended before the lesson did: give a camera, or a clip of at least 2 s."
+                )
             if frame is NOT_YET:
                 guide.note = driver.note or guide.note
             else:
@@ -105,7 +115,9 @@ def lesson(
                     reading, face, seen_s = told.expression, performer.face, clock()
                 guide.feed(reading, frame.captured_s, told.note or driver.note)
             if clock() - seen_s > NOBODY_S:
-                raise DriverError(f"No face was seen for {NOBODY_S:g} s: sit before the camera, in light, and run it again.")
+                raise DriverError(
+                    f"No face was seen for {NOBODY_S:g} s: sit before the camera, in light, and run it again."
+                )
             bar.update(guide.progress * LESSON_S - bar.n)
             if window:
                 window.send(draw(guide, face, reading), 0.0)

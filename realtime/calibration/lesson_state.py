@@ -14,7 +14,10 @@ from engines.face.au_estimator import ESTIMATED, index
 from realtime.calibration.profile_fit import STEP_PERCENTILE, of_steps
 from realtime.tracking.driver_profile import Profile
 
-READ_S, SHOW_S = 0.8, 2.0  # to read a line and begin; to hold. Seven such steps and a little more of rest are 20 s
+READ_S, SHOW_S = (
+    0.8,
+    2.0,
+)  # to read a line and begin; to hold. Seven such steps and a little more of rest are 20 s
 REST_S = 2.4
 SHOWN = 0.12  # above rest, of one of the AUs that were asked for: twice what a still face wanders
 RESTLESS = 0.15  # the furthest that an AU may wander while rest is learnt
@@ -56,7 +59,9 @@ class LessonState:
         self._shown: dict[str, np.ndarray] = {}  # readings (T, 29) of steps that were done
         self._readings: list[np.ndarray] = []
         self._first_s = 0.0  # of these readings
-        self.shown_s: dict[str, tuple[float, float]] = {}  # times of the first and the last reading of steps that were done
+        self.shown_s: dict[
+            str, tuple[float, float]
+        ] = {}  # times of the first and the last reading of steps that were done
         self.note = ""  # what is wrong with the driver's picture, in two words
         self.missing: list[str] = []  # steps that were not shown
         self._say(self._sentence())
@@ -72,7 +77,13 @@ class LessonState:
     @property
     def prompt(self) -> str:
         """What the driver is to do now."""
-        return "Thank you." if self.done else self.step.prompt if self._try == 1 else f"Once more: {self.step.prompt}"
+        return (
+            "Thank you."
+            if self.done
+            else self.step.prompt
+            if self._try == 1
+            else f"Once more: {self.step.prompt}"
+        )
 
     @property
     def progress(self) -> float:
@@ -117,7 +128,10 @@ class LessonState:
             self.missing.append(self.step.name)
             self._say(f"{wrong} It is left as it is for everybody." if self.step.aus else wrong)
         if not wrong or not self.step.aus:  # some rest must do
-            self._shown[self.step.name], self.shown_s[self.step.name] = readings, (self._first_s, self._last_s)
+            self._shown[self.step.name], self.shown_s[self.step.name] = (
+                readings,
+                (self._first_s, self._last_s),
+            )
         self._number, self._try = self._number + 1, 1
         if not self.done:
             self._say(self._sentence())
@@ -128,7 +142,9 @@ class LessonState:
             awake = [i for i in range(len(ESTIMATED)) if ESTIMATED[i] not in sides("AU45")]
             wander = np.percentile(np.abs(readings - np.median(readings, axis=0)), 90, axis=0)[awake].max()
             return "Your face did not rest." if wander > RESTLESS else ""
-        above = np.percentile(readings, STEP_PERCENTILE, axis=0) - np.median(self._shown[STEPS[0].name], axis=0)
+        above = np.percentile(readings, STEP_PERCENTILE, axis=0) - np.median(
+            self._shown[STEPS[0].name], axis=0
+        )
         return "" if above[index(self.step.aus)].max() > SHOWN else f"No {self.step.name} was seen."
 
     def _sentence(self) -> str:

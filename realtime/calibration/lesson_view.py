@@ -43,6 +43,9 @@ def _draw_face(image: np.ndarray, face: Face, colour: tuple[int, int, int]) -> N
     """The landmarks as a mirror would show them, always as large, in the middle."""
     left, top, right, bottom = face.box_px
     scale = image.shape[0] * FACE_SHARE / max(1.0, bottom - top)
-    points = (face.landmarks_px - ((left + right) / 2, (top + bottom) / 2)) * (-scale, scale) + (image.shape[1] / 2, 310)
+    points = (face.landmarks_px - ((left + right) / 2, (top + bottom) / 2)) * (-scale, scale) + (
+        image.shape[1] / 2,
+        310,
+    )
     for x, y in points.round().astype(int):
         cv2.circle(image, (int(x), int(y)), 1, colour, -1)

@@ -14,7 +14,10 @@ CALM_SHARE = 0.4  # of a clip's pictures, those in which the face does least, ha
 NEAR_REST = 0.12  # of every AU but AU45: a picture like a resting one
 OPEN = 0.1  # of AU45 above the usual: the eyes are open
 BUSIER = 0.5  # of `activity`, for which a look must come nearly three times as often: a smile (1 to 4) that is held is no rest
-SELDOM, FEWEST = 0.35, 5  # of how often the most frequent look comes: what comes less often, or in fewer pictures, is passed through
+SELDOM, FEWEST = (
+    0.35,
+    5,
+)  # of how often the most frequent look comes: what comes less often, or in fewer pictures, is passed through
 MOST_LOOKS = 400  # pictures that are tried as the middle of rest
 NOISE_PERCENTILE = 99.0  # of the distance from neutral at rest
 BEYOND = 1.25  # times that: a lesson shows a second or two of rest, a call hours
@@ -72,10 +75,14 @@ def resting(readings: np.ndarray) -> np.ndarray:
     busy = activity(readings)
     calm = np.flatnonzero(open_eyed & (busy <= np.quantile(busy[open_eyed], CALM_SHARE)))
     calm = calm[:: max(1, len(calm) // MOST_LOOKS)]
-    near = np.array([open_eyed & (np.abs(readings - readings[i])[:, _OTHERS].max(axis=1) < NEAR_REST) for i in calm])
+    near = np.array(
+        [open_eyed & (np.abs(readings - readings[i])[:, _OTHERS].max(axis=1) < NEAR_REST) for i in calm]
+    )
     often = near.sum(axis=1)
     weight = np.where(
-        often >= min(often.max(), max(often.max() * SELDOM, FEWEST)), often * np.exp(-(busy[calm] - busy[calm].min()) / BUSIER), 0
+        often >= min(often.max(), max(often.max() * SELDOM, FEWEST)),
+        often * np.exp(-(busy[calm] - busy[calm].min()) / BUSIER),
+        0,
     )
     return near[np.argmax(weight)]
 
@@ -85,4 +92,6 @@ def blink_peaks(readings: np.ndarray) -> np.ndarray:
     lids = readings[:, _LIDS].mean(axis=1)
     shut = lids > np.median(lids) + max(0.2, 0.5 * float(np.ptp(lids)))
     edges = np.flatnonzero(np.diff(np.concatenate([[0], shut.astype(int), [0]])))
-    return np.array([readings[a:b, _LIDS].max(axis=0) for a, b in zip(edges[::2], edges[1::2], strict=True)]).reshape(-1, len(_LIDS))
+    return np.array(
+        [readings[a:b, _LIDS].max(axis=0) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    ).reshape(-1, len(_LIDS))

@@ -47,7 +47,9 @@ class PyFeatRecorder:
         """From a guided lesson: the first and last time of each step that was done. None, which is told, where there were too few answers."""
         reached = np.zeros(len(AUS), np.float32)  # not asked for: keeps the default's strength
         for step in STEPS[1:]:
-            seen = self._of(lambda time_s, span=shown_s.get(step.name, (np.inf, -np.inf)): span[0] <= time_s <= span[1])
+            seen = self._of(
+                lambda time_s, span=shown_s.get(step.name, (np.inf, -np.inf)): span[0] <= time_s <= span[1]
+            )
             if len(seen) >= FEWEST:
                 places = [AUS.index(au) for au in (*step.aus, *ALONG.get(step.name, ())) if au in AUS]
                 reached[places] = np.maximum(reached, np.percentile(seen, STEP_PERCENTILE, axis=0))[places]
@@ -57,7 +59,9 @@ class PyFeatRecorder:
     def of_clip(self, rest_s: np.ndarray) -> Scale | None:
         """From a clip in which the driver does as they like: times of the pictures at rest. None as above."""
         everything, resting_s = self._of(lambda _: True), set(rest_s.tolist())
-        reached = np.percentile(everything, FULL_PERCENTILE, axis=0) if len(everything) else np.zeros(len(AUS))
+        reached = (
+            np.percentile(everything, FULL_PERCENTILE, axis=0) if len(everything) else np.zeros(len(AUS))
+        )
         return self._scale(self._of(resting_s.__contains__), reached)
 
     def _keep(self) -> None:
@@ -73,7 +77,9 @@ class PyFeatRecorder:
     def _scale(self, resting: np.ndarray, reached: np.ndarray) -> Scale | None:
         if len(resting) < FEWEST:
             if not self._slow.ended:  # else it has told
-                self._say(f"{self._slow.name} answered too seldom to learn your range: the profile is of MediaPipe's AUs alone.")
+                self._say(
+                    f"{self._slow.name} answered too seldom to learn your range: the profile is of MediaPipe's AUs alone."
+                )
             return None
         rest = np.minimum(np.percentile(resting, REST_PERCENTILE, axis=0), HIGHEST_REST)
         moved = reached - np.percentile(resting, RESTLESS_PERCENTILE, axis=0) >= LEAST_RANGE

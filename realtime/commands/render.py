@@ -35,9 +35,19 @@ def main(arguments: list[str] | None = None, program: str = "run.py render") -> 
 
 
 def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="TAKE.csv ... PHOTO ... OUT", help="what performs what, and where it goes")
-    parser.add_argument("--over", metavar="TAKE.csv:GROUP", action="append", default=[], help="a curve over every take, for a group of AUs")
+    parser = argparse.ArgumentParser(
+        program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="TAKE.csv ... PHOTO ... OUT", help="what performs what, and where it goes"
+    )
+    parser.add_argument(
+        "--over",
+        metavar="TAKE.csv:GROUP",
+        action="append",
+        default=[],
+        help="a curve over every take, for a group of AUs",
+    )
     add_look(parser, "default: the photo's own", "default 30")
     settings_options.add_options(parser)
     add_engine(parser)

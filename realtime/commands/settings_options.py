@@ -10,16 +10,38 @@ from realtime.puppet.settings import STRENGTH, Settings, _groups, _Wrong, load, 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """--preset, and what goes before it."""
     group = parser.add_argument_group("how the driver moves it")
-    group.add_argument("--preset", metavar="NAME", help=f"a preset: {', '.join(shipped())}, or FILE.toml, or FILE.toml:NAME")
-    group.add_argument("--strength", metavar="X", help="of everything, 0 to 2 or 0%% to 200%%; 1 is as the driver is")
-    group.add_argument("--groups", metavar="LIST", help=f"what is driven, of {','.join(GROUPS)}; the rest stays as in the photo")
-    group.add_argument("--symmetric", action=argparse.BooleanOptionalAction, help="both sides of the face do the same")
-    group.add_argument("--idle", action=argparse.BooleanOptionalAction, help="blinks and small movements while the driver is still or away")
-    group.add_argument("--seed", type=int, metavar="N", help="of the idle life: the same number, the same blinks")
     group.add_argument(
-        "--au", metavar="AU12:gain=1.5", action="append", default=[], help="one AU's gain, offset, dead_zone, limit; or all:..."
+        "--preset", metavar="NAME", help=f"a preset: {', '.join(shipped())}, or FILE.toml, or FILE.toml:NAME"
     )
-    group.add_argument("--print-config", action="store_true", help="print what all of this comes to, as a preset, and leave")
+    group.add_argument(
+        "--strength", metavar="X", help="of everything, 0 to 2 or 0%% to 200%%; 1 is as the driver is"
+    )
+    group.add_argument(
+        "--groups",
+        metavar="LIST",
+        help=f"what is driven, of {','.join(GROUPS)}; the rest stays as in the photo",
+    )
+    group.add_argument(
+        "--symmetric", action=argparse.BooleanOptionalAction, help="both sides of the face do the same"
+    )
+    group.add_argument(
+        "--idle",
+        action=argparse.BooleanOptionalAction,
+        help="blinks and small movements while the driver is still or away",
+    )
+    group.add_argument(
+        "--seed", type=int, metavar="N", help="of the idle life: the same number, the same blinks"
+    )
+    group.add_argument(
+        "--au",
+        metavar="AU12:gain=1.5",
+        action="append",
+        default=[],
+        help="one AU's gain, offset, dead_zone, limit; or all:...",
+    )
+    group.add_argument(
+        "--print-config", action="store_true", help="print what all of this comes to, as a preset, and leave"
+    )
 
 
 def chosen(options: argparse.Namespace) -> Settings:
@@ -30,8 +52,10 @@ def chosen(options: argparse.Namespace) -> Settings:
     settings = settings.with_flags(
         strength=parse_strength(options.strength) if options.strength is not None else None,
         groups=parse_groups(options.groups) if options.groups is not None else None,
-        symmetric=options.symmetric, idle=options.idle, seed=options.seed,
-    )  # fmt: skip
+        symmetric=options.symmetric,
+        idle=options.idle,
+        seed=options.seed,
+    )
     for text in options.au:
         settings = settings.with_au(text)
     return settings

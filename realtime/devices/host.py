@@ -15,7 +15,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 QUERYCAP = 0x80685600  # VIDIOC_QUERYCAP of <linux/videodev2.h>: reads a struct v4l2_capability of 104 bytes
-CAPABILITY = struct.Struct("=16s32s32sIII12x")  # driver, card, bus, version, capabilities of all nodes, of this one
+CAPABILITY = struct.Struct(
+    "=16s32s32sIII12x"
+)  # driver, card, bus, version, capabilities of all nodes, of this one
 COMMAND_S = 5.0  # nvidia-smi wakes a sleeping GPU in two to three
 
 
@@ -44,7 +46,14 @@ def run_command(command: Sequence[str]) -> str | None:
     if not shutil.which(command[0]):
         return None
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=COMMAND_S, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_S,
+            stdin=subprocess.DEVNULL,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

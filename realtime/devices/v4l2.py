@@ -51,18 +51,30 @@ def nodes(system: Host) -> list[Node]:
     """Every video device that Linux lists, by index."""
     listed, found = system.root / "sys/class/video4linux", []
     for index, name in sorted(cameras(listed).items()):
-        path, sign = system.root / f"dev/video{index}", (listed / f"video{index}/max_openers").exists()  # an attribute of v4l2loopback's
+        path, sign = (
+            system.root / f"dev/video{index}",
+            (listed / f"video{index}/max_openers").exists(),
+        )  # an attribute of v4l2loopback's
         try:
             capability = system.query(path)
             found.append(Node(index, path, name, capability, loopback=capability.driver == LOOPBACK))
         except FileNotFoundError:
             found.append(
-                Node(index, path, name, None, f"the system lists it, but there is no {path} here: a container, it seems", loopback=sign)
+                Node(
+                    index,
+                    path,
+                    name,
+                    None,
+                    f"the system lists it, but there is no {path} here: a container, it seems",
+                    loopback=sign,
+                )
             )
         except PermissionError:
             found.append(Node(index, path, name, None, f"{path} may not be opened by this user", True, sign))
         except OSError as error:
-            found.append(Node(index, path, name, None, f"{path} cannot be opened ({error.strerror})", loopback=sign))
+            found.append(
+                Node(index, path, name, None, f"{path} cannot be opened ({error.strerror})", loopback=sign)
+            )
     return found
 
 
@@ -78,9 +90,7 @@ def holders(system: Host, device: Path) -> str:
     return ", ".join(sorted(found)[:MOST_HOLDERS])
 
 
-LOAD_LOOPBACK = (
-    "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Puppet"  # exclusive_caps: browsers list no camera that is also an output
-)
+LOAD_LOOPBACK = "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Puppet"  # exclusive_caps: browsers list no camera that is also an output
 
 
 HOW_TO_GET_A_CAMERA = {

@@ -24,11 +24,22 @@ class CameraProbePicture:
 
 def first_picture(camera: str, deadline_s: float = PICTURE_S) -> CameraProbePicture:
     """Opens a camera (as --driver names it) like a call does, and lets it go after one picture. Raises DriverError."""
-    command = [sys.executable, "-P", "-c", "import sys; from realtime.diagnose.camera_probe import show; show(sys.argv[1])", camera]
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        "import sys; from realtime.diagnose.camera_probe import show; show(sys.argv[1])",
+        camera,
+    ]
     places = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=deadline_s, stdin=subprocess.DEVNULL, env=os.environ | places
+            command,
+            capture_output=True,
+            text=True,
+            timeout=deadline_s,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | places,
         )
     except subprocess.TimeoutExpired as error:
         raise DriverError(f"It gave no picture within {deadline_s:g} s.") from error

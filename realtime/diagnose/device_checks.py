@@ -16,7 +16,10 @@ ALLOW = {
     "Darwin": 'open "x-apple.systempreferences:com.apple.preference.security?Privacy_Camera", allow your terminal, and start it again',
     "Windows": "start ms-settings:privacy-webcam, and let desktop apps use the camera",
 }
-FORMATS, SIZES = 4, 4  # pixel formats told, and sizes of each, the largest first; kernel drivers can list dozens
+FORMATS, SIZES = (
+    4,
+    4,
+)  # pixel formats told, and sizes of each, the largest first; kernel drivers can list dozens
 MOST_CAMERAS = 4  # indexes tried where the system lists none
 
 
@@ -27,13 +30,21 @@ def camera_findings(system: ProbedHost) -> Iterator[Finding]:
         yield found  # at once: what is known is kept if the next camera hangs
         none = False
     if none:
-        yield Finding(CAMERA, CAMERA, MISSING, "no camera is connected", WINDOWS_ITSELF if system.under_windows else PLUG_IN)
+        yield Finding(
+            CAMERA,
+            CAMERA,
+            MISSING,
+            "no camera is connected",
+            WINDOWS_ITSELF if system.under_windows else PLUG_IN,
+        )
 
 
 def _linux_cameras(system: ProbedHost) -> Iterator[Finding]:
     for node in nodes(system):
         what, able = f"camera webcam:{node.index} ({node.name})", node.capability
-        if node.loopback and (able is None or not system.text(f"sys/class/video4linux/video{node.index}/format")):
+        if node.loopback and (
+            able is None or not system.text(f"sys/class/video4linux/video{node.index}/format")
+        ):
             continue  # nobody feeds it: a virtual camera that waits. One that is fed is a camera, a phone say
         if able is None:
             yield Finding(CAMERA, what, MISSING, node.fault, _open_cure(node))
@@ -64,9 +75,20 @@ def _other_cameras(system: ProbedHost) -> Iterator[Finding]:
             picture = system.first_picture(f"webcam:{index}")
         except DriverError as error:
             if index == 0 and names:
-                yield Finding(CAMERA, f"camera webcam:0{label}", MISSING, _reason(error, "gives no picture") + known, ALLOW[system.name])
+                yield Finding(
+                    CAMERA,
+                    f"camera webcam:0{label}",
+                    MISSING,
+                    _reason(error, "gives no picture") + known,
+                    ALLOW[system.name],
+                )
             return
-        yield Finding(CAMERA, f"camera webcam:{index}{label}", FINE, _gives(picture, index) + ("" if label or index else known))
+        yield Finding(
+            CAMERA,
+            f"camera webcam:{index}{label}",
+            FINE,
+            _gives(picture, index) + ("" if label or index else known),
+        )
 
 
 def _names(system: ProbedHost) -> list[str]:
@@ -78,7 +100,11 @@ def _names(system: ProbedHost) -> list[str]:
             return []
         return [camera["_name"] for camera in listed.get("SPCameraDataType", []) if "_name" in camera]
     ask = "Get-CimInstance Win32_PnPEntity | Where-Object { $_.PNPClass -in 'Camera', 'Image' } | ForEach-Object { $_.Name }"
-    return [line.strip() for line in (system.run(["powershell", "-NoProfile", "-Command", ask]) or "").splitlines() if line.strip()]
+    return [
+        line.strip()
+        for line in (system.run(["powershell", "-NoProfile", "-Command", ask]) or "").splitlines()
+        if line.strip()
+    ]
 
 
 def _gives(picture: CameraProbePicture, index: int) -> str:
@@ -87,7 +113,9 @@ def _gives(picture: CameraProbePicture, index: int) -> str:
 
 def _reason(error: DriverError, otherwise: str) -> str:
     """The error's words, unless they are the advice that a call gives: the doctor's own is better."""
-    return otherwise if "gives no picture" in str(error) else str(error).rstrip(".").replace("It gave", "gave")
+    return (
+        otherwise if "gives no picture" in str(error) else str(error).rstrip(".").replace("It gave", "gave")
+    )
 
 
 def modes(listed: str) -> str:
@@ -104,7 +132,9 @@ def modes(listed: str) -> str:
         elif begins := re.search(r"\(([\d.]+)(?:-([\d.]+))? fps\)", line):
             sizes[size] = max(sizes.get(size, 0.0), float(begins[2] or begins[1]))
     told = []
-    for name, rates in sorted(formats.items(), key=lambda listed: listed[0] != "MJPG")[:FORMATS]:  # a call asks for MJPG
+    for name, rates in sorted(formats.items(), key=lambda listed: listed[0] != "MJPG")[
+        :FORMATS
+    ]:  # a call asks for MJPG
         largest = sorted(rates, key=lambda size: -int(size.split("x")[0]))
         shown = [f"{size}@{rates[size]:g}" if rates[size] else size for size in largest[:SIZES]]
         told.append(" ".join([name, *shown, *(["..."] if len(largest) > SIZES else [])]))
@@ -116,7 +146,11 @@ def _open_cure(node: Node) -> str:
     """What lets this user open a device that could not be opened."""
     if node.forbidden:
         return JOIN_GROUP
-    return f"start the container with --device {node.path}" if "container" in node.fault else "unplug it and plug it in again"
+    return (
+        f"start the container with --device {node.path}"
+        if "container" in node.fault
+        else "unplug it and plug it in again"
+    )
 
 
 def virtual_findings(system: ProbedHost) -> Iterator[Finding]:
@@ -130,7 +164,13 @@ def virtual_findings(system: ProbedHost) -> Iterator[Finding]:
     try:
         camera = VirtualCamera((1280, 720), 30.0)
     except OutputBusy:
-        yield Finding(VIRTUAL, VIRTUAL, MISSING, "in use by another program", "stop the virtual camera in OBS, or close that program")
+        yield Finding(
+            VIRTUAL,
+            VIRTUAL,
+            MISSING,
+            "in use by another program",
+            "stop the virtual camera in OBS, or close that program",
+        )
         return
     except OutputError as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
@@ -153,12 +193,26 @@ def _linux_virtual(system: ProbedHost) -> Iterator[Finding]:
             yield Finding(VIRTUAL, what, FINE, f"ready: --output vcam{both}", again if both else "")
             free = True
     for node in loopbacks:
-        what, state, able = f"virtual camera {node.path} ({node.name})", OPTIONAL if free else MISSING, node.capability
+        what, state, able = (
+            f"virtual camera {node.path} ({node.name})",
+            OPTIONAL if free else MISSING,
+            node.capability,
+        )
         if able is None:
-            yield Finding(VIRTUAL, what, state, node.fault, again if node.fault.startswith(f"{node.path} cannot") else _open_cure(node))
+            yield Finding(
+                VIRTUAL,
+                what,
+                state,
+                node.fault,
+                again if node.fault.startswith(f"{node.path} cannot") else _open_cure(node),
+            )
         elif not able.shows:
             users = holders(system, node.path)
-            seen = f"in use: {users} has it open" if users else "in use by a program that is hidden from this user, or has ended"
+            seen = (
+                f"in use: {users} has it open"
+                if users
+                else "in use by a program that is hidden from this user, or has ended"
+            )
             yield Finding(VIRTUAL, what, state, seen, f"close {users}" if users else again)
     if not loopbacks:
         yield _no_loopback(system)
@@ -170,7 +224,10 @@ def _no_loopback(system: ProbedHost) -> Finding:
 
     modules = system.root / "lib/modules" / system.release
     if (system.root / "sys/module/v4l2loopback").is_dir():
-        why, cure = "v4l2loopback is loaded, but without a device", f"sudo modprobe -r v4l2loopback && {LOAD_LOOPBACK}"
+        why, cure = (
+            "v4l2loopback is loaded, but without a device",
+            f"sudo modprobe -r v4l2loopback && {LOAD_LOOPBACK}",
+        )
     elif any(modules.rglob("v4l2loopback.ko*")):
         why, cure = "v4l2loopback is installed, but not loaded", LOAD_LOOPBACK
     elif any((system.root / "usr/src").glob("v4l2loopback-*")):
@@ -178,7 +235,11 @@ def _no_loopback(system: ProbedHost) -> Finding:
         cure = f"sudo apt install linux-headers-{system.release} && sudo dkms autoinstall && {LOAD_LOOPBACK}"
     else:
         why = "v4l2loopback is not installed"
-        cure = WINDOWS_ITSELF if system.under_windows else _for_this_distribution(system, HOW_TO_GET_A_CAMERA["Linux"])
+        cure = (
+            WINDOWS_ITSELF
+            if system.under_windows
+            else _for_this_distribution(system, HOW_TO_GET_A_CAMERA["Linux"])
+        )
     return Finding(VIRTUAL, VIRTUAL, MISSING, why, cure)
 
 
@@ -205,5 +266,9 @@ def window_findings(system: ProbedHost) -> Iterator[Finding]:
     else:
         cure = "log in at its desktop, or by ssh -X; files need no screen: --output out.mp4"
         yield Finding(
-            WINDOW, WINDOW, OPTIONAL, "no screen: DISPLAY names no X server that answers (Wayland's desktops have one, too)", cure
+            WINDOW,
+            WINDOW,
+            OPTIONAL,
+            "no screen: DISPLAY names no X server that answers (Wayland's desktops have one, too)",
+            cure,
         )

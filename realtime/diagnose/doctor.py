@@ -40,7 +40,8 @@ def verdict(findings: Iterable[Finding]) -> dict[str, bool]:
     bad = {found.topic for found in findings if found.state == MISSING}
     needs = {
         "photo": all(
-            topic in fine and topic not in bad for topic in (engine_checks.BUNDLE, engine_checks.FACE_MODEL, engine_checks.ENGINE)
+            topic in fine and topic not in bad
+            for topic in (engine_checks.BUNDLE, engine_checks.FACE_MODEL, engine_checks.ENGINE)
         ),
         "camera": device_checks.CAMERA in fine,  # one is enough
         "output": bool({device_checks.VIRTUAL, device_checks.WINDOW} & fine),
@@ -52,7 +53,9 @@ def tell(found: Finding) -> str:
     """One finding for people: what, what was seen, and below it what mends it."""
     indent = " " * 12
     line = f"  {found.state:<10}{found.what}: {found.detail}"
-    told = textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    told = textwrap.wrap(
+        line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
     cure = [f"{indent}-> {found.cure}"] if found.cure else []  # on one line, to be copied
     return "\n".join([*told, *cure])
 
@@ -69,6 +72,10 @@ def sum_up(judged: dict[str, bool]) -> str:
         if not judged[need]
     ]
     if not lacks:
-        return "A call would work." if judged["virtual_camera"] else "A call would work in a window only: there is no virtual camera."
+        return (
+            "A call would work."
+            if judged["virtual_camera"]
+            else "A call would work in a window only: there is no virtual camera."
+        )
     files = " Files work: python run.py --demo" if judged["photo"] else ""
     return f"A call would not work yet: {', and '.join(lacks)}.{files}"

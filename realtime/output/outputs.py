@@ -49,9 +49,14 @@ class NullOutput:
 
 
 def open_output(
-    text: str, size: tuple[int, int], fps: float, live: bool = False, say: Callable[[str], None] = lambda _sentence: None,
-    sound: Microphone | None = None, delay_s: Callable[[], float] = lambda: 0.0,
-) -> Output:  # fmt: skip
+    text: str,
+    size: tuple[int, int],
+    fps: float,
+    live: bool = False,
+    say: Callable[[str], None] = lambda _sentence: None,
+    sound: Microphone | None = None,
+    delay_s: Callable[[], float] = lambda: 0.0,
+) -> Output:
     """vcam, vcam:NAME, window, none or a video file. Raises OutputError.
 
     live: pictures come at their own time, and `send` must not wait. say is told what changes later, one sentence each. sound and

@@ -13,7 +13,13 @@ import numpy as np
 from engines.errors import OutputError
 from realtime.output.virtual_camera import VirtualCamera
 
-WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # before each attempt; the last one for ever, so that it is back while one still looks
+WAITS_S = (
+    0.5,
+    1.0,
+    2.0,
+    4.0,
+    8.0,
+)  # before each attempt; the last one for ever, so that it is back while one still looks
 WELL_S = 10.0  # once it lasted so long, the waits start from the shortest again
 CLOSE_S = 1.0  # for an attempt that is under way; one that hangs is left behind
 
@@ -24,8 +30,11 @@ class ReconnectingVirtualCamera:
     main_thread, closed = False, False
 
     def __init__(
-        self, open_camera: Callable[[], VirtualCamera], say: Callable[[str], None] = lambda _sentence: None, waits_s=WAITS_S
-    ):  # fmt: skip
+        self,
+        open_camera: Callable[[], VirtualCamera],
+        say: Callable[[str], None] = lambda _sentence: None,
+        waits_s=WAITS_S,
+    ):
         self._open, self._say, self._waits_s = open_camera, say, waits_s
         self._camera: VirtualCamera | None = open_camera()
         self.name = self._camera.name
@@ -50,7 +59,9 @@ class ReconnectingVirtualCamera:
             self._camera = None
             self._attempt = 0 if time.perf_counter() - self._opened_s > WELL_S else self._attempt
             self._say(f"{error} It is opened again as soon as it answers.")
-            self._thread = threading.Thread(target=self._return, args=(camera,), name="virtual camera", daemon=True)
+            self._thread = threading.Thread(
+                target=self._return, args=(camera,), name="virtual camera", daemon=True
+            )
             self._thread.start()
 
     def close(self) -> None:

@@ -49,7 +49,9 @@ class VideoFile:
         try:
             self._held = _hold(self._partial, path)
             try:
-                self._container = av.open(os.path.abspath(self._partial), "w", options=options)  # FFmpeg takes "a:" for a protocol
+                self._container = av.open(
+                    os.path.abspath(self._partial), "w", options=options
+                )  # FFmpeg takes "a:" for a protocol
                 self._stream = h264_stream(self._container, size, rate)
             except BaseException:  # Ctrl-C, too
                 with self._held:
@@ -73,7 +75,9 @@ class VideoFile:
                 self._container.mux(packet)
         except (self._av.FFmpegError, OSError) as error:
             self._broken = True
-            raise OutputError(f"{self._path} cannot be written any further ({error}): free some space and try again.") from error
+            raise OutputError(
+                f"{self._path} cannot be written any further ({error}): free some space and try again."
+            ) from error
         self.frames += 1
 
     def discard(self) -> None:
@@ -94,10 +98,14 @@ class VideoFile:
                     return
                 except OSError as error:
                     fault = error
-            with suppress(OSError):  # a folder that is gone or has become read-only: what is left there is hidden
+            with suppress(
+                OSError
+            ):  # a folder that is gone or has become read-only: what is left there is hidden
                 self._partial.unlink(missing_ok=True)
         if fault and not self._broken:  # else it was told already
-            raise OutputError(f"{self._path} could not be finished ({fault}): free some space and try again.") from fault
+            raise OutputError(
+                f"{self._path} could not be finished ({fault}): free some space and try again."
+            ) from fault
 
     def _flush(self) -> None:
         for packet in self._stream.encode(None):

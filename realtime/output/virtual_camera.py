@@ -17,9 +17,23 @@ from realtime.devices.v4l2 import HOW_TO_GET_A_CAMERA, JOIN_GROUP, LOAD_LOOPBACK
 
 OBS = "OBS Virtual Camera"
 INSTEAD = "or write a file now with --output out.mp4"
-LOOK_S = 1.0  # how often a device is looked for while it is sent to: v4l2loopback's own writes never fail aloud
-ABSENT = ("not installed", "not found", "no camera registered", "no v4l2 loopback device found")  # pyvirtualcam's words for each
-BUSY = ("in use", "busy", "could not be started", "couldn't start", "multiple cameras", "not a video output device")
+LOOK_S = (
+    1.0  # how often a device is looked for while it is sent to: v4l2loopback's own writes never fail aloud
+)
+ABSENT = (
+    "not installed",
+    "not found",
+    "no camera registered",
+    "no v4l2 loopback device found",
+)  # pyvirtualcam's words for each
+BUSY = (
+    "in use",
+    "busy",
+    "could not be started",
+    "couldn't start",
+    "multiple cameras",
+    "not a video output device",
+)
 
 
 class VirtualCamera:
@@ -36,7 +50,11 @@ class VirtualCamera:
         place = None if backend else _place(device, system)
         try:
             self._camera = pyvirtualcam.Camera(
-                *size, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=place, **({"backend": backend} if backend else {})
+                *size,
+                fps,
+                fmt=pyvirtualcam.PixelFormat.BGR,
+                device=place,
+                **({"backend": backend} if backend else {}),
             )
         except RuntimeError as error:
             raise _refusal(str(error), backend or place, size, system) from error
@@ -63,7 +81,9 @@ class VirtualCamera:
             raise self._gone(_first_line(str(error))) from error
 
     def _gone(self, why: str) -> OutputError:
-        return OutputError(f"The {self.name} takes no more pictures ({why}): start it again, as `run.py doctor` tells.")
+        return OutputError(
+            f"The {self.name} takes no more pictures ({why}): start it again, as `run.py doctor` tells."
+        )
 
     def close(self) -> None:
         self._camera.close()
@@ -78,7 +98,9 @@ def _place(device: str | None, system: Host) -> str | None:
     if device.lower() == OBS.lower():
         return OBS
     if system.name == "Darwin":
-        raise OutputError(f"There is no virtual camera named {device!r}; macOS has one only: --output vcam:obs ({OBS}).")
+        raise OutputError(
+            f"There is no virtual camera named {device!r}; macOS has one only: --output vcam:obs ({OBS})."
+        )
     return device  # a Unity Capture device's: its backend knows them
 
 
@@ -102,7 +124,11 @@ def _loopbacks(system: Host) -> list[Node]:
 
 def _have(known: Iterable[Node]) -> str:
     listed = ", ".join(f"vcam:{node.name} ({node.path})" for node in known)
-    return f"this machine has {listed}" if listed else f"this machine has none: {HOW_TO_GET_A_CAMERA['Linux']}; {INSTEAD}"
+    return (
+        f"this machine has {listed}"
+        if listed
+        else f"this machine has none: {HOW_TO_GET_A_CAMERA['Linux']}; {INSTEAD}"
+    )
 
 
 def _kept_size(device: str, system: Host) -> tuple[int, int] | None:
@@ -116,7 +142,9 @@ def _kept_size(device: str, system: Host) -> tuple[int, int] | None:
 def _refusal(told: str, device: str | None, size: tuple[int, int], system: Host) -> OutputError:
     """Why it did not open, in the user's words, from pyvirtualcam's."""
     if "could not be configured" in told and "busy" not in told.lower():
-        return OutputError(f"The virtual camera{_called(device)} refuses {size[0]}x{size[1]}: choose another --size.")
+        return OutputError(
+            f"The virtual camera{_called(device)} refuses {size[0]}x{size[1]}: choose another --size."
+        )
     if system.name == "Linux" and (device is None or device.startswith("/")):
         return _linux_refusal(told, device, system)
     what = told.lower()
@@ -131,13 +159,17 @@ def _refusal(told: str, device: str | None, size: tuple[int, int], system: Host)
     if any(word in what for word in ABSENT):
         how = HOW_TO_GET_A_CAMERA.get(system.name, "see pyvirtualcam's README for this system")
         return OutputError(f"There is no virtual camera ({_first_line(told)}): {how}; {INSTEAD}.")
-    return OutputError(f"The virtual camera{_called(device)} does not open ({_first_line(told)}): close programs that use it, {INSTEAD}.")
+    return OutputError(
+        f"The virtual camera{_called(device)} does not open ({_first_line(told)}): close programs that use it, {INSTEAD}."
+    )
 
 
 def _linux_refusal(told: str, device: str | None, system: Host) -> OutputError:
     known = _loopbacks(system)
     if device is None and not known:
-        return OutputError(f"There is no virtual camera ({_first_line(told)}): {HOW_TO_GET_A_CAMERA['Linux']}; {INSTEAD}.")
+        return OutputError(
+            f"There is no virtual camera ({_first_line(told)}): {HOW_TO_GET_A_CAMERA['Linux']}; {INSTEAD}."
+        )
     meant = [node for node in known if device in (None, str(node.path))]
     if not meant:
         what = f"There is no {device}" if "does not exist" in told else f"{device} is no virtual camera"
@@ -146,13 +178,17 @@ def _linux_refusal(told: str, device: str | None, system: Host) -> OutputError:
     if node.forbidden or "missing permissions" in told:
         return OutputError(f"The virtual camera {node.path} may not be opened by this user: {JOIN_GROUP}.")
     users = holders(system, node.path)
-    busy = (node.capability is not None and not node.capability.shows) or any(word in told.lower() for word in BUSY)
+    busy = (node.capability is not None and not node.capability.shows) or any(
+        word in told.lower() for word in BUSY
+    )
     if not busy:
         return OutputError(
             f"The virtual camera {node.path} ({node.name}) does not open ({_first_line(told)}): {INSTEAD.removeprefix('or ')}."
         )
     if users:
-        return OutputBusy(f"The virtual camera {node.path} ({node.name}) is in use: close {users}, {INSTEAD}.")
+        return OutputBusy(
+            f"The virtual camera {node.path} ({node.name}) is in use: close {users}, {INSTEAD}."
+        )
     again = f"sudo modprobe -r v4l2loopback && {LOAD_LOOPBACK}"
     return OutputBusy(
         f"The virtual camera {node.path} ({node.name}) is in use by a program that is hidden from this user, or has ended: "

@@ -39,18 +39,29 @@ class Window:
     TITLE = "Expression Puppet"
 
     def __init__(self, size: tuple[int, int]):
-        if not has_screen():  # asked first: the window library ends the whole process when it finds no display
-            raise OutputError("There is no screen for --output window: use --output FILE.mp4 or the virtual camera.")
+        if (
+            not has_screen()
+        ):  # asked first: the window library ends the whole process when it finds no display
+            raise OutputError(
+                "There is no screen for --output window: use --output FILE.mp4 or the virtual camera."
+            )
         try:
             with quiet_stderr():  # Qt tells about its fonts
                 cv2.namedWindow(self.TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             cv2.resizeWindow(self.TITLE, *size)
         except cv2.error as error:
-            raise OutputError(f"The window cannot be opened ({error.err}): use --output FILE.mp4 or the virtual camera.") from error
+            raise OutputError(
+                f"The window cannot be opened ({error.err}): use --output FILE.mp4 or the virtual camera."
+            ) from error
         self.closed = False
         self.serve(Controls(hud=False, mirror=False))
 
-    def serve(self, controls: Controls, draw_hud: Callable[[np.ndarray], None] = lambda _image: None, badge: Badge | None = None) -> None:
+    def serve(
+        self,
+        controls: Controls,
+        draw_hud: Callable[[np.ndarray], None] = lambda _image: None,
+        badge: Badge | None = None,
+    ) -> None:
         """controls: what its keys switch; draw_hud: writes figures over a picture, in place; badge: the pictures' own."""
         self._controls, self._draw_hud, self._badge = controls, draw_hud, badge
 
@@ -63,7 +74,9 @@ class Window:
 
     def dressed(self, image: np.ndarray) -> np.ndarray:
         """What the user sees of a picture; the picture itself stays as it is."""
-        shown = mirrored(image, self._badge) if self._controls.mirror and not self._controls.paused else image  # a slate is to be read
+        shown = (
+            mirrored(image, self._badge) if self._controls.mirror and not self._controls.paused else image
+        )  # a slate is to be read
         if not (self._controls.hud or self._controls.help):
             return shown
         shown = image.copy() if shown is image else shown

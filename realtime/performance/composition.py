@@ -28,7 +28,9 @@ class Excerpt:
     end_s: float = float("inf")  # or where the whole ends
     speed: float = 1.0
     loop: bool = False
-    seam_s: float | None = None  # a loop's crossfade; by default SEAM_S, and none where the end meets the beginning by itself
+    seam_s: float | None = (
+        None  # a loop's crossfade; by default SEAM_S, and none where the end meets the beginning by itself
+    )
     note = ""
 
     @property
@@ -97,7 +99,9 @@ class Mix:
     @cached_property
     def duration_s(self) -> float:
         """Of the longest that ends; infinite where none does."""
-        ending = [one.performance.duration_s for one in self.layers if np.isfinite(one.performance.duration_s)]
+        ending = [
+            one.performance.duration_s for one in self.layers if np.isfinite(one.performance.duration_s)
+        ]
         return max(ending, default=float("inf"))
 
     def at(self, time_s: float) -> np.ndarray:
@@ -114,7 +118,9 @@ class Overlay:
     def __call__(self, told: DriverExpression) -> DriverExpression:
         """A new word; whether the driver is seen is not changed, so the puppet rests when he leaves."""
         self._first_s = told.captured_s if self._first_s is None else self._first_s
-        return replace(told, expression=_laid_over(told.expression.copy(), self.layers, told.captured_s - self._first_s))
+        return replace(
+            told, expression=_laid_over(told.expression.copy(), self.layers, told.captured_s - self._first_s)
+        )
 
 
 def _laid_over(expression: np.ndarray, layers: Sequence[Layer], time_s: float) -> np.ndarray:

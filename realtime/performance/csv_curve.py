@@ -34,7 +34,9 @@ def _read(path: Path, file) -> Curve:
         numbers.extend(_numbers(path, line, header, row))
         lines.append(line)
     if not header:
-        raise CurveError(f"{path} is empty: its first line must be {TIME} and AU names, as in {TIME},AU12,AU25.")
+        raise CurveError(
+            f"{path} is empty: its first line must be {TIME} and AU names, as in {TIME},AU12,AU25."
+        )
     if not lines:
         raise CurveError(f"{path} has no rows under its header: add at least one line of numbers.")
     table = np.frombuffer(numbers).reshape(len(lines), len(header))
@@ -46,13 +48,17 @@ def _read(path: Path, file) -> Curve:
             f"{path}, line {lines[late[0] + 1]}, column {TIME}: {table[late[0] + 1, 0]:g} does not come after the {table[late[0], 0]:g} above it; sort the rows by time."
         )
     if times_s[-1] > LONGEST_S:
-        raise CurveError(f"{path}, column {TIME}: the curve lasts {times_s[-1] / 3600:.0f} hours; are its times in seconds?")
+        raise CurveError(
+            f"{path}, column {TIME}: the curve lasts {times_s[-1] / 3600:.0f} hours; are its times in seconds?"
+        )
     return Curve(tuple(header[1:]), times_s, table[:, 1:].astype(np.float32))
 
 
 def _check_header(path: Path, line: int, header: Sequence[str]) -> None:
     if header[0] != TIME:
-        raise CurveError(f"{path}, line {line}, column 1: the first column must be {TIME}, not {header[0]!r}.")
+        raise CurveError(
+            f"{path}, line {line}, column 1: the first column must be {TIME}, not {header[0]!r}."
+        )
     if len(header) < 2:
         raise CurveError(f"{path}, line {line}: no AU is named after {TIME}; {KNOWN}.")
     for column, name in enumerate(header[1:], 2):
@@ -62,7 +68,9 @@ def _check_header(path: Path, line: int, header: Sequence[str]) -> None:
 
 def _numbers(path: Path, line: int, header: Sequence[str], row: Sequence[str]) -> list[float]:
     if len(row) != len(header):
-        raise CurveError(f"{path}, line {line}: {len(row)} values stand under {len(header)} column names; fill or remove the difference.")
+        raise CurveError(
+            f"{path}, line {line}: {len(row)} values stand under {len(header)} column names; fill or remove the difference."
+        )
     try:
         numbers = list(map(float, row))
         if all(map(math.isfinite, numbers)) and min(numbers[1:]) >= -1 and max(numbers[1:]) <= 1:

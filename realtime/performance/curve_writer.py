@@ -23,9 +23,11 @@ class CurveWriter:
     """
 
     def __init__(
-        self, path: str | Path, say: Callable[[str], None] = lambda _sentence: None,
+        self,
+        path: str | Path,
+        say: Callable[[str], None] = lambda _sentence: None,
         open_file: Callable[[Path], object] | None = None,
-    ):  # fmt: skip
+    ):
         """say: told what a person should know, in sentences; open_file: as PartialFile's. Raises OutputError."""
         self._path, self._say = Path(path), say
         if self._path.suffix.lower() != CSV_SUFFIX and not self._path.is_dir():
@@ -46,7 +48,9 @@ class CurveWriter:
         moment_s = time_s - self._first_s
         if moment_s > LONGEST_S:
             self._complete = True
-            return self._say(f"The recording {self._path} is complete after {LONGEST_S / 3600:g} hours. The puppet goes on.")
+            return self._say(
+                f"The recording {self._path} is complete after {LONGEST_S / 3600:g} hours. The puppet goes on."
+            )
         tick = round(moment_s / TICK_S)
         if tick <= self._last:
             return
@@ -86,9 +90,13 @@ class CurveWriter:
         ended = f"The recording {self._path} ended early ({error.strerror or error})"
         try:
             self._file.salvage()
-            self._fault = OutputError(f"{ended}: it holds what came before; free some space before the next one.")
+            self._fault = OutputError(
+                f"{ended}: it holds what came before; free some space before the next one."
+            )
         except OSError as other:
-            self._fault = OutputError(f"{ended} and could not be given its name ({other.strerror or other}): look for {self._file.part}.")
+            self._fault = OutputError(
+                f"{ended} and could not be given its name ({other.strerror or other}): look for {self._file.part}."
+            )
         self._say(f"{self._fault} The puppet goes on.")
 
     def __enter__(self) -> "CurveWriter":

@@ -23,7 +23,9 @@ from realtime.performance.composition import Excerpt, Layer, Mix, Overlay, layer
 from realtime.performance.curve import Performance
 from realtime.performance.load import load_curve
 
-CURVE = re.compile(r"(?is)(?P<path>.+\.(?:csv|json))(?P<heard>:[^@]*)?(?P<ways>@.*)?")  # C:\x.csv, too: a path ends at its suffix
+CURVE = re.compile(
+    r"(?is)(?P<path>.+\.(?:csv|json))(?P<heard>:[^@]*)?(?P<ways>@.*)?"
+)  # C:\x.csv, too: a path ends at its suffix
 WAYS = "loop, loop=SECONDS, speed=FACTOR, duration=SECONDS, from=SECONDS, to=SECONDS"
 SLOWEST, FASTEST = 0.01, 100.0
 LONGEST_SEAM_S = 60.0
@@ -44,7 +46,9 @@ class CurvePart:
         """What it is heard for, in the names of ESTIMATED."""
         if not self.heard:
             return frozenset(ESTIMATED)
-        return frozenset(side for name in self.heard for au in GROUPS.get(name, (name,)) for side in sides(au))
+        return frozenset(
+            side for name in self.heard for au in GROUPS.get(name, (name,)) for side in sides(au)
+        )
 
     def load(self) -> Performance:
         """The curve, as it is asked for. Raises CurveError."""
@@ -53,10 +57,14 @@ class CurvePart:
             return curve
         start_s, end_s = ways.get("from", 0.0), ways.get("to", float("inf"))
         if start_s and start_s >= curve.duration_s:
-            raise CurveError(f"{self.text}: from={start_s:g} is past the end of {self.path}, which lasts {curve.duration_s:g} s.")
+            raise CurveError(
+                f"{self.text}: from={start_s:g} is past the end of {self.path}, which lasts {curve.duration_s:g} s."
+            )
         length_s = min(end_s, curve.duration_s) - start_s
         if "duration" in ways and length_s <= 0:
-            raise CurveError(f"{self.text}: {self.path} is one moment, which cannot be stretched; leave out duration.")
+            raise CurveError(
+                f"{self.text}: {self.path} is one moment, which cannot be stretched; leave out duration."
+            )
         speed = length_s / ways["duration"] if "duration" in ways else ways.get("speed", 1.0)
         return Excerpt(curve, start_s, end_s, speed, "loop" in ways, ways.get("loop"))
 
@@ -96,7 +104,9 @@ def is_curve(text: str) -> bool:
 
 def parse_part(text: str) -> CurvePart:
     """One driver. Raises CurveError for a group or an option that is not known."""
-    if Path(text).suffix.lower() in (".csv", ".json") and Path(text).is_file():  # whatever its name is made of
+    if (
+        Path(text).suffix.lower() in (".csv", ".json") and Path(text).is_file()
+    ):  # whatever its name is made of
         return CurvePart(text, text, True)
     found = CURVE.fullmatch(text)
     if not found:
@@ -104,7 +114,9 @@ def parse_part(text: str) -> CurvePart:
     heard = tuple(found["heard"][1:].split("+")) if found["heard"] is not None else ()
     for name in heard:
         if name not in GROUPS and name not in MEANING:
-            raise CurveError(f"{text}: {name!r} is no group of AUs; known are {', '.join(GROUPS)} and AUs, joined by +, as in mouth+AU06.")
+            raise CurveError(
+                f"{text}: {name!r} is no group of AUs; known are {', '.join(GROUPS)} and AUs, joined by +, as in mouth+AU06."
+            )
     return CurvePart(text, found["path"], True, heard, _ways(text, found["ways"]))
 
 
@@ -123,7 +135,9 @@ def _ways(text: str, said: str | None) -> tuple[tuple[str, float | None], ...]:
     if "speed" in ways and "duration" in ways:
         raise CurveError(f"{text}: speed and duration say the same in two ways; keep one of them.")
     if "to" in ways and ways["to"] <= ways.get("from", 0.0):
-        raise CurveError(f"{text}: to={ways['to']:g} does not come after from={ways.get('from', 0.0):g}; turn them round.")
+        raise CurveError(
+            f"{text}: to={ways['to']:g} does not come after from={ways.get('from', 0.0):g}; turn them round."
+        )
     return tuple(ways.items())
 
 
@@ -141,9 +155,13 @@ def _check(parts: Sequence[CurvePart]) -> None:
     """Raises CurveError where drivers contradict one another."""
     for part in parts[1:]:
         if not part.is_curve and not parts[0].is_curve:
-            raise CurveError(f"{parts[0].text} and {part.text} cannot both drive: after the first --driver there can be AU curves only.")
+            raise CurveError(
+                f"{parts[0].text} and {part.text} cannot both drive: after the first --driver there can be AU curves only."
+            )
         if not part.is_curve:
-            raise CurveError(f"{part.text} would cover {parts[0].text} wholly: name it first, and the AU curves after it.")
+            raise CurveError(
+                f"{part.text} would cover {parts[0].text} wholly: name it first, and the AU curves after it."
+            )
         if not part.heard:
             raise CurveError(
                 f"{part.text} would cover {parts[0].text} wholly: say what it is heard for, as in {part.text.partition('@')[0]}:mouth ({', '.join(GROUPS)}, or AUs)."

@@ -19,7 +19,9 @@ class Segments:
 
     times_s: np.ndarray  # (T,) float64, rising
     values: np.ndarray  # (T, N) float32
-    ends: np.ndarray  # (T - 1, N) what a segment comes to: the next knot's value, or another one where it jumps there
+    ends: (
+        np.ndarray
+    )  # (T - 1, N) what a segment comes to: the next knot's value, or another one where it jumps there
     leaving: np.ndarray  # (T - 1, N) slopes a second at a segment's beginning ...
     arriving: np.ndarray  # (T - 1, N) ... and end
 
@@ -33,7 +35,9 @@ class Segments:
         x = passed_s / length_s
         start, end = self.values[knot], self.ends[knot]
         came = x * x * (3 - 2 * x)  # Hermite's basis
-        rise = (x * (1 - x) * (1 - x) * length_s) * self.leaving[knot] - (x * x * (1 - x) * length_s) * self.arriving[knot]
+        rise = (x * (1 - x) * (1 - x) * length_s) * self.leaving[knot] - (
+            x * x * (1 - x) * length_s
+        ) * self.arriving[knot]
         value = start + came * (end.astype(np.float64) - start) + rise
         return np.minimum(np.maximum(value, np.minimum(start, end)), np.maximum(start, end)).astype(
             np.float32
@@ -51,7 +55,9 @@ def slopes(times_s: np.ndarray, values: np.ndarray) -> np.ndarray:
     found = np.zeros(values.shape, np.float32)
     step = np.diff(times_s)
     before, after = step[:-1], step[1:]
-    for column in range(values.shape[1]):  # one at a time: hours of 29 AUs would fill the memory with what is in between
+    for column in range(
+        values.shape[1]
+    ):  # one at a time: hours of 29 AUs would fill the memory with what is in between
         secant = np.diff(values[:, column].astype(np.float64)) / step
         same_way = secant[:-1] * secant[1:] > 0
         first, second = (np.where(same_way, side, 1.0) for side in (secant[:-1], secant[1:]))

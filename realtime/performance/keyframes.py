@@ -30,13 +30,22 @@ EXAMPLE = '{"version": 1, "keyframes": [{"time_s": 0, "AU12": 0}, {"time_s": 0.5
 def load_keyframes(path: Path) -> Curve:
     """Raises CurveError naming the file and the line, or the place in it: keyframes[3].AU12."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_number)
+        content = json.loads(
+            path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_number
+        )
     except OSError as error:
         raise CurveError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
     except json.JSONDecodeError as error:
-        raise CurveError(f"{path}, line {error.lineno}, column {error.colno}: this is not JSON ({error.msg}); mend it there.") from error
-    except (ValueError, RecursionError) as error:  # bytes that are no text, a name twice, numbers without end, brackets without end
-        raise CurveError(f"{path} is not JSON that can be read ({error}): write it as in {EXAMPLE}.") from error
+        raise CurveError(
+            f"{path}, line {error.lineno}, column {error.colno}: this is not JSON ({error.msg}); mend it there."
+        ) from error
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # bytes that are no text, a name twice, numbers without end, brackets without end
+        raise CurveError(
+            f"{path} is not JSON that can be read ({error}): write it as in {EXAMPLE}."
+        ) from error
     try:
         return _read(content)
     except _Misplaced as error:
@@ -55,12 +64,16 @@ def _read(content: object) -> Curve:
             raise _Misplaced(f"{name}: it means nothing here; known are version, aus, keyframes")
     if type(content.get("version")) is not int or content["version"] != VERSION:
         said = json.dumps(content["version"]) if "version" in content else "missing"
-        raise _Misplaced(f'version: it is {said}, and this program reads {VERSION}; write "version": {VERSION}')
+        raise _Misplaced(
+            f'version: it is {said}, and this program reads {VERSION}; write "version": {VERSION}'
+        )
     frames = content.get("keyframes")
     if not isinstance(frames, list) or not frames:
         raise _Misplaced("keyframes: there must be a list of at least one; add them")
     allowed = _allowed(content["aus"]) if "aus" in content else None
-    knots: dict[str, list[tuple[float, float, str]]] = {au: [] for au in allowed or ()}  # AU -> (time_s, value, ease)
+    knots: dict[str, list[tuple[float, float, str]]] = {
+        au: [] for au in allowed or ()
+    }  # AU -> (time_s, value, ease)
     before_s = -1.0
     for number, frame in enumerate(frames):
         before_s = _add(f"keyframes[{number}]", frame, before_s, allowed, knots)
@@ -84,7 +97,9 @@ def _add(where: str, frame: object, before_s: float, allowed: list[str] | None, 
         raise _Misplaced(f'{where}: it must be an object in braces, as in {{"time_s": 0.5, "AU12": 0.8}}')
     time_s = _number(f"{where}.{TIME}", frame.get(TIME), 0, LONGEST_S, "seconds")
     if time_s <= before_s:
-        raise _Misplaced(f"{where}.{TIME}: {time_s:g} does not come after the {before_s:g} before it; sort the keyframes by time")
+        raise _Misplaced(
+            f"{where}.{TIME}: {time_s:g} does not come after the {before_s:g} before it; sort the keyframes by time"
+        )
     ease = frame.get("ease", EASES[0])
     if ease not in EASES:
         raise _Misplaced(f"{where}.ease: {json.dumps(ease)} is no way to go on; known are {', '.join(EASES)}")
@@ -103,9 +118,13 @@ def _number(where: str, said: object, least: float, most: float, unit: str) -> f
     if said is None:
         raise _Misplaced(f"{where}: it is missing; write {unit} from {least:g} to {most:g}")
     if isinstance(said, bool) or not isinstance(said, int | float):
-        raise _Misplaced(f"{where}: {json.dumps(said)} is not a number; write {unit} from {least:g} to {most:g}")
+        raise _Misplaced(
+            f"{where}: {json.dumps(said)} is not a number; write {unit} from {least:g} to {most:g}"
+        )
     if not least <= said <= most:
-        raise _Misplaced(f"{where}: {str(said)[:20]} is outside {least:g} to {most:g}; write {unit} in between")
+        raise _Misplaced(
+            f"{where}: {str(said)[:20]} is outside {least:g} to {most:g}; write {unit} in between"
+        )
     return float(said)
 
 
@@ -119,7 +138,9 @@ def _curve(knots: dict[str, list[tuple[float, float, str]]], end_s: float) -> Cu
         way = _way(own)
         values[:, column] = [way.at(time_s)[0] for time_s in times_s]
         for row, (start_s, stop_s) in enumerate(pairwise(times_s)):
-            ends[row, column], leaving[row, column], arriving[row, column] = _piece(way, start_s, stop_s, values[row + 1, column])
+            ends[row, column], leaving[row, column], arriving[row, column] = _piece(
+                way, start_s, stop_s, values[row + 1, column]
+            )
     return Curve(tuple(knots), times_s, values, Segments(times_s, values, ends, leaving, arriving))
 
 

@@ -24,4 +24,6 @@ def load_curve(path: str | Path) -> Curve:
     except OSError as error:
         raise CurveError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise CurveError(f"{path} is not a text file with comma-separated values ({error}): save it as CSV in UTF-8.") from error
+        raise CurveError(
+            f"{path} is not a text file with comma-separated values ({error}): save it as CSV in UTF-8."
+        ) from error

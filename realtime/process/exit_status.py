@@ -32,7 +32,10 @@ def outcome(work: Callable[[ShutdownHandler], int], program: str = "run.py", ver
         except Exception as error:  # a defect of ours: the user is told so, and how to tell us
             log.LOG.debug("where it happened:", exc_info=True)
             more = "" if verbose else " Run it again with --verbose, and report what it prints."
-            print(f"{program}: Something went wrong in the program itself ({type(error).__name__}: {error}).{more}", file=sys.stderr)
+            print(
+                f"{program}: Something went wrong in the program itself ({type(error).__name__}: {error}).{more}",
+                file=sys.stderr,
+            )
             return DEFECT
         finally:
             threading.excepthook = before

@@ -62,7 +62,9 @@ def start(verbose: bool = False) -> None:
     """Speaks on standard error from now on; verbose: with the time, and figures every few seconds."""
     handler = logging.StreamHandler(_standard_error())
     handler.addFilter(RepeatFilter())
-    handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(message)s" if verbose else "%(message)s", "%H:%M:%S"))
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s.%(msecs)03d %(message)s" if verbose else "%(message)s", "%H:%M:%S")
+    )
     LOG.handlers[:] = [handler]
     LOG.setLevel(logging.DEBUG if verbose else logging.INFO)
     LOG.propagate = False

@@ -17,7 +17,9 @@ STOPPED = 130  # exit status after Ctrl-C, as shells expect
 NET_S = 3.0  # after the first signal, when a live run is ended at once; closing takes two at most
 # How the names of threads begin that may hang in a device or a library.
 OURS = ("puppet", "camera", "virtual camera", "microphone", "recording", "album", "open engines")
-HANGUP = getattr(signal, "SIGHUP", None)  # the terminal is closed; shell and system may both say so, which is once
+HANGUP = getattr(
+    signal, "SIGHUP", None
+)  # the terminal is closed; shell and system may both say so, which is once
 SIGNALS = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, HANGUP)))
 PANIC = getattr(signal, "SIGUSR1", None)
 
@@ -30,7 +32,9 @@ class ShutdownHandler:
         self._count, self._closing, self._live = 0, False, False
         self.panic = False  # whether it was asked for before there was anybody to hear it
         self.on_panic: Callable[[], None] = self._keep_panic  # called in the listening thread
-        self.at_last: list[Callable[[], None]] = []  # what must not be left undone even then: the terminal's mode
+        self.at_last: list[
+            Callable[[], None]
+        ] = []  # what must not be left undone even then: the terminal's mode
 
     def __enter__(self) -> "ShutdownHandler":
         self._mine = threading.current_thread() is threading.main_thread()
@@ -38,7 +42,9 @@ class ShutdownHandler:
             self._ear, self._mouth = socket.socketpair()
             self._mouth.setblocking(False)
             self._fd = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
-            heard = [number for number in SIGNALS if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN]  # nohup
+            heard = [
+                number for number in SIGNALS if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN
+            ]  # nohup
             self._before = {number: signal.signal(number, self._handle) for number in heard}
             if PANIC:  # which would end a program that is only about to start, or draws a file
                 self._before[PANIC] = signal.signal(PANIC, lambda *_signal: None)

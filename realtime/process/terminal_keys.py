@@ -12,7 +12,13 @@ class TerminalKeys:
         self._saved: list | None = None
 
     def __enter__(self) -> "TerminalKeys":
-        if sys.platform != "win32" and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty() and _in_foreground():
+        if (
+            sys.platform != "win32"
+            and sys.stdin is not None
+            and not sys.stdin.closed
+            and sys.stdin.isatty()
+            and _in_foreground()
+        ):
             import termios
             import tty
 
@@ -50,7 +56,9 @@ class TerminalKeys:
 
         if select.select([sys.stdin], [], [], 0)[0]:
             typed = os.read(sys.stdin.fileno(), 64).decode(errors="ignore")
-            yield from [typed] if len(typed) == 1 else [key for key in typed if key != "\x1b"]  # arrows begin with Esc: no panic
+            yield from (
+                [typed] if len(typed) == 1 else [key for key in typed if key != "\x1b"]
+            )  # arrows begin with Esc: no panic
 
 
 def _in_foreground() -> bool:

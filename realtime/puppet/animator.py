@@ -20,8 +20,13 @@ class Animator:
     """A puppet that knows what it was told last."""
 
     def __init__(
-        self, puppet: Puppet, retarget: Retarget, timings: Timings, record: CurveWriter | None = None, badge: Badge | None = None
-    ):  # fmt: skip
+        self,
+        puppet: Puppet,
+        retarget: Retarget,
+        timings: Timings,
+        record: CurveWriter | None = None,
+        badge: Badge | None = None,
+    ):
         """record: where what is told goes; badge: the mark on every picture."""
         self.badge, self._timings, self._record = badge, timings, record
         self._next: Puppet | None = None
@@ -79,7 +84,9 @@ class Animator:
     @property
     def told(self) -> np.ndarray:
         """(29,) the change from the photo's own expression that the puppet was told last."""
-        return translate(self.retarget.wanted(self._shown) - self.retarget.own, self.puppet.bundle.aus, ESTIMATED)
+        return translate(
+            self.retarget.wanted(self._shown) - self.retarget.own, self.puppet.bundle.aus, ESTIMATED
+        )
 
     def _change_photo(self, now_s: float) -> None:
         puppet, self._next = self._next, None

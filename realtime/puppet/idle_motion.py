@@ -17,7 +17,14 @@ MOVES = 0.12  # change of an AU within STILL_S that counts as a movement: four t
 EASE_S = 1.0  # in and out
 BLINK_EVERY_S = (2.0, 6.5)  # Bentivoglio et al. 1997: 17 a minute at rest
 BLINK_S = 0.26  # shut in a third, open in the rest
-STIR_AU = {"AU01": 0.10, "AU02": 0.07, "AU07": 0.08, "AU12": 0.09, "AU17": 0.06, "AU25": 0.05}  # largest; above every dead zone
+STIR_AU = {
+    "AU01": 0.10,
+    "AU02": 0.07,
+    "AU07": 0.08,
+    "AU12": 0.09,
+    "AU17": 0.06,
+    "AU25": 0.05,
+}  # largest; above every dead zone
 STIR_HZ = (0.05, 0.11, 0.23)  # slow, and of no common measure
 
 
@@ -27,7 +34,9 @@ class IdleMotion:
     def __init__(self, seed: int = 0):
         self._chance = random.Random(seed)
         phases = [[self._chance.uniform(0, 2 * math.pi) for _ in STIR_HZ] for _ in STIR_AU]
-        self._stirs = [(index([au]), size, phase) for (au, size), phase in zip(STIR_AU.items(), phases, strict=True)]
+        self._stirs = [
+            (index([au]), size, phase) for (au, size), phase in zip(STIR_AU.items(), phases, strict=True)
+        ]
         self._blink = index(["AU45"])
         self._next_s: float | None = None  # when the next blink begins
         self._share, self._time_s = 0.0, 0.0
@@ -45,13 +54,17 @@ class IdleMotion:
         self._share += max(-step, min(step, wanted - self._share))
         self._time_s = now_s
         told = told or DriverExpression(asked, 0.0, seen=False)  # of no frame: it has no age
-        return replace(told, expression=np.clip(asked + self._share * self._life(now_s), -1, 1).astype(np.float32))
+        return replace(
+            told, expression=np.clip(asked + self._share * self._life(now_s), -1, 1).astype(np.float32)
+        )
 
     def _life(self, now_s: float) -> np.ndarray:
         """(29,): the idle movement at full share."""
         life = np.zeros(len(ESTIMATED), np.float32)
         for places, size, phases in self._stirs:
-            wave = sum(math.sin(2 * math.pi * hz * now_s + phase) for hz, phase in zip(STIR_HZ, phases, strict=True))
+            wave = sum(
+                math.sin(2 * math.pi * hz * now_s + phase) for hz, phase in zip(STIR_HZ, phases, strict=True)
+            )
             life[places] = size * max(0.0, wave / len(STIR_HZ))
         if self._next_s is None:
             self._next_s = now_s + self._chance.uniform(*BLINK_EVERY_S)

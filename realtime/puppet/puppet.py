@@ -34,7 +34,9 @@ class Puppet:
         with FaceReader(max_faces=8) as reader:
             faces = reader.read(photo)
         if not faces:
-            raise SourceError("No face was found in the photo: use one that shows a face from the front, well lit, at least 100 px high.")
+            raise SourceError(
+                "No face was found in the photo: use one that shows a face from the front, well lit, at least 100 px high."
+            )
         if len(faces) > 1:
             say(f"The photo shows {len(faces)} faces; the largest is animated.")
         face = faces[0]

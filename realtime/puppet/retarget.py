@@ -26,7 +26,9 @@ class Retarget:
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
-        self._how = _Tables(settings, self._bundle)  # one attribute: another thread sees the old ones or the new ones
+        self._how = _Tables(
+            settings, self._bundle
+        )  # one attribute: another thread sees the old ones or the new ones
 
     def __call__(self, change: np.ndarray) -> np.ndarray:
         """Change (29,) from neutral -> (N,) float32 in the bundle's order and conditioning. No change gives the photo as it is."""
@@ -57,10 +59,16 @@ class _Tables:
         if self.settings.symmetric:
             change = change @ _BOTH_SIDES
         calm = np.sign(change) * np.maximum(np.abs(change) - self._dead, 0) / (1 - self._dead)
-        return np.clip(translate(calm * self._gain + self._offset, ESTIMATED, self._spoken), -self._limit, self._limit)
+        return np.clip(
+            translate(calm * self._gain + self._offset, ESTIMATED, self._spoken), -self._limit, self._limit
+        )
 
 
 # (29, 29): every AU -> the mean of its sides.
 _BOTH_SIDES = np.array(
-    [[1 / len(sides(whole(to))) if whole(source) == whole(to) else 0 for to in ESTIMATED] for source in ESTIMATED], np.float32
+    [
+        [1 / len(sides(whole(to))) if whole(source) == whole(to) else 0 for to in ESTIMATED]
+        for source in ESTIMATED
+    ],
+    np.float32,
 )

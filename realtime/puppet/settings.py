@@ -83,7 +83,9 @@ class Settings:
             try:
                 values[key.strip()] = float(number)
             except ValueError as error:
-                raise SettingsError(f"--au {text}: {number!r} is not a number; write AU12:gain=1.5,limit=0.8.") from error
+                raise SettingsError(
+                    f"--au {text}: {number!r} is not a number; write AU12:gain=1.5,limit=0.8."
+                ) from error
         if not colon or not values:
             raise SettingsError(f"--au {text} sets nothing: write AU12:gain=1.5,limit=0.8.")
         try:
@@ -95,9 +97,14 @@ class Settings:
         """As a preset, that `load` reads."""
         groups = ", ".join(f'"{group}"' for group in self.groups)
         lines = [
-            f"[{name}]", f"strength = {self.strength:g}", f"symmetric = {str(self.symmetric).lower()}", f"groups = [{groups}]",
-            f"idle = {str(self.idle).lower()}", f"seed = {self.seed}", f"[{name}.{ALL}]",
-        ]  # fmt: skip
+            f"[{name}]",
+            f"strength = {self.strength:g}",
+            f"symmetric = {str(self.symmetric).lower()}",
+            f"groups = [{groups}]",
+            f"idle = {str(self.idle).lower()}",
+            f"seed = {self.seed}",
+            f"[{name}.{ALL}]",
+        ]
         lines += [f"{key.name} = {getattr(self.every, key.name):g}" for key in fields(Gains)]
         for au, values in self.aus.items():
             lines += [f"[{name}.{au}]", *(f"{key} = {value:g}" for key, value in values.items())]
@@ -119,20 +126,28 @@ def load(text: str) -> Settings:
         source = path.read_text(encoding="utf-8")
         presets = tomllib.loads(source)
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read ({error.strerror}): check the path given to --preset.") from error
+        raise SettingsError(
+            f"{path} cannot be read ({error.strerror}): check the path given to --preset."
+        ) from error
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} is no text in UTF-8: save it as TOML, as --print-config shows it.") from error
+        raise SettingsError(
+            f"{path} is no text in UTF-8: save it as TOML, as --print-config shows it."
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(
             f"{path}: this is no TOML: {str(error)[0].lower()}{str(error)[1:]}; --print-config shows how it looks."
         ) from error
     loose = [key for key, value in presets.items() if not isinstance(value, dict)]
     if loose:
-        raise SettingsError(f"{path}, line {_line(source, loose[0])}: {loose[0]} stands outside a preset: put a line like [mine] above it.")
+        raise SettingsError(
+            f"{path}, line {_line(source, loose[0])}: {loose[0]} stands outside a preset: put a line like [mine] above it."
+        )
     if not name and len(presets) == 1:
         name = next(iter(presets))
     if name not in presets:
-        raise SettingsError(f"{path} has no preset {name or 'of its own'}: name one of {', '.join(presets) or 'none'}, as in {path}:NAME.")
+        raise SettingsError(
+            f"{path} has no preset {name or 'of its own'}: name one of {', '.join(presets) or 'none'}, as in {path}:NAME."
+        )
     try:
         return _read(presets[name])
     except _Wrong as error:
@@ -166,7 +181,10 @@ def _read(preset: Mapping[str, object]) -> Settings:
         elif key == "groups":
             settings = replace(settings, groups=_groups(value if isinstance(value, list) else [value], key))
         else:
-            raise _Wrong(f"{key} is not known: known are strength, symmetric, groups, idle, seed, {ALL} and names of AUs", key)
+            raise _Wrong(
+                f"{key} is not known: known are strength, symmetric, groups, idle, seed, {ALL} and names of AUs",
+                key,
+            )
     return settings
 
 

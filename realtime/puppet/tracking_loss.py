@@ -22,7 +22,10 @@ class TrackingLossFallback:
         """shown: share of the driver's expression to begin with, 0..1; it eases to 1."""
         self._last: DriverExpression | None = None  # the last with a face
         self._due_s = 0.0  # when the word after it was
-        self._captured_s, self._word_s = 0.0, 0.0  # of the newest word, with a face or without; how long it took
+        self._captured_s, self._word_s = (
+            0.0,
+            0.0,
+        )  # of the newest word, with a face or without; how long it took
         self._shown = shown
         self._shown_s: float | None = None
 
@@ -47,7 +50,11 @@ class TrackingLossFallback:
         elapsed_s = 0.0 if self._shown_s is None else max(0.0, now_s - self._shown_s)
         self._shown_s = now_s
         if missing_s <= HOLD_S:
-            self._shown = min(1.0, self._shown + elapsed_s / RETURN_S) if self._shown < 1 and elapsed_s < HOLD_S else 1.0
+            self._shown = (
+                min(1.0, self._shown + elapsed_s / RETURN_S)
+                if self._shown < 1 and elapsed_s < HOLD_S
+                else 1.0
+            )
         else:
             self._shown = min(self._shown, _smooth_step(1 - (missing_s - HOLD_S) / EASE_S))
         return self._shown

@@ -47,7 +47,11 @@ def readings(driver: str, estimate: Estimate, seconds: float | None = None) -> I
         tqdm(total=total, unit="frame", desc=Path(driver).name, disable=None) as bar,
     ):
         while (frame := source.read()) is not None and (seconds is None or frame.captured_s < seconds):
-            face = next(iter(reader.read(frame.image)), None) if picture else reader.follow(frame.image, frame.captured_s)
+            face = (
+                next(iter(reader.read(frame.image)), None)
+                if picture
+                else reader.follow(frame.image, frame.captured_s)
+            )
             yield Reading(driver, frame.captured_s, None if face is None else estimate(frame, face))
             bar.update()
 
@@ -63,16 +67,26 @@ class Table:
             check_writable(path, "--csv")
             self._partial = self._path.with_name(f".{self._path.name}.part")
         with self._told():
-            self._file = open(self._partial, "w", newline="", encoding="utf-8", errors="surrogateescape") if self._path else sys.stdout
+            self._file = (
+                open(self._partial, "w", newline="", encoding="utf-8", errors="surrogateescape")
+                if self._path
+                else sys.stdout
+            )
             self._writer = csv.writer(self._file, lineterminator="\n")
 
     def add(self, reading: Reading) -> None:
-        cells = [""] * self._width if reading.aus is None else [f"{value + 0.0:.3g}" for value in reading.aus.round(3)]
+        cells = (
+            [""] * self._width
+            if reading.aus is None
+            else [f"{value + 0.0:.3g}" for value in reading.aus.round(3)]
+        )
         with self._told():
             if self._header:
                 self._writer.writerow(self._header)
                 self._header = []
-            self._writer.writerow([*([reading.driver] if self._several else []), f"{reading.time_s:.3f}", *cells])
+            self._writer.writerow(
+                [*([reading.driver] if self._several else []), f"{reading.time_s:.3f}", *cells]
+            )
 
     def __enter__(self) -> "Table":
         return self
@@ -98,7 +112,9 @@ class Table:
             if not self._path:
                 close_standard_output()
             name = self._path or "Standard output"
-            raise OutputError(f"{name} cannot be written ({error.strerror}): free some space or choose another --csv.") from error
+            raise OutputError(
+                f"{name} cannot be written ({error.strerror}): free some space or choose another --csv."
+            ) from error
 
 
 def _estimator(options: argparse.Namespace) -> tuple[tuple[str, ...], Estimate]:
@@ -107,5 +123,7 @@ def _estimator(options: argparse.Namespace) -> tuple[tuple[str, ...], Estimate]:
         return au_estimator.ESTIMATED, lambda _frame, face: au_estimator.estimate(face)
     weights = find_weights(options.pyfeat_weights)
     network, scale = pyfeat.PyFeat(weights), pyfeat.Scale.default()
-    say(f"{network.name}; an intensity is where its probability lies between {pyfeat.REST:g} and {pyfeat.FULL:g}")
+    say(
+        f"{network.name}; an intensity is where its probability lies between {pyfeat.REST:g} and {pyfeat.FULL:g}"
+    )
     return pyfeat.AUS, lambda frame, face: scale.intensities(network(frame.image, face))

@@ -51,16 +51,21 @@ def plan(names: Sequence[str], sheet: str | None = None, over: Sequence[str] = (
     takes = [thing for thing in things if is_curve(thing)]
     pictures = [path for thing in things if not is_curve(thing) for path in photos(thing)]
     if not takes:
-        raise CurveError("No take is named: name a curve (FILE.csv or FILE.json) before the photos and the video.")
+        raise CurveError(
+            "No take is named: name a curve (FILE.csv or FILE.json) before the photos and the video."
+        )
     if not pictures:
         raise SourceError("No photo is named: name one or more between the takes and the video.")
     jobs = [
         Job(
-            photo, take, _place(out, photo, take, len(takes) > 1, ".mp4", VIDEO_SUFFIXES),
+            photo,
+            take,
+            _place(out, photo, take, len(takes) > 1, ".mp4", VIDEO_SUFFIXES),
             _place(sheet, photo, take, len(takes) > 1, ".png", SHEET_SUFFIXES) if sheet else None,
         )
-        for photo in pictures for take in takes
-    ]  # fmt: skip
+        for photo in pictures
+        for take in takes
+    ]
     _check(jobs, over)
     return jobs
 
@@ -69,7 +74,10 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: ShutdownH
     """Draws them; returns the exit status. Raises PuppetError where nothing can be drawn at all."""
     started_s = time.perf_counter()
     fps, size = options.fps or FPS, parse_size(options.size) if options.size else None
-    takes = {take: load_driver_spec(parse_parts([take, *options.over])).performance for take in dict.fromkeys(job.take for job in jobs)}
+    takes = {
+        take: load_driver_spec(parse_parts([take, *options.over])).performance
+        for take in dict.fromkeys(job.take for job in jobs)
+    }
     counts = {take: count_pictures(performance, fps, options.seconds) for take, performance in takes.items()}
     _make_room(jobs)
     pictures: dict[Path, int] = {}  # of finished videos
@@ -78,7 +86,9 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: ShutdownH
         stack.enter_context(logging_redirect_tqdm([LOG]))
         engine = load_live(options.engine, options.device, say=say, wait=True)
         stack.callback(engine.close)
-        overall = stack.enter_context(tqdm(total=len(jobs), unit="video", desc="all", disable=None if len(jobs) > 1 else True))
+        overall = stack.enter_context(
+            tqdm(total=len(jobs), unit="video", desc="all", disable=None if len(jobs) > 1 else True)
+        )
         stack.callback(ending.close)
         try:
             for photo, own in groupby(jobs, key=lambda job: job.photo):
@@ -91,7 +101,14 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: ShutdownH
                     continue
                 for job in own:
                     try:
-                        video = _draw(job, puppet, perform_curve(takes[job.take], fps, counts[job.take]), counts[job.take], fps, options)
+                        video = _draw(
+                            job,
+                            puppet,
+                            perform_curve(takes[job.take], fps, counts[job.take]),
+                            counts[job.take],
+                            fps,
+                            options,
+                        )
                     except OutputError as error:
                         say(f"{error} Going on without {job.out}.")
                         missing[job.out] = error
@@ -102,19 +119,30 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: ShutdownH
         except KeyboardInterrupt:
             say(f"stopped: {len(pictures)} of {len(jobs)} videos are finished")
             return STOPPED
-    say(f"{len(pictures)} of {len(jobs)} videos, {sum(pictures.values())} pictures in {time.perf_counter() - started_s:.1f} s")
+    say(
+        f"{len(pictures)} of {len(jobs)} videos, {sum(pictures.values())} pictures in {time.perf_counter() - started_s:.1f} s"
+    )
     if missing:
         say(f"missing: {', '.join(map(str, missing))}")
     return next(iter(missing.values())).exit_status if missing else 0
 
 
-def _draw(job: Job, puppet: Puppet, words: Iterator[DriverExpression], count: int, fps: float, options: argparse.Namespace) -> VideoFile:
+def _draw(
+    job: Job,
+    puppet: Puppet,
+    words: Iterator[DriverExpression],
+    count: int,
+    fps: float,
+    options: argparse.Namespace,
+) -> VideoFile:
     """One video of `count` pictures, closed. Whatever happens, what stands at its name is whole. Raises OutputError."""
     video = VideoFile(job.out, puppet.size, fps)
     try:  # before any other call: a Ctrl-C that came meanwhile is raised by the next one
         sheet = ContactSheet(job.sheet, count) if job.sheet else None
         badge = Badge(puppet.size) if options.badge else None
-        stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus, options.settings), Timings(), None, badge)
+        stage = Animator(
+            puppet, Retarget(puppet.bundle, puppet.own_aus, options.settings), Timings(), None, badge
+        )
         with tqdm(total=count, unit="picture", desc=job.out.name, disable=None, leave=False) as bar:
             play_offline(words, stage, [video, sheet] if sheet else [video], bar.update)
     except BaseException:  # Ctrl-C, too
@@ -145,14 +173,18 @@ def _place(out: str, photo: Path, take: str, several_takes: bool, usual: str, su
         path = path / (f"{names['photo']}-{names['take']}" if several_takes else names["photo"])
         return path.with_name(path.name + usual)
     if path.suffix.lower() not in suffixes:
-        raise OutputError(f"{out} is none of {', '.join(sorted(suffixes))}: name one of these last, or a folder with a / at its end.")
+        raise OutputError(
+            f"{out} is none of {', '.join(sorted(suffixes))}: name one of these last, or a folder with a / at its end."
+        )
     return path
 
 
 def _check(jobs: Sequence[Job], over: Sequence[str]) -> None:
     """Raises OutputError where a file would be written twice, or over what is read."""
     read = {
-        Path(name).resolve() for job in jobs for name in (job.photo, parse_part(job.take).path, *(parse_part(one).path for one in over))
+        Path(name).resolve()
+        for job in jobs
+        for name in (job.photo, parse_part(job.take).path, *(parse_part(one).path for one in over))
     }
     taken: dict[Path, Job] = {}
     for job in jobs:
@@ -176,5 +208,7 @@ def _make_room(jobs: Sequence[Job]) -> None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise OutputError(f"The folder {path.parent} cannot be made ({error.strerror}): choose another place.") from error
+                raise OutputError(
+                    f"The folder {path.parent} cannot be made ({error.strerror}): choose another place."
+                ) from error
             check_writable(path, "place")

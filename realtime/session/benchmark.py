@@ -54,13 +54,19 @@ class Memory:
         pass
 
 
-def measure(puppet: Puppet, engine_name: str, driver: str, seconds: float = 10.0, settings: Settings | None = None) -> dict:
+def measure(
+    puppet: Puppet, engine_name: str, driver: str, seconds: float = 10.0, settings: Settings | None = None
+) -> dict:
     """Runs both passes of `seconds` each; returns what was measured, ready for JSON. Raises DriverError."""
     frames = _decode(driver)
     result = {
-        "engine": engine_name, "canvas": "x".join(map(str, puppet.size)), "driver": Path(driver).name,
-        "driver_size": f"{frames[0].shape[1]}x{frames[0].shape[0]}", "machine": machine(), "versions": versions(),
-    }  # fmt: skip
+        "engine": engine_name,
+        "canvas": "x".join(map(str, puppet.size)),
+        "driver": Path(driver).name,
+        "driver_size": f"{frames[0].shape[1]}x{frames[0].shape[0]}",
+        "machine": machine(),
+        "versions": versions(),
+    }
     for name, paced in (("throughput", False), ("delay", True)):
         timings = Timings()
         stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus, settings), timings)
@@ -70,12 +76,19 @@ def measure(puppet: Puppet, engine_name: str, driver: str, seconds: float = 10.0
             with loop.running():
                 time.sleep(WARM_S)
                 timings.clear()
-                before, dropped, started_s, cpu_s = loop.fresh, loop.dropped, time.perf_counter(), time.process_time()
+                before, dropped, started_s, cpu_s = (
+                    loop.fresh,
+                    loop.dropped,
+                    time.perf_counter(),
+                    time.process_time(),
+                )
                 loop.wait(seconds)
                 elapsed_s = time.perf_counter() - started_s
             result[name] = {
                 "fps": round((loop.fresh - before) / elapsed_s, 1),
-                "cpu_ms_per_picture": round((time.process_time() - cpu_s) / max(1, loop.fresh - before) * 1000, 1),
+                "cpu_ms_per_picture": round(
+                    (time.process_time() - cpu_s) / max(1, loop.fresh - before) * 1000, 1
+                ),
                 "stages": timings.summary(),
                 "dropped": {slot: count - dropped[slot] for slot, count in loop.dropped.items()},
             }
@@ -106,8 +119,20 @@ def machine() -> dict[str, str | int]:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        name = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), name)
-    return {"cpu": name, "cores": len(_cores()), "system": f"{platform.system()} {platform.release()}", "python": platform.python_version()}
+        name = next(
+            (
+                line.split(":", 1)[1].strip()
+                for line in info.read_text().splitlines()
+                if line.startswith("model name")
+            ),
+            name,
+        )
+    return {
+        "cpu": name,
+        "cores": len(_cores()),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
 
 
 def _cores() -> range | set[int]:
@@ -138,10 +163,18 @@ def table(result: dict) -> str:
     for name, title in titles.items():
         part = result[name]
         drops = ", ".join(f"{count} {slot}" for slot, count in part["dropped"].items())
-        lines += ["", f"{title}: {part['fps']} pictures a second, {part['cpu_ms_per_picture']} core-ms a picture, dropped: {drops}"]
+        lines += [
+            "",
+            f"{title}: {part['fps']} pictures a second, {part['cpu_ms_per_picture']} core-ms a picture, dropped: {drops}",
+        ]
         lines.append(f"  {'stage, ms':<20}{'p50':>8}{'p95':>8}{'p99':>8}{'count':>8}")
         for stage, row in part["stages"].items():
-            lines.append(f"  {stage:<20}{row['p50_ms']:>8.1f}{row['p95_ms']:>8.1f}{row['p99_ms']:>8.1f}{row['count']:>8}")
+            lines.append(
+                f"  {stage:<20}{row['p50_ms']:>8.1f}{row['p95_ms']:>8.1f}{row['p99_ms']:>8.1f}{row['count']:>8}"
+            )
     delay = result["delay"]["stages"].get("capture to output", {})
-    lines += ["", f"Peak memory {result['peak_memory_mb']} MB. Set the call's audio delay to about {delay.get('p50_ms', 0):.0f} ms."]
+    lines += [
+        "",
+        f"Peak memory {result['peak_memory_mb']} MB. Set the call's audio delay to about {delay.get('p50_ms', 0):.0f} ms.",
+    ]
     return "\n".join(lines)

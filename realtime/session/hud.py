@@ -31,7 +31,9 @@ class Remeasured:
     """Tracks the puppet's own pictures, a few a second, in a thread of its own. Use as a context manager."""
 
     def __init__(self) -> None:
-        self.aus: np.ndarray | None = None  # (29,) 0..1 as last seen; None while no face is found in the picture
+        self.aus: np.ndarray | None = (
+            None  # (29,) 0..1 as last seen; None while no face is found in the picture
+        )
         self._pictures: Latest[RenderedFrame] = Latest()
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._work, name="puppet's own face", daemon=True)
@@ -93,7 +95,9 @@ class Hud:
         stage, measured = self._loop.stage, self._again.aus
         self._again.look(self._loop.shown)
         write_lines(image, self._figures())
-        draw_bars(image, (stage.asked, stage.told, None if measured is None else measured - stage.puppet.own_aus))
+        draw_bars(
+            image, (stage.asked, stage.told, None if measured is None else measured - stage.puppet.own_aus)
+        )
 
 
 def draw_bars(image: np.ndarray, changes: Sequence[np.ndarray | None]) -> None:

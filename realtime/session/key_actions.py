@@ -29,15 +29,24 @@ class KeyActions:
         open_recording: Callable[[str], Output],
     ):
         """performer: None where a curve drives; open_recording: a file's name -> an output."""
-        self._loop, self._stage, self._performer, self._album, self._open = loop, stage, performer, album, open_recording
+        self._loop, self._stage, self._performer, self._album, self._open = (
+            loop,
+            stage,
+            performer,
+            album,
+            open_recording,
+        )
         self._recording: Output | None = None
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """By the names of controls.KEYS."""
         acts = {
-            "stronger": partial(self._change_strength, STRENGTH_STEP), "weaker": partial(self._change_strength, -STRENGTH_STEP),
-            "next photo": self._album.next, "record": self._record, **{group: partial(self._toggle, group) for group in GROUPS},
-        }  # fmt: skip
+            "stronger": partial(self._change_strength, STRENGTH_STEP),
+            "weaker": partial(self._change_strength, -STRENGTH_STEP),
+            "next photo": self._album.next,
+            "record": self._record,
+            **{group: partial(self._toggle, group) for group in GROUPS},
+        }
         if self._performer and self._performer.has_rest:  # a picture has none that could be learnt
             acts["recalibrate"] = self._recalibrate
         return acts
@@ -55,7 +64,9 @@ class KeyActions:
 
     def _toggle(self, group: str) -> None:
         settings = self._stage.retarget.settings
-        self._stage.retarget.settings = settings.with_flags(groups=tuple(g for g in GROUPS if (g in settings.groups) != (g == group)))
+        self._stage.retarget.settings = settings.with_flags(
+            groups=tuple(g for g in GROUPS if (g in settings.groups) != (g == group))
+        )
 
     def _recalibrate(self) -> None:
         self._performer.recalibrate()

@@ -35,10 +35,18 @@ class LiveLoop:
     """Runs a driver into outputs until `stop`, an error in any thread, or the end of the driver."""
 
     def __init__(
-        self, driver: FrameDriver | Performance, performer: ExpressionTracker | None, stage: Animator, outputs: list[Output], timings: Timings,
-        fps: float = 30.0, clocked: bool = True, controls: Controls | None = None, say: Say = quiet,
+        self,
+        driver: FrameDriver | Performance,
+        performer: ExpressionTracker | None,
+        stage: Animator,
+        outputs: list[Output],
+        timings: Timings,
+        fps: float = 30.0,
+        clocked: bool = True,
+        controls: Controls | None = None,
+        say: Say = quiet,
         over: Callable[[DriverExpression], DriverExpression] = lambda told: told,
-    ):  # fmt: skip
+    ):
         """clocked: the output keeps its own clock of `fps`; without, every picture is sent as soon as it is drawn (benchmarks).
 
         controls: what the user switches; say: told, in a sentence, when an output is left out; over: changes each word of the driver.
@@ -90,7 +98,10 @@ class LiveLoop:
     def wait(self, duration_s: float = float("inf"), each_turn: Callable[[], None] = lambda: None) -> None:
         """Serves the outputs of the main thread until duration_s is over, the user ends it, or the loop has stopped."""
         start_s = time.perf_counter()
-        while not (self._stopping.is_set() or self._controls.ending) and (left_s := start_s + duration_s - time.perf_counter()) > 0:
+        while (
+            not (self._stopping.is_set() or self._controls.ending)
+            and (left_s := start_s + duration_s - time.perf_counter()) > 0
+        ):
             self._show_on_main(min(IDLE_S, left_s), time.perf_counter() - start_s)
             each_turn()
 
@@ -102,12 +113,18 @@ class LiveLoop:
     @property
     def dropped(self) -> dict[str, int]:
         """Values that a newer one replaced, by slot."""
-        return {"frames": self.frames.dropped, "expressions": self.words.dropped, "pictures": self.pictures.dropped}
+        return {
+            "frames": self.frames.dropped,
+            "expressions": self.words.dropped,
+            "pictures": self.pictures.dropped,
+        }
 
     @property
     def notes(self) -> list[str]:
         """What is not as it should be, in two words each."""
-        switched = ["panic: still photo"] if self._controls.panic else ["paused"] if self._controls.paused else []
+        switched = (
+            ["panic: still photo"] if self._controls.panic else ["paused"] if self._controls.paused else []
+        )
         return [*switched, *filter(None, (self._driver.note, self.note, self.stage.note))]
 
     def add(self, output: Output) -> None:
@@ -146,7 +163,9 @@ class LiveLoop:
                 if told.note != self.note:
                     LOG.debug("driver: %s", told.note or "well")
                     self.note = told.note
-                if not self._clocked:  # a benchmark of pictures: tracking what is never drawn would only take the cores away
+                if (
+                    not self._clocked
+                ):  # a benchmark of pictures: tracking what is never drawn would only take the cores away
                     self.words.wait_empty(IDLE_S)
                 self.words.put(told)
 
@@ -155,7 +174,9 @@ class LiveLoop:
         while not self._stopping.wait(max(0.0, start_s + number / self._fps - time.perf_counter())):
             now_s = time.perf_counter()
             self.words.put(DriverExpression(self._driver.at(now_s - start_s), now_s, seen=True))
-            number = max(number + 1, int((now_s - start_s) * self._fps))  # after a computer's sleep nothing is made up for
+            number = max(
+                number + 1, int((now_s - start_s) * self._fps)
+            )  # after a computer's sleep nothing is made up for
 
     def _render(self) -> None:
         last = self.stage.show(None, time.perf_counter())  # the still photo, which the output has already
@@ -171,7 +192,9 @@ class LiveLoop:
         picture, newest_s = RenderedFrame(self.stage.still, start_s), 0.0
         while not self._stopping.is_set():
             if self._clocked:
-                tick = max(tick + 1, int((time.perf_counter() - start_s) * self._fps))  # a late tick is left out, not made up for
+                tick = max(
+                    tick + 1, int((time.perf_counter() - start_s) * self._fps)
+                )  # a late tick is left out, not made up for
                 due_s = start_s + tick / self._fps
                 if self._stopping.wait(max(0.0, due_s - time.perf_counter())):
                     return
@@ -189,14 +212,22 @@ class LiveLoop:
             if new is not None:
                 self.fresh += 1
                 self.rate.add(time.perf_counter())
-                if picture.captured_s > newest_s:  # easing and idle life draw an old frame anew: that is no delay
+                if (
+                    picture.captured_s > newest_s
+                ):  # easing and idle life draw an old frame anew: that is no delay
                     newest_s = picture.captured_s
                     self._timings.add("capture to output", time.perf_counter() - newest_s)
                 self._preview.put(picture)
 
     def _covered(self, picture: RenderedFrame) -> np.ndarray:
         """The puppet, or what stands in its place."""
-        return self.stage.still if self._controls.panic else self.stage.slate if self._controls.paused else picture.image
+        return (
+            self.stage.still
+            if self._controls.panic
+            else self.stage.slate
+            if self._controls.paused
+            else picture.image
+        )
 
     def _send_to_all(self, image: np.ndarray, time_s: float) -> None:
         for output in tuple(self._threaded):
@@ -218,7 +249,9 @@ class LiveLoop:
 
     def _show_on_main(self, timeout_s: float, time_s: float) -> None:
         self.shown = self._preview.take(timeout_s) or self.shown
-        for output in tuple(self._on_main):  # also without a new picture: a window that is never served counts as hung
+        for output in tuple(
+            self._on_main
+        ):  # also without a new picture: a window that is never served counts as hung
             output.send(self._covered(self.shown), time_s)
             if output.closed:
                 self._on_main.remove(output)

@@ -23,8 +23,11 @@ LONGEST_GAP_S = 5.0  # between two words of a file; a longer one is a broken tim
 
 
 def perform_frames(
-    driver: FrameDriver, timings: Timings, second: FusedEstimator | None = None, profile: Profile | None = None
-) -> Iterator[DriverExpression]:  # fmt: skip
+    driver: FrameDriver,
+    timings: Timings,
+    second: FusedEstimator | None = None,
+    profile: Profile | None = None,
+) -> Iterator[DriverExpression]:
     """Every frame of a file driver. Its first second is looked at twice: once for the driver's neutral, then for the puppet.
 
     second, profile: as in ExpressionTracker; a profile knows the neutral.
@@ -33,7 +36,9 @@ def perform_frames(
     neutral = Neutral(profile) if profile else None if driver.has_rest else Neutral.absent(len(ESTIMATED))
     if neutral is None and profile is None:
         with ExpressionTracker(timings) as scout:
-            while scout.neutral.neutral is None and len(waiting) < LONGEST_LESSON and (frame := driver.read()):
+            while (
+                scout.neutral.neutral is None and len(waiting) < LONGEST_LESSON and (frame := driver.read())
+            ):
                 scout(frame)
                 waiting.append(frame)
             scout.neutral.finish()
@@ -64,19 +69,31 @@ def at_rate(performance: Iterator[DriverExpression], fps: float) -> Iterator[Dri
 def count_pictures(performance: Performance, fps: float, seconds: float | None = None) -> int:
     """How many a performance gives at a rate, the first and the last moment included. Raises CurveError where it has no end of its own."""
     if math.isinf(performance.duration_s) and seconds is None:
-        raise CurveError("The curve is repeated for ever: say with --seconds how much of it to draw, or leave out its @loop.")
+        raise CurveError(
+            "The curve is repeated for ever: say with --seconds how much of it to draw, or leave out its @loop."
+        )
     whole = performance.duration_s + SAME_S  # the last row, although its time was rounded
-    return max(1, int(whole * fps) + 1 if seconds is None else min(int(seconds * fps), int(min(whole, seconds) * fps) + 1))
+    return max(
+        1,
+        int(whole * fps) + 1
+        if seconds is None
+        else min(int(seconds * fps), int(min(whole, seconds) * fps) + 1),
+    )
 
 
-def perform_curve(performance: Performance, fps: float, count: int | None = None) -> Iterator[DriverExpression]:
+def perform_curve(
+    performance: Performance, fps: float, count: int | None = None
+) -> Iterator[DriverExpression]:
     """A curve, or several, sampled evenly; all of it, or so many moments."""
     for number in range(count_pictures(performance, fps) if count is None else count):
         yield DriverExpression(performance.at(number / fps), number / fps, seen=True)
 
 
 def play_offline(
-    performance: Iterator[DriverExpression], stage: Animator, outputs: list[Output], on_frame: Callable[[], None] = lambda: None
+    performance: Iterator[DriverExpression],
+    stage: Animator,
+    outputs: list[Output],
+    on_frame: Callable[[], None] = lambda: None,
 ) -> int:
     """Draws a performance frame by frame; returns how many. Nothing is dropped, nothing waits."""
     count = 0

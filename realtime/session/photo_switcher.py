@@ -18,16 +18,26 @@ def photos(source: str) -> list[Path]:
     try:
         found = sorted(path for path in Path(source).iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
     except OSError as error:
-        raise SourceError(f"The folder {source} cannot be read ({error.strerror}): check its permissions.") from error
+        raise SourceError(
+            f"The folder {source} cannot be read ({error.strerror}): check its permissions."
+        ) from error
     if not found:
-        raise SourceError(f"There is no photo in the folder {source}: put one there, or name a photo with --source.")
+        raise SourceError(
+            f"There is no photo in the folder {source}: put one there, or name a photo with --source."
+        )
     return found
 
 
 class PhotoSwitcher:
     """Photos in a row. `next` is for one thread; a photo that cannot be used is told and passed over."""
 
-    def __init__(self, paths: list[Path], prepare: Callable[[Path], Puppet], show: Callable[[Puppet], None], say: Callable[[str], None]):
+    def __init__(
+        self,
+        paths: list[Path],
+        prepare: Callable[[Path], Puppet],
+        show: Callable[[Puppet], None],
+        say: Callable[[str], None],
+    ):
         """paths: the first of them is shown already; prepare: a photo -> its puppet, raises SourceError; show: takes it over."""
         self._paths, self._prepare, self._show, self._say = paths, prepare, show, say
         self._number = 0

@@ -53,7 +53,9 @@ LIVE_SIZE, LIVE_FPS = (1280, 720), 30.0  # what call programs ask a camera for
 FIGURES_S = 10.0  # between two lines of figures in the log
 
 
-def make_puppet(options: argparse.Namespace, size: tuple[int, int] | None, stack: ExitStack, wait: bool) -> tuple[Puppet, Engine]:
+def make_puppet(
+    options: argparse.Namespace, size: tuple[int, int] | None, stack: ExitStack, wait: bool
+) -> tuple[Puppet, Engine]:
     """wait: for the best engine to be compiled; else a better one than is ready takes over while pictures are drawn."""
     engine = load_live(options.engine, options.device, say=say, wait=wait)
     stack.callback(engine.close)
@@ -102,7 +104,9 @@ def run_session(options: argparse.Namespace, ending: ShutdownHandler) -> int:
         sound = _open_sound(options, live, names, stack)
         outputs = _open_outputs(options, names, puppet.size, fps, live, sound, timings, stack)
         into = ", ".join(output.name for output in outputs)
-        say(f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {', '.join(options.driver)}, {engine.name}, into {into}")
+        say(
+            f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {', '.join(options.driver)}, {engine.name}, into {into}"
+        )
         stage = _stage(options, puppet, timings, stack)
         run = Session(options, driver, second, own, cast.overlay, stage, outputs, timings, fps, stack, ending)
         status, pictures = run.live(engine, sound) if live else run.offline()
@@ -118,19 +122,27 @@ def run_session(options: argparse.Namespace, ending: ShutdownHandler) -> int:
     return status
 
 
-def _open_driver(cast: DriverSpec, live: bool, seconds: float | None, stack: ExitStack) -> FrameDriver | Performance:
+def _open_driver(
+    cast: DriverSpec, live: bool, seconds: float | None, stack: ExitStack
+) -> FrameDriver | Performance:
     if cast.frames is None:
         return endless(cast.performance) if live else cast.performance
-    driver = ReconnectingCamera(cast.frames, say) if is_camera(cast.frames) else open_frames(cast.frames, seconds)
+    driver = (
+        ReconnectingCamera(cast.frames, say) if is_camera(cast.frames) else open_frames(cast.frames, seconds)
+    )
     stack.callback(driver.close)
     return driver
 
 
-def _open_sound(options: argparse.Namespace, live: bool, names: list[str], stack: ExitStack) -> Microphone | None:
+def _open_sound(
+    options: argparse.Namespace, live: bool, names: list[str], stack: ExitStack
+) -> Microphone | None:
     if not options.sound:
         return None
     if not live or not any(Path(name).suffix.lower() in VIDEO_SUFFIXES for name in names):
-        raise OutputError("--sound is recorded beside live pictures: drive with a camera, and name a file with --output FILE.mp4.")
+        raise OutputError(
+            "--sound is recorded beside live pictures: drive with a camera, and name a file with --output FILE.mp4."
+        )
     sound = Microphone(options.sound, say)
     stack.callback(sound.close)
     return sound
@@ -141,7 +153,9 @@ def _open_outputs(options, names, size, fps, live, sound, timings, stack) -> lis
     outputs = []
     for name in names:
         try:
-            outputs.append(_open_live(name, size, fps, sound, timings) if live else open_output(name, size, fps))
+            outputs.append(
+                _open_live(name, size, fps, sound, timings) if live else open_output(name, size, fps)
+            )
         except OutputError as error:
             if options.output or (name == names[-1] and not outputs):  # asked for, or nothing else is left
                 raise
@@ -151,7 +165,9 @@ def _open_outputs(options, names, size, fps, live, sound, timings, stack) -> lis
     return outputs
 
 
-def _open_live(name: str, size: tuple[int, int], fps: float, sound: Microphone | None, timings: Timings) -> Output:
+def _open_live(
+    name: str, size: tuple[int, int], fps: float, sound: Microphone | None, timings: Timings
+) -> Output:
     """An output of a live run; in a file the sound is as late as the pictures are. Raises OutputError."""
     return open_output(name, size, fps, True, say, sound, lambda: timings.lately("capture to output"))
 
@@ -160,7 +176,9 @@ def _open_second(
     options: argparse.Namespace, driver: FrameDriver, own: Profile | None, live: bool, stack: ExitStack
 ) -> FusedEstimator | None:
     """What --aus asks for beside MediaPipe, with the driver's own scale where their profile has one."""
-    scale = (own and own.pyfeat) or (None if driver.has_rest else Scale.default())  # a picture has no rest that could be learnt
+    scale = (own and own.pyfeat) or (
+        None if driver.has_rest else Scale.default()
+    )  # a picture has no rest that could be learnt
     second = open_second(options.aus, options.pyfeat_weights, say, live, scale)
     if second:
         stack.callback(second.close)
@@ -227,10 +245,22 @@ class Session:
         performer, seconds = None, self.options.seconds
         if not isinstance(self.driver, Performance):
             neutral = None if self.driver.has_rest or self.profile else Neutral.absent(len(ESTIMATED))
-            performer = self.stack.enter_context(ExpressionTracker(self.timings, neutral, self.second, self.profile))
+            performer = self.stack.enter_context(
+                ExpressionTracker(self.timings, neutral, self.second, self.profile)
+            )
         outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(answer)
         over = self.overlay or (lambda told: told)
-        loop = LiveLoop(self.driver, performer, self.stage, outputs, self.timings, self.fps, controls=controls, say=say, over=over)
+        loop = LiveLoop(
+            self.driver,
+            performer,
+            self.stage,
+            outputs,
+            self.timings,
+            self.fps,
+            controls=controls,
+            say=say,
+            over=over,
+        )
         figures = LiveFigures(loop, self.timings, engine.name)
         hands = KeyActions(
             loop,
@@ -259,20 +289,29 @@ class Session:
                 told_s = time.perf_counter()
                 LOG.debug("; ".join(text for text, _ in figures()))
 
-        say("live; Ctrl-C ends it, space shows the still photo at once, p pauses" if terminal.listens else "live; Ctrl-C ends it")
+        say(
+            "live; Ctrl-C ends it, space shows the still photo at once, p pauses"
+            if terminal.listens
+            else "live; Ctrl-C ends it"
+        )
         with suppress(KeyboardInterrupt), loop.running():
             loop.wait(seconds or float("inf"), each_turn)
             self.ending.close()
         say("ended")
         if delay := self.timings.summary().get("capture to output"):
-            say(f"{loop.fresh} new pictures, {delay['p50_ms']:.0f} ms from camera to output (95 %: {delay['p95_ms']:.0f} ms)")
+            say(
+                f"{loop.fresh} new pictures, {delay['p50_ms']:.0f} ms from camera to output (95 %: {delay['p95_ms']:.0f} ms)"
+            )
         return loop.failed.exit_status if loop.failed else 0, loop.sent
 
     def _album(self, engine: Engine) -> PhotoSwitcher:
         """The photos that a key turns to."""
         size, fit = self.stage.puppet.size, self.options.fit
         return PhotoSwitcher(
-            photos(self.options.source), lambda path: Puppet.from_file(path, engine, size, fit, say), self.stage.change, answer
+            photos(self.options.source),
+            lambda path: Puppet.from_file(path, engine, size, fit, say),
+            self.stage.change,
+            answer,
         )
 
     def _with_sheet(self, expected: int) -> list[Output]:
@@ -288,7 +327,9 @@ class Session:
         terminal = self.stack.enter_context(TerminalKeys())
         self.ending.at_last.append(terminal.restore)
         self.ending.live()
-        self.ending.on_panic = controls.toggle_panic  # for a hotkey of the desktop: pkill -USR1 -f "run.py --source"
+        self.ending.on_panic = (
+            controls.toggle_panic
+        )  # for a hotkey of the desktop: pkill -USR1 -f "run.py --source"
         if self.ending.panic:
             controls.toggle_panic()
         return terminal

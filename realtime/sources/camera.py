@@ -19,14 +19,20 @@ from realtime.messages import Frame
 from realtime.sources.clip import _at_most
 
 CAMERA_SIZE = (640, 480)  # enough for landmarks, and every camera has it at 30 fps; the driver is never shown
-V4L_TIMEOUT_S = "2"  # OpenCV's own limit of a read that hangs, on Linux; its 10 s keep a dead camera shut for others
+V4L_TIMEOUT_S = (
+    "2"  # OpenCV's own limit of a read that hangs, on Linux; its 10 s keep a dead camera shut for others
+)
 FIRST_READS = 3  # of V4L_TIMEOUT_S each
 HIGHEST_CAMERA = 99
 
 
 def camera_list() -> str:
     """The same for people, in the words that --driver takes; empty where none is known. A virtual camera that nobody feeds is none."""
-    return ", ".join(f"webcam:{index} ({label})" for index, label in cameras().items() if not _waits(SYSFS / f"video{index}"))
+    return ", ".join(
+        f"webcam:{index} ({label})"
+        for index, label in cameras().items()
+        if not _waits(SYSFS / f"video{index}")
+    )
 
 
 def camera_index(text: str) -> int | str:
@@ -86,12 +92,17 @@ class Camera:
     live, has_rest, length, note = True, True, None, ""
 
     def __init__(
-        self, text: str = "webcam", which: int | str | None = None, open_capture: Callable[[int | str], cv2.VideoCapture] = _open_capture
+        self,
+        text: str = "webcam",
+        which: int | str | None = None,
+        open_capture: Callable[[int | str], cv2.VideoCapture] = _open_capture,
     ):
         """text: what --driver says of it; which: index or path, where that is known better; open_capture: the seam for doubles."""
         which = camera_index(text) if which is None else which
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", V4L_TIMEOUT_S)
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it reports a missing camera in a dozen lines of its own
+        cv2.utils.logging.setLogLevel(
+            cv2.utils.logging.LOG_LEVEL_SILENT
+        )  # it reports a missing camera in a dozen lines of its own
         self._capture, self._text = open_capture(which), text
         if self._capture.isOpened():
             self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
@@ -116,7 +127,9 @@ class Camera:
     def read(self) -> Frame:
         image = self._grab()
         if image is None:
-            raise DriverError(f"The camera {self._text} stopped giving pictures: plug it in again and restart.")
+            raise DriverError(
+                f"The camera {self._text} stopped giving pictures: plug it in again and restart."
+            )
         return Frame(_at_most(image), time.perf_counter())
 
     def _first(self) -> np.ndarray | None:
@@ -124,7 +137,9 @@ class Camera:
         for _ in range(FIRST_READS):
             started_s = time.perf_counter()
             image = self._grab()
-            if image is not None or time.perf_counter() - started_s < 0.5:  # failed at once: it is not slow but dead
+            if (
+                image is not None or time.perf_counter() - started_s < 0.5
+            ):  # failed at once: it is not slow but dead
                 break
         return image
 

@@ -30,8 +30,12 @@ class CameraTimeouts:
     read_s: float = 0.1  # a `read` of the loop that gets nothing; it is asked again, so this bounds how late the loop ends
     open_s: float = 20.0  # Media Foundation on Windows is known to take that long
     fail_s: float = 0.5  # a broken JPEG or two are no loss
-    lost_s: float = 1.5  # in the dark, webcams go down to 5 pictures a second; half a second is left of the two
-    still_s: float = 1.5  # the same, for pictures that do not differ: noise makes every picture of a sensor another one
+    lost_s: float = (
+        1.5  # in the dark, webcams go down to 5 pictures a second; half a second is left of the two
+    )
+    still_s: float = (
+        1.5  # the same, for pictures that do not differ: noise makes every picture of a sensor another one
+    )
     still_again_s: float = 60.0  # a covered lens or a virtual camera's test picture is still by right: opening it again blinks its light
     first_wait_s: float = 0.5  # before it is opened again; doubled each time ...
     longest_wait_s: float = 8.0  # ... up to this: a replugged camera is back while one still looks
@@ -55,7 +59,10 @@ class Freshness:
     def __init__(self, image: np.ndarray | None = None, changed_s: float = 0.0):
         """image, changed_s: the last picture of an earlier opening, and since when it has been the same."""
         self.image, self.changed_s = image, changed_s
-        self._stamp_s, self._stamped = 0.0, False  # a stamp counts only once it was seen to rise: some drivers give a constant
+        self._stamp_s, self._stamped = (
+            0.0,
+            False,
+        )  # a stamp counts only once it was seen to rise: some drivers give a constant
         self._ours = False  # whether the stamps are by this machine's clock, as V4L2's are: only then a frame has an age
 
     def is_new(self, image: np.ndarray, stamp_s: float, now_s: float) -> bool:
@@ -86,20 +93,26 @@ class CameraReader:
     (closing a camera under a read crashes OpenCV).
     """
 
-    def __init__(self, open_camera: Callable[[], Camera], patience: CameraTimeouts, freshness: Freshness | None = None):
+    def __init__(
+        self, open_camera: Callable[[], Camera], patience: CameraTimeouts, freshness: Freshness | None = None
+    ):
         self._frames: Latest[Frame] = Latest()
         self.freshness = freshness or Freshness()
         self._ready = threading.Event()  # it is open, or that has failed
         self.error: BaseException | None = None  # that ended it
         self.fps = 30.0  # nominal, once open
         self.started_s = time.perf_counter()
-        self.opened_s = self.first_s = self.fresh_s = self._old_s = 0.0  # 0: not yet; first and newest fresh frame, newest old one
+        self.opened_s = self.first_s = self.fresh_s = self._old_s = (
+            0.0  # 0: not yet; first and newest fresh frame, newest old one
+        )
         self._open, self._patience = open_camera, patience
         self._leaving = threading.Event()
         self._begin()
 
     def _begin(self) -> None:
-        self._thread = threading.Thread(target=lambda: deque(self._steps(), maxlen=0), name=THREAD, daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: deque(self._steps(), maxlen=0), name=THREAD, daemon=True
+        )
         self._thread.start()
 
     def wait_open(self, timeout_s: float) -> None:

@@ -31,7 +31,9 @@ PICTURE_S = 3.0  # how long a single picture drives when nobody says otherwise
 def _at_most(image: np.ndarray) -> np.ndarray:
     """A picture no larger than is of use."""
     shrink = LARGEST_SIDE_PX / max(image.shape[:2])
-    return image if shrink >= 1 else cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    return (
+        image if shrink >= 1 else cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    )
 
 
 class Clip:
@@ -48,10 +50,14 @@ class Clip:
                 f"There is no driver at {path}: give a clip, a picture, an AU curve (.csv) or a camera (webcam, webcam:1, /dev/video0)."
             )
         try:
-            self._container = av.open(os.path.abspath(path), metadata_errors="ignore")  # FFmpeg takes "a:" for a protocol
+            self._container = av.open(
+                os.path.abspath(path), metadata_errors="ignore"
+            )  # FFmpeg takes "a:" for a protocol
             stream = self._container.streams.video[0]
         except (av.FFmpegError, IndexError, OSError) as error:
-            raise DriverError(f"{path} is not a video that can be played: give an MP4, MOV, MKV or WebM clip with a face in it.") from error
+            raise DriverError(
+                f"{path} is not a video that can be played: give an MP4, MOV, MKV or WebM clip with a face in it."
+            ) from error
         stream.thread_type = "AUTO"
         self.fps = min(120.0, max(1.0, float(stream.average_rate or 30)))
         self.length: int | None = stream.frames or None
@@ -63,7 +69,9 @@ class Clip:
             frame = next(self._frames, None)
         except self._av.FFmpegError as error:
             if self._number == 0:
-                raise DriverError(f"{self._path} cannot be decoded ({error}): convert it to MP4 (H.264) first.") from error
+                raise DriverError(
+                    f"{self._path} cannot be decoded ({error}): convert it to MP4 (H.264) first."
+                ) from error
             return None  # a clip that was cut short ends where it was cut
         if frame is None:
             if self._number == 0:
@@ -72,7 +80,9 @@ class Clip:
         moment_s = frame.time if frame.time is not None else self._number / self.fps
         self._start_s = moment_s if self._start_s is None else self._start_s
         self._number += 1
-        image = np.rot90(frame.to_ndarray(format="bgr24"), round(frame.rotation / 90))  # as the phone was held
+        image = np.rot90(
+            frame.to_ndarray(format="bgr24"), round(frame.rotation / 90)
+        )  # as the phone was held
         return Frame(np.ascontiguousarray(_at_most(image)), moment_s - self._start_s)
 
     def close(self) -> None:
@@ -126,7 +136,9 @@ class RealtimePlayback:
             if wait_s < -1.5 / self.fps and skipped < MOST_SKIPPED:
                 skipped += 1
                 continue
-            if skipped == MOST_SKIPPED or wait_s > LONGEST_WAIT_S:  # too slow to decode, or a broken time stamp: go on from here
+            if (
+                skipped == MOST_SKIPPED or wait_s > LONGEST_WAIT_S
+            ):  # too slow to decode, or a broken time stamp: go on from here
                 self._start_s -= wait_s
             elif wait_s > 0:
                 time.sleep(wait_s)
@@ -138,4 +150,8 @@ class RealtimePlayback:
 
 def open_frames(path: str, duration_s: float | None = None) -> FrameDriver:
     """The clip or picture that --driver names; duration_s is how long a picture drives. Raises DriverError."""
-    return StillImage(path, duration_s or PICTURE_S) if Path(path).suffix.lower() in PICTURE_SUFFIXES else Clip(path)
+    return (
+        StillImage(path, duration_s or PICTURE_S)
+        if Path(path).suffix.lower() in PICTURE_SUFFIXES
+        else Clip(path)
+    )

@@ -69,7 +69,9 @@ class ReconnectingCamera:
             raise self._reader.error
         if not self._reader.opened_s:
             self.close()
-            raise DriverError(f"The camera {self._name} does not answer: unplug it, plug it in again and restart.")
+            raise DriverError(
+                f"The camera {self._name} does not answer: unplug it, plug it in again and restart."
+            )
         self.fps = self._reader.fps
 
     @property
@@ -104,7 +106,9 @@ class ReconnectingCamera:
     def _start_first(self) -> CameraReader:
         if sys.platform != "darwin":
             return self._start([self._where.first])
-        camera = self._open_camera(self._text, self._where.first)  # macOS asks the user for leave on the main thread only
+        camera = self._open_camera(
+            self._text, self._where.first
+        )  # macOS asks the user for leave on the main thread only
         return self._read_by(lambda: camera, self._patience)
 
     def _start(self, places: list[int | str]) -> CameraReader:
@@ -133,7 +137,9 @@ class ReconnectingCamera:
     def _seek(self, now_s: float) -> None:
         """Opens the camera again when it is time and it is there."""
         self._left = [reader for reader in self._left if reader.alive]
-        leaving = self._left and now_s < self._left_s + self._patience.lost_s  # it may only be letting go of the camera
+        leaving = (
+            self._left and now_s < self._left_s + self._patience.lost_s
+        )  # it may only be letting go of the camera
         if now_s < self._try_s or leaving or len(self._left) >= MOST_LEFT:
             return
         places = self._where.places()
@@ -163,10 +169,14 @@ class ReconnectingCamera:
             )
             self._say(f"The camera {self._name} {away}; the puppet goes on.")
         elif (
-            self._refused == 2 and self._state is ConnectionState.LOST and not any(left.alive for left in self._left)
+            self._refused == 2
+            and self._state is ConnectionState.LOST
+            and not any(left.alive for left in self._left)
         ):  # the first may be too early
             self._change(ConnectionState.BUSY, self._since_s)
-            self._say(f"The camera {self._name} is there and cannot be opened: close the program that uses it.")
+            self._say(
+                f"The camera {self._name} is there and cannot be opened: close the program that uses it."
+            )
 
     def _doubt(self, reader: CameraReader, now_s: float) -> None:
         """The picture stands still: told and opened again, but only once in a while, since it may be so by right."""
@@ -192,7 +202,9 @@ class ReconnectingCamera:
             or not reader.first_s
         ):
             return
-        if self._state is not ConnectionState.STILL and reader.fresh_s - reader.first_s < min(self._wait_s / 2, self._patience.settle_s):
+        if self._state is not ConnectionState.STILL and reader.fresh_s - reader.first_s < min(
+            self._wait_s / 2, self._patience.settle_s
+        ):
             return
         if self._state is not ConnectionState.STILL or self._told_still:
             self._say(f"The camera {self._name} is back after {now_s - self._since_s:.0f} s.")

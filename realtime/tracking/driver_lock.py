@@ -54,7 +54,9 @@ class DriverLock:
         """Something is before the driver's face, which may be somebody's who walks past: the place stays, unless it is half outside
         a picture of this shape (H, W, ...), where drivers come back from."""
         self._taken_s = time_s
-        if self._box is not None and ((self._box[:2] < 0).any() or (self._box[2:] > (shape[1], shape[0])).any()):
+        if self._box is not None and (
+            (self._box[:2] < 0).any() or (self._box[2:] > (shape[1], shape[0])).any()
+        ):
             self._box = np.array(face.box_px)
 
     def empty(self, time_s: float) -> bool:

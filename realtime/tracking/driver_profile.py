@@ -62,19 +62,25 @@ class Profile:
         partial = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            with open(
+                os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+            ) as file:
                 file.write(text)
             os.replace(partial, path)
         except OSError as error:
             with suppress(OSError):
                 partial.unlink()
-            raise SettingsError(f"The profile {path} cannot be written ({error.strerror}): choose another place with --name.") from error
+            raise SettingsError(
+                f"The profile {path} cannot be written ({error.strerror}): choose another place with --name."
+            ) from error
         return path
 
 
 def _rows(numbers: Profile | Scale, aus: Sequence[str], names: Sequence[str]) -> str:
     """A line for each AU, in braces."""
-    rows = {au: {name: round(float(getattr(numbers, name)[i]), 4) for name in names} for i, au in enumerate(aus)}
+    rows = {
+        au: {name: round(float(getattr(numbers, name)[i]), 4) for name in names} for i, au in enumerate(aus)
+    }
     lines = ",\n".join(f"  {json.dumps(au)}: {json.dumps(row)}" for au, row in rows.items())
     return f"{{\n{lines}\n}}"
 
@@ -98,7 +104,9 @@ def place(text: str) -> Path:
     if text.endswith(".json"):
         return Path(text)
     if not re.fullmatch(r"[\w][\w .-]{0,63}", text):
-        raise SettingsError(f"{text!r} is no name for a profile: use letters, digits and - (at most 64), or name a FILE.json.")
+        raise SettingsError(
+            f"{text!r} is no name for a profile: use letters, digits and - (at most 64), or name a FILE.json."
+        )
     return folder() / f"{text}.json"
 
 
@@ -107,7 +115,9 @@ def load(text: str) -> Profile:
     path = place(text)
     if not path.is_file():
         if text.endswith(".json"):
-            raise SettingsError(f"There is no profile at {path}: check the path, or make one with `run.py calibrate --name {text}`.")
+            raise SettingsError(
+                f"There is no profile at {path}: check the path, or make one with `run.py calibrate --name {text}`."
+            )
         known = ", ".join(names())
         raise SettingsError(
             f"There is no profile named {text}: {'known are ' + known if known else 'none is kept yet'}; "
@@ -119,11 +129,15 @@ def load(text: str) -> Profile:
         source = path.read_text(encoding="utf-8")
         found = json.loads(source)
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read ({error.strerror}): check its permissions, or {CURE}.") from error
+        raise SettingsError(
+            f"{path} cannot be read ({error.strerror}): check its permissions, or {CURE}."
+        ) from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is no text in UTF-8: {CURE}.") from error
     except json.JSONDecodeError as error:
-        raise SettingsError(f"{path}, line {error.lineno}: this is no JSON ({error.msg}): mend it there, or {CURE}.") from error
+        raise SettingsError(
+            f"{path}, line {error.lineno}: this is no JSON ({error.msg}): mend it there, or {CURE}."
+        ) from error
     except RecursionError as error:
         raise SettingsError(f"{path} is no profile: {CURE}.") from error
     return _read(found, path, source)
@@ -135,7 +149,9 @@ def _read(found: object, path: Path, source: str) -> Profile:
     for key, wanted, what in (("profile", FORMAT, "version"), ("estimator", VERSION, "estimator")):
         if found.get(key) != wanted or isinstance(found.get(key), bool):
             has, line = found.get(key, "no"), _line(source, key)
-            raise SettingsError(f"{path}, line {line}: this profile is of {what} {has}, this program's is {wanted}: {CURE}.")
+            raise SettingsError(
+                f"{path}, line {line}: this profile is of {what} {has}, this program's is {wanted}: {CURE}."
+            )
     numbers = _table(found, "aus", ESTIMATED, NUMBERS, path, source)
     return Profile(**numbers, pyfeat=_scale(found, path, source) if SECOND in found else None)
 
@@ -152,23 +168,37 @@ def _scale(found: Mapping, path: Path, source: str) -> Scale:
     return Scale(**points)
 
 
-def _table(found: Mapping, key: str, wanted: Sequence[str], names: Sequence[str], path: Path, source: str) -> dict[str, np.ndarray]:
+def _table(
+    found: Mapping, key: str, wanted: Sequence[str], names: Sequence[str], path: Path, source: str
+) -> dict[str, np.ndarray]:
     """(N,) float32 by name, of the AUs that stand under a key."""
     aus = found.get(key)
     if not isinstance(aus, dict) or set(aus) != set(wanted):
         given = list(aus) if isinstance(aus, dict) else []
         unknown, missing = [au for au in given if au not in wanted], [au for au in wanted if au not in given]
         line = _line(source, key, *unknown[:1])
-        what = f"{unknown[0]} is not known" if unknown else f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''} is missing"
+        what = (
+            f"{unknown[0]} is not known"
+            if unknown
+            else f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''} is missing"
+        )
         whose = "this profile" if key == "aus" else f"{key} in this profile"
         raise SettingsError(f"{path}, line {line}: {whose} is of another set of AUs ({what}): {CURE}.")
-    return {name: np.array([_number(aus[au], (key, au), name, path, source) for au in wanted], np.float32) for name in names}
+    return {
+        name: np.array([_number(aus[au], (key, au), name, path, source) for au in wanted], np.float32)
+        for name in names
+    }
 
 
 def _number(numbers: object, keys: tuple[str, str], name: str, path: Path, source: str) -> float:
     """keys: where the numbers stand, the last being their AU."""
     value = numbers.get(name) if isinstance(numbers, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= HIGHEST[name]:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or not 0 <= value <= HIGHEST[name]
+    ):
         said, at = ("missing", keys) if value is None else (repr(value), (*keys, name))
         au = keys[1] if keys[0] == "aus" else f"{keys[1]} in {keys[0]}"
         raise SettingsError(

@@ -41,9 +41,15 @@ SOURCES: dict[str, AuSource] = {
     "AU02": AuSource(FAST, "brows: a blendshape that works, and quick; F1 .57"),
     "AU04": AuSource(FAST, "brows: a blendshape that works, and quick; F1 .71"),
     "AU05": AuSource(FAST, "lids move within a frame or two; F1 .58"),
-    "AU06": AuSource(SLOW, "F1 .59; MediaPipe's own is dead, and the mesh's fades in a head that leans back", 1.0),
+    "AU06": AuSource(
+        SLOW, "F1 .59; MediaPipe's own is dead, and the mesh's fades in a head that leans back", 1.0
+    ),
     "AU07": AuSource(FAST, "lids move within a frame or two; no F1 known"),
-    "AU09": AuSource(SLOW, "F1 .83, its best; MediaPipe's own is dead, wrinkles are skin, and a smile is .3 of one on the mesh", 1.0),
+    "AU09": AuSource(
+        SLOW,
+        "F1 .83, its best; MediaPipe's own is dead, wrinkles are skin, and a smile is .3 of one on the mesh",
+        1.0,
+    ),
     "AU10": AuSource(FAST, "no F1 known"),
     "AU12": AuSource(FAST, "a blendshape that works, and quick; F1 .56"),
     "AU14": AuSource(FAST, "no F1 known"),
@@ -72,7 +78,9 @@ AGE_SHARE = 0.3  # of the newest in the running mean of how old estimates get
 class FusedEstimator:
     """Called with MediaPipe's change and the frame that it is of; returns the change of both. Close it at the end."""
 
-    def __init__(self, slow: BackgroundEstimator | EveryFrame, say: Callable[[str], None], scale: Scale | None = None):
+    def __init__(
+        self, slow: BackgroundEstimator | EveryFrame, say: Callable[[str], None], scale: Scale | None = None
+    ):
         """scale: the driver's, from a profile, or Scale.default() for pictures, which have no rest; None learns the rest."""
         self._slow, self._say, self._scale = slow, say, scale
         self._full = scale.full if scale else None  # stays when the rest is learnt anew
@@ -104,7 +112,9 @@ class FusedEstimator:
             self._weights[au] += min(max(self._usable(au, now_s) - self._weights[au], -step), step)
             if self._weights[au]:
                 places = PLACES[au]
-                joined[places] += self._weights[au] * (shown[AUS.index(au)] - joined[places].mean())  # sides differ as before
+                joined[places] += self._weights[au] * (
+                    shown[AUS.index(au)] - joined[places].mean()
+                )  # sides differ as before
         self._last_s = now_s
         return np.clip(joined, -1, 1)
 
@@ -124,13 +134,17 @@ class FusedEstimator:
         before, self._seen, self._waiting_s = self._seen, newest, None
         self._answers += 1
         age_s = 2 * (now_s - newest.captured_s) if before is None else now_s - before.captured_s
-        self._oldest_s = age_s if self._oldest_s is None else self._oldest_s + AGE_SHARE * (age_s - self._oldest_s)
+        self._oldest_s = (
+            age_s if self._oldest_s is None else self._oldest_s + AGE_SHARE * (age_s - self._oldest_s)
+        )
         scale = self._scale or self._learn(newest)
         if scale is None:
             return
         self._from = self._shown(now_s)
         self._to = scale.change(newest.values)
-        apart_s = 0.0 if before is None or newest.captured_s >= now_s else newest.captured_s - before.captured_s
+        apart_s = (
+            0.0 if before is None or newest.captured_s >= now_s else newest.captured_s - before.captured_s
+        )
         self._glide_start_s, self._glide_s = now_s, float(np.clip(apart_s, 0.0, LONGEST_GLIDE_S))
 
     def _learn(self, newest: Estimate) -> Scale | None:
@@ -162,7 +176,9 @@ class FusedEstimator:
             self._waiting_s = now_s
         silent = now_s - self._waiting_s > SILENT_S
         if silent and not self._silent:
-            self._say(f"{self._slow.name} has not answered for {SILENT_S:.0f} s: MediaPipe's AUs alone until it does.")
+            self._say(
+                f"{self._slow.name} has not answered for {SILENT_S:.0f} s: MediaPipe's AUs alone until it does."
+            )
         elif self._silent and not silent:
             self._say(f"{self._slow.name} answers again.")
         self._silent = silent
@@ -178,15 +194,23 @@ class FusedEstimator:
             return
         self._retired = True
         self._slow.stop()
-        self._say(f"{self._slow.name} is too slow here (what it says is {self._oldest_s:.1f} s old): going on with MediaPipe's AUs alone.")
+        self._say(
+            f"{self._slow.name} is too slow here (what it says is {self._oldest_s:.1f} s old): going on with MediaPipe's AUs alone."
+        )
 
 
 def open_second(
-    wanted: str, weights: str | None, say: Callable[[str], None], live: bool = True, scale: Scale | None = None
+    wanted: str,
+    weights: str | None,
+    say: Callable[[str], None],
+    live: bool = True,
+    scale: Scale | None = None,
 ) -> FusedEstimator | None:
     """What --aus asks for beside MediaPipe: None for nothing. live: in a thread; else every frame is waited for. scale: as in FusedEstimator."""
     network = open_network(wanted, weights, say)
-    return network and FusedEstimator(BackgroundEstimator(network, say) if live else EveryFrame(network), say, scale)
+    return network and FusedEstimator(
+        BackgroundEstimator(network, say) if live else EveryFrame(network), say, scale
+    )
 
 
 def open_network(wanted: str, weights: str | None, say: Callable[[str], None]) -> PyFeat | None:

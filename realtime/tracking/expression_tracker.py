@@ -32,8 +32,15 @@ class ExpressionTracker:
         self._timings = timings
         self._profile = profile
         self.neutral = neutral or Neutral(profile)
-        self.has_rest = neutral is None or neutral.neutral is None or bool(neutral.neutral.any())  # of zeros: Neutral.absent()
-        self._trust, self._second, self._smooth, self._undo = FaceValidator(), second, OneEuro(), OcclusionRollback()
+        self.has_rest = (
+            neutral is None or neutral.neutral is None or bool(neutral.neutral.any())
+        )  # of zeros: Neutral.absent()
+        self._trust, self._second, self._smooth, self._undo = (
+            FaceValidator(),
+            second,
+            OneEuro(),
+            OcclusionRollback(),
+        )
         self.face: Face | None = None  # as it was last believed
 
     def __call__(self, frame: Frame) -> DriverExpression:
@@ -65,7 +72,9 @@ class ExpressionTracker:
         """A tenth of a second leads back to before the face gave way; then there is nothing to be told."""
         undone = self._undo.back(time_s)
         if undone is None:
-            return DriverExpression(np.zeros(len(au_estimator.ESTIMATED), np.float32), time_s, seen=False, note=verdict.note)
+            return DriverExpression(
+                np.zeros(len(au_estimator.ESTIMATED), np.float32), time_s, seen=False, note=verdict.note
+            )
         change, under_way = undone
         self._smooth.start_from(change, time_s)
         return DriverExpression(change, time_s, seen=under_way, note=verdict.note)

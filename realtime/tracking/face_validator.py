@@ -18,8 +18,14 @@ from realtime.tracking.lighting import LightingMonitor
 from realtime.tracking.occlusion import ANOTHER, OcclusionDetector, distance
 
 LOST, TINY, ELSEWHERE, OUTSIDE, TURNED, COVERED, DARK = (
-    "face lost", "too far", "somebody else", "half outside", "turned away", "face covered", "too dark",
-)  # fmt: skip
+    "face lost",
+    "too far",
+    "somebody else",
+    "half outside",
+    "turned away",
+    "face covered",
+    "too dark",
+)
 
 
 @dataclass(frozen=True)
@@ -127,9 +133,14 @@ class FaceValidator:
 def outside(face: Face, shape: tuple[int, ...]) -> float:
     """Share of landmarks that lie outside a picture of this shape (H, W, ...)."""
     height, width = shape[:2]
-    return float(np.mean(((face.landmarks_px < 0) | (face.landmarks_px > (width - 1, height - 1))).any(axis=1)))
+    return float(
+        np.mean(((face.landmarks_px < 0) | (face.landmarks_px > (width - 1, height - 1))).any(axis=1))
+    )
 
 
 def _turned(angles_deg: np.ndarray, already: bool) -> bool:
     pitch, yaw, roll = map(float, angles_deg)
-    return any(limit.broken(angle, already) for limit, angle in ((YAW, abs(yaw)), (DOWN, pitch), (UP, -pitch), (ROLL, abs(roll))))
+    return any(
+        limit.broken(angle, already)
+        for limit, angle in ((YAW, abs(yaw)), (DOWN, pitch), (UP, -pitch), (ROLL, abs(roll)))
+    )

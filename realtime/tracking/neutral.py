@@ -25,7 +25,9 @@ class Neutral:
         self._readings: list[np.ndarray] = []
         self._started_s: float | None = None
         self._profile = profile
-        self.neutral: np.ndarray | None = None if profile is None or anew else profile.neutral  # (N,) 0..1 once learnt
+        self.neutral: np.ndarray | None = (
+            None if profile is None or anew else profile.neutral
+        )  # (N,) 0..1 once learnt
         self._drift: NeutralDrift | None = NeutralDrift()
 
     @classmethod
@@ -49,7 +51,9 @@ class Neutral:
     def finish(self) -> None:
         """Ends learning with what there is: a low percentile of the readings; nothing was learnt where there was none."""
         if self._readings:
-            self.neutral = np.minimum(np.percentile(self._readings, REST_PERCENTILE, axis=0), HIGHEST_NEUTRAL).astype(np.float32)
+            self.neutral = np.minimum(
+                np.percentile(self._readings, REST_PERCENTILE, axis=0), HIGHEST_NEUTRAL
+            ).astype(np.float32)
             self._readings = []
 
     def change(self, aus: np.ndarray) -> np.ndarray:

@@ -11,12 +11,14 @@ import numpy as np
 from engines.face.action_units import sides, whole
 from engines.face.au_estimator import ESTIMATED, index
 
-QUIET = (
-    0.12  # from an AU's mean over MEAN_S: of 12 clips of talkers no second stays below, of a held smile one in ten does; tremble is 0.03
-)
+QUIET = 0.12  # from an AU's mean over MEAN_S: of 12 clips of talkers no second stays below, of a held smile one in ten does; tremble is 0.03
 MEAN_S = 0.3
 QUIET_S = 1.0  # pauses between sentences are shorter
-BLINK, AFTER_BLINK_S, SHUT_S = 0.25, 0.2, 2.0  # a blink bends lids and brows, until the eye is open and the tracker has let go
+BLINK, AFTER_BLINK_S, SHUT_S = (
+    0.25,
+    0.2,
+    2.0,
+)  # a blink bends lids and brows, until the eye is open and the tracker has let go
 LESS = 0.3  # of `activity`: a grin is 1 to 4, a frown 0.4; while a still head nods and turns it comes and goes by 0.2
 DONE = 0.03  # what is left when it has come down
 NEAR = 0.15  # of every AU: a smile that is meant to be seen is more
@@ -28,7 +30,19 @@ _LIDS = index(["AU45"])
 _OTHERS = [i for i in range(len(ESTIMATED)) if i not in _LIDS]
 # What says how busy a face is: AUs that rest near 0 on every face and that an expression raises. Lids follow the gaze; AU14, AU15,
 # AU17, AU20 and AU23 rest anywhere, and a smile takes them away. A smile counts twice: nothing else is held as long.
-_BUSY = {"AU01": 1, "AU02": 1, "AU04": 1, "AU06": 1, "AU09": 1, "AU10": 1, "AU12": 2, "AU18": 1, "AU22": 1, "AU25": 1, "AU26": 1}
+_BUSY = {
+    "AU01": 1,
+    "AU02": 1,
+    "AU04": 1,
+    "AU06": 1,
+    "AU09": 1,
+    "AU10": 1,
+    "AU12": 2,
+    "AU18": 1,
+    "AU22": 1,
+    "AU25": 1,
+    "AU26": 1,
+}
 _WEIGHT = np.array([_BUSY.get(whole(au), 0) / len(sides(whole(au))) for au in ESTIMATED], np.float32)
 
 
@@ -55,7 +69,9 @@ class NeutralDrift:
         if (aus[_LIDS] - self._mean[_LIDS]).max() > BLINK:
             self._blink_s = time_s
         if time_s - self._blink_s < AFTER_BLINK_S:
-            self._mean = self._mean + _share(elapsed_s, SHUT_S) * (aus - self._mean)  # eyes that stay shut are no blink
+            self._mean = self._mean + _share(elapsed_s, SHUT_S) * (
+                aus - self._mean
+            )  # eyes that stay shut are no blink
             return neutral
         self._mean = self._mean + _share(elapsed_s, MEAN_S) * (aus - self._mean)
         if float(np.sqrt(np.mean((aus - self._mean)[_OTHERS] ** 2))) > QUIET:

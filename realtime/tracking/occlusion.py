@@ -20,7 +20,9 @@ USUAL_S = 3.0  # over which a person's usual shape is averaged
 # From a moment ago. Clean: half below 0.007, 99 % below 0.022, all below 0.034. Under a hand: half above 0.06.
 COVERED = 0.024  # 15 of 3609 clean pictures lie above, in the quickest turns of a head
 SURELY = 0.034  # no clean picture lies above: from here on it takes a while to be believed again
-LIVELY_S = 0.05  # between pictures; heads turn further between slower ones: the limit grows from COVERED to SURELY
+LIVELY_S = (
+    0.05  # between pictures; heads turn further between slower ones: the limit grows from COVERED to SURELY
+)
 DOUBTED = 0.017  # 5 % of clean pictures lie above; a hand needs two or three pictures from here to COVERED
 RELEASE_S = 0.08  # "a moment ago" while it is covered: the way back is the quicker seen
 FAR = 0.040  # after less than SURELY, more than this from both is covered still: a slow camera saw a hand come in few pictures
@@ -52,7 +54,9 @@ class OcclusionDetector:
             self._recent, self._now, self._usual, self._began_s = shape, shape, shape, time_s
         elapsed_s, self._time_s = time_s - self._time_s, time_s
         moved = distance(shape, self._now)
-        self._now = self._now + _share(elapsed_s, MOMENT_S if self._peak <= SURELY else RELEASE_S) * (shape - self._now)
+        self._now = self._now + _share(elapsed_s, MOMENT_S if self._peak <= SURELY else RELEASE_S) * (
+            shape - self._now
+        )
         limit = COVERED + (SURELY - COVERED) * min(1.0, max(0.0, elapsed_s - LIVELY_S) / MOMENT_S)
         self.doubt = float(np.clip((moved * COVERED / limit - DOUBTED) / (COVERED - DOUBTED), 0, 1))
         if not plain:

@@ -10,7 +10,9 @@ from collections import deque
 import numpy as np
 
 MIN_CUTOFF_HZ = 1.7  # at rest; 1.0 lags visibly behind speech, 3.0 lets the tracker's tremble through
-SPEED_GAIN = 2.5  # cutoff per unit of AU a second: a 0.15 s blink (speed ~7) passes at 19 Hz, nearly unfiltered
+SPEED_GAIN = (
+    2.5  # cutoff per unit of AU a second: a 0.15 s blink (speed ~7) passes at 19 Hz, nearly unfiltered
+)
 SPEED_CUTOFF_HZ = 3.0
 LONGEST_STEP_S = 0.5  # after a longer gap the past says nothing
 # What is left of both when all calm is asked for (a dark room, a mesh that begins to slip): the tremble of a still driver in the dark
@@ -39,10 +41,12 @@ class OneEuro:
         elif elapsed_s > 0:
             speed = (value - self._value) / elapsed_s
             self._speed = self._speed + _share(elapsed_s, SPEED_CUTOFF_HZ) * (speed - self._speed)
-            cutoff_hz = self._min_cutoff_hz * (1 - calm * (1 - CALM_CUTOFF)) + self._speed_gain * (1 - calm * (1 - CALM_GAIN)) * np.abs(
-                self._speed
+            cutoff_hz = self._min_cutoff_hz * (1 - calm * (1 - CALM_CUTOFF)) + self._speed_gain * (
+                1 - calm * (1 - CALM_GAIN)
+            ) * np.abs(self._speed)
+            self._value = (self._value + _share(elapsed_s, cutoff_hz) * (value - self._value)).astype(
+                np.float32
             )
-            self._value = (self._value + _share(elapsed_s, cutoff_hz) * (value - self._value)).astype(np.float32)
         self._time_s = time_s
         return self._value
 

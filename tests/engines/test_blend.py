@@ -30,7 +30,10 @@ def edit(attention: np.ndarray | None = None, flow: np.ndarray | None = None) ->
     return Edit(colour, np.ones((SIZE, SIZE), np.float32) if attention is None else attention, flow)
 
 
-@pytest.mark.parametrize("crop", [turned(), turned(shift=(-30, -40)), turned(shift=(260, 250)), turned(degrees=0, shift=(500, 500))])
+@pytest.mark.parametrize(
+    "crop",
+    [turned(), turned(shift=(-30, -40)), turned(shift=(260, 250)), turned(degrees=0, shift=(500, 500))],
+)
 def test_an_edit_that_does_nothing_gives_the_photo_byte_for_byte(still, crop):
     picture = still.copy()
     for flow in (None, np.zeros((32, 32, 2), np.float32)):
@@ -46,14 +49,18 @@ def test_the_last_edit_leaves_nothing_behind(still):
     assert np.array_equal(picture, still)
 
 
-@pytest.mark.parametrize("where", [np.s_[30:40, 20:25], np.s_[:8, :8], np.s_[60:, 60:], np.s_[:, :], np.s_[5:6, 50:51]])
+@pytest.mark.parametrize(
+    "where", [np.s_[30:40, 20:25], np.s_[:8, :8], np.s_[60:, 60:], np.s_[:, :], np.s_[5:6, 50:51]]
+)
 def test_paint_is_the_papers_equation_wherever_it_is(still, where):
     crop, attention = turned(), np.ones((SIZE, SIZE), np.float32)
     attention[where] = np.random.default_rng(1).uniform(0, 1, attention[where].shape)
     picture = still.copy()
     Blender(crop, still, 0).blend(picture, edit(attention))
     size = still.shape[1::-1]
-    kept = cv2.warpAffine(attention, crop.frame_from_crop, size, borderMode=cv2.BORDER_CONSTANT, borderValue=1)[..., None]
+    kept = cv2.warpAffine(
+        attention, crop.frame_from_crop, size, borderMode=cv2.BORDER_CONSTANT, borderValue=1
+    )[..., None]
     green = cv2.warpAffine(edit().colour, crop.frame_from_crop, size)
     wanted = kept * still + (1 - kept) * green
     inside = cv2.warpAffine(np.ones((SIZE, SIZE), np.float32), crop.frame_from_crop, size) > 0.999
@@ -72,7 +79,9 @@ def test_what_moves_comes_from_where_the_flow_points(still):
 
 def test_what_moves_by_half_a_pixel_stays_sharp():
     rng = np.random.default_rng(2)
-    grain = cv2.GaussianBlur(rng.normal(0, 1, (300, 300)), (0, 0), 0.8)  # as fine as a lens and a sensor give it
+    grain = cv2.GaussianBlur(
+        rng.normal(0, 1, (300, 300)), (0, 0), 0.8
+    )  # as fine as a lens and a sensor give it
     still = np.repeat(np.clip(128 + 60 * grain / grain.std(), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
     crop, picture = Crop(np.array([[1.0, 0, -100], [0, 1, -100]]), SIZE), still.copy()
     Blender(crop, still, 16).blend(picture, edit(flow=np.full((16, 16, 2), 0.5, np.float32)))

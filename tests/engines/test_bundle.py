@@ -37,7 +37,10 @@ def test_the_shipped_bundle_is_whole_small_and_described():
     assert bundle.training["images_seen"] > 0 and bundle.training["corpora"]
 
 
-@pytest.mark.parametrize(("aus", "estimator"), [(PAPER_17, "mediapipe-mesh-1"), (PAPER_17, "mediapipe-mesh-2"), (WIDE, "mediapipe-mesh-2")])
+@pytest.mark.parametrize(
+    ("aus", "estimator"),
+    [(PAPER_17, "mediapipe-mesh-1"), (PAPER_17, "mediapipe-mesh-2"), (WIDE, "mediapipe-mesh-2")],
+)
 def test_bundles_of_this_estimator_and_of_the_one_before_sides_are_read(copy, aus, estimator):
     rewrite(copy, aus=list(aus), estimator=estimator)
     bundle = load_bundle(copy)
@@ -46,7 +49,10 @@ def test_bundles_of_this_estimator_and_of_the_one_before_sides_are_read(copy, au
 
 def test_a_bundle_of_an_unknown_estimator_is_refused_by_name(copy):
     rewrite(copy, estimator="mediapipe-mesh-3")
-    with pytest.raises(EngineError, match=f"AUs by mediapipe-mesh-3, this program measures by {au_estimator.VERSION}.*would not match"):
+    with pytest.raises(
+        EngineError,
+        match=f"AUs by mediapipe-mesh-3, this program measures by {au_estimator.VERSION}.*would not match",
+    ):
         load_bundle(copy)
 
 
@@ -77,13 +83,18 @@ def test_a_missing_onnx_is_refused(copy):
 def with_variant(folder, data=b"another graph", **changes):
     """Puts a variant for INT8 beside a copy's generator.onnx."""
     (folder / "other.onnx").write_bytes(data)
-    rewrite(folder, variants={"int8": {"file": "other.onnx", "sha256": sha256_of(folder / "other.onnx"), **changes}})
+    rewrite(
+        folder,
+        variants={"int8": {"file": "other.onnx", "sha256": sha256_of(folder / "other.onnx"), **changes}},
+    )
 
 
 def test_a_variant_is_the_graph_of_its_precision_and_of_no_other(copy):
     with_variant(copy, calibration={"seed": 3})
     bundle = load_bundle(copy)
-    assert bundle.graph("int8") == copy / "other.onnx" and bundle.variants["int8"]["calibration"] == {"seed": 3}
+    assert bundle.graph("int8") == copy / "other.onnx" and bundle.variants["int8"]["calibration"] == {
+        "seed": 3
+    }
     assert bundle.graph("bf16") == bundle.graph("fp32") == bundle.onnx
 
 
@@ -119,7 +130,9 @@ def test_a_missing_variant_is_refused_by_its_own_name(copy):
         load_bundle(copy)
 
 
-@pytest.mark.parametrize("changes", [{"file": "../other.onnx"}, {"file": "/etc/passwd"}, {"file": None}, {"sha256": None}])
+@pytest.mark.parametrize(
+    "changes", [{"file": "../other.onnx"}, {"file": "/etc/passwd"}, {"file": None}, {"sha256": None}]
+)
 def test_a_variant_outside_its_folder_or_unpinned_is_refused(copy, changes):
     with_variant(copy, **changes)
     with pytest.raises(EngineError, match="get the bundle again"):

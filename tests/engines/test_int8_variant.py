@@ -27,7 +27,10 @@ def bundle():
 @pytest.fixture(scope="module")
 def engines(bundle):
     """FP32 and INT8."""
-    return [OpenVino().open(bundle, precision, OpenVino().compile(bundle, precision)) for precision in ("fp32", "int8")]
+    return [
+        OpenVino().open(bundle, precision, OpenVino().compile(bundle, precision))
+        for precision in ("fp32", "int8")
+    ]
 
 
 def crop_of(photo, engine):
@@ -50,7 +53,11 @@ def test_no_change_is_exactly_the_identity_in_int8(engines, photo):
 
 def test_the_crops_edge_is_exactly_the_photo_in_int8(engines, photo):
     edit = engines[1].run(crop_of(photo, engines[1]), speak(engines[1].bundle.aus, AU12=1.0, AU26=1.0))
-    assert (edit.attention[[0, -1]] == 1).all() and (edit.attention[:, [0, -1]] == 1).all() and not edit.flow[[0, -1]].any()
+    assert (
+        (edit.attention[[0, -1]] == 1).all()
+        and (edit.attention[:, [0, -1]] == 1).all()
+        and not edit.flow[[0, -1]].any()
+    )
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=lambda asked: " ".join(asked))
@@ -58,25 +65,40 @@ def test_int8_differs_from_fp32_by_less_than_a_grey_level(engines, photo, asked)
     aus, exact, ours = speak(engines[0].bundle.aus, **asked), *(Puppet(photo, engine) for engine in engines)
     a, b = exact.edit(aus), ours.edit(aus)
     assert np.abs(a.colour.astype(int) - b.colour).mean() < 1.0
-    assert np.linalg.norm(a.flow - b.flow, axis=-1).mean() < 0.1 and np.abs(a.attention - b.attention).mean() < 0.001
+    assert (
+        np.linalg.norm(a.flow - b.flow, axis=-1).mean() < 0.1
+        and np.abs(a.attention - b.attention).mean() < 0.001
+    )
     assert (
         np.abs(exact.render(aus).astype(int) - ours.render(aus)).mean() < 0.5
     )  # at 896 px, where a tenth of a crop's pixel is three times as many
 
 
 def test_onnxruntime_reads_the_variant_and_agrees_with_openvino(bundle, engines, photo):
-    onnxruntime = pytest.importorskip("onnxruntime", reason="needs ONNX Runtime: pip install -e '.[reference]'")
+    onnxruntime = pytest.importorskip(
+        "onnxruntime", reason="needs ONNX Runtime: pip install -e '.[reference]'"
+    )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(bundle.graph("int8")), options, providers=["CPUExecutionProvider"])
-    in_fp32 = replace(bundle, variants={"fp32": bundle.variants["int8"]})  # what is no integer in FP32, as ONNX Runtime has it
+    session = onnxruntime.InferenceSession(
+        str(bundle.graph("int8")), options, providers=["CPUExecutionProvider"]
+    )
+    in_fp32 = replace(
+        bundle, variants={"fp32": bundle.variants["int8"]}
+    )  # what is no integer in FP32, as ONNX Runtime has it
     engine = OpenVino().open(in_fp32, "fp32", OpenVino().compile(in_fp32, "fp32"))
     crop = crop_of(photo, engine)
     for asked in ASKED:
         aus = speak(bundle.aus, **asked)
-        theirs, ours = session.run(["colour", "attention", "flow"], {"image": crop[None], "aus": aus[None]}), engine.run(crop, aus)
+        theirs, ours = (
+            session.run(["colour", "attention", "flow"], {"image": crop[None], "aus": aus[None]}),
+            engine.run(crop, aus),
+        )
         assert np.abs(theirs[0][0].astype(int) - ours.colour).mean() < 0.3
-        assert np.abs(theirs[1][0] - ours.attention).mean() < 5e-4 and np.abs(theirs[2][0] - ours.flow).mean() < 0.02
+        assert (
+            np.abs(theirs[1][0] - ours.attention).mean() < 5e-4
+            and np.abs(theirs[2][0] - ours.flow).mean() < 0.02
+        )
 
 
 def test_the_variant_is_the_shipped_generator_and_no_other(bundle):

@@ -4,7 +4,14 @@ import cv2
 import numpy as np
 
 from engines.face.landmarks import tessellation
-from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_BOTTOM, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP
+from engines.face.mesh import (
+    LEFT_LID_BOTTOM,
+    LEFT_LID_TOP,
+    LIPS_INNER_BOTTOM,
+    LIPS_INNER_TOP,
+    RIGHT_LID_BOTTOM,
+    RIGHT_LID_TOP,
+)
 
 # A left hand seen from its back, fingers up: (from, to, thickness at both ends) in palm widths from the palm's centre, y down.
 FINGERS = (
@@ -19,7 +26,12 @@ FINER = 2  # drawn so much larger, for soft edges
 
 
 def hand(
-    image: np.ndarray, centre_px: np.ndarray, palm_px: float, angle_deg: float, colour: np.ndarray, speed_px: float = 0.0
+    image: np.ndarray,
+    centre_px: np.ndarray,
+    palm_px: float,
+    angle_deg: float,
+    colour: np.ndarray,
+    speed_px: float = 0.0,
 ) -> np.ndarray:
     """A copy of (H, W, 3) uint8 with a hand over it: palm_px across, fingers turned angle_deg clockwise from up, blurred by its speed a frame."""
     height, width = image.shape[:2]
@@ -27,14 +39,18 @@ def hand(
     matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * palm_px
     shape, light = np.zeros((height, width), np.uint8), np.zeros((height, width), np.float32)
 
-    def limb(start: tuple[float, float], end: tuple[float, float], thick: float, thin: float, shade: float) -> None:
+    def limb(
+        start: tuple[float, float], end: tuple[float, float], thick: float, thin: float, shade: float
+    ) -> None:
         own = np.zeros_like(shape)
         for share in np.linspace(0, 1, 24):
             place = centre_px + matrix @ (np.array(start) * (1 - share) + np.array(end) * share)
             radius = max(1, round((thick * (1 - share) + thin * share) * palm_px))
             cv2.circle(own, tuple(int(v) for v in np.round(place)), radius, 255, -1, cv2.LINE_AA)
         round_px = cv2.distanceTransform((own > 127).astype(np.uint8), cv2.DIST_L2, 3)
-        form = np.clip(round_px / (thick * palm_px), 0, 1) ** 0.5  # bright along the middle, dark towards the edge
+        form = (
+            np.clip(round_px / (thick * palm_px), 0, 1) ** 0.5
+        )  # bright along the middle, dark towards the edge
         inside = own > 127
         light[inside] = (shade * (0.62 + 0.42 * form))[inside]
         np.maximum(shape, own, out=shape)
@@ -80,15 +96,28 @@ def head_of(photo: np.ndarray, mesh_px: np.ndarray, eyes_px: float) -> tuple[np.
     right, bottom = mesh_px[:, :2].max(axis=0) * scale
     width, height = right - left, bottom - top
     mask = np.zeros(small.shape[:2], np.uint8)
-    cv2.ellipse(mask, (int((left + right) / 2), int(top + 0.42 * height)), (int(0.68 * width), int(0.80 * height)), 0, 0, 360, 255, -1)
+    cv2.ellipse(
+        mask,
+        (int((left + right) / 2), int(top + 0.42 * height)),
+        (int(0.68 * width), int(0.80 * height)),
+        0,
+        0,
+        360,
+        255,
+        -1,
+    )
     rows, columns = (
         slice(max(0, int(top - 0.45 * height)), int(bottom + 0.3 * height)),
         slice(max(0, int(left - 0.3 * width)), int(right + 0.3 * width)),
     )
-    return small[rows, columns], cv2.GaussianBlur(mask, (0, 0), 0.03 * width)[rows, columns].astype(np.float32) / 255
+    return small[rows, columns], cv2.GaussianBlur(mask, (0, 0), 0.03 * width)[rows, columns].astype(
+        np.float32
+    ) / 255
 
 
-def with_head(image: np.ndarray, head: tuple[np.ndarray, np.ndarray], centre_px: tuple[float, float]) -> np.ndarray:
+def with_head(
+    image: np.ndarray, head: tuple[np.ndarray, np.ndarray], centre_px: tuple[float, float]
+) -> np.ndarray:
     """A copy of a picture with a head (of `head_of`) pasted about a point; parts beyond the edge are cut."""
     picture, mask = head
     height, width = picture.shape[:2]
@@ -116,7 +145,12 @@ def turned(image: np.ndarray, mesh_px: np.ndarray, yaw_deg: float, pitch_deg: fl
             continue
         corner = np.array([left, top], np.float32)
         old_from_new = cv2.getAffineTransform(new - corner, old)
-        patch = cv2.warpAffine(image, old_from_new, (int(right - left), int(bottom - top)), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        patch = cv2.warpAffine(
+            image,
+            old_from_new,
+            (int(right - left), int(bottom - top)),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        )
         mask = np.zeros(patch.shape[:2], np.uint8)
         cv2.fillConvexPoly(mask, np.round((new - corner) * 16).astype(np.int32), 255, cv2.LINE_8, 4)
         mask = cv2.dilate(mask, np.ones((2, 2), np.uint8))

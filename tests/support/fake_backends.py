@@ -30,8 +30,19 @@ class Imitation:
 class FakeBackend:
     """A Backend whose engines imitate `model`; counts what it compiles."""
 
-    def __init__(self, model, name: str = "openvino", precisions: tuple[str, ...] = ("int8", "bf16"), edits: dict | None = None):
-        self.name, self.facts, self.compiled, self.opened = name, {"library": f"{name} 1", "device": "double"}, [], []
+    def __init__(
+        self,
+        model,
+        name: str = "openvino",
+        precisions: tuple[str, ...] = ("int8", "bf16"),
+        edits: dict | None = None,
+    ):
+        self.name, self.facts, self.compiled, self.opened = (
+            name,
+            {"library": f"{name} 1", "device": "double"},
+            [],
+            [],
+        )
         self._model, self._precisions, self._edits = model, precisions, edits or {}
         self.may_compile = threading.Event()
         self.may_compile.set()
@@ -54,6 +65,8 @@ class FakeBackend:
     def open(self, bundle: Bundle, precision: str, compiled: bytes, threads: int | None = None) -> Imitation:
         if json.loads(compiled)["facts"] != self.facts:
             raise EngineError(f"{self.name} cannot open this engine.")
-        engine = Imitation(self._model, f"{self.name} {precision}", self._edits.get(precision, lambda edit: edit))
+        engine = Imitation(
+            self._model, f"{self.name} {precision}", self._edits.get(precision, lambda edit: edit)
+        )
         self.opened.append(engine)
         return engine

@@ -54,7 +54,10 @@ class _Capture:
     def __init__(self, desk: Desk, which: int | str, plug: object | None):
         self._desk, self._which, self._plug, self._number = desk, which, plug, 0
         self._noise = np.random.default_rng(which if isinstance(which, int) else 0)
-        self._image, self._stamp_s = desk.last if desk.fault in ("stale", "frozen") else self._draw(), time.perf_counter()
+        self._image, self._stamp_s = (
+            desk.last if desk.fault in ("stale", "frozen") else self._draw(),
+            time.perf_counter(),
+        )
         if plug:
             desk.count(1)
 
@@ -65,7 +68,9 @@ class _Capture:
         return True
 
     def get(self, what: int) -> float:
-        return self._desk.fps if what == cv2.CAP_PROP_FPS else self._stamp_s * 1000 if self._desk.stamps else 0.0
+        return (
+            self._desk.fps if what == cv2.CAP_PROP_FPS else self._stamp_s * 1000 if self._desk.stamps else 0.0
+        )
 
     def read(self) -> tuple[bool, np.ndarray | None]:
         if self._desk.fault == "hang":

@@ -18,7 +18,9 @@ from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 
 SHORTEST_S = 1e-6  # of a wait: a real one takes longer still, and a wait that takes no time could be asked for without end
-STUCK_S = 60.0  # of real time without a wait: somebody turns round in a circle, or waits for what is not simulated
+STUCK_S = (
+    60.0  # of real time without a wait: somebody turns round in a circle, or waits for what is not simulated
+)
 
 
 class Deadlock(AssertionError):
@@ -53,7 +55,9 @@ class Simulation:
         self._main, self._stuck_s = threading.current_thread(), stuck_s
         self.gates = {self._main.ident: _gate()}
         self.threads: list[threading.Thread] = []  # that were started and have not ended
-        self.time = SimpleNamespace(perf_counter=lambda: self.now_s, monotonic=lambda: self.now_s, sleep=self.sleep)
+        self.time = SimpleNamespace(
+            perf_counter=lambda: self.now_s, monotonic=lambda: self.now_s, sleep=self.sleep
+        )
         self.threading = SimpleNamespace(
             Thread=type("Thread", (_Thread,), {"simulation": self}),
             Lock=lambda: _Lock(self), Condition=lambda lock=None: _Condition(self, lock), Event=lambda: _Event(self),
@@ -106,7 +110,9 @@ class Simulation:
         self._running -= 1
         while self._due and not self._running:
             due_s = self._due[0][0]
-            while self._due and self._due[0][0] <= due_s:  # all who wait for this moment: they run side by side
+            while (
+                self._due and self._due[0][0] <= due_s
+            ):  # all who wait for this moment: they run side by side
                 pause = heapq.heappop(self._due)[2]
                 if not pause.over:
                     self.now_s = due_s
@@ -123,7 +129,11 @@ class Simulation:
             return
         names = {thread.ident: thread.name for thread in [self._main, *self.threads]}
         frames = sys._current_frames()
-        where = [f"--- {name}\n{''.join(traceback.format_stack(frames[ident])[-6:])}" for ident, name in names.items() if ident in frames]
+        where = [
+            f"--- {name}\n{''.join(traceback.format_stack(frames[ident])[-6:])}"
+            for ident, name in names.items()
+            if ident in frames
+        ]
         self.fault = "\n".join([fault, *where])
         for pause in list(self._paused):
             self.wake(pause)

@@ -36,7 +36,9 @@ class CudaDouble:
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
 
-    def __init__(self, name: str = "NVIDIA GeForce RTX 4090", capability: tuple[int, int] = (8, 9), driver: int = 13000):
+    def __init__(
+        self, name: str = "NVIDIA GeForce RTX 4090", capability: tuple[int, int] = (8, 9), driver: int = 13000
+    ):
         self.calls: list[str] = []  # names, in order
         self.memory: dict[int, ctypes.Array] = {}  # what is allocated now, by address
         self.handles: set[int] = set()  # streams and graphs that are alive
@@ -171,7 +173,9 @@ class TensorRtDouble:
     __name__, __version__ = "tensorrt", "11.0.0.42"
     uint8, float32 = "uint8", "float32"
     TensorIOMode = Enum("TensorIOMode", ("INPUT", "OUTPUT"))
-    ExecutionContextAllocationStrategy = Enum("ExecutionContextAllocationStrategy", ("STATIC", "USER_MANAGED"))
+    ExecutionContextAllocationStrategy = Enum(
+        "ExecutionContextAllocationStrategy", ("STATIC", "USER_MANAGED")
+    )
     ComputeCapability = SimpleNamespace(SM75=75, SM80=80, SM86=86, SM89=89, SM120=120)
 
     class ILogger:
@@ -194,7 +198,10 @@ class TensorRtDouble:
         def deserialize_cuda_engine(compiled: bytes) -> "EngineDouble | None":
             if not compiled.startswith(b"\x08"):  # no ONNX
                 log.log(self.ILogger.Severity.WARNING, "a warning")
-                log.log(self.ILogger.Severity.ERROR, "IRuntime::deserializeCudaEngine: magic tag does not match\nmore")
+                log.log(
+                    self.ILogger.Severity.ERROR,
+                    "IRuntime::deserializeCudaEngine: magic tag does not match\nmore",
+                )
                 return None
             return EngineDouble(self, compiled)
 
@@ -229,7 +236,9 @@ class EngineDouble:
         return self._own[name].shape
 
     def get_tensor_dtype(self, name: str) -> str:
-        return {"tensor(uint8)": "uint8", "tensor(float)": "float32"}.get(self._own[name].type, self._own[name].type)
+        return {"tensor(uint8)": "uint8", "tensor(float)": "float32"}.get(
+            self._own[name].type, self._own[name].type
+        )
 
     def create_execution_context(self, strategy: Enum | None = None) -> "EngineDouble | None":
         """None for an engine of tensorrt_rtx that is to find its memory itself, as the real one says it does."""
@@ -254,11 +263,16 @@ class EngineDouble:
     def _run(self) -> None:
         self.runs += 1
         arrays = {
-            name: np.frombuffer(self._trt.cuda.memory[self._addresses[name]], self.get_tensor_dtype(name)).reshape(port.shape)
+            name: np.frombuffer(
+                self._trt.cuda.memory[self._addresses[name]], self.get_tensor_dtype(name)
+            ).reshape(port.shape)
             for name, port in self._own.items()
         }
         outputs = {name: port for name, port in self._own.items() if name not in self._inputs}
-        results = self._session.run([port.name for port in outputs.values()], {self._own[name].name: arrays[name] for name in self._inputs})
+        results = self._session.run(
+            [port.name for port in outputs.values()],
+            {self._own[name].name: arrays[name] for name in self._inputs},
+        )
         for name, result in zip(outputs, results, strict=True):
             arrays[name][...] = result
 

@@ -26,7 +26,9 @@ class StubEngine:
 
     name = "stub"
 
-    def __init__(self, size_px: int = 64, flow_px: int = 0, down_px: float = 0.0, aus: tuple[str, ...] = PAPER_17):
+    def __init__(
+        self, size_px: int = 64, flow_px: int = 0, down_px: float = 0.0, aus: tuple[str, ...] = PAPER_17
+    ):
         self.bundle = Bundle(aus, "relative", size_px, flow_px, crop.RULE, au_estimator.VERSION, "0" * 64)
         self._down_px = down_px
 

@@ -14,7 +14,11 @@ from tests.support.fake_camera import Desk
 from tests.support.fakes import StubEngine
 from tests.support.mishaps import Mishap
 
-DRIVERS_COLOUR = (255, 0, 255)  # BGR, of the camera's pictures; neither the photo nor the stub engine has anything like it
+DRIVERS_COLOUR = (
+    255,
+    0,
+    255,
+)  # BGR, of the camera's pictures; neither the photo nor the stub engine has anything like it
 CAMERA_SIZE, OTHER_SIZE = (160, 120), (192, 144)
 FACE_SHARE = 0.4  # of the picture's width
 TRACK_S, SLOW_TRACK_S = (0.002, 0.004), 1.0
@@ -32,7 +36,9 @@ def shows_driver(image: np.ndarray) -> bool:
 class Performers:
     """Stands for engines.face.landmarks.FaceReader: the driver's face, who smiles and stops, and mishaps with it."""
 
-    def __init__(self, mesh: np.ndarray, expressions: np.ndarray, estimate: Callable[[Face], np.ndarray], seed: int = 0):
+    def __init__(
+        self, mesh: np.ndarray, expressions: np.ndarray, estimate: Callable[[Face], np.ndarray], seed: int = 0
+    ):
         """mesh: (478, 3) of a face in pixels; expressions: (M, 52) blendshapes that it takes on in turn; estimate: of a face's AUs."""
         self.lost, self.second, self.slow = False, False, False
         left, right = mesh[:, 0].min(), mesh[:, 0].max()
@@ -51,9 +57,13 @@ class Performers:
         if self.lost:
             return None
         if picture.shape not in self._faces:
-            self._faces[picture.shape] = [self._face(picture.shape, shapes, 0.5) for shapes in self._expressions]
+            self._faces[picture.shape] = [
+                self._face(picture.shape, shapes, 0.5) for shapes in self._expressions
+            ]
             self._faces[picture.shape].append(self._face(picture.shape, self._expressions[0], 0.8))
-        return self._faces[picture.shape][-1 if self.second and self._number % 2 else self._number // 2 % len(self._expressions)]
+        return self._faces[picture.shape][
+            -1 if self.second and self._number % 2 else self._number // 2 % len(self._expressions)
+        ]
 
     def estimate(self, face: Face) -> np.ndarray:
         """Of these faces it is remembered: it is pure, and by far the slowest of a frame."""
@@ -204,7 +214,9 @@ def engine_mishaps(engines: list[PatientEngine], on_stall: Callable[[bool], None
     return [
         Mishap("generator stalls", stall(True), stall(False), (0.1, 5), 0.3),
         Mishap("generator takes 120 ms", draw(0.12), draw(DRAW_S), (2, 30), 0.4),
-        Mishap("generator's device lost", lose, lambda: None, (4, 5), 0.3, 3, at_most=2),  # the second time is for good
+        Mishap(
+            "generator's device lost", lose, lambda: None, (4, 5), 0.3, 3, at_most=2
+        ),  # the second time is for good
     ]
 
 
@@ -213,9 +225,13 @@ def output_mishaps(device: VirtualDevice, recording: Receiver, window: Receiver)
         return lambda: setattr(receiver, name, value)
 
     return [
-        Mishap("recording's disk full", turn(recording, "full", True), lambda: None, (0.1, 5), 0.3, 1, at_most=1),
+        Mishap(
+            "recording's disk full", turn(recording, "full", True), lambda: None, (0.1, 5), 0.3, 1, at_most=1
+        ),
         # It is opened again at the latest 8 s after the last time.
-        Mishap("virtual camera gone", turn(device, "full", True), turn(device, "full", False), (0.1, 60), 8.5, 2),
+        Mishap(
+            "virtual camera gone", turn(device, "full", True), turn(device, "full", False), (0.1, 60), 8.5, 2
+        ),
         Mishap("window stalls", turn(window, "send_s", 1.0), turn(window, "send_s", SEND_S), (0.5, 20), 0.3),
     ]
 

@@ -43,12 +43,19 @@ class Fate:
     def __init__(self, chains: dict[str, list[Mishap]], pace: Pace, seed: int):
         self.chains, self._pace, self._seed = chains, pace, seed
         self._lock, self._over = threading.Lock(), threading.Event()
-        self._threads = [threading.Thread(target=self._befall, args=(name,), name=f"fate of {name}", daemon=True) for name in chains]
+        self._threads = [
+            threading.Thread(target=self._befall, args=(name,), name=f"fate of {name}", daemon=True)
+            for name in chains
+        ]
         self._active: list[Mishap] = []
-        self._ended: dict[str, Mishap] = {}  # by chain, over: nothing of after it was shown yet; the slowest of each
+        self._ended: dict[
+            str, Mishap
+        ] = {}  # by chain, over: nothing of after it was shown yet; the slowest of each
         self._ended_s = 0.0  # the newest end
         self._waited_s = 0.0  # for them while nothing else went wrong, before that end
-        self._last = {name: (None, 0) for name in chains}  # the newest of a chain, and what was said since it began
+        self._last = {
+            name: (None, 0) for name in chains
+        }  # the newest of a chain, and what was said since it began
         self.records = {mishap.name: Record() for mishaps in chains.values() for mishap in mishaps}
         self.faults: list[str] = []
 
@@ -93,7 +100,9 @@ class Fate:
     def _befall(self, chain: str) -> None:
         chance = random.Random(f"{self._seed} {chain}")
         while not self._over.wait(chance.uniform(*self._pace.calm_s)):
-            mishap = chance.choice([may for may in self.chains[chain] if self.records[may.name].count < may.at_most])
+            mishap = chance.choice(
+                [may for may in self.chains[chain] if self.records[may.name].count < may.at_most]
+            )
             with self._lock:
                 self._wait_on()
                 self._active.append(mishap)
@@ -101,18 +110,27 @@ class Fate:
             self.records[mishap.name].count += 1
             mishap.begin()
             low_s, high_s = (min(self._pace.longest_s, limit_s) for limit_s in mishap.lasts_s)
-            self._over.wait(low_s * (high_s / low_s) ** chance.random())  # short ones are as frequent as long ones
+            self._over.wait(
+                low_s * (high_s / low_s) ** chance.random()
+            )  # short ones are as frequent as long ones
             mishap.end()
             with self._lock:
                 self._active.remove(mishap)
-                self._ended[chain] = max(mishap, self._ended.get(chain, mishap), key=lambda over: over.within_s)
+                self._ended[chain] = max(
+                    mishap, self._ended.get(chain, mishap), key=lambda over: over.within_s
+                )
                 self._ended_s = time.perf_counter()
 
     def _make_good(self, captured_s: float, now_s: float) -> None:
         """Those of several chains that ended together may take as long as all of them: one may have to wait for the other."""
-        took_s, slowest = self._waited_s + now_s - self._ended_s, max(self._ended.values(), key=lambda mishap: mishap.within_s)
+        took_s, slowest = (
+            self._waited_s + now_s - self._ended_s,
+            max(self._ended.values(), key=lambda mishap: mishap.within_s),
+        )
         if took_s > (allowed_s := sum(mishap.within_s for mishap in self._ended.values())):
-            self._fault(f"{slowest.name}: {took_s:.2f} s after its end nothing new was shown, {allowed_s:g} s are allowed")
+            self._fault(
+                f"{slowest.name}: {took_s:.2f} s after its end nothing new was shown, {allowed_s:g} s are allowed"
+            )
         elif captured_s < self._ended_s:
             return
         record = self.records[slowest.name]

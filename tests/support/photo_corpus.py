@@ -23,7 +23,11 @@ class People:
                 self._pictures.append(cut(photo, find_crop(face, self.size_px)))
                 aus.append(au_estimator.measure(face))
         count = len(names)
-        self.aus, self.angles_deg, self.person = np.array(aus, np.float32), np.zeros((count, 3), np.float32), np.arange(count) * 7
+        self.aus, self.angles_deg, self.person = (
+            np.array(aus, np.float32),
+            np.zeros((count, 3), np.float32),
+            np.arange(count) * 7,
+        )
         self.is_clip, self.held_out = np.zeros(count, bool), np.ones(count, bool)
 
     def __len__(self) -> int:

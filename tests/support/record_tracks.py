@@ -57,7 +57,9 @@ def eyes_px(i: int) -> float:
     return float(np.linalg.norm(meshes()[i, 33, :2] - meshes()[i, 263, :2]))
 
 
-def hand_at(image: np.ndarray, i: int, right: float, down: float, angle_deg: float, speed: float = 0.0) -> np.ndarray:
+def hand_at(
+    image: np.ndarray, i: int, right: float, down: float, angle_deg: float, speed: float = 0.0
+) -> np.ndarray:
     """A hand so many eye distances right and down of the nose bridge, in the colour of the cheeks."""
     mesh, eyes = meshes()[i], eyes_px(i)
     cheeks = mesh[[50, 280], :2].round().astype(int)
@@ -67,22 +69,44 @@ def hand_at(image: np.ndarray, i: int, right: float, down: float, angle_deg: flo
 
 def hand_passes(image: np.ndarray, i: int) -> np.ndarray:
     """From one side to the other in 1.1 s, beginning at 1.4 s."""
-    return hand_at(image, i, at(i / FPS, (1.4, -2.6), (2.5, 2.6)), 0.35, 12, 0.15) if 1.4 < i / FPS < 2.5 else image
+    return (
+        hand_at(image, i, at(i / FPS, (1.4, -2.6), (2.5, 2.6)), 0.35, 12, 0.15)
+        if 1.4 < i / FPS < 2.5
+        else image
+    )
 
 
 def hand_on_mouth(image: np.ndarray, i: int) -> np.ndarray:
     """From below at 1.4 s; it rests there for 1.3 s."""
-    return hand_at(image, i, 0.1, at(i / FPS, (1.4, 3.2), (1.75, 0.9), (3.0, 0.9), (3.35, 3.2)), -60) if 1.4 < i / FPS < 3.35 else image
+    return (
+        hand_at(image, i, 0.1, at(i / FPS, (1.4, 3.2), (1.75, 0.9), (3.0, 0.9), (3.35, 3.2)), -60)
+        if 1.4 < i / FPS < 3.35
+        else image
+    )
 
 
 def hand_on_eyes(image: np.ndarray, i: int) -> np.ndarray:
     """From the side at 1.4 s; it rests there for a second."""
-    return hand_at(image, i, at(i / FPS, (1.4, -3.2), (1.8, -0.9), (2.8, -0.9), (3.2, -3.2)), 0.15, 85) if 1.4 < i / FPS < 3.2 else image
+    return (
+        hand_at(image, i, at(i / FPS, (1.4, -3.2), (1.8, -0.9), (2.8, -0.9), (3.2, -3.2)), 0.15, 85)
+        if 1.4 < i / FPS < 3.2
+        else image
+    )
 
 
 def slides_out(image: np.ndarray, i: int) -> np.ndarray:
     """Out of the picture's left from 1 s on, all gone at 3 s, back at 4.5 s."""
-    return slid(image, at(i / FPS, (1.0, 0), (3.0, -float(meshes()[i, :, 0].max())), (3.5, -float(meshes()[i, :, 0].max())), (4.5, 0)), 0)
+    return slid(
+        image,
+        at(
+            i / FPS,
+            (1.0, 0),
+            (3.0, -float(meshes()[i, :, 0].max())),
+            (3.5, -float(meshes()[i, :, 0].max())),
+            (4.5, 0),
+        ),
+        0,
+    )
 
 
 def tilts(image: np.ndarray, i: int) -> np.ndarray:
@@ -135,7 +159,10 @@ def record() -> None:
                 face = reader.follow(disturb(image, i), i / FPS)
                 if face is not None:
                     mesh[i], scores[i] = np.round(face.mesh_px * 10), np.round(face.blendshapes * 255)
-        stored[f"{name}/mesh"], stored[f"{name}/scores"] = np.diff(mesh, axis=0, prepend=np.zeros_like(mesh[:1])), scores
+        stored[f"{name}/mesh"], stored[f"{name}/scores"] = (
+            np.diff(mesh, axis=0, prepend=np.zeros_like(mesh[:1])),
+            scores,
+        )
         print(f"{name}: {count} pictures, {(mesh[:, 0, 0] == GONE).sum()} without a face")
     np.savez_compressed(STORED, **stored)
     print(f"{STORED}: {STORED.stat().st_size / 1e6:.2f} MB")
@@ -146,7 +173,9 @@ def load_track(name: str) -> list[Face | None]:
     with np.load(STORED, allow_pickle=False) as stored:
         mesh, scores = np.cumsum(stored[f"{name}/mesh"], axis=0, dtype=np.int16), stored[f"{name}/scores"]
     return [
-        None if points[0, 0] == GONE else Face(points[:, :2] / np.float32(10), points[:, 2] / np.float32(10), row / np.float32(255))
+        None
+        if points[0, 0] == GONE
+        else Face(points[:, :2] / np.float32(10), points[:, 2] / np.float32(10), row / np.float32(255))
         for points, row in zip(mesh, scores, strict=True)
     ]
 

@@ -19,7 +19,15 @@ SMALL_CRITIC = CriticShape(size_px=64, width=8, widest=32, layers=4)
 
 
 def plan(**changes) -> Schedule:
-    fixed = {"images": 160, "batch": 4, "rate": 2e-3, "warm_up": 8, "workers": 0, "bf16": False, "stats_every": 1}
+    fixed = {
+        "images": 160,
+        "batch": 4,
+        "rate": 2e-3,
+        "warm_up": 8,
+        "workers": 0,
+        "bf16": False,
+        "stats_every": 1,
+    }
     return Schedule(**{**fixed, "report_every": 10**9, "grid_every": 0, **changes})
 
 

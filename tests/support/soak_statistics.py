@@ -57,7 +57,9 @@ class Memory:
     @classmethod
     def middle(cls, looks: list["Memory"]) -> "Memory":
         """Of several looks, as each is at another moment of some mishap."""
-        return cls(*(float(np.median([getattr(look, name) for look in looks])) for name in cls.__dataclass_fields__))
+        return cls(
+            *(float(np.median([getattr(look, name) for look in looks])) for name in cls.__dataclass_fields__)
+        )
 
 
 class Ages(Timings):
@@ -72,7 +74,11 @@ class Ages(Timings):
         super().add(name, duration_s)
         if name == "capture":
             self.frames += 1
-        elif name == "capture to output" and not self._is_lost() and self._fate.shown(self._sim.now_s - duration_s):
+        elif (
+            name == "capture to output"
+            and not self._is_lost()
+            and self._fate.shown(self._sim.now_s - duration_s)
+        ):
             self.well.add(self._sim.now_s, duration_s)
 
 

@@ -43,7 +43,9 @@ def test_hours_pass_at_once_and_wakings_come_in_the_order_of_their_times(sim):
             sim.time.sleep(step_s)
             woke.append(sim.time.perf_counter() - 1000.0)
 
-    for thread in start(sim, partial(sleeper, 7200, 3600), partial(sleeper, 1, 7000, 2000), partial(sleeper, 2)):
+    for thread in start(
+        sim, partial(sleeper, 7200, 3600), partial(sleeper, 1, 7000, 2000), partial(sleeper, 2)
+    ):
         thread.join()
     assert woke == [1, 2, 7001, 7200, 9001, 10800] and sim.now_s == 11800.0
     assert time.perf_counter() - began < 10
@@ -97,7 +99,13 @@ def test_a_wait_ends_at_its_limit_or_when_it_is_notified(sim):
     event.set()
     for thread in threads:
         thread.join()
-    assert ends == {"late": (False, 1), "notified": (True, 1.75), "set too late": (False, 2), "event": (True, 3), "asked": (True, 3)}
+    assert ends == {
+        "late": (False, 1),
+        "notified": (True, 1.75),
+        "set too late": (False, 2),
+        "event": (True, 3),
+        "asked": (True, 3),
+    }
     assert event.wait(0) is not False and condition.acquire(False) and not condition.acquire(False)
     assert sim.threading.enumerate() == [threading.main_thread()]
 
@@ -139,7 +147,10 @@ def test_all_who_wait_without_a_deadline_are_a_deadlock_told_with_their_places()
 
     with simulated() as sim:
         thread = start(sim, partial(wait_for_ever, sim.threading.Event()))[0]
-        with pytest.raises(Deadlock, match=r"(?s)nobody has a deadline.*MainThread.*thread\.join\(\).*Thread-.*in wait_for_ever"):
+        with pytest.raises(
+            Deadlock,
+            match=r"(?s)nobody has a deadline.*MainThread.*thread\.join\(\).*Thread-.*in wait_for_ever",
+        ):
             thread.join()
         threading.Thread.join(thread, 10)
         assert not threading.Thread.is_alive(thread), "it has left as well"
@@ -179,7 +190,9 @@ def test_a_short_soak_of_what_is_shipped_has_nothing_to_complain_about():
     found = soak.soak(hours=0.05, pace=BRISK)
     assert found.faults == [] and found.frames > 4000
     assert sum(record.count for record in found.fate.records.values()) > 50
-    assert found.gaps_s.max() < 1 / soak.FPS + 1e-3 and len(found.late_stalled_s) > 50, "while the generator stalled too"
+    assert found.gaps_s.max() < 1 / soak.FPS + 1e-3 and len(found.late_stalled_s) > 50, (
+        "while the generator stalled too"
+    )
 
 
 class Queue(Latest):
@@ -206,7 +219,9 @@ def test_a_queue_between_threads_is_found():
     assert "A picture's age while all was well" in said and "nothing new was shown" in said, said
 
 
-@pytest.mark.parametrize("size, what", [(1, "more Python objects"), (2000, "more MB of memory")], ids=["objects", "bytes"])
+@pytest.mark.parametrize(
+    "size, what", [(1, "more Python objects"), (2000, "more MB of memory")], ids=["objects", "bytes"]
+)
 def test_a_leak_is_found(size, what):
     kept, show = deque(), animator.Animator.show
 
@@ -235,7 +250,13 @@ def test_what_grows_slower_with_time_is_found():
 def test_work_in_the_thread_that_sends_is_found():
     def heavy(self, picture):
         meeting.time.sleep(0.04 if picture.captured_s % 7 < 0.1 else 0.0)
-        return self.stage.still if self._controls.panic else self.stage.slate if self._controls.paused else picture.image
+        return (
+            self.stage.still
+            if self._controls.panic
+            else self.stage.slate
+            if self._controls.paused
+            else picture.image
+        )
 
     with patch.object(live_loop.LiveLoop, "_covered", heavy):
         said = complaints()

@@ -49,7 +49,9 @@ def linear(slope: float):
 def test_the_gradient_penalty_is_two_sided_around_a_norm_of_one(slope):
     # (2, 3, 2, 2): 12 numbers a picture, norm = |slope| sqrt(12), whatever the pictures are
     weight, score_of = linear(slope)
-    penalty = gradient_penalty(score_of, torch.rand(2, 3, 2, 2), torch.rand(2, 3, 2, 2), torch.rand(2, 1, 1, 1))
+    penalty = gradient_penalty(
+        score_of, torch.rand(2, 3, 2, 2), torch.rand(2, 3, 2, 2), torch.rand(2, 1, 1, 1)
+    )
     assert penalty.item() == pytest.approx((abs(slope) * 12**0.5 - 1) ** 2, rel=1e-5)
     if slope:  # d/dslope (|slope| r - 1)^2 = 2 (|slope| r - 1) r sign(slope), r = sqrt(12)
         penalty.backward()
@@ -81,7 +83,9 @@ def test_twice_the_side_halves_the_gradient_norm_of_the_same_critic():
 
     for side, norm in ((2, 12**-0.5), (4, 48**-0.5)):
         picture, mix = torch.rand(1, 3, side, side), torch.rand(1, 1, 1, 1)
-        assert gradient_penalty(score_of, picture, picture, mix).item() == pytest.approx((norm - 1) ** 2, rel=1e-5)
+        assert gradient_penalty(score_of, picture, picture, mix).item() == pytest.approx(
+            (norm - 1) ** 2, rel=1e-5
+        )
 
 
 def test_r1_is_half_the_squared_gradient_on_real_pictures():
@@ -113,11 +117,16 @@ def test_total_variation_is_the_mean_squared_step_of_both_directions():
 def test_the_weight_of_total_variation_is_the_papers_sum_at_its_batch_and_size():
     attention = torch.rand(25, 1, 128, 128)
     as_sum = 1e-5 * (attention.diff(dim=2).square().sum() + attention.diff(dim=3).square().sum())
-    assert (GanimationWeights().smooth * total_variation(attention)).item() == pytest.approx(as_sum.item(), rel=0.04)
+    assert (GanimationWeights().smooth * total_variation(attention)).item() == pytest.approx(
+        as_sum.item(), rel=0.04
+    )
 
 
 def test_the_expression_loss_is_the_mean_square_over_aus_and_batch():
-    assert expression_loss(torch.tensor([[0.0, 1.0], [0.5, 0.5]]), torch.tensor([[1.0, 1.0], [0.5, 0.0]])) == (1 + 0.25) / 4
+    assert (
+        expression_loss(torch.tensor([[0.0, 1.0], [0.5, 0.5]]), torch.tensor([[1.0, 1.0], [0.5, 0.0]]))
+        == (1 + 0.25) / 4
+    )
 
 
 def test_the_cycle_loss_is_the_mean_absolute_difference():
@@ -129,7 +138,12 @@ def test_the_weights_are_the_papers_per_mean():
     assert (weights.adversarial, weights.penalty, weights.expression, weights.cycle) == (1, 10, 160, 10)
     assert (weights.attention, weights.smooth, weights.reconstruction) == (0.1, 8, 0)
     relative = GanimationWeights.relative()
-    assert (relative.expression, relative.cycle, relative.reconstruction, relative.penalty) == (150, 30, 30, 10)
+    assert (relative.expression, relative.cycle, relative.reconstruction, relative.penalty) == (
+        150,
+        30,
+        30,
+        10,
+    )
 
 
 def test_doubling_the_batch_changes_no_term():
@@ -161,5 +175,9 @@ def test_tiling_to_twice_the_side_changes_no_weight_of_attention_or_cycle():
     attention = torch.rand(1, 1, 32, 32, generator=generator)
     tiled = attention.tile(1, 1, 2, 2)
     assert kept_share(tiled).item() == pytest.approx(kept_share(attention).item(), rel=1e-5)
-    assert total_variation(tiled).item() == pytest.approx(total_variation(attention).item(), rel=0.05), "but for the seam"
-    assert cycle_loss(tiled, 1 - tiled).item() == pytest.approx(cycle_loss(attention, 1 - attention).item(), rel=1e-5)
+    assert total_variation(tiled).item() == pytest.approx(total_variation(attention).item(), rel=0.05), (
+        "but for the seam"
+    )
+    assert cycle_loss(tiled, 1 - tiled).item() == pytest.approx(
+        cycle_loss(attention, 1 - attention).item(), rel=1e-5
+    )

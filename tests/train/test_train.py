@@ -49,7 +49,9 @@ def test_the_estimator_sees_in_a_moved_mesh_what_was_asked(recorded, name):
     net, places = BlendshapeNet(), index((name,))
     mesh = recorded["neutral"].mesh_px
     before = au_estimator.measure_meshes(mesh, net(mesh))
-    assert before == pytest.approx(au_estimator.measure(recorded["neutral"]), abs=1e-3), "the network alone equals the landmarker"
+    assert before == pytest.approx(au_estimator.measure(recorded["neutral"]), abs=1e-3), (
+        "the network alone equals the landmarker"
+    )
     change = np.zeros(29, np.float32)
     change[places] = 0.6
     after_mesh = moved(mesh, np.clip(before, 0, 1), change)
@@ -65,7 +67,9 @@ def test_a_full_blink_shuts_the_lids(recorded):
     def gaps(change: np.ndarray) -> np.ndarray:
         """Of the right eye and the left, as shares of what they were."""
         after = moved(mesh, np.zeros(29, np.float32), change)
-        return np.divide(*(np.linalg.norm(m[[159, 386], :2] - m[[145, 374], :2], axis=-1) for m in (after, mesh)))
+        return np.divide(
+            *(np.linalg.norm(m[[159, 386], :2] - m[[145, 374], :2], axis=-1) for m in (after, mesh))
+        )
 
     assert gaps(blink).max() < 0.15
     assert gaps(wink)[0] < 0.15 and gaps(wink)[1] > 0.9, "the right eye alone"
@@ -93,15 +97,24 @@ def test_pairs_of_no_change_would_be_no_pairs(corpus):
     assert np.abs(changes).max() <= 1 and (np.abs(changes).sum(axis=1) > 0.05).mean() > 0.75, (
         "but for four people, who are drawn against themselves now and then"
     )
-    assert changes.shape == (60, 29) and (changes > 0.25).any(axis=0).sum() >= 24, "every AU is asked for, sooner or later"
-    rights, lefts = ([ESTIMATED.index(name[:-1] + side) for name in ESTIMATED if name.endswith("R")] for side in "RL")
-    assert (np.abs(changes[:, rights] - changes[:, lefts]) > 0.25).any(axis=0).mean() > 0.5, "and one side alone, too"
+    assert changes.shape == (60, 29) and (changes > 0.25).any(axis=0).sum() >= 24, (
+        "every AU is asked for, sooner or later"
+    )
+    rights, lefts = (
+        [ESTIMATED.index(name[:-1] + side) for name in ESTIMATED if name.endswith("R")] for side in "RL"
+    )
+    assert (np.abs(changes[:, rights] - changes[:, lefts]) > 0.25).any(axis=0).mean() > 0.5, (
+        "and one side alone, too"
+    )
 
 
 def test_the_warp_in_torch_is_the_warp_in_numpy(corpus):
     picture, rng = corpus.picture(0), np.random.default_rng(0)
     flow = rng.uniform(-6, 6, (64, 64, 2)).astype(np.float32)
-    ours = warp(torch.from_numpy(picture).permute(2, 0, 1)[None].float(), torch.from_numpy(flow).permute(2, 0, 1)[None])
+    ours = warp(
+        torch.from_numpy(picture).permute(2, 0, 1)[None].float(),
+        torch.from_numpy(flow).permute(2, 0, 1)[None],
+    )
     assert np.abs(ours[0].permute(1, 2, 0).numpy() - draw(picture, flow).astype(float)).mean() < 1.0
 
 
@@ -135,7 +148,11 @@ def test_loss_terms_are_means_worked_out_by_hand():
         "picture": torch.zeros(1, 3, size, size), "target": torch.full((1, 3, size, size), 0.5), "weight": torch.ones(1, 1, size, size),
         "painted": torch.zeros(1, 1, size, size), "flow": torch.full((1, 2, 2, 2), 3.0), "flow_weight": torch.ones(1, 1, 2, 2),
     }  # fmt: skip
-    colour, attention, flow = torch.ones(1, 3, size, size), torch.full((1, 1, size, size), 0.75), torch.ones(1, 2, 2, 2)
+    colour, attention, flow = (
+        torch.ones(1, 3, size, size),
+        torch.full((1, 1, size, size), 0.75),
+        torch.ones(1, 2, 2, 2),
+    )
     total, terms = supervised_loss(colour, attention, flow, batch)
     assert terms["picture"] == pytest.approx(0.25), "0.75 * 0 + 0.25 * 1 against 0.5"
     assert terms["edges"] == pytest.approx(0, abs=1e-6)
@@ -151,7 +168,9 @@ def test_loss_terms_are_means_worked_out_by_hand():
     batch["painted"] += 1  # what is painted asks for C itself, its edges too, and for an open mask
     ramp = torch.arange(4.0).expand(1, 3, size, size) / 4
     _, terms = supervised_loss(ramp, attention, flow, batch)
-    assert terms["detail"] == pytest.approx(12 * 0.25 / 2), "a quarter from one column to the next, nothing from row to row"
+    assert terms["detail"] == pytest.approx(12 * 0.25 / 2), (
+        "a quarter from one column to the next, nothing from row to row"
+    )
     assert terms["open"] == pytest.approx(-np.log(0.251))
     assert weighted_mean(torch.ones(2, 3, 5, 5), torch.full((2, 1, 5, 5), 0.5)) == 0.5
 
@@ -164,7 +183,10 @@ def test_the_exported_graph_is_the_network_on_every_backend(tmp_path, laid):
     rng = np.random.default_rng(0)
     reference, fp32 = load(bundle, "reference"), load(bundle, "cpu-fp32")
     for _ in range(3):
-        crop, change = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), rng.uniform(-1, 1, 29).astype(np.float32)
+        crop, change = (
+            rng.integers(0, 256, (64, 64, 3), dtype=np.uint8),
+            rng.uniform(-1, 1, 29).astype(np.float32),
+        )
         a, b = reference.run(crop, change), fp32.run(crop, change)
         assert np.abs(a.colour.astype(int) - b.colour).max() <= 1
         assert np.abs(a.attention - b.attention).max() < 1e-3 and np.abs(a.flow - b.flow).max() < 1e-2
@@ -174,8 +196,13 @@ def test_the_exported_graph_is_the_network_on_every_backend(tmp_path, laid):
     "network",
     [
         pytest.param(lambda: PaperGenerator(PaperShape(size_px=64, width=8, blocks=1)), id="paper, absolute"),
-        pytest.param(lambda: PaperGenerator(PaperShape(size_px=64, width=8, blocks=1, conditioning="relative")), id="paper, relative"),
-        pytest.param(lambda: CompactGenerator(dataclasses.replace(TINY, flow=False)), id="compact without flow"),
+        pytest.param(
+            lambda: PaperGenerator(PaperShape(size_px=64, width=8, blocks=1, conditioning="relative")),
+            id="paper, relative",
+        ),
+        pytest.param(
+            lambda: CompactGenerator(dataclasses.replace(TINY, flow=False)), id="compact without flow"
+        ),
     ],
 )
 def test_generators_without_flow_become_bundles_that_keep_their_meaning(tmp_path, network):
@@ -183,12 +210,16 @@ def test_generators_without_flow_become_bundles_that_keep_their_meaning(tmp_path
     generator = network().eval()
     bundle, differences = export(generator, tmp_path, {})
     assert (bundle.flow_px, bundle.conditioning) == (0, generator.shape.as_dict()["conditioning"])
-    edit = load(bundle, "cpu-fp32").run(np.zeros((64, 64, 3), np.uint8), np.zeros(len(bundle.aus), np.float32))
+    edit = load(bundle, "cpu-fp32").run(
+        np.zeros((64, 64, 3), np.uint8), np.zeros(len(bundle.aus), np.float32)
+    )
     assert differences["colour"] <= 1 and edit.flow is None
 
 
 @pytest.mark.parametrize(("vocabulary", "aus"), [("wide", WIDE), ("paper17", PAPER_17)])
-def test_a_bundle_speaks_the_vocabulary_of_its_network_and_names_the_estimator_of_its_labels(tmp_path, vocabulary, aus):
+def test_a_bundle_speaks_the_vocabulary_of_its_network_and_names_the_estimator_of_its_labels(
+    tmp_path, vocabulary, aus
+):
     network = CompactGenerator(dataclasses.replace(TINY, vocabulary=vocabulary)).eval()
     bundle, _ = export(network, tmp_path / "old", {}, "mediapipe-mesh-1")
     assert bundle.aus == aus and bundle.estimator == "mediapipe-mesh-1"
@@ -236,7 +267,12 @@ def test_from_checkpoint_to_bundle_by_the_command_line(corpus, corpus_folder, tm
         "--fp32",
     ]
     assert command.main(run) == 0
-    assert command.main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "mine"), "--corpus", str(corpus_folder)]) == 0
+    assert (
+        command.main(
+            ["export", str(tmp_path / "run"), "--out", str(tmp_path / "mine"), "--corpus", str(corpus_folder)]
+        )
+        == 0
+    )
     assert "worst differences" in capsys.readouterr().out
     assert load(tmp_path / "mine").bundle.training["corpora"][0]["faces"] == len(corpus)
     assert load_average(tmp_path / "run" / "checkpoint").shape.size_px == 64
@@ -245,9 +281,14 @@ def test_from_checkpoint_to_bundle_by_the_command_line(corpus, corpus_folder, tm
 
 
 def test_the_mean_face_is_fitted_symmetric_frontal_and_in_eye_distances(corpus_folder, tmp_path, capsys):
-    assert command.main(["estimator", "--corpus", str(corpus_folder), "--mean-face", str(tmp_path / "mean.npy")]) == 0
+    assert (
+        command.main(["estimator", "--corpus", str(corpus_folder), "--mean-face", str(tmp_path / "mean.npy")])
+        == 0
+    )
     assert "4 photos" in capsys.readouterr().out
     found = np.load(tmp_path / "mean.npy")
     assert np.linalg.norm(found[33] - found[263]) == pytest.approx(1, abs=1e-3)
-    assert found[[10, 152, 1], 0] == pytest.approx(0, abs=0.02), "forehead, chin and nose lie on the middle line"
+    assert found[[10, 152, 1], 0] == pytest.approx(0, abs=0.02), (
+        "forehead, chin and nose lie on the middle line"
+    )
     assert np.abs(found - mean_face()).max() < 0.15, "four people are near the mean of thousands"

@@ -34,7 +34,12 @@ FIT = ["--recipe", "ganimation", "--model", "paper", "--width", "8", "--size", "
 def test_the_rate_rises_stays_and_falls():
     p = Schedule(images=1000, batch=10, warm_up=100, decay_from=0.5)
     rates = [rate_share(p, seen) for seen in range(0, 1000, 10)]
-    assert rates[0] < 0.2 and rates[12] == rates[49] == 1.0 and rates[75] == pytest.approx(0.5) and rates[-1] == pytest.approx(0.02)
+    assert (
+        rates[0] < 0.2
+        and rates[12] == rates[49] == 1.0
+        and rates[75] == pytest.approx(0.5)
+        and rates[-1] == pytest.approx(0.02)
+    )
 
 
 def test_every_process_takes_its_own_part_of_every_batch():
@@ -55,7 +60,9 @@ def test_losses_fall_and_a_resumed_run_goes_on_exactly(corpus, tmp_path):
 
 @pytest.mark.parametrize("adversary", ["wgan-gp", "hinge-sn", "hinge-r1"])
 def test_ganimation_resumes_exactly_and_moves_both_networks(corpus, tmp_path, adversary):
-    before = {name: [p.clone() for p in net.parameters()] for name, net in small_paper(adversary).networks.items()}
+    before = {
+        name: [p.clone() for p in net.parameters()] for name, net in small_paper(adversary).networks.items()
+    }
     recipe = small_paper(adversary)
     fit(recipe, corpus, tmp_path / "whole", plan(images=32), quiet=True)
     fit(small_paper(adversary), corpus, tmp_path / "parts", plan(images=32), quiet=True, until=12)
@@ -63,22 +70,45 @@ def test_ganimation_resumes_exactly_and_moves_both_networks(corpus, tmp_path, ad
     for name, figures in (("critic", 8), ("generator", 4)):
         whole, parts = (lines(tmp_path / folder, f"loss_{name}") for folder in ("whole", "parts"))
         assert whole == parts and len(whole) == figures, "the generator's turn is every second step"
-        moved = [not torch.equal(a, b) for a, b in zip(before[name], recipe.networks[name].parameters(), strict=True)]
+        moved = [
+            not torch.equal(a, b)
+            for a, b in zip(before[name], recipe.networks[name].parameters(), strict=True)
+        ]
         assert all(moved), f"all of the {name} learns"
 
 
 def test_accumulated_micro_batches_give_the_losses_of_one_batch(corpus, tmp_path):
     for name, parts in (("one", 1), ("two", 2)):
-        fit(small_paper("wgan-gp", "relative"), corpus, tmp_path / name, plan(images=24, accumulate=parts), quiet=True)
-    assert lines(tmp_path / "one", "loss_critic") == pytest.approx(lines(tmp_path / "two", "loss_critic"), rel=1e-4)
-    assert lines(tmp_path / "one", "loss_generator") == pytest.approx(lines(tmp_path / "two", "loss_generator"), rel=1e-4)
+        fit(
+            small_paper("wgan-gp", "relative"),
+            corpus,
+            tmp_path / name,
+            plan(images=24, accumulate=parts),
+            quiet=True,
+        )
+    assert lines(tmp_path / "one", "loss_critic") == pytest.approx(
+        lines(tmp_path / "two", "loss_critic"), rel=1e-4
+    )
+    assert lines(tmp_path / "one", "loss_generator") == pytest.approx(
+        lines(tmp_path / "two", "loss_generator"), rel=1e-4
+    )
 
 
 def run_fit(corpus_folder: Path, out: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "true",
+        "PYTHONPATH": str(ROOT),
+    }
     arguments = ["-m", "train", "fit", "--corpus", str(corpus_folder), "--out", str(out), *FIT, *more]
     return subprocess.Popen(
-        [sys.executable, *launcher, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, *launcher, *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -92,7 +122,10 @@ def test_after_sigkill_the_next_twenty_losses_are_those_of_a_run_that_was_not_ki
     finish(run_fit(corpus_folder, tmp_path / "whole", "--images", "400"))
     process = run_fit(corpus_folder, tmp_path / "killed", "--images", "4000", "--save-minutes", "0.002")
     until_s = time.monotonic() + 120
-    while not (checkpoint.find(tmp_path / "killed" / "checkpoint") and len(lines(tmp_path / "killed", "loss_critic")) >= 12):
+    while not (
+        checkpoint.find(tmp_path / "killed" / "checkpoint")
+        and len(lines(tmp_path / "killed", "loss_critic")) >= 12
+    ):
         assert time.monotonic() < until_s and process.poll() is None, process.stderr.read()
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -102,14 +135,19 @@ def test_after_sigkill_the_next_twenty_losses_are_those_of_a_run_that_was_not_ki
     finish(run_fit(corpus_folder, tmp_path / "killed", "--images", "400"))
     whole, killed = (lines(tmp_path / name, "loss_critic") for name in ("whole", "killed"))
     assert len(killed) == 100 and killed[stood : stood + 20] == whole[stood : stood + 20]
-    assert lines(tmp_path / "whole", "loss_generator")[-10:] == lines(tmp_path / "killed", "loss_generator")[-10:]
+    assert (
+        lines(tmp_path / "whole", "loss_generator")[-10:]
+        == lines(tmp_path / "killed", "loss_generator")[-10:]
+    )
 
 
 def test_two_processes_give_the_losses_of_one_with_the_same_global_batch(corpus_folder, tmp_path):
     pair = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     finish(run_fit(corpus_folder, tmp_path / "two", "--images", "40", launcher=pair))
     finish(run_fit(corpus_folder, tmp_path / "one", "--images", "40"))
-    assert [checkpoint.read_state(tmp_path / name / "checkpoint")["processes"] for name in ("one", "two")] == [1, 2]
+    assert [
+        checkpoint.read_state(tmp_path / name / "checkpoint")["processes"] for name in ("one", "two")
+    ] == [1, 2]
     for name in ("loss_critic", "loss_generator", "penalty"):
         assert lines(tmp_path / "two", name) == pytest.approx(lines(tmp_path / "one", name), rel=2e-4), name
     assert len(lines(tmp_path / "two", "loss_critic")) == 10
@@ -118,17 +156,29 @@ def test_two_processes_give_the_losses_of_one_with_the_same_global_batch(corpus_
 
 
 def test_max_minutes_ends_cleanly_with_a_checkpoint_that_goes_on(corpus_folder, tmp_path):
-    said = finish(run_fit(corpus_folder, tmp_path, "--images", "100000", "--max-minutes", "0.02", "--grid-every", "100000"))
+    said = finish(
+        run_fit(
+            corpus_folder, tmp_path, "--images", "100000", "--max-minutes", "0.02", "--grid-every", "100000"
+        )
+    )
     seen = checkpoint.read_state(tmp_path / "checkpoint")["seen"]
     assert 0 < seen < 100000 and f"{seen} of 100000 images seen" in said
-    assert list(tmp_path.glob("tensorboard/events*")) and list(tmp_path.glob("grid-*.png")), "and with something to look at"
+    assert list(tmp_path.glob("tensorboard/events*")) and list(tmp_path.glob("grid-*.png")), (
+        "and with something to look at"
+    )
 
 
 def test_a_checkpoint_of_another_network_is_refused_and_left_alone(corpus, tmp_path):
     fit(supervised(), corpus, tmp_path, plan(images=8), quiet=True)
     before = (tmp_path / "checkpoint" / "generator.safetensors").read_bytes()
     with pytest.raises(DataError, match="shape differ"):
-        fit(supervised(Shape(size_px=64, quarter=4, eighth=8, sixteenth=8)), corpus, tmp_path, plan(images=16), quiet=True)
+        fit(
+            supervised(Shape(size_px=64, quarter=4, eighth=8, sixteenth=8)),
+            corpus,
+            tmp_path,
+            plan(images=16),
+            quiet=True,
+        )
     with pytest.raises(DataError, match="recipe, shape differ"):
         fit(small_paper(), corpus, tmp_path, plan(images=16), quiet=True)
     assert (tmp_path / "checkpoint" / "generator.safetensors").read_bytes() == before
@@ -159,7 +209,10 @@ def test_a_full_disk_leaves_the_checkpoint_before_it_alone(corpus, tmp_path, mon
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(DataError, match="free some disk space"):
         fit(supervised(), corpus, tmp_path, plan(images=16), quiet=True)
-    assert checkpoint.read_state(tmp_path / "checkpoint")["seen"] == 8 and not (tmp_path / "checkpoint.part").exists()
+    assert (
+        checkpoint.read_state(tmp_path / "checkpoint")["seen"] == 8
+        and not (tmp_path / "checkpoint.part").exists()
+    )
 
 
 def test_a_run_killed_between_the_two_renames_goes_on_from_the_checkpoint_before(corpus, tmp_path):
@@ -169,7 +222,9 @@ def test_a_run_killed_between_the_two_renames_goes_on_from_the_checkpoint_before
     assert len(lines(tmp_path, "loss_generator")) == 4 and not (tmp_path / "checkpoint.old").exists()
 
 
-def test_a_loss_that_is_no_number_keeps_the_batch_and_leaves_the_checkpoint_alone(corpus, tmp_path, monkeypatch):
+def test_a_loss_that_is_no_number_keeps_the_batch_and_leaves_the_checkpoint_alone(
+    corpus, tmp_path, monkeypatch
+):
     fit(supervised(), corpus, tmp_path, plan(), quiet=True, until=4)
     whole = PairSource.__getitem__
 
@@ -196,7 +251,9 @@ def test_a_gradient_that_is_no_number_moves_no_weight(corpus, tmp_path):
 
     with pytest.raises(DataError, match="gradient is no longer a number"):
         run.take(Turn(("generator",), sharp), [recipe.batch(samples)], samples)
-    assert all(torch.equal(a, b) for a, b in zip(before, recipe.networks["generator"].parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, recipe.networks["generator"].parameters(), strict=True)
+    )
 
 
 def test_a_damaged_shard_met_by_a_loader_process_is_one_sentence(corpus_folder, tmp_path, capsys):
@@ -216,7 +273,8 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("presses_up", "attention", "factor"), [(True, 0.999, 0.5), (True, 0.5, 2.0), (False, 0.999, 2.0), (False, 0.5, 0.5)]
+    ("presses_up", "attention", "factor"),
+    [(True, 0.999, 0.5), (True, 0.5, 2.0), (False, 0.999, 2.0), (False, 0.5, 0.5)],
 )
 def test_the_guard_moves_the_weight_against_the_collapse_and_says_so(presses_up, attention, factor):
     guard = AttentionGuard(presses_up=presses_up, rests_until=10)
@@ -264,7 +322,9 @@ def test_faces_on_the_device_are_the_faces_from_disk(corpus):
         for name, value in from_disk[i].items():
             if name != "picture":
                 assert np.array_equal(filled[name][i].numpy(), value), name
-        assert np.abs(filled["picture"][i].numpy().astype(int) - from_disk[i]["picture"]).mean() < 1.0, "turned, moved and mirrored alike"
+        assert np.abs(filled["picture"][i].numpy().astype(int) - from_disk[i]["picture"]).mean() < 1.0, (
+            "turned, moved and mirrored alike"
+        )
 
 
 def test_a_run_on_resident_faces_trains_and_the_supervised_one_says_that_it_cannot(corpus, tmp_path):

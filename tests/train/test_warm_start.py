@@ -31,16 +31,28 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another_one_widened(corpu
     run = TrainingRun(supervised(), tmp_path / "second", plan(), tmp_path / "first")
     for weights in (run.networks["generator"].state_dict(), run.averages["generator"].state_dict()):
         assert all(torch.equal(weights[name], value) for name, value in old.items() if name != told)
-        assert torch.equal(weights[told], widened(old[told], PAPER_17, wholes(WIDE))) and weights[told].shape[1] == 19
+        assert (
+            torch.equal(weights[told], widened(old[told], PAPER_17, wholes(WIDE)))
+            and weights[told].shape[1] == 19
+        )
     assert (run.seen, run.step) == (0, 0) and not run.optimisers["generator"].state, "and nothing else"
     before = lines(tmp_path / "first", "loss_generator")
     fit(supervised(), corpus, tmp_path / "second", plan(images=8), quiet=True, start_from=tmp_path / "first")
-    assert np.mean(lines(tmp_path / "second", "loss_generator")) < np.mean(before[:2]), "what was learnt is still known"
+    assert np.mean(lines(tmp_path / "second", "loss_generator")) < np.mean(before[:2]), (
+        "what was learnt is still known"
+    )
 
 
 def test_a_run_keeps_in_mind_where_it_began(corpus, tmp_path):
     fit(supervised(), corpus, tmp_path / "first", plan(images=8), quiet=True)
-    fit(supervised(), corpus, tmp_path / "second", plan(images=8), quiet=True, start_from=tmp_path / "first" / "checkpoint")
+    fit(
+        supervised(),
+        corpus,
+        tmp_path / "second",
+        plan(images=8),
+        quiet=True,
+        start_from=tmp_path / "first" / "checkpoint",
+    )
     fit(supervised(), corpus, tmp_path / "second", plan(images=16), quiet=True)
     first = {"run": "first", "recipe": "supervised", "seen": 8, "estimator": VERSION}
     assert checkpoint.read_state(tmp_path / "second" / "checkpoint")["started_from"] == first
@@ -52,9 +64,9 @@ def test_a_run_keeps_in_mind_where_it_began(corpus, tmp_path):
 
 def test_a_generator_that_paints_teeth_can_start_one_that_lays_them(corpus, tmp_path):
     fit(supervised(), corpus, tmp_path / "first", plan(images=24), quiet=True)
-    laying = TrainingRun(supervised(dataclasses.replace(TINY, teeth=True)), tmp_path / "second", plan(), tmp_path / "first").averages[
-        "generator"
-    ]
+    laying = TrainingRun(
+        supervised(dataclasses.replace(TINY, teeth=True)), tmp_path / "second", plan(), tmp_path / "first"
+    ).averages["generator"]
     painting = TrainingRun(supervised(), tmp_path / "third", plan(), tmp_path / "first").averages["generator"]
     photo, change = torch.rand(2, 3, TINY.size_px, TINY.size_px), torch.rand(2, 29)
     with torch.no_grad():
@@ -67,7 +79,13 @@ def test_a_generator_that_paints_teeth_can_start_one_that_lays_them(corpus, tmp_
 
 def _laid(corpus, tmp_path) -> Path:
     """A run whose generator lays teeth."""
-    fit(supervised(dataclasses.replace(TINY, teeth=True)), corpus, tmp_path / "laid", plan(images=4), quiet=True)
+    fit(
+        supervised(dataclasses.replace(TINY, teeth=True)),
+        corpus,
+        tmp_path / "laid",
+        plan(images=4),
+        quiet=True,
+    )
     return tmp_path / "laid"
 
 
@@ -76,7 +94,9 @@ def test_a_critic_begins_anew_when_its_generator_does_not(corpus, tmp_path):
     fresh = [p.clone() for p in small_paper().networks["critic"].parameters()]
     run = TrainingRun(small_paper(), tmp_path / "second", plan(), tmp_path / "first")
     old = averaged(tmp_path / "first")
-    assert all(torch.equal(value, old[name]) for name, value in run.networks["generator"].state_dict().items())
+    assert all(
+        torch.equal(value, old[name]) for name, value in run.networks["generator"].state_dict().items()
+    )
     assert all(torch.equal(a, b) for a, b in zip(fresh, run.networks["critic"].parameters(), strict=True))
 
 
@@ -84,7 +104,10 @@ def test_a_critic_begins_anew_when_its_generator_does_not(corpus, tmp_path):
     ("recipe", "word"),
     [
         (lambda: supervised(dataclasses.replace(TINY, head=4)), "another network .head differ"),
-        (lambda: supervised(dataclasses.replace(NARROW, quarter=4)), "another network .quarter, vocabulary differ"),
+        (
+            lambda: supervised(dataclasses.replace(NARROW, quarter=4)),
+            "another network .quarter, vocabulary differ",
+        ),
         (lambda: supervised(NARROW), "another network .vocabulary differ"),
         (small_paper, "another network .model differ"),
     ],
@@ -98,8 +121,19 @@ def test_a_run_of_another_network_is_no_beginning(corpus, tmp_path, recipe, word
 def test_a_run_that_goes_on_takes_no_other_beginning(corpus_folder, corpus, tmp_path, capsys):
     fit(supervised(), corpus, tmp_path / "first", plan(images=4), quiet=True)
     before = (tmp_path / "first" / "checkpoint" / "generator.safetensors").read_bytes()
-    for out, start, word in (("first", "first", "already holds a run"), ("second", "nowhere", "nowhere/checkpoint is not a checkpoint")):
-        arguments = ["fit", "--corpus", str(corpus_folder), "--out", str(tmp_path / out), "--start-from", str(tmp_path / start)]
+    for out, start, word in (
+        ("first", "first", "already holds a run"),
+        ("second", "nowhere", "nowhere/checkpoint is not a checkpoint"),
+    ):
+        arguments = [
+            "fit",
+            "--corpus",
+            str(corpus_folder),
+            "--out",
+            str(tmp_path / out),
+            "--start-from",
+            str(tmp_path / start),
+        ]
         assert command.main([*arguments, "--fp32", "--quiet"]) == 8
         said = capsys.readouterr().err
         assert word in said and said.count("\n") == 1

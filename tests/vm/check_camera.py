@@ -30,10 +30,14 @@ from tests.vm.said import printed, refused
 
 
 def cameras_are_found_by_their_names():
-    assert {10: FACE_NAME, 20: PUPPET_NAME}.items() <= cameras().items() and "vivid" in cameras()[0], cameras()
+    assert {10: FACE_NAME, 20: PUPPET_NAME}.items() <= cameras().items() and "vivid" in cameras()[0], (
+        cameras()
+    )
     assert camera_index("webcam:facecam") == 10 and camera_index("webcam:vivid") == 0
     told = refused(DriverError, lambda: Camera("webcam:nobody"))
-    assert "vivid" in told and PUPPET_NAME not in told, "it names the cameras that there are; a loopback that nobody feeds is none"
+    assert "vivid" in told and PUPPET_NAME not in told, (
+        "it names the cameras that there are; a loopback that nobody feeds is none"
+    )
 
 
 def a_webcam_gives_moving_pictures_of_640x480_whose_times_rise():
@@ -96,7 +100,9 @@ def a_camera_whose_pictures_end_is_noticed_within_2_seconds_told_once_and_comes_
         wait_for(lambda: camera.read() is not NOT_YET, "the first picture")
         player.kill()
         took_s = until(1, 5)
-        assert took_s < 2.5, f"{took_s:.1f} s"  # the player's end, and the reading of its last pictures, take their time
+        assert took_s < 2.5, (
+            f"{took_s:.1f} s"
+        )  # the player's end, and the reading of its last pictures, take their time
     with clip_playing(), closing(camera):
         until(2, PATIENCE_S)
         assert "is back after" in said[1], said

@@ -73,7 +73,9 @@ def _command(*arguments: str, meanwhile: Callable[[], None] = lambda: None) -> t
     trouble.start()
     session.make_puppet = lambda *_arguments, **_options: (_puppet(), StubEngine())
     with redirect_stderr(said):
-        status = run.main([*arguments, "--source", str(PHOTO), "--size", "{}x{}".format(*SIZE), "--fps", str(FPS)])
+        status = run.main(
+            [*arguments, "--source", str(PHOTO), "--size", "{}x{}".format(*SIZE), "--fps", str(FPS)]
+        )
     trouble.join(5)
     if fault:
         raise AssertionError(f"{fault[0]}; it said: {said.getvalue()}") from fault[0]
@@ -83,13 +85,23 @@ def _command(*arguments: str, meanwhile: Callable[[], None] = lambda: None) -> t
 
 
 def the_doctor_finds_the_webcam_and_the_virtual_camera():
-    seen = {found.what: found.state for look in (camera_findings, virtual_findings) for found in look(ProbedHost())}
+    seen = {
+        found.what: found.state
+        for look in (camera_findings, virtual_findings)
+        for found in look(ProbedHost())
+    }
     assert [state for what, state in seen.items() if "vivid" in what] == [FINE], seen
-    assert [state for what, state in seen.items() if what.startswith("virtual camera") and PUPPET_NAME in what] == [FINE], seen
+    assert [
+        state for what, state in seen.items() if what.startswith("virtual camera") and PUPPET_NAME in what
+    ] == [FINE], seen
 
 
 def the_tracker_finds_the_face_that_the_webcam_shows():
-    with clip_playing(), closing(Camera(f"webcam:{FACE_NAME}")) as camera, ExpressionTracker(Timings()) as performer:
+    with (
+        clip_playing(),
+        closing(Camera(f"webcam:{FACE_NAME}")) as camera,
+        ExpressionTracker(Timings()) as performer,
+    ):
         frame = camera.read()
         assert frame.image.shape == (CLIP_SIZE[1], CLIP_SIZE[0], 3)
         assert performer(frame).seen and performer(camera.read()).seen
@@ -97,7 +109,9 @@ def the_tracker_finds_the_face_that_the_webcam_shows():
 
 def what_the_driver_does_is_read_from_the_virtual_camera_and_nothing_else_is():
     def marked(frame: Frame) -> DriverExpression:
-        return DriverExpression(speak(ESTIMATED, AU12=float(frame.image[8:56, 8:56].mean() > 128)), frame.captured_s, seen=True)
+        return DriverExpression(
+            speak(ESTIMATED, AU12=float(frame.image[8:56, 8:56].mean() > 128)), frame.captured_s, seen=True
+        )
 
     def both(pictures) -> bool:
         """Whether the still photo and a smile were read."""
@@ -117,7 +131,9 @@ def what_the_driver_does_is_read_from_the_virtual_camera_and_nothing_else_is():
     released(FACE, PUPPET)
     sent = np.array([small(image) for image in kept.images])
     far = [np.abs(sent - small(picture)).max(axis=(1, 2, 3)).min() for picture in pictures[1:]]
-    assert max(far) < CLOSE, f"a picture was read that was never sent: {max(far)} grey levels from the nearest"
+    assert max(far) < CLOSE, (
+        f"a picture was read that was never sent: {max(far)} grey levels from the nearest"
+    )
 
 
 def ctrl_c_ends_the_program_with_status_0_and_frees_the_devices():
@@ -142,7 +158,9 @@ def a_camera_that_is_unplugged_and_returns_under_another_number_drives_on_and_th
             time.sleep(4)  # it is told as back when it has lasted
         signal.raise_signal(signal.SIGINT)
 
-    status, said = _command("--driver", "webcam:vivid", "--output", f"vcam:{PUPPET}", "--seconds", "120", meanwhile=replug)
+    status, said = _command(
+        "--driver", "webcam:vivid", "--output", f"vcam:{PUPPET}", "--seconds", "120", meanwhile=replug
+    )
     assert status == 0, said
     assert said.count("plug it in") == 1 and said.count("is back after") == 1, said
     released("/dev/video5", PUPPET)

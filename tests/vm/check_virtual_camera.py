@@ -18,7 +18,9 @@ def another_program_reads_what_the_virtual_camera_is_sent_whole_and_in_order():
     levels = np.array([[half.mean() for half in (p[10:110, 180:300], p[130:230, 180:300])] for p in pictures])
     numbers = np.round((levels - 40) / 12).astype(int)
     assert (numbers[:, 0] == numbers[:, 1]).all(), f"pictures are torn: {numbers.tolist()}"
-    assert all(distance(p, numbered(n)) < CLOSE for p, n in zip(pictures[1:], numbers[1:, 0], strict=True)), "colours differ"
+    assert all(distance(p, numbered(n)) < CLOSE for p, n in zip(pictures[1:], numbers[1:, 0], strict=True)), (
+        "colours differ"
+    )
     steps = np.diff(numbers[:, 0]) % 16
     assert (steps <= 3).all() and (steps > 0).mean() > 0.8, f"out of order: {numbers[:, 0].tolist()}"
 

@@ -26,7 +26,9 @@ PATIENCE_S = 30.0  # for another program to start or stop, which takes 1 to 3 s 
 
 def load_webcam(number: int = 0) -> None:
     """Plugs the webcam in as /dev/video{number}."""
-    _modprobe("vivid", "n_devs=1", "node_types=0x1", "num_inputs=1", "input_types=0x0", f"vid_cap_nr={number}")
+    _modprobe(
+        "vivid", "n_devs=1", "node_types=0x1", "num_inputs=1", "input_types=0x0", f"vid_cap_nr={number}"
+    )
     wait_for(Path(f"/dev/video{number}").exists, "the webcam's device")
 
 
@@ -44,13 +46,20 @@ def unload_held_webcam() -> None:
 def load_loopbacks() -> None:
     numbers = ",".join(device.removeprefix("/dev/video") for device in (FACE, PUPPET))
     # 8 buffers: 0.8 s until one is written over; with 32, OpenCV's reader crashes
-    options = (f"video_nr={numbers}", f"card_label={FACE_NAME},{PUPPET_NAME}", "exclusive_caps=1,1", "max_buffers=8")
+    options = (
+        f"video_nr={numbers}",
+        f"card_label={FACE_NAME},{PUPPET_NAME}",
+        "exclusive_caps=1,1",
+        "max_buffers=8",
+    )
     _modprobe("v4l2loopback", "devices=2", *options)
     wait_for(Path(PUPPET).exists, "the virtual camera's device")
 
 
 def _modprobe(*arguments: str) -> None:
-    done = subprocess.run(["modprobe", "-d", os.environ["VM_MODULES"], *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        ["modprobe", "-d", os.environ["VM_MODULES"], *arguments], capture_output=True, text=True
+    )
     assert done.returncode == 0, f"modprobe {' '.join(arguments)}: {done.stderr}"
 
 
@@ -86,7 +95,9 @@ def wait_for(condition, what: str, patience_s: float = PATIENCE_S) -> None:
 
 @contextmanager
 def _running(command: list[str]) -> Iterator[subprocess.Popen]:
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     try:
         yield process
     finally:
@@ -99,7 +110,16 @@ def _running(command: list[str]) -> Iterator[subprocess.Popen]:
 def clip_playing() -> Iterator[subprocess.Popen]:
     """Another program plays the clip into FACE, in a loop from its beginning."""
     into = ["-stream_loop", "-1", "-i", CLIP, "-f", "v4l2", FACE]
-    raw = ["-f", "rawvideo", "-pix_fmt", "yuyv422", "-video_size", "{}x{}".format(*CLIP_SIZE), "-framerate", str(FPS)]
+    raw = [
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "yuyv422",
+        "-video_size",
+        "{}x{}".format(*CLIP_SIZE),
+        "-framerate",
+        str(FPS),
+    ]
     with _running(["ffmpeg", "-v", "error", "-re", *raw, *into]) as player:
         wait_for(lambda: is_camera(FACE), "the clip")
         yield player
@@ -115,7 +135,18 @@ def is_camera(device: str) -> bool:
 @contextmanager
 def held_by_another(device: str, playing_into: bool = False) -> Iterator[None]:
     """Another program uses the device: reads it, or plays into it."""
-    source = ["ffmpeg", "-v", "error", "-re", "-f", "lavfi", "-i", f"testsrc=size=320x240:rate={FPS}", "-pix_fmt", "yuv420p"]
+    source = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-re",
+        "-f",
+        "lavfi",
+        "-i",
+        f"testsrc=size=320x240:rate={FPS}",
+        "-pix_fmt",
+        "yuv420p",
+    ]
     read = ["v4l2-ctl", "-d", device, "--stream-mmap", "--stream-count=0"]
     with _running([*source, "-f", "v4l2", device] if playing_into else read) as program:
         wait_for(lambda: program.poll() is not None or program.pid in holders(device), "the other program")

@@ -17,7 +17,11 @@ from types import ModuleType
 from tests.vm import check_bare, check_camera, check_live, check_virtual_camera
 from tests.vm.devices import load_loopbacks, load_webcam
 
-CHECKS = (check_camera, check_virtual_camera, check_live)  # with the drivers loaded; the last one moves the webcam to another number
+CHECKS = (
+    check_camera,
+    check_virtual_camera,
+    check_live,
+)  # with the drivers loaded; the last one moves the webcam to another number
 LONGEST_S = 90.0  # for one check; where it hangs is told then, and the guest ends
 
 
@@ -42,7 +46,10 @@ def passes(check: Callable[[], None]) -> bool:
         check()
     except (Exception, KeyboardInterrupt):
         fault = traceback.format_exc()
-    print(f"{'FAILED' if fault else 'passed'} {time.monotonic() - started_s:5.1f} s  {check.__name__.replace('_', ' ')}", flush=True)
+    print(
+        f"{'FAILED' if fault else 'passed'} {time.monotonic() - started_s:5.1f} s  {check.__name__.replace('_', ' ')}",
+        flush=True,
+    )
     if fault:
         print(fault, flush=True)
     return not fault
@@ -55,7 +62,9 @@ def report(word: str) -> int:
     load_webcam()
     load_loopbacks()
     results += [passes(check) for module in CHECKS for check in checks(module, word)]
-    print(f"{sum(results)} passed, {results.count(False)} failed, {time.monotonic():.0f} s by the guest's clock")
+    print(
+        f"{sum(results)} passed, {results.count(False)} failed, {time.monotonic():.0f} s by the guest's clock"
+    )
     return 0 if results and all(results) else 1
 
 

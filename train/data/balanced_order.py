@@ -24,7 +24,9 @@ def expression_of(aus: np.ndarray) -> np.ndarray:
     found = np.empty(len(aus), np.int8)
     for start in range(0, len(aus), AT_ONCE):
         some = np.clip(aus[start : start + AT_ONCE], 0, 1)
-        found[start : start + AT_ONCE] = np.where(some.max(axis=1) >= SHOWN, _BUCKET_OF[some.argmax(axis=1)], RESTING)
+        found[start : start + AT_ONCE] = np.where(
+            some.max(axis=1) >= SHOWN, _BUCKET_OF[some.argmax(axis=1)], RESTING
+        )
     return found
 
 
@@ -42,12 +44,16 @@ class BalancedOrder:
     Raises DataError when there is no such face.
     """
 
-    def __init__(self, corpus: Corpus, seed: int, balance: float = 0.5, window: int = 8, held_out: bool = False):
+    def __init__(
+        self, corpus: Corpus, seed: int, balance: float = 0.5, window: int = 8, held_out: bool = False
+    ):
         self.seed, self.window = seed, window
         self.faces = faces_of(corpus, held_out)
         self.expression = expression_of(corpus.aus)[self.faces]
         counts = np.bincount(self.expression, minlength=RESTING + 1)
-        self.times = (shares(counts, balance) * len(self.faces) / np.maximum(counts, 1)).astype(np.float32)  # an epoch, by bucket
+        self.times = (shares(counts, balance) * len(self.faces) / np.maximum(counts, 1)).astype(
+            np.float32
+        )  # an epoch, by bucket
         self._shard = corpus.shard[self.faces].astype(np.int32)
         self._shards = int(self._shard.max()) + 1
         self._epochs: dict[int, np.ndarray] = {}

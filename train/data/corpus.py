@@ -42,7 +42,9 @@ class Corpus:
     aus: np.ndarray  # (N, 29) float32 unclipped measures, in the order of ESTIMATED
     angles_deg: np.ndarray  # (N, 3) float32: pitch, yaw, roll in the crop
     opening: np.ndarray  # (N, 2) float32: inner lip gap and inner mouth width, outer eye distances
-    person: np.ndarray  # (N,) int64, the same number for one person in every corpus; a hash, so not 0, 1, 2 ...
+    person: (
+        np.ndarray
+    )  # (N,) int64, the same number for one person in every corpus; a hash, so not 0, 1, 2 ...
     is_clip: np.ndarray  # (N,) bool
     held_out: np.ndarray  # (N,) bool: people that training must not see
     size_px: int
@@ -97,7 +99,12 @@ class Corpus:
     @cached_property
     def source(self) -> np.ndarray:
         """(N,) str. Takes memory for every face: `is_from` does not."""
-        return np.concatenate([np.array(names)[index["source"]] for index, names in zip(self.indices, self.sources, strict=True)])
+        return np.concatenate(
+            [
+                np.array(names)[index["source"]]
+                for index, names in zip(self.indices, self.sources, strict=True)
+            ]
+        )
 
     @cached_property
     def shard(self) -> np.ndarray:
@@ -105,7 +112,9 @@ class Corpus:
         if len(self.indices) == 1:
             return self.indices[0]["shard"]
         before = np.cumsum([0] + [len(manifest["shards"]) for manifest in self.manifests])
-        return np.concatenate([index["shard"] + np.int32(first) for index, first in zip(self.indices, before, strict=False)])
+        return np.concatenate(
+            [index["shard"] + np.int32(first) for index, first in zip(self.indices, before, strict=False)]
+        )
 
     def _place(self, i: int) -> tuple[ShardReader, np.ndarray]:
         if not 0 <= i < len(self):
@@ -156,7 +165,12 @@ def load_corpus(folders: list[Path], verify: bool = False) -> Corpus:
         sources=[list(manifest["sources"]) for manifest in manifests],
         size_px=manifests[0]["size_px"],
         manifests=manifests,
-        **{name: indices[0][name] if len(indices) == 1 else np.concatenate([index[name] for index in indices]) for name in columns},
+        **{
+            name: indices[0][name]
+            if len(indices) == 1
+            else np.concatenate([index[name] for index in indices])
+            for name in columns
+        },
     )
 
 
@@ -174,7 +188,9 @@ def _checked_hashes(folder: Path) -> dict:
             )
     _index(folder, manifest)
     if sha256_of(folder / "index.bin") != manifest["index_sha256"]:
-        raise DataError(f"{folder / 'index.bin'} is not what was prepared (another SHA-256): delete it, it will be made from the shards.")
+        raise DataError(
+            f"{folder / 'index.bin'} is not what was prepared (another SHA-256): delete it, it will be made from the shards."
+        )
     return manifest
 
 
@@ -182,11 +198,15 @@ def read_manifest(folder: Path, finished: bool = True) -> dict:
     """manifest.json of a corpus whose shards are all there and of the right length. Raises DataError."""
     path = folder / "manifest.json"
     if not path.is_file():
-        raise DataError(f"{folder} is not a prepared corpus: run `python -m train prepare --out {folder} YOUR_FACES` first.")
+        raise DataError(
+            f"{folder} is not a prepared corpus: run `python -m train prepare --out {folder} YOUR_FACES` first."
+        )
     try:
         manifest = json.loads(path.read_text())
     except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}): copy it back, or prepare the corpus again, into an empty folder.") from error
+        raise DataError(
+            f"{path} is damaged ({error}): copy it back, or prepare the corpus again, into an empty folder."
+        ) from error
     if manifest.get("format") != FORMAT:
         raise DataError(
             f"{folder} is a corpus of another format ({manifest.get('format', 'crops.u8')}, this is {FORMAT}): prepare it again, into an empty folder."
@@ -196,15 +216,21 @@ def read_manifest(folder: Path, finished: bool = True) -> dict:
             f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is {au_estimator.VERSION} on {crops.RULE}: prepare it again, into an empty folder."
         )
     if manifest["split"] != SPLIT:
-        raise DataError(f"{folder} holds out other people than this version does: prepare it again, into an empty folder.")
+        raise DataError(
+            f"{folder} holds out other people than this version does: prepare it again, into an empty folder."
+        )
     if finished and not manifest["finished"]:
-        raise DataError(f"{folder} is unfinished, {manifest['faces']} faces so far: run the same prepare again, it goes on from there.")
+        raise DataError(
+            f"{folder} is unfinished, {manifest['faces']} faces so far: run the same prepare again, it goes on from there."
+        )
     for shard in manifest["shards"]:
         file = folder / shard["name"]
         size = file.stat().st_size if file.is_file() else None
         if size != shard["bytes"]:
             wrong = "is missing" if size is None else f"has {size} bytes instead of {shard['bytes']}"
-            raise DataError(f"{file} {wrong}: copy it back, or prepare the corpus again, into an empty folder.")
+            raise DataError(
+                f"{file} {wrong}: copy it back, or prepare the corpus again, into an empty folder."
+            )
     return manifest
 
 
@@ -225,7 +251,9 @@ def rebuild_index(folder: Path, manifest: dict) -> None:
                 for record in records_of(folder / shard["name"], number, sources, is_held_out):
                     file.write(record.tobytes())
     except OSError as error:
-        raise DataError(f"{path} is lost and cannot be made again ({error.strerror}): make {folder} writable, or copy it back.") from error
+        raise DataError(
+            f"{path} is lost and cannot be made again ({error.strerror}): make {folder} writable, or copy it back."
+        ) from error
     if part.stat().st_size != manifest["faces"] * FACE.itemsize:
         part.unlink()
         raise DataError(

@@ -36,7 +36,9 @@ class Domains(Dataset):
         length: int = 10**9,
     ):
         if size_px > corpus.size_px:
-            raise DataError(f"The corpus has crops of {corpus.size_px} px, {size_px} px are wanted: prepare it with --size {size_px}.")
+            raise DataError(
+                f"The corpus has crops of {corpus.size_px} px, {size_px} px are wanted: prepare it with --size {size_px}."
+            )
         self.corpus, self.seed, self.size_px, self.length = corpus, seed, size_px, length
         self.sources, self.targets, self._pairs, self._noise = sources, targets, pairs, noise
         shown = classify(corpus.aus)
@@ -77,5 +79,7 @@ def _faces(shown: np.ndarray, held_out: np.ndarray, emotion: str, wants_held_out
     if len(found) == 0 and wants_held_out:
         found = np.flatnonzero(whole)
     if len(found) == 0:
-        raise DataError(f"No training face of this corpus looks clearly {emotion}: leave it out of --emotions, or prepare more faces.")
+        raise DataError(
+            f"No training face of this corpus looks clearly {emotion}: leave it out of --emotions, or prepare more faces."
+        )
     return found.astype(np.int32)

@@ -23,20 +23,57 @@ PROTOTYPES: dict[str, dict[str, float]] = {
     "angry": {"AU04": 0.9, "AU05": 0.4, "AU07": 0.7, "AU17": 0.3, "AU23": 0.7},
     "disgusted": {"AU04": 0.4, "AU07": 0.5, "AU09": 0.9, "AU10": 0.7, "AU17": 0.3},
     "afraid": {"AU01": 0.9, "AU02": 0.6, "AU04": 0.6, "AU05": 0.8, "AU20": 0.7, "AU25": 0.5, "AU26": 0.3},
-}  # fmt: skip
+}
 EMOTIONS: tuple[str, ...] = tuple(PROTOTYPES)
 
 # What an AU usually measures on a face that does not show it: medians of 28,050 photos and frames.
-USUAL = {"AU05": 0.11, "AU06": 0.27, "AU07": 0.45, "AU09": 0.09, "AU10": 0.17, "AU12": 0.10, "AU15": 0.11, "AU20": 0.09, "AU25": 0.14}
+USUAL = {
+    "AU05": 0.11,
+    "AU06": 0.27,
+    "AU07": 0.45,
+    "AU09": 0.09,
+    "AU10": 0.17,
+    "AU12": 0.10,
+    "AU15": 0.11,
+    "AU20": 0.09,
+    "AU25": 0.14,
+}
 # How much each AU speaks for an emotion (those above 0 add up to 1) or against it.
 EVIDENCE: dict[str, dict[str, float]] = {
     "happy": {"AU12": 0.7, "AU06": 0.3, "AU04": -0.2, "AU15": -0.5, "AU01": -0.2},
-    "surprised": {"AU01": 0.2, "AU02": 0.25, "AU05": 0.2, "AU25": 0.1, "AU26": 0.25, "AU04": -0.5, "AU12": -0.5, "AU20": -0.3},
-    "sad": {"AU15": 0.5, "AU01": 0.2, "AU04": 0.15, "AU17": 0.15, "AU12": -0.7, "AU09": -0.4, "AU02": -0.1, "AU26": -0.2},
-    "angry": {"AU04": 0.5, "AU23": 0.25, "AU07": 0.15, "AU17": 0.1, "AU12": -0.7, "AU01": -0.4, "AU15": -0.2, "AU09": -0.2},
+    "surprised": {
+        "AU01": 0.2,
+        "AU02": 0.25,
+        "AU05": 0.2,
+        "AU25": 0.1,
+        "AU26": 0.25,
+        "AU04": -0.5,
+        "AU12": -0.5,
+        "AU20": -0.3,
+    },
+    "sad": {
+        "AU15": 0.5,
+        "AU01": 0.2,
+        "AU04": 0.15,
+        "AU17": 0.15,
+        "AU12": -0.7,
+        "AU09": -0.4,
+        "AU02": -0.1,
+        "AU26": -0.2,
+    },
+    "angry": {
+        "AU04": 0.5,
+        "AU23": 0.25,
+        "AU07": 0.15,
+        "AU17": 0.1,
+        "AU12": -0.7,
+        "AU01": -0.4,
+        "AU15": -0.2,
+        "AU09": -0.2,
+    },
     "disgusted": {"AU09": 0.55, "AU10": 0.35, "AU04": 0.1, "AU12": -0.5, "AU02": -0.3, "AU26": -0.2},
     "afraid": {"AU20": 0.35, "AU01": 0.25, "AU05": 0.2, "AU02": 0.1, "AU25": 0.1, "AU12": -0.6, "AU15": -0.3},
-}  # fmt: skip
+}
 CLEAR, AHEAD = 0.34, 0.06  # least score of a label, and how far it leads the next
 RESTING = 0.14  # no emotion scores more on a neutral face
 

@@ -38,10 +38,14 @@ class Faces(Dataset):
         aus: tuple[str, ...] = ESTIMATED,
     ):
         if size_px > corpus.size_px:
-            raise DataError(f"The corpus has crops of {corpus.size_px} px, {size_px} px are wanted: prepare it with --size {size_px}.")
+            raise DataError(
+                f"The corpus has crops of {corpus.size_px} px, {size_px} px are wanted: prepare it with --size {size_px}."
+            )
         self.corpus, self.seed, self.size_px, self.length, self.aus = corpus, seed, size_px, length, aus
         self.order = BalancedOrder(corpus, seed, balance, held_out=held_out)
-        others = np.flatnonzero(~corpus.held_out).astype(np.int32)  # what is asked for comes from training people, whoever is asked
+        others = np.flatnonzero(~corpus.held_out).astype(
+            np.int32
+        )  # what is asked for comes from training people, whoever is asked
         self._others = others if len(others) else self.order.faces
 
     def __len__(self) -> int:
@@ -62,7 +66,11 @@ class Faces(Dataset):
     def sized(self, picture: np.ndarray) -> np.ndarray:
         """A crop of the corpus at size_px."""
         smaller = self.size_px < len(picture)
-        return cv2.resize(picture, (self.size_px, self.size_px), interpolation=cv2.INTER_AREA) if smaller else picture
+        return (
+            cv2.resize(picture, (self.size_px, self.size_px), interpolation=cv2.INTER_AREA)
+            if smaller
+            else picture
+        )
 
     def told(self, number: int, rng: np.random.Generator, mirror: bool) -> dict[str, np.ndarray]:
         """All of a sample but its picture, of which it is said whether it is mirrored."""

@@ -14,7 +14,9 @@ def make_folder(folder: Path, fault: type[PuppetError] = DataError) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise fault(f"The folder {folder} cannot be made ({error.strerror or error}): choose another --out.") from error
+        raise fault(
+            f"The folder {folder} cannot be made ({error.strerror or error}): choose another --out."
+        ) from error
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -19,7 +19,9 @@ def count(aus: np.ndarray, source: np.ndarray, sources: int) -> np.ndarray:
         some, of = aus[start : start + AT_ONCE], source[start : start + AT_ONCE].astype(np.int64)
         place = np.clip(np.searchsorted(EDGES, some, side="right") - 1, 0, bins - 1)
         for au in range(aus.shape[1]):
-            found[:, au] += np.bincount(of * bins + place[:, au], minlength=sources * bins).reshape(sources, bins)
+            found[:, au] += np.bincount(of * bins + place[:, au], minlength=sources * bins).reshape(
+                sources, bins
+            )
     return found
 
 
@@ -47,7 +49,9 @@ def write_histograms(aus: np.ndarray, source: np.ndarray, sources: list[str], pa
             continue
         for number, name in enumerate(sources):
             share = 100 * counts[number, au] / max(counts[number, au].sum(), 1)
-            panel.step(middles, share, where="mid", label=f"{name} ({counts[number, au].sum()})", linewidth=1.2)
+            panel.step(
+                middles, share, where="mid", label=f"{name} ({counts[number, au].sum()})", linewidth=1.2
+            )
         panel.axvspan(0, 1, color="0.95", zorder=0)
         panel.set_title(ESTIMATED[au], fontsize=10)
         panel.set_ylim(bottom=0)

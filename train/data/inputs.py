@@ -27,7 +27,9 @@ CLIP_STRIDE = 2  # neighbouring frames at 30 fps are the same picture
 CLIP_JOB_FRAMES = 256  # of one job: bounds memory, and lets processes share a long clip
 NOBODY_SOURCE = "nobody_adults"
 # What cameras and telephones call every photo, and dates: no names of people.
-CAMERA = re.compile(r"(IMG|DSC|DSCF|DSCN|P|PXL|DCIM|MVI|IMAGE|PHOTO|PICTURE|CIMG|IMAG|PICT|SCREENSHOT)?[\d_-]*", re.IGNORECASE)
+CAMERA = re.compile(
+    r"(IMG|DSC|DSCF|DSCN|P|PXL|DCIM|MVI|IMAGE|PHOTO|PICTURE|CIMG|IMAG|PICT|SCREENSHOT)?[\d_-]*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ def _in_file(path: Path, source: str) -> Iterator[Job]:
         yield Job(path.name, person_of(path.stem, source), source, str(path), 0, _bytes_of(path))
     elif path.suffix.lower() in CLIPS:
         capture = cv2.VideoCapture(str(path))
-        frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 1  # one look will say that it is unreadable
+        frames = (
+            int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 1
+        )  # one look will say that it is unreadable
         capture.release()
         if not 0 < frames < 10**8:  # a stream that does not say how long it is: one job reads to its end
             yield Job(path.name, f"{source}/{path.stem}", source, str(path), frames=10**6)
@@ -117,9 +121,18 @@ def _in_tar(path: Path) -> Iterator[Job]:
                 tar.members.clear()  # the library would keep every header
                 name = Path(member.name)
                 if member.isfile() and name.suffix.lower() in PICTURES:
-                    yield Job(member.name, person_of(name.stem, path.stem), path.stem, str(path), member.offset_data, member.size)
+                    yield Job(
+                        member.name,
+                        person_of(name.stem, path.stem),
+                        path.stem,
+                        str(path),
+                        member.offset_data,
+                        member.size,
+                    )
     except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{path} is no whole, uncompressed tar ({error}): fetch it again, or give the unpacked folder.") from error
+        raise DataError(
+            f"{path} is no whole, uncompressed tar ({error}): fetch it again, or give the unpacked folder."
+        ) from error
 
 
 def _nobody(count: str) -> Iterator[Job]:

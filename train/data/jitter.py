@@ -10,7 +10,10 @@ from engines.face.mesh import mirror_index
 JITTER_DEG, JITTER_SCALE = 7.0, 0.05
 JITTER_SHARE = 5 / 256  # of the crop's side: how far it shifts
 _OTHER_SIDE = {RIGHT: LEFT, LEFT: RIGHT}
-_MIRRORED = [ESTIMATED.index(name[:-1] + _OTHER_SIDE[name[-1]]) if name[-1] in _OTHER_SIDE else i for i, name in enumerate(ESTIMATED)]
+_MIRRORED = [
+    ESTIMATED.index(name[:-1] + _OTHER_SIDE[name[-1]]) if name[-1] in _OTHER_SIDE else i
+    for i, name in enumerate(ESTIMATED)
+]
 
 
 def draw_jitter(size: int, rng: np.random.Generator) -> tuple[bool, np.ndarray]:
@@ -22,20 +25,28 @@ def draw_jitter(size: int, rng: np.random.Generator) -> tuple[bool, np.ndarray]:
     return mirror, matrix
 
 
-def jittered(picture: np.ndarray, mesh: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+def jittered(
+    picture: np.ndarray, mesh: np.ndarray | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray | None]:
     """(S, S, 3) uint8 and its mesh (478, 3) in crop pixels, or None -> both moved the same way; mirrored half the time."""
     return moved_by(picture, mesh, *draw_jitter(len(picture), rng))
 
 
-def moved_by(picture: np.ndarray, mesh: np.ndarray | None, mirror: bool, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def moved_by(
+    picture: np.ndarray, mesh: np.ndarray | None, mirror: bool, matrix: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
     """What `jittered` does, when it has been drawn whether to mirror and how to move: (2, 3)."""
     size = len(picture)
     if mirror:
         picture, mesh = picture[:, ::-1], None if mesh is None else mirrored(mesh, size)
-    picture = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    picture = cv2.warpAffine(
+        picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     if mesh is not None:
         scale = np.hypot(*matrix[0, :2])
-        mesh = np.column_stack([mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2], mesh[:, 2] * scale]).astype(np.float32)
+        mesh = np.column_stack([mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2], mesh[:, 2] * scale]).astype(
+            np.float32
+        )
     return picture, mesh
 
 

@@ -32,7 +32,9 @@ Found = tuple[list[Labelled], Counter]  # faces, and why others were left out
 def opening(mesh_px: np.ndarray) -> np.ndarray:
     """(..., 478, 3) -> (..., 2): inner lip gap (mean of three columns) and inner mouth width, outer eye distances."""
     scale = align(mesh_px)[1].scale
-    gap = np.linalg.norm(mesh_px[..., [13, 82, 312], :2] - mesh_px[..., [14, 87, 317], :2], axis=-1).mean(axis=-1)
+    gap = np.linalg.norm(mesh_px[..., [13, 82, 312], :2] - mesh_px[..., [14, 87, 317], :2], axis=-1).mean(
+        axis=-1
+    )
     width = np.linalg.norm(mesh_px[..., 78, :2] - mesh_px[..., 308, :2], axis=-1)
     return np.stack([gap / scale, width / scale], axis=-1)
 
@@ -46,7 +48,9 @@ def start(size_px: int) -> None:
     """Makes this process ready: one landmarker a process, as it cannot be sent to another and takes 0.3 s to start."""
     global _reader, _size_px
     if parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that writes; it ends this one
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # Ctrl-C is for the process that writes; it ends this one
         Thread(target=_leave_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     _reader, _size_px = FaceReader(max_faces=2), size_px
@@ -93,7 +97,9 @@ def _decoded(job: Job) -> np.ndarray | None:
 def _label_clip(job: Job) -> Found:
     capture = cv2.VideoCapture(job.path)
     fps = capture.get(cv2.CAP_PROP_FPS) or 30.0
-    if job.at and not (capture.set(cv2.CAP_PROP_POS_FRAMES, job.at) and capture.get(cv2.CAP_PROP_POS_FRAMES) == job.at):
+    if job.at and not (
+        capture.set(cv2.CAP_PROP_POS_FRAMES, job.at) and capture.get(cv2.CAP_PROP_POS_FRAMES) == job.at
+    ):
         capture = cv2.VideoCapture(job.path)  # a file that cannot be entered in the middle
         for _ in range(job.at):
             capture.grab()
@@ -126,9 +132,21 @@ def _label_face(job: Job, picture: np.ndarray, face: Face | None) -> Labelled | 
         return f"eye corners less than {MIN_EYE_DISTANCE_PX:.0f} px apart"
     crop = crops.find_crop(face, _size_px)
     mesh = crop.mesh_to_crop(face.mesh_px)
-    how = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    how = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        JPEG_QUALITY,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
     _, jpg = cv2.imencode(".jpg", crops.cut(picture, crop), how)
     return Labelled(
-        jpg.tobytes(), mesh, au_estimator.measure(face), align(mesh)[1].angles_deg.astype(np.float32), opening(mesh).astype(np.float32),
-        job.name, job.person, job.source, bool(job.frames),
-    )  # fmt: skip
+        jpg.tobytes(),
+        mesh,
+        au_estimator.measure(face),
+        align(mesh)[1].angles_deg.astype(np.float32),
+        opening(mesh).astype(np.float32),
+        job.name,
+        job.person,
+        job.source,
+        bool(job.frames),
+    )

@@ -27,18 +27,32 @@ STREAMED = 3000  # samples drawn: several shards, and all that is allocated once
 ALLOWED_MB = 18.0
 
 
-def write_toy(folder: Path, faces: int, size_px: int = 64, shard_size: int = 1000, seed: int = 0, source: str = "toy") -> dict:
+def write_toy(
+    folder: Path, faces: int, size_px: int = 64, shard_size: int = 1000, seed: int = 0, source: str = "toy"
+) -> dict:
     """A corpus of coloured noise with AUs drawn at random, two faces a person; returns its manifest."""
     rng = np.random.default_rng(seed)
-    run = PrepareRun(folder, begin(folder, {"size_px": size_px, "shard_size": shard_size, "toy": [faces, seed]}))
+    run = PrepareRun(
+        folder, begin(folder, {"size_px": size_px, "shard_size": shard_size, "toy": [faces, seed]})
+    )
     for number in range(faces):
-        picture = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (size_px, size_px), interpolation=cv2.INTER_CUBIC)
+        picture = cv2.resize(
+            rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (size_px, size_px), interpolation=cv2.INTER_CUBIC
+        )
         jpg = cv2.imencode(".jpg", picture)[1].tobytes()
         aus = (rng.uniform(-0.2, 1.0, AUS) * (rng.random(AUS) < 0.12)).astype(np.float32)
         mesh = rng.uniform(0, size_px, (478, 3)).astype(np.float32)
         person = f"{source}/{number // 2}"
         face = Labelled(
-            jpg, mesh, aus, np.zeros(3, np.float32), rng.uniform(0, 0.4, 2).astype(np.float32), f"{number}.jpg", person, source, False
+            jpg,
+            mesh,
+            aus,
+            np.zeros(3, np.float32),
+            rng.uniform(0, 0.4, 2).astype(np.float32),
+            f"{number}.jpg",
+            person,
+            source,
+            False,
         )
         run.take(Job(face.name, person, source), [face], Counter())
     run.finish_shard()
@@ -59,7 +73,12 @@ def write_many(small: Path, folder: Path, times: int = TIMES) -> None:
                 os.link(small / shard["name"], folder / shard_name(copy * len(shards) + number))
     many = [{**shard, "name": shard_name(number)} for number, shard in enumerate(shards * times)]
     sources = {name: count * times for name, count in manifest["sources"].items()}
-    more = {"shards": many, "faces": len(index) * times, "sources": sources, "index_sha256": sha256_of(folder / "index.bin")}
+    more = {
+        "shards": many,
+        "faces": len(index) * times,
+        "sources": sources,
+        "index_sha256": sha256_of(folder / "index.bin"),
+    }
     write_manifest(folder, {**manifest, **more})
 
 
@@ -89,7 +108,12 @@ def memory_check() -> dict[int, float]:
         write_toy(small, SMALL)
         write_many(small, large)
         for folder, count in ((small, SMALL), (large, SMALL * TIMES)):
-            done = subprocess.run([sys.executable, "-m", "train.data.memory", str(folder)], capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                [sys.executable, "-m", "train.data.memory", str(folder)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
             found[count] = float(done.stdout)
     return found
 

@@ -50,9 +50,15 @@ def prepare(
     _check(size_px, workers, shard_size, limit)
     total, listed = _count(inputs, limit)
     options = {
-        "size_px": size_px, "shard_size": shard_size, "limit": limit, "clip_stride": CLIP_STRIDE, "jpeg_quality": labels.JPEG_QUALITY,
-        "max_yaw_deg": labels.MAX_YAW_DEG, "min_eye_distance_px": labels.MIN_EYE_DISTANCE_PX, "jobs_sha256": listed,
-    }  # fmt: skip
+        "size_px": size_px,
+        "shard_size": shard_size,
+        "limit": limit,
+        "clip_stride": CLIP_STRIDE,
+        "jpeg_quality": labels.JPEG_QUALITY,
+        "max_yaw_deg": labels.MAX_YAW_DEG,
+        "min_eye_distance_px": labels.MIN_EYE_DISTANCE_PX,
+        "jobs_sha256": listed,
+    }
     manifest, run = None, None
     try:
         manifest = begin(out, options)
@@ -69,12 +75,18 @@ def prepare(
         if isinstance(error, KeyboardInterrupt):
             raise DataError(f"Stopped; {kept}: run the same prepare again, it goes on after them.") from None
         if isinstance(error, BrokenProcessPool):
-            raise DataError(f"A labelling process died, for want of memory perhaps; {kept}: run it again with fewer --workers.") from error
+            raise DataError(
+                f"A labelling process died, for want of memory perhaps; {kept}: run it again with fewer --workers."
+            ) from error
         if error.errno in FULL:
-            raise DataError(f"The disk is full; {kept}: free some space and run the same prepare again, it goes on after them.") from error
+            raise DataError(
+                f"The disk is full; {kept}: free some space and run the same prepare again, it goes on after them."
+            ) from error
         if error.errno in READ_ONLY:
             where = error.filename or out
-            raise DataError(f"{where} cannot be written ({error.strerror}); {kept}: make it writable, or choose another --out.") from error
+            raise DataError(
+                f"{where} cannot be written ({error.strerror}); {kept}: make it writable, or choose another --out."
+            ) from error
         raise
     finally:
         if run is not None:
@@ -83,7 +95,9 @@ def prepare(
 
 def _check(size_px: int, workers: int, shard_size: int, limit: int | None) -> None:
     if size_px < SIZE_STEP or size_px % SIZE_STEP:
-        raise DataError(f"Crops of {size_px} px do not fit the generators: give --size a multiple of {SIZE_STEP}, as 128 or 256.")
+        raise DataError(
+            f"Crops of {size_px} px do not fit the generators: give --size a multiple of {SIZE_STEP}, as 128 or 256."
+        )
     for name, value in (("workers", workers), ("shard-size", shard_size), ("limit", limit)):
         if value is not None and value < 1:
             raise DataError(f"--{name} {value} leaves nothing to work with: give --{name} one or more.")
@@ -102,7 +116,11 @@ def _count(inputs: list[Path | str], limit: int | None) -> tuple[int, str]:
     total, listed = 0, hashlib.sha256()
     for job in find_jobs(inputs, limit):
         total += job.pictures
-        listed.update(f"{job.source}\0{job.name}\0{job.size}\0{job.at}\0{job.frames}\0{job.seed}\n".encode(errors="replace"))
+        listed.update(
+            f"{job.source}\0{job.name}\0{job.size}\0{job.at}\0{job.frames}\0{job.seed}\n".encode(
+                errors="replace"
+            )
+        )
     return total, listed.hexdigest()
 
 
@@ -115,16 +133,33 @@ def begin(out: Path, options: dict) -> dict:
     manifest = read_manifest(out, finished=False) if (out / "manifest.json").exists() else None
     if manifest is None and any(out.glob("shard-*.tar")):
         raise DataError(f"{out} holds shards and no manifest.json: give another --out, or delete them.")
-    if manifest is None or not (manifest["finished"] or manifest["shards"]):  # nothing that could be gone on with
+    if manifest is None or not (
+        manifest["finished"] or manifest["shards"]
+    ):  # nothing that could be gone on with
         manifest = {
-            "format": FORMAT, "finished": False, "estimator": au_estimator.VERSION, "crop_rule": crops.RULE, "split": SPLIT,
-            "size_px": options["size_px"], "aus": list(au_estimator.ESTIMATED), "options": options, "faces": 0, "people": 0, "held_out": 0,
-            "sources": {}, "rejected": {}, "rejected_first": {}, "histogram": "aus.png", "shards": [],
+            "format": FORMAT,
+            "finished": False,
+            "estimator": au_estimator.VERSION,
+            "crop_rule": crops.RULE,
+            "split": SPLIT,
+            "size_px": options["size_px"],
+            "aus": list(au_estimator.ESTIMATED),
+            "options": options,
+            "faces": 0,
+            "people": 0,
+            "held_out": 0,
+            "sources": {},
+            "rejected": {},
+            "rejected_first": {},
+            "histogram": "aus.png",
+            "shards": [],
             "progress": {"jobs": 0, "faces_of_next": 0, "pictures": 0},
-        }  # fmt: skip
+        }
         write_manifest(out, manifest)
     if manifest["options"] != options:
-        raise DataError(f"{out} already holds a corpus of other faces or options: give another --out, or delete it.")
+        raise DataError(
+            f"{out} already holds a corpus of other faces or options: give another --out, or delete it."
+        )
     return manifest
 
 
@@ -139,7 +174,10 @@ class PrepareRun:
         self.faces = manifest["faces"]
         with open(out / "index.bin", "ab") as index:  # a shard that was cut off is in no manifest
             index.truncate(self.faces * FACE.itemsize)
-        for rest in [*out.glob("*.part"), *(path for path in out.glob("shard-*.tar") if path.name not in self._shards())]:
+        for rest in [
+            *out.glob("*.part"),
+            *(path for path in out.glob("shard-*.tar") if path.name not in self._shards()),
+        ]:
             rest.unlink()
 
     def _shards(self) -> set[str]:
@@ -151,7 +189,9 @@ class PrepareRun:
             if self.writer is None:
                 self.writer = ShardWriter(self.out, len(self.manifest["shards"]))
             self.sources[face.source] += 1
-            self.writer.add(face, f"{self.faces:09d}", list(self.sources).index(face.source), is_held_out(face.person))
+            self.writer.add(
+                face, f"{self.faces:09d}", list(self.sources).index(face.source), is_held_out(face.person)
+            )
             self.faces += 1
             self.progress["faces_of_next"] += 1
             if len(self.writer) == self.manifest["options"]["shard_size"]:
@@ -161,7 +201,11 @@ class PrepareRun:
             if len(names) < NAMED and job.name not in names:
                 names.append(job.name)
         self.rejected += reasons
-        self.progress = {"jobs": self.progress["jobs"] + 1, "faces_of_next": 0, "pictures": self.progress["pictures"] + job.pictures}
+        self.progress = {
+            "jobs": self.progress["jobs"] + 1,
+            "faces_of_next": 0,
+            "pictures": self.progress["pictures"] + job.pictures,
+        }
 
     def finish_shard(self) -> None:
         """Closes the shard, then the index, then the manifest: whatever is cut off in between is written again."""
@@ -171,7 +215,12 @@ class PrepareRun:
                 index.write(np.array(self.writer.records, FACE).tobytes())
             self.writer = None
             self.manifest["shards"].append(entry)
-        told = {"faces": self.faces, "sources": dict(self.sources), "rejected": dict(self.rejected), "rejected_first": self.named}
+        told = {
+            "faces": self.faces,
+            "sources": dict(self.sources),
+            "rejected": dict(self.rejected),
+            "rejected_first": self.named,
+        }
         self.manifest.update(told, progress=dict(self.progress))
         write_manifest(self.out, self.manifest)
 
@@ -181,7 +230,9 @@ class PrepareRun:
             self.writer.abandon()
 
 
-def _label_all(run: PrepareRun, inputs: list[Path | str], limit: int | None, total: int, workers: int) -> None:
+def _label_all(
+    run: PrepareRun, inputs: list[Path | str], limit: int | None, total: int, workers: int
+) -> None:
     jobs = islice(find_jobs(inputs, limit), run.progress["jobs"], None)
     first = next(jobs, None)
     if first is None:
@@ -190,7 +241,9 @@ def _label_all(run: PrepareRun, inputs: list[Path | str], limit: int | None, tot
     pool = ProcessPoolExecutor(workers, context, labels.start, (run.manifest["size_px"],))
     with tqdm(desc="faces", unit="face", total=total, initial=run.progress["pictures"]) as bar:
         try:
-            for job, (found, reasons) in _in_order(pool, _chunks(chain([first], jobs)), in_flight=2 * workers + 1):
+            for job, (found, reasons) in _in_order(
+                pool, _chunks(chain([first], jobs)), in_flight=2 * workers + 1
+            ):
                 run.take(job, found, reasons)
                 bar.update(job.pictures)
                 if run.rejected:
@@ -210,7 +263,9 @@ def _chunks(jobs: Iterable[Job]) -> Iterator[list[Job]]:
         yield chunk
 
 
-def _in_order(pool: ProcessPoolExecutor, chunks: Iterator[list[Job]], in_flight: int) -> Iterator[tuple[Job, labels.Found]]:
+def _in_order(
+    pool: ProcessPoolExecutor, chunks: Iterator[list[Job]], in_flight: int
+) -> Iterator[tuple[Job, labels.Found]]:
     """Every job with what was found, in the order of the jobs. The list is read only so far ahead that no process waits:
     the pool's own map would read it whole."""
     waiting = deque()
@@ -229,10 +284,16 @@ def finish(out: Path, manifest: dict, inputs: list[Path | str]) -> dict:
         for name in ("manifest.json", "index.bin"):
             (out / name).unlink(missing_ok=True)
         why = manifest["rejected"] or "no pictures at all"
-        raise DataError(f"No usable face in {', '.join(map(str, inputs))} ({why}): give folders, tars or clips that show faces.")
+        raise DataError(
+            f"No usable face in {', '.join(map(str, inputs))} ({why}): give folders, tars or clips that show faces."
+        )
     index = np.memmap(out / "index.bin", FACE, "r").view(np.ndarray)
     people, first = np.unique(index["person"], return_index=True)
-    manifest.update(people=len(people), held_out=int(index["held_out"].sum()), held_out_people=int(index["held_out"][first].sum()))
+    manifest.update(
+        people=len(people),
+        held_out=int(index["held_out"].sum()),
+        held_out_people=int(index["held_out"][first].sum()),
+    )
     write_histograms(index["aus"], index["source"], list(manifest["sources"]), out / manifest["histogram"])
     manifest.update(index_sha256=sha256_of(out / "index.bin"), finished=True)
     write_manifest(out, manifest)

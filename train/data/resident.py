@@ -27,14 +27,18 @@ class Resident(Dataset):
         self._row = np.full(len(faces.corpus), -1, np.int32)
         self._row[faces.order.faces] = np.arange(len(faces.order.faces), dtype=np.int32)
         try:
-            self._pictures = torch.empty((len(faces.order.faces), size, size, 3), dtype=torch.uint8, device=device)
+            self._pictures = torch.empty(
+                (len(faces.order.faces), size, size, 3), dtype=torch.uint8, device=device
+            )
         except (RuntimeError, MemoryError) as error:  # out of memory on a GPU, or on a CPU
             gib = len(faces.order.faces) * size * size * 3 / 2**30
             raise DataError(
                 f"{device} has no room for {gib:.1f} GiB of faces: leave out --resident, or choose a smaller --size."
             ) from error
         for row, face in enumerate(faces.order.faces):
-            self._pictures[row] = torch.from_numpy(np.ascontiguousarray(faces.sized(faces.corpus.picture(int(face)))))
+            self._pictures[row] = torch.from_numpy(
+                np.ascontiguousarray(faces.sized(faces.corpus.picture(int(face))))
+            )
 
     def __len__(self) -> int:
         return len(self._faces)
@@ -47,7 +51,11 @@ class Resident(Dataset):
             old_from_new[0] *= -1
             old_from_new[0, 2] += self._faces.size_px - 1
         row = self._row[self._faces.order[number]]
-        return {"row": np.array(row, np.int64), "old_from_new": old_from_new.astype(np.float32), **self._faces.told(number, rng, mirror)}
+        return {
+            "row": np.array(row, np.int64),
+            "old_from_new": old_from_new.astype(np.float32),
+            **self._faces.told(number, rng, mirror),
+        }
 
     def fill(self, samples: dict[str, Tensor]) -> dict[str, Tensor]:
         """Samples on the device -> the same with `picture` (B, S, S, 3) uint8."""
@@ -57,6 +65,8 @@ class Resident(Dataset):
         new = torch.stack([x, y, torch.ones_like(x)], dim=-1)  # (S, S, 3)
         old = torch.einsum("hwk,bck->bhwc", new, samples["old_from_new"])  # (B, S, S, 2) pixels
         whole = self._pictures[samples["row"]].permute(0, 3, 1, 2).float()
-        moved = grid_sample(whole, old * (2 / (size - 1)) - 1, mode="bilinear", padding_mode="border", align_corners=True)
+        moved = grid_sample(
+            whole, old * (2 / (size - 1)) - 1, mode="bilinear", padding_mode="border", align_corners=True
+        )
         rest = {name: value for name, value in samples.items() if name not in ("row", "old_from_new")}
         return {"picture": moved.add_(0.5).clamp_(0, 255).byte().permute(0, 2, 3, 1), **rest}

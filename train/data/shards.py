@@ -21,17 +21,31 @@ import numpy as np
 from engines.errors import DataError
 from engines.face.au_estimator import ESTIMATED
 
-FACES_PER_SHARD = 1000  # ~40 MB at 256 px: one read ahead on any disk, and little is lost when a run is cut off
+FACES_PER_SHARD = (
+    1000  # ~40 MB at 256 px: one read ahead on any disk, and little is lost when a run is cut off
+)
 OPEN_FILES = 64  # of the 256 to 1024 that a process may have
 
 # Where a face lies and what is measured on it. `person` is a hash, see person_number.
 FACE = np.dtype(
     [
-        ("person", "<i8"), ("jpg_at", "<i8"), ("mesh_at", "<i8"), ("json_at", "<i8"), ("jpg_bytes", "<i4"), ("mesh_bytes", "<i4"),
-        ("json_bytes", "<i4"), ("shard", "<i4"), ("aus", "<f4", (len(ESTIMATED),)), ("angles_deg", "<f4", (3,)),
-        ("opening", "<f4", (2,)), ("source", "<i2"), ("is_clip", "?"), ("held_out", "?"), ("spare", "<i4"),  # whole 8 bytes
+        ("person", "<i8"),
+        ("jpg_at", "<i8"),
+        ("mesh_at", "<i8"),
+        ("json_at", "<i8"),
+        ("jpg_bytes", "<i4"),
+        ("mesh_bytes", "<i4"),
+        ("json_bytes", "<i4"),
+        ("shard", "<i4"),
+        ("aus", "<f4", (len(ESTIMATED),)),
+        ("angles_deg", "<f4", (3,)),
+        ("opening", "<f4", (2,)),
+        ("source", "<i2"),
+        ("is_clip", "?"),
+        ("held_out", "?"),
+        ("spare", "<i4"),  # whole 8 bytes
     ]
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -135,9 +149,15 @@ def _npy(array: np.ndarray) -> bytes:
 def _as_json(face: Labelled) -> dict:
     numbers = {"aus": face.aus, "angles_deg": face.angles_deg, "opening": face.opening}
     return {
-        "name": face.name, "person": face.person, "identity": face.person, "source": face.source, "clip": face.is_clip,
-        **{name: [float(str(value)) for value in np.float32(values)] for name, values in numbers.items()},  # shortest that comes back exact
-    }  # fmt: skip
+        "name": face.name,
+        "person": face.person,
+        "identity": face.person,
+        "source": face.source,
+        "clip": face.is_clip,
+        **{
+            name: [float(str(value)) for value in np.float32(values)] for name, values in numbers.items()
+        },  # shortest that comes back exact
+    }
 
 
 class _Descriptor:
@@ -167,13 +187,17 @@ class ShardReader:
         try:
             descriptor = self._open.pop(shard, None) or _Descriptor(self.folder / shard_name(shard))
         except FileNotFoundError:
-            raise DataError(f"{self.folder / shard_name(shard)} is missing: copy it back, or prepare the corpus again.") from None
+            raise DataError(
+                f"{self.folder / shard_name(shard)} is missing: copy it back, or prepare the corpus again."
+            ) from None
         self._open[shard] = descriptor
         if len(self._open) > OPEN_FILES:
             self._open.pop(next(iter(self._open)), None)
         data = os.pread(descriptor.number, size, at)
         if len(data) != size:
-            raise DataError(f"{self.folder / shard_name(shard)} ends too early: copy it back whole, or prepare the corpus again.")
+            raise DataError(
+                f"{self.folder / shard_name(shard)} ends too early: copy it back whole, or prepare the corpus again."
+            )
         return data
 
 
@@ -185,15 +209,24 @@ def records_of(path: Path, number: int, sources: list[str], is_held_out) -> Iter
             while (member := tar.next()) is not None:
                 tar.members.clear()
                 field = member.name.split(".", 1)[1].split(".")[0]
-                record[f"{field}_at"], record[f"{field}_bytes"], record["shard"] = member.offset_data, member.size, number
+                record[f"{field}_at"], record[f"{field}_bytes"], record["shard"] = (
+                    member.offset_data,
+                    member.size,
+                    number,
+                )
                 if field != "json":
                     continue
                 label = json.loads(tar.extractfile(member).read())
-                record["person"], record["source"] = person_number(label["person"]), sources.index(label["source"])
+                record["person"], record["source"] = (
+                    person_number(label["person"]),
+                    sources.index(label["source"]),
+                )
                 record["is_clip"], record["held_out"] = label["clip"], is_held_out(label["person"])
                 for name in ("aus", "angles_deg", "opening"):
                     record[name] = label[name]
                 yield record
                 record = np.zeros((), FACE)
     except (tarfile.TarError, ValueError, KeyError, IndexError) as error:
-        raise DataError(f"{path} is no whole shard of a corpus ({error}): copy it back, or prepare the corpus again.") from error
+        raise DataError(
+            f"{path} is no whole shard of a corpus ({error}): copy it back, or prepare the corpus again."
+        ) from error

@@ -19,13 +19,120 @@ from engines.errors import DataError, PuppetError
 from train.data.folders import make_folder, write_whole
 
 LOOKED_AT = range(640)  # seeds whose faces a person has looked at, to leave out whoever may be under age
-MAYBE_MINORS = frozenset({
-    9, 11, 16, 21, 23, 25, 33, 75, 80, 89, 95, 99, 100, 104, 109, 110, 120, 121, 122, 135, 138, 143, 170, 183, 195, 201, 203, 204,
-    206, 208, 209, 211, 221, 225, 231, 236, 246, 258, 265, 277, 281, 290, 292, 297, 302, 307, 314, 316, 318, 332, 345, 357, 361,
-    362, 365, 371, 385, 388, 389, 390, 411, 412, 428, 440, 442, 444, 447, 448, 450, 470, 473, 478, 480, 481, 488, 491, 492, 506,
-    512, 513, 514, 516, 520, 522, 526, 527, 534, 538, 544, 546, 551, 556, 561, 570, 576, 577, 580, 582, 596, 597, 599, 602, 606,
-    609, 610, 618, 621, 623, 630, 635,
-})  # fmt: skip
+MAYBE_MINORS = frozenset(
+    {
+        9,
+        11,
+        16,
+        21,
+        23,
+        25,
+        33,
+        75,
+        80,
+        89,
+        95,
+        99,
+        100,
+        104,
+        109,
+        110,
+        120,
+        121,
+        122,
+        135,
+        138,
+        143,
+        170,
+        183,
+        195,
+        201,
+        203,
+        204,
+        206,
+        208,
+        209,
+        211,
+        221,
+        225,
+        231,
+        236,
+        246,
+        258,
+        265,
+        277,
+        281,
+        290,
+        292,
+        297,
+        302,
+        307,
+        314,
+        316,
+        318,
+        332,
+        345,
+        357,
+        361,
+        362,
+        365,
+        371,
+        385,
+        388,
+        389,
+        390,
+        411,
+        412,
+        428,
+        440,
+        442,
+        444,
+        447,
+        448,
+        450,
+        470,
+        473,
+        478,
+        480,
+        481,
+        488,
+        491,
+        492,
+        506,
+        512,
+        513,
+        514,
+        516,
+        520,
+        522,
+        526,
+        527,
+        534,
+        538,
+        544,
+        546,
+        551,
+        556,
+        561,
+        570,
+        576,
+        577,
+        580,
+        582,
+        596,
+        597,
+        599,
+        602,
+        606,
+        609,
+        610,
+        618,
+        621,
+        623,
+        630,
+        635,
+    }
+)
 ADULTS = tuple(seed for seed in LOOKED_AT if seed not in MAYBE_MINORS)
 TRUNCATION = 0.85  # towards the mean style: 1.0 draws broken faces now and then, 0.6 draws one family
 MEAN_SAMPLES = 2000  # styles averaged for the truncation's centre; the mean moves < 1 % beyond
@@ -36,7 +143,9 @@ def adults(count: int | None = None) -> tuple[int, ...]:
     if count is None:
         return ADULTS
     if not 1 <= count <= len(ADULTS):
-        raise DataError(f"Only {len(ADULTS)} faces of nobody were looked at and are adults, not {count}: ask for 1 to {len(ADULTS)}.")
+        raise DataError(
+            f"Only {len(ADULTS)} faces of nobody were looked at and are adults, not {count}: ask for 1 to {len(ADULTS)}."
+        )
     return ADULTS[:count]
 
 
@@ -44,7 +153,9 @@ def find_weights() -> Path:
     """Folder of the wheel's networks. Raises PuppetError when the wheel is missing."""
     spec = find_spec("random_face")
     if spec is None:
-        raise PuppetError("The faces of nobody need the wheel random-face: pip install --no-deps random-face==2021.7.21.1")
+        raise PuppetError(
+            "The faces of nobody need the wheel random-face: pip install --no-deps random-face==2021.7.21.1"
+        )
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
@@ -67,7 +178,9 @@ class NobodyFaces:
         """The face named by `seed`: (size_px, size_px, 3) uint8 BGR."""
         z = np.random.default_rng(seed).standard_normal((1, 512), dtype=np.float32)
         style = self._mean_style + TRUNCATION * (self._mapping(z)[0] - self._mean_style)
-        image = self._synthesis(style)[0][0].transpose(1, 2, 0)[:, :, ::-1]  # (1024, 1024, 3), -1..1, RGB -> BGR
+        image = self._synthesis(style)[0][0].transpose(1, 2, 0)[
+            :, :, ::-1
+        ]  # (1024, 1024, 3), -1..1, RGB -> BGR
         image = np.clip((image + 1) * 127.5 + 0.5, 0, 255).astype(np.uint8)
         return cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA)
 

@@ -13,7 +13,15 @@ from engines.face import au_estimator
 from engines.face.action_units import translate
 from engines.face.au_estimator import ESTIMATED
 from engines.face.landmarks import FaceReader
-from engines.face.mesh import LIPS_INNER_BOTTOM, LIPS_INNER_TOP, LIPS_OUTER, RIGID, align, mean_face, mirror_index
+from engines.face.mesh import (
+    LIPS_INNER_BOTTOM,
+    LIPS_INNER_TOP,
+    LIPS_OUTER,
+    RIGID,
+    align,
+    mean_face,
+    mirror_index,
+)
 from train.data.corpus import Corpus
 from train.data.labels import opening
 from train.estimator.grouping import within_groups
@@ -29,10 +37,20 @@ RIDGE = 40.0  # about a hundredth of the rows: keeps rare AUs from borrowing the
 CLIP_ROW_WEIGHT = 0.5  # a clip's frames repeat each other
 # Answers of another AU that belong to the motion, and how much of them: a smile lifts cheeks, a dropped jaw parts lips.
 NATURAL = {
-    ("AU12", "AU06"): 0.4, ("AU06", "AU12"): 0.2, ("AU06", "AU07"): 0.4, ("AU07", "AU06"): 0.3, ("AU25", "AU26"): 0.3,
-    ("AU26", "AU25"): 0.5, ("AU01", "AU02"): 0.2, ("AU02", "AU01"): 0.2, ("AU09", "AU06"): 0.4, ("AU07", "AU05"): 0.4,
-    ("AU22", "AU25"): 0.4, ("AU22", "AU18"): 0.5, ("AU18", "AU22"): 0.3,
-}  # fmt: skip
+    ("AU12", "AU06"): 0.4,
+    ("AU06", "AU12"): 0.2,
+    ("AU06", "AU07"): 0.4,
+    ("AU07", "AU06"): 0.3,
+    ("AU25", "AU26"): 0.3,
+    ("AU26", "AU25"): 0.5,
+    ("AU01", "AU02"): 0.2,
+    ("AU02", "AU01"): 0.2,
+    ("AU09", "AU06"): 0.4,
+    ("AU07", "AU05"): 0.4,
+    ("AU22", "AU25"): 0.4,
+    ("AU22", "AU18"): 0.5,
+    ("AU18", "AU22"): 0.3,
+}
 ANSWER = 0.9  # of a full unit that the calibration aims at; the last tenth costs twice the motion
 # The furthest that one AU may move a landmark, outer eye distances: beyond, faces stop looking like faces.
 MAX_DISPLACEMENT = {
@@ -51,7 +69,10 @@ MAX_DISPLACEMENT = {
 MAX_DISPLACEMENT_ELSE = 0.20
 MAX_GAIN = 2.6  # of what was learnt from people, while mixing
 MESH_ROUNDS, MESH_AMOUNT = 6, 0.7
-ROUNDS, UNMIX_AT = 8, 4  # on pictures; once, what makes other AUs answer is taken off: more than once, nothing is left of some
+ROUNDS, UNMIX_AT = (
+    8,
+    4,
+)  # on pictures; once, what makes other AUs answer is taken off: more than once, nothing is left of some
 # AUs that answer to nothing at first and then to much: mixing a little of them in changes nothing that is measured.
 THRESHOLDS = ("AU01", "AU02", "AU04", "AU07", "AU14", "AU18", "AU22", "AU45")
 CALIBRATION_FACES = {"utk": 20, "lfw": 14, "nobody_adults": 14}
@@ -61,7 +82,9 @@ FUNNEL = {"narrower": 0.28, "taller": 0.25, "apart": 0.06}
 AMOUNT = 0.85  # of a full unit, at which answers are compared
 
 
-def fit_basis(mesh: np.ndarray, blendshapes: np.ndarray, person: np.ndarray, is_clip: np.ndarray) -> np.ndarray:
+def fit_basis(
+    mesh: np.ndarray, blendshapes: np.ndarray, person: np.ndarray, is_clip: np.ndarray
+) -> np.ndarray:
     """Meshes (N, 478, 3) of people seen more than once -> displacements (19, 478, 3) of WHOLE for a unit, mirror-symmetric, not calibrated."""
     aligned, pose = align(mesh)
     within = within_groups(person)
@@ -86,12 +109,19 @@ def _drawn_in(narrower: float, taller: float, apart: float) -> np.ndarray:
     middle = mean[lips, :2].mean(axis=0)
     place = mean[:, :2] - middle
     half_width = np.abs(place[lips, 0]).max()
-    near = np.exp(-((np.abs(place[:, 0]) / (1.7 * half_width)) ** 4 + (np.abs(place[:, 1]) / (1.2 * half_width)) ** 4))
+    near = np.exp(
+        -((np.abs(place[:, 0]) / (1.7 * half_width)) ** 4 + (np.abs(place[:, 1]) / (1.2 * half_width)) ** 4)
+    )
     found = np.zeros((478, 3), np.float32)
     found[:, 0] = -narrower * place[:, 0] * near
     found[:, 1] = taller * place[:, 1] * near
     across = 1 - np.clip(np.abs(mean[:, 0]) / half_width, 0, 1) ** 2
-    for rim, sign in ((LIPS_INNER_TOP, -1), (LIPS_INNER_BOTTOM, 1), (LIPS_OUTER_TOP, -0.9), (LIPS_OUTER_BOTTOM, 0.9)):
+    for rim, sign in (
+        (LIPS_INNER_TOP, -1),
+        (LIPS_INNER_BOTTOM, 1),
+        (LIPS_OUTER_TOP, -0.9),
+        (LIPS_OUTER_BOTTOM, 0.9),
+    ):
         found[list(rim), 1] += sign * apart / 2 * across[list(rim)]
     return found
 
@@ -102,7 +132,10 @@ def calibration_faces(corpus: Corpus) -> np.ndarray:
     calm = au_estimator.index(["AU01", "AU02", "AU12", "AU26", "AU45"])
     resting &= corpus.aus[:, calm].max(axis=1) < 0.35
     rng = np.random.default_rng(3)
-    chosen = [rng.permutation(np.flatnonzero(resting & corpus.is_from(name)))[:count] for name, count in CALIBRATION_FACES.items()]
+    chosen = [
+        rng.permutation(np.flatnonzero(resting & corpus.is_from(name)))[:count]
+        for name, count in CALIBRATION_FACES.items()
+    ]
     return np.concatenate(chosen)
 
 
@@ -130,7 +163,9 @@ def _scaled(rows: np.ndarray, answer: np.ndarray) -> np.ndarray:
 
 def _unmixed(rows: np.ndarray, answer: np.ndarray) -> np.ndarray:
     """Takes off from each displacement what makes another AU answer that should not, but for AUs that do not answer to a little."""
-    share = np.clip(0.4 * _of_others(answer, THRESHOLDS) / np.maximum(np.diag(answer), 0.4)[None, :], -0.15, 0.15)
+    share = np.clip(
+        0.4 * _of_others(answer, THRESHOLDS) / np.maximum(np.diag(answer), 0.4)[None, :], -0.15, 0.15
+    )
     return rows - np.tensordot(share, rows, axes=1)
 
 
@@ -160,8 +195,19 @@ def _on_meshes(whole: np.ndarray, resting: np.ndarray, net: BlendshapeNet) -> np
     rows = []
     for only in np.eye(len(WHOLE), dtype=np.float32):
         change = translate(MESH_AMOUNT * only, WHOLE, ESTIMATED)
-        after = np.stack([moved(mesh, np.clip(own, 0, 1), change, displacements) for mesh, own in zip(resting, before, strict=True)])
-        rows.append(translate((au_estimator.measure_meshes(after, net(after)) - before).mean(axis=0) / MESH_AMOUNT, ESTIMATED, WHOLE))
+        after = np.stack(
+            [
+                moved(mesh, np.clip(own, 0, 1), change, displacements)
+                for mesh, own in zip(resting, before, strict=True)
+            ]
+        )
+        rows.append(
+            translate(
+                (au_estimator.measure_meshes(after, net(after)) - before).mean(axis=0) / MESH_AMOUNT,
+                ESTIMATED,
+                WHOLE,
+            )
+        )
     return np.array(rows)
 
 

@@ -28,7 +28,9 @@ def fit_scales(photo_mesh, photo_shapes, clip_mesh, clip_shapes, clip_id) -> dic
     resting = np.max([shapes[au] for au in ("AU01", "AU02", "AU12", "AU26", "AU45")], axis=0) < 0.3
     within = within_groups(clip_id)
     clip_intensities = _whole(au_estimator.blendshape_intensities(clip_shapes))
-    smile_jaw = within(np.stack([np.clip(clip_intensities["AU12"], 0, 1), np.clip(clip_intensities["AU26"], 0, 1)], axis=1))
+    smile_jaw = within(
+        np.stack([np.clip(clip_intensities["AU12"], 0, 1), np.clip(clip_intensities["AU26"], 0, 1)], axis=1)
+    )
     of_sides = au_estimator.mesh_features(aligned)
     photo_features, clip_features = _whole(of_sides), _whole(au_estimator.mesh_features(clip_aligned))
     scales = {}
@@ -40,10 +42,18 @@ def fit_scales(photo_mesh, photo_shapes, clip_mesh, clip_shapes, clip_id) -> dic
         smile = 0.0 if au in KEEPS_SMILE else smile
         jaw = 0.0 if au in KEEPS_JAW else jaw
         scale = au_estimator.MeshScale(*coefficients[:3].tolist(), float(smile), float(jaw), 0.0, 1.0)
-        freed = photo_features[au] - au_estimator.explained(scale, angles, np.clip(shapes["AU12"], 0, 1), np.clip(shapes["AU26"], 0, 1))
+        freed = photo_features[au] - au_estimator.explained(
+            scale, angles, np.clip(shapes["AU12"], 0, 1), np.clip(shapes["AU26"], 0, 1)
+        )
         rest = np.percentile(freed[resting], REST_PERCENTILE)
         full = np.percentile(freed, FULL_PERCENTILE)
-        values = {"pitch": coefficients[0], "pitch2": coefficients[1], "yaw2": coefficients[2], "smile": smile, "jaw": jaw}
+        values = {
+            "pitch": coefficients[0],
+            "pitch2": coefficients[1],
+            "yaw2": coefficients[2],
+            "smile": smile,
+            "jaw": jaw,
+        }
         values |= {"rest": rest, "full": full}
         if au in SIDED:
             right, left = (of_sides[name][resting] for name in sides(au))

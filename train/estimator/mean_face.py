@@ -22,7 +22,9 @@ def fit_mean_face(mesh: np.ndarray, resting: np.ndarray) -> np.ndarray:
         mean = np.median(align(mesh[resting], mean.astype(np.float32))[0], axis=0)
     u, _, vt = np.linalg.svd(align(mesh, _unit(mean).astype(np.float32))[1].rotation.mean(axis=0))
     mean = mean @ (u @ vt).T  # looks where the average photo looks
-    pairs = np.array([(33, 263), (133, 362), (61, 291), (127, 356), (234, 454), (50, 280), (70, 300), (48, 278)])
+    pairs = np.array(
+        [(33, 263), (133, 362), (61, 291), (127, 356), (234, 454), (50, 280), (70, 300), (48, 278)]
+    )
     across = mean[pairs[:, 1]] - mean[pairs[:, 0]]
     across = (across / np.linalg.norm(across, axis=1, keepdims=True)).sum(axis=0)
     mean = mean @ _turn_onto_x(across / np.linalg.norm(across)).T

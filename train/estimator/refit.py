@@ -11,7 +11,11 @@ from train.estimator.fit_scales import fit_scales
 
 def write_scales(scales: dict[str, dict[str, float]], path: Path) -> None:
     path.write_text(
-        json.dumps({"version": au_estimator.VERSION, "unit": "outer eye distances, degrees", "scales": scales}, indent=1) + "\n"
+        json.dumps(
+            {"version": au_estimator.VERSION, "unit": "outer eye distances, degrees", "scales": scales},
+            indent=1,
+        )
+        + "\n"
     )
 
 
@@ -31,9 +35,16 @@ def refit(folders: list[Path]) -> str:
     au_estimator.mesh_scales.cache_clear()
     _, person, photos = np.unique(corpus.person, return_inverse=True, return_counts=True)
     several = photos[person] > 1
-    found, answer = calibrated(fit_basis(meshes[several], shapes[several], person[several], corpus.is_clip[several]), corpus)
+    found, answer = calibrated(
+        fit_basis(meshes[several], shapes[several], person[several], corpus.is_clip[several]), corpus
+    )
     np.save(BASIS, found)
     basis.cache_clear()
     head = "told     " + " ".join(f"{au[2:]:>4}" for au in WHOLE)
-    rows = [f"{au:<9}" + " ".join(f"{100 * value:4.0f}" for value in row) for au, row in zip(WHOLE, answer, strict=True)]
-    return "the estimator's answer to pictures of a full unit of each AU, percent\n" + "\n".join([head, *rows])
+    rows = [
+        f"{au:<9}" + " ".join(f"{100 * value:4.0f}" for value in row)
+        for au, row in zip(WHOLE, answer, strict=True)
+    ]
+    return "the estimator's answer to pictures of a full unit of each AU, percent\n" + "\n".join(
+        [head, *rows]
+    )

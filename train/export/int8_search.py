@@ -65,7 +65,9 @@ def put_back(whole: ModelProto, original: ModelProto, names: Sequence[str]) -> M
             dequantised = makers[node.input[0]]
             node.input[:] = [makers[dequantised.input[0]].input[0], *before[node.name].input[1:]]
     there, wanted = {weight.name for weight in model.graph.initializer}, _read(model.graph)
-    model.graph.initializer.extend(weight for weight in original.graph.initializer if weight.name in wanted - there)
+    model.graph.initializer.extend(
+        weight for weight in original.graph.initializer if weight.name in wanted - there
+    )
     _drop_unread(model.graph)
     del model.graph.value_info[:]  # shapes that readers find by themselves
     onnx.checker.check_model(model)
@@ -74,11 +76,15 @@ def put_back(whole: ModelProto, original: ModelProto, names: Sequence[str]) -> M
 
 def folded(model: ModelProto) -> tuple[ModelProto, set[str]]:
     """A bundle's graph, changed in place, with FP32 weights where it holds FP16 ones and casts; and the names of those weights."""
-    stored = {weight.name: weight for weight in model.graph.initializer if weight.data_type == TensorProto.FLOAT16}
+    stored = {
+        weight.name: weight for weight in model.graph.initializer if weight.data_type == TensorProto.FLOAT16
+    }
     casts = [node for node in model.graph.node if node.op_type == "Cast" and node.input[0] in stored]
     for node in casts:
         weight = stored[node.input[0]]
-        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float32), node.output[0]))
+        weight.CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float32), node.output[0])
+        )
         model.graph.node.remove(node)
     return model, {node.output[0] for node in casts}
 
@@ -87,7 +93,9 @@ def halved(model: ModelProto, names: set[str]) -> ModelProto:
     """`folded` undone, in place, for those of the weights that are still there."""
     for weight in [weight for weight in model.graph.initializer if weight.name in names]:
         name = weight.name
-        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), name + "_half"))
+        weight.CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), name + "_half")
+        )
         model.graph.node.insert(0, helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT))
     onnx.checker.check_model(model)
     return model

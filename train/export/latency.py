@@ -30,7 +30,9 @@ class TorchEngine:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dtype = HALF[self._device.type] if half else torch.float32
         module = Exported(network).eval().to(self._device)
-        self._module: Callable[..., tuple[Tensor, ...]] = torch.compile(module, mode="reduce-overhead") if compiled else module
+        self._module: Callable[..., tuple[Tensor, ...]] = (
+            torch.compile(module, mode="reduce-overhead") if compiled else module
+        )
         precision = str(self._dtype).removeprefix("torch.")
         self.name = f"PyTorch {torch.__version__.split('+')[0]} {self._device.type} {precision} {'compiled' if compiled else 'eager'}"
         self._crop, self._image = None, None
@@ -59,7 +61,9 @@ def measure(name: str, runs: int = RUNS, threads: int | None = None) -> str:
         engine = TorchEngine(bundle, network, half, compiled)
         try:
             engine.run(cases[1].crop, cases[1].aus)
-        except RuntimeError as error:  # torch.compile: no compiler on this machine, or a graph that it does not manage
+        except (
+            RuntimeError
+        ) as error:  # torch.compile: no compiler on this machine, or a graph that it does not manage
             left_out.append(f"{engine.name} is left out: {str(error).strip().splitlines()[0][:160]}")
             continue
         engines.append(engine)

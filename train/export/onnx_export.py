@@ -47,13 +47,17 @@ def load_average(folder: Path) -> nn.Module:
     """The averaged generator of a checkpoint. Raises DataError when there is none, or none that edits by AUs."""
     state = checkpoint.read_state(folder)
     if state["recipe"] in BASELINES:
-        raise DataError(f"{folder} is of the baseline {state['recipe']}, which knows no AUs: compare it, it cannot drive a puppet.")
+        raise DataError(
+            f"{folder} is of the baseline {state['recipe']}, which knows no AUs: compare it, it cannot drive a puppet."
+        )
     average = build(state["shape"]["generator"])
     checkpoint.load(folder, {}, {"generator": average})
     return average.eval()
 
 
-def export(generator: nn.Module, folder: Path, training: dict, estimator: str = au_estimator.VERSION) -> tuple[Bundle, dict[str, float]]:
+def export(
+    generator: nn.Module, folder: Path, training: dict, estimator: str = au_estimator.VERSION
+) -> tuple[Bundle, dict[str, float]]:
     """Writes a bundle into `folder`; returns it and the worst differences found. estimator: that of the generator's training labels.
 
     It is written beside the folder and moved into it once it has passed: a bundle that was there stays until then.
@@ -68,7 +72,9 @@ def export(generator: nn.Module, folder: Path, training: dict, estimator: str = 
         path = part / "generator.onnx"
         flow_px = _write_onnx(wrapped, path)
         aus, conditioning, size_px = generator.shape.spoken, shape["conditioning"], shape["size_px"]
-        pinned = Bundle(aus, conditioning, size_px, flow_px, crops.RULE, estimator, sha256_of(path), training, part)
+        pinned = Bundle(
+            aus, conditioning, size_px, flow_px, crops.RULE, estimator, sha256_of(path), training, part
+        )
         write_description(pinned)
         differences = compare(wrapped, load_bundle(part))
         check(differences, "The exported graph does not do what the network does")
@@ -94,8 +100,18 @@ def _write_onnx(wrapped: Exported, path: Path) -> int:
         outputs = wrapped(*example)
     names = ["colour", "attention", "flow"][: len(outputs)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about itself and about what it leaves unfolded; the comparison decides
-        torch.onnx.export(wrapped, example, str(path), input_names=["image", "aus"], output_names=names, opset_version=OPSET, dynamo=False)
+        warnings.simplefilter(
+            "ignore"
+        )  # the exporter warns about itself and about what it leaves unfolded; the comparison decides
+        torch.onnx.export(
+            wrapped,
+            example,
+            str(path),
+            input_names=["image", "aus"],
+            output_names=names,
+            opset_version=OPSET,
+            dynamo=False,
+        )
     model = onnx.load(str(path))
     _store_half(model.graph)
     onnx.checker.check_model(model)
@@ -113,8 +129,12 @@ def compare(wrapped: Exported, bundle: Bundle, trials: int = 6) -> dict[str, flo
         with torch.no_grad():
             colour, attention, *flow = wrapped(torch.from_numpy(image)[None], torch.from_numpy(change)[None])
         edit = engine.run(image, change)
-        worst["colour"] = max(worst["colour"], float(np.abs(colour[0].numpy().astype(int) - edit.colour).max()))
-        worst["attention"] = max(worst["attention"], float(np.abs(attention[0].numpy() - edit.attention).max()))
+        worst["colour"] = max(
+            worst["colour"], float(np.abs(colour[0].numpy().astype(int) - edit.colour).max())
+        )
+        worst["attention"] = max(
+            worst["attention"], float(np.abs(attention[0].numpy() - edit.attention).max())
+        )
         if flow:
             worst["flow_px"] = max(worst["flow_px"], float(np.abs(flow[0][0].numpy() - edit.flow).max()))
     return worst
@@ -122,7 +142,11 @@ def compare(wrapped: Exported, bundle: Bundle, trials: int = 6) -> dict[str, flo
 
 def check(differences: dict[str, float], wrong: str) -> None:
     """Raises DataError that begins with `wrong` when a network and a bundle differ by more than rounding."""
-    if differences["colour"] > MAX_COLOUR or differences["attention"] > MAX_ATTENTION or differences["flow_px"] > MAX_FLOW_PX:
+    if (
+        differences["colour"] > MAX_COLOUR
+        or differences["attention"] > MAX_ATTENTION
+        or differences["flow_px"] > MAX_FLOW_PX
+    ):
         raise DataError(f"{wrong} ({differences}): nothing was written, and what was there is unharmed.")
 
 

@@ -50,7 +50,11 @@ class Known:
 
 
 def quantise(
-    folder: Path, corpora: Sequence[Path], faces: int = FACES, seed: int = 0, say: Callable[[str], None] = lambda _: None
+    folder: Path,
+    corpora: Sequence[Path],
+    faces: int = FACES,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Bundle, dict[str, float]]:
     """Writes the INT8 variant into a bundle's folder; returns the bundle and the variant's mean differences from FP32.
 
@@ -61,7 +65,10 @@ def quantise(
     sized, backend = at_size(corpus, bundle.size_px), OpenVino()
     exact = backend.open(bundle, "fp32", backend.compile(bundle, "fp32"))
     examples = [(crop, aus) for crop, aus in edits_of(sized, exact, faces, seed, held_out=False)]
-    known = [_known(exact, crop, aus) for crop, aus in edits_of(sized, exact, TRIED + CHECKED, seed + 1, held_out=True)]
+    known = [
+        _known(exact, crop, aus)
+        for crop, aus in edits_of(sized, exact, TRIED + CHECKED, seed + 1, held_out=True)
+    ]
     say(f"taking ranges of {len(examples)} crops")
     original, half = folded(onnx.load(bundle.onnx))
     whole, part = quantised(original, examples), beside(bundle.folder)
@@ -80,9 +87,15 @@ def quantise(
                 f"{MAX_COLOUR:g}: nothing was written; try more --faces, or leave this bundle without INT8."
             )
         calibration = {
-            "by": f"nncf {NNCF_VERSION}", **PRESET, "left_in_float": kept, "crops": len({crop.tobytes() for crop, _ in examples}),
-            "edits": len(examples), "corpora": _told(corpora), "seed": seed, "differences": {name: round(errors[name], 5) for name in errors},
-        }  # fmt: skip
+            "by": f"nncf {NNCF_VERSION}",
+            **PRESET,
+            "left_in_float": kept,
+            "crops": len({crop.tobytes() for crop, _ in examples}),
+            "edits": len(examples),
+            "corpora": _told(corpora),
+            "seed": seed,
+            "differences": {name: round(errors[name], 5) for name in errors},
+        }
         variant = {"file": FILE, "sha256": sha256_of(part / FILE), "calibration": calibration}
         write_description(replace(bundle, folder=part, variants={**bundle.variants, "int8": variant}))
         for name in (FILE, "bundle.json"):
@@ -92,7 +105,9 @@ def quantise(
     return load_bundle(folder), errors
 
 
-def edits_of(corpus: Corpus | Scaled, engine: Engine, count: int, seed: int, held_out: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def edits_of(
+    corpus: Corpus | Scaled, engine: Engine, count: int, seed: int, held_out: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """`count` crops (S, S, 3) uint8 BGR and AU inputs (N,) float32 as training draws them, the same ones every time. Raises DataError."""
     faces, rng = faces_of(corpus, held_out), np.random.default_rng(seed)
     chosen = rng.permutation(faces) if len(faces) >= count else rng.choice(faces, count)
@@ -109,16 +124,22 @@ def differences(engine: Engine, known: Sequence[Known]) -> dict[str, float]:
     rows = []
     for case in known:
         edit = engine.run(case.crop, case.aus)
-        rows.append({
-            "colour": np.abs(edit.colour.astype(int) - case.edit.colour).mean(),
-            "blended": np.abs(compose(case.crop, edit).astype(int) - case.drawn).mean(),
-            "attention": np.abs(edit.attention - case.edit.attention).mean(),
-            "flow_px": 0.0 if edit.flow is None else np.linalg.norm(edit.flow - case.edit.flow, axis=-1).mean(),
-        })  # fmt: skip
+        rows.append(
+            {
+                "colour": np.abs(edit.colour.astype(int) - case.edit.colour).mean(),
+                "blended": np.abs(compose(case.crop, edit).astype(int) - case.drawn).mean(),
+                "attention": np.abs(edit.attention - case.edit.attention).mean(),
+                "flow_px": 0.0
+                if edit.flow is None
+                else np.linalg.norm(edit.flow - case.edit.flow, axis=-1).mean(),
+            }
+        )
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def _choose(original: onnx.ModelProto, whole: onnx.ModelProto, known: Sequence[Known], bundle: Bundle, say: Callable) -> list[str]:
+def _choose(
+    original: onnx.ModelProto, whole: onnx.ModelProto, known: Sequence[Known], bundle: Bundle, say: Callable
+) -> list[str]:
     """Names of the convolutions that stay as they were, in the graph's order."""
     names = convolutions(original)
 
@@ -130,12 +151,17 @@ def _choose(original: onnx.ModelProto, whole: onnx.ModelProto, known: Sequence[K
     alone = {}
     for number, name in enumerate(names, 1):
         alone[name], _ = excess([other for other in names if other != name])
-        say(f"convolution {number} of {len(names)} alone in INT8: {alone[name]:.2f} of what is aimed at ({name})")
+        say(
+            f"convolution {number} of {len(names)} alone in INT8: {alone[name]:.2f} of what is aimed at ({name})"
+        )
     worst_first = sorted(names, key=lambda name: -alone[name])
     for count in range(len(names) + 1):
         kept = worst_first[:count]
         beyond, found = excess(kept)
-        say(f"{len(names) - count} convolutions in INT8: " + ", ".join(f"{name} {found[name]:.3f}" for name in found))
+        say(
+            f"{len(names) - count} convolutions in INT8: "
+            + ", ".join(f"{name} {found[name]:.3f}" for name in found)
+        )
         if beyond <= 1:
             break
     return [name for name in names if name in kept]
@@ -154,4 +180,7 @@ def _known(exact: Engine, crop: np.ndarray, aus: np.ndarray) -> Known:
 
 def _told(corpora: Sequence[Path]) -> list[dict]:
     """As in train.export.onnx_export's training record."""
-    return [{name: manifest[name] for name in ("faces", "people", "sources")} for manifest in map(read_manifest, corpora)]
+    return [
+        {name: manifest[name] for name in ("faces", "people", "sources")}
+        for manifest in map(read_manifest, corpora)
+    ]

@@ -22,7 +22,9 @@ HALF = "_half"  # what train.export.onnx_export adds to the name of a weight tha
 
 def is_bundle(place: Path) -> bool:
     """Whether a path means a bundle: a folder with a bundle.json, or the name of one of engines/ where no such path is."""
-    return any((folder / "bundle.json").is_file() for folder in ([place] if place.exists() else [ENGINES / place]))
+    return any(
+        (folder / "bundle.json").is_file() for folder in ([place] if place.exists() else [ENGINES / place])
+    )
 
 
 def shape_of(bundle: Bundle) -> dict:
@@ -30,7 +32,9 @@ def shape_of(bundle: Bundle) -> dict:
     told = bundle.training.get("shape")
     shape = told.get("generator") if isinstance(told, dict) else None
     if not isinstance(shape, dict):
-        raise DataError(f"{bundle.folder}/bundle.json does not tell its network's shape: use the run that it was exported from.")
+        raise DataError(
+            f"{bundle.folder}/bundle.json does not tell its network's shape: use the run that it was exported from."
+        )
     return shape
 
 
@@ -43,11 +47,22 @@ def restore(bundle: Bundle) -> nn.Module:
 
     values, network = _values(bundle), build(shape_of(bundle))
     weights = {name: values.get(name) for name, _ in network.named_parameters()}
-    missing = [name for name, value in weights.items() if value is None or value.shape != tuple(network.get_parameter(name).shape)]
+    missing = [
+        name
+        for name, value in weights.items()
+        if value is None or value.shape != tuple(network.get_parameter(name).shape)
+    ]
     if missing:
-        raise DataError(f"{bundle.onnx} lacks {', '.join(missing[:3])}: use the run that it was exported from.")
-    network.load_state_dict({name: torch.from_numpy(value.astype(np.float32)) for name, value in weights.items()}, strict=False)
-    check(compare(Exported(network).eval(), bundle, trials=2), f"The weights in {bundle.onnx} do not make the network that it runs")
+        raise DataError(
+            f"{bundle.onnx} lacks {', '.join(missing[:3])}: use the run that it was exported from."
+        )
+    network.load_state_dict(
+        {name: torch.from_numpy(value.astype(np.float32)) for name, value in weights.items()}, strict=False
+    )
+    check(
+        compare(Exported(network).eval(), bundle, trials=2),
+        f"The weights in {bundle.onnx} do not make the network that it runs",
+    )
     return network.eval()
 
 
@@ -65,7 +80,9 @@ def _values(bundle: Bundle) -> dict[str, np.ndarray]:
     graph = onnx.load(str(bundle.onnx)).graph
     stored = {weight.name.removesuffix(HALF): numpy_helper.to_array(weight) for weight in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Identity" and node.input[0] in stored:  # the exporter stores equal parameters once
+        if (
+            node.op_type == "Identity" and node.input[0] in stored
+        ):  # the exporter stores equal parameters once
             stored[node.output[0]] = stored[node.input[0]]
     products = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "MatMul"}
     for node in graph.node:
@@ -74,4 +91,8 @@ def _values(bundle: Bundle) -> dict[str, np.ndarray]:
             product = next((products[name] for name in node.input if name in products), None)
             if bias and product in stored:
                 stored[bias.removesuffix("bias") + "weight"] = stored[product].T
-    return {name.removeprefix("generator."): value for name, value in stored.items() if name.startswith("generator.")}
+    return {
+        name.removeprefix("generator."): value
+        for name, value in stored.items()
+        if name.startswith("generator.")
+    }

@@ -26,14 +26,21 @@ def compile_with_torch_tensorrt(generator: nn.Module) -> tuple[bytes, str]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     module = Typed(generator).eval().to(device)
     size, aus = generator.shape.size_px, generator.shape.aus
-    example = (torch.zeros(1, size, size, 3, dtype=torch.uint8, device=device), torch.zeros(1, aus, device=device))
+    example = (
+        torch.zeros(1, size, size, 3, dtype=torch.uint8, device=device),
+        torch.zeros(1, aus, device=device),
+    )
     try:
         with torch.no_grad():
             program = torch.export.export(module, example, strict=False)
         engine = library.dynamo.convert_exported_program_to_serialized_trt_engine(
             program, arg_inputs=example, require_full_compilation=True, disable_tf32=True
         )
-    except (RuntimeError, AssertionError, ValueError) as error:  # torch-tensorrt has no exception of its own for what it cannot compile
+    except (
+        RuntimeError,
+        AssertionError,
+        ValueError,
+    ) as error:  # torch-tensorrt has no exception of its own for what it cannot compile
         raise DataError(
             f"torch-tensorrt cannot compile this generator ({_first_line(error)}): nothing was written; export it without --via."
         ) from error

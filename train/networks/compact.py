@@ -23,11 +23,17 @@ from engines.errors import DataError
 from train.networks.vocabulary import WIDE, Speaks, shares, views, with_vocabulary
 from train.teeth import EDGE_PX, PX_PER_UNIT, teeth
 
-FLOW_UNIT_PX = 16.0  # the flow head's unit in pixels of a 256 px crop, so that its weights are of the others' size
-TEETH_UNIT = 0.15  # the unit of the head that says where in the teeth a pixel lies, outer eye distances, likewise
+FLOW_UNIT_PX = (
+    16.0  # the flow head's unit in pixels of a 256 px crop, so that its weights are of the others' size
+)
+TEETH_UNIT = (
+    0.15  # the unit of the head that says where in the teeth a pixel lies, outer eye distances, likewise
+)
 LIGHTEST = 1.6  # the teeth's brightness at most, of the picture's own
 GATE_HALF = 0.08  # sum of |change|, of two sides their mean, at which half of an edit is let through: far below any visible expression
-MIDDLE_SHARE = 0.12  # of the crop's side, over which what the right half is told becomes what the left half is told
+MIDDLE_SHARE = (
+    0.12  # of the crop's side, over which what the right half is told becomes what the left half is told
+)
 WINDOW_SHARE = 0.06  # of the crop's side, over which edits fade out at its border
 
 
@@ -83,7 +89,9 @@ def across(values: Tensor, width: int) -> Tensor:
     """(B, V, C) values of each half of the face -> (B, C, 1, width), one running into the other at the middle; (B, C, 1, 1) of one view."""
     if values.shape[1] == 1:
         return values[:, 0, :, None, None]
-    place = (torch.arange(width, device=values.device, dtype=values.dtype) + 0.5) / width  # the person's right is the picture's left
+    place = (
+        torch.arange(width, device=values.device, dtype=values.dtype) + 0.5
+    ) / width  # the person's right is the picture's left
     left = ((place - 0.5) / MIDDLE_SHARE + 0.5).clamp(0, 1)
     right_half, left_half = values[:, 0, :, None, None], values[:, 1, :, None, None]
     return right_half + (left_half - right_half) * left
@@ -101,7 +109,9 @@ class CompactGenerator(nn.Module):
         self.shape = shape
         q, e, s, condition = shape.quarter, shape.eighth, shape.sixteenth, 128
         self.register_buffer("views", views(shape.spoken), persistent=False)
-        self.condition = nn.Sequential(nn.Linear(self.views.shape[-1], condition), nn.ReLU(), nn.Linear(condition, condition), nn.ReLU())
+        self.condition = nn.Sequential(
+            nn.Linear(self.views.shape[-1], condition), nn.ReLU(), nn.Linear(condition, condition), nn.ReLU()
+        )
         self.stem = nn.Conv2d(3 * 16, q, 3, padding=1)
         self.down_eighth = nn.Conv2d(4 * q, e, 3, padding=1)
         self.eighth_down = nn.ModuleList(Block(e, condition) for _ in range(shape.blocks[0]))
@@ -123,7 +133,9 @@ class CompactGenerator(nn.Module):
                 self.out.bias[-2] = -3.0  # nowhere inside a mouth
         if shape.teeth:
             row = torch.from_numpy(teeth() / np.array([255, 255, 255, 1], np.float32))
-            self.register_buffer("row", row.permute(2, 0, 1)[None].contiguous(), persistent=False)  # (1, 4, h, w): BGR times alpha, alpha
+            self.register_buffer(
+                "row", row.permute(2, 0, 1)[None].contiguous(), persistent=False
+            )  # (1, 4, h, w): BGR times alpha, alpha
         self.register_buffer("shares", shares(shape.spoken), persistent=False)
         self.register_buffer("window", _window(shape.size_px), persistent=False)
         self.register_buffer("half_window", _window(shape.size_px // 2), persistent=False)
@@ -151,9 +163,15 @@ class CompactGenerator(nn.Module):
         colour, mouth = torch.sigmoid(fine[:, :3]), heads[:, -4:]
         if self.shape.teeth:
             colour, inside, where = self._with_teeth(colour, mouth)
-        changed = F.avg_pool2d(F.pad(1 - torch.sigmoid(fine[:, 3:]), (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        changed = F.avg_pool2d(
+            F.pad(1 - torch.sigmoid(fine[:, 3:]), (1, 1, 1, 1), mode="replicate"), 3, stride=1
+        )
         attention = 1 - gate * self.window * changed
-        flow = gate * self.half_window * heads[:, 16:18] * (FLOW_UNIT_PX * self.shape.size_px / 256) if self.shape.flow else None
+        flow = (
+            gate * self.half_window * heads[:, 16:18] * (FLOW_UNIT_PX * self.shape.size_px / 256)
+            if self.shape.flow
+            else None
+        )
         return (colour, attention, flow, inside, where) if tell_mouth else (colour, attention, flow)
 
     def _with_teeth(self, colour: Tensor, mouth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -161,13 +179,17 @@ class CompactGenerator(nn.Module):
         S, S), and where in train.teeth it lies (B, 2, S/2, S/2), outer eye distances.
         """
         where = mouth[:, :2] * TEETH_UNIT
-        fine = F.interpolate(torch.cat([where, mouth[:, 2:]], dim=1), scale_factor=2.0, mode="bilinear", align_corners=False)
+        fine = F.interpolate(
+            torch.cat([where, mouth[:, 2:]], dim=1), scale_factor=2.0, mode="bilinear", align_corners=False
+        )
         inside, light = torch.sigmoid(fine[:, 2:3]), LIGHTEST * torch.sigmoid(fine[:, 3:])
         height, width = self.row.shape[-2:]
         x = (fine[:, 0] * PX_PER_UNIT + EDGE_PX[0]) * (2 / (width - 1)) - 1
         y = (fine[:, 1] * PX_PER_UNIT + EDGE_PX[1]) * (2 / (height - 1)) - 1
         row = self.row.expand(len(colour), -1, -1, -1)
-        laid = F.grid_sample(row, torch.stack([x, y], dim=-1), mode="bilinear", padding_mode="border", align_corners=True)
+        laid = F.grid_sample(
+            row, torch.stack([x, y], dim=-1), mode="bilinear", padding_mode="border", align_corners=True
+        )
         return colour * (1 - inside * laid[:, 3:]) + inside * light * laid[:, :3], inside, where
 
     def gate(self, change: Tensor) -> Tensor:
@@ -192,7 +214,9 @@ def warp(photo: Tensor, flow: Tensor) -> Tensor:
     steps = torch.arange(size, device=photo.device, dtype=torch.float32)
     x = (steps[None, None, :] + flow[:, 0]) * (2 / (size - 1)) - 1
     y = (steps[None, :, None] + flow[:, 1]) * (2 / (size - 1)) - 1
-    return F.grid_sample(photo, torch.stack([x, y], dim=-1), mode="bilinear", padding_mode="border", align_corners=True)
+    return F.grid_sample(
+        photo, torch.stack([x, y], dim=-1), mode="bilinear", padding_mode="border", align_corners=True
+    )
 
 
 def compose(photo: Tensor, colour: Tensor, attention: Tensor, flow: Tensor | None) -> Tensor:

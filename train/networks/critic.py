@@ -28,7 +28,9 @@ class CriticShape:
     widest: int = 2048
     layers: int = 6  # 4x4 convs of stride 2
     unshuffle: int = 1  # the picture's pixels are first folded into channels by this: dense at low resolution is fast on CPUs
-    spectral: bool = False  # spectral normalisation of every conv (Miyato et al., ICLR 2018) instead of a gradient penalty
+    spectral: bool = (
+        False  # spectral normalisation of every conv (Miyato et al., ICLR 2018) instead of a gradient penalty
+    )
 
     def as_dict(self) -> dict:
         return {"model": "critic", **asdict(self)}
@@ -60,10 +62,16 @@ class Critic(nn.Module):
             )
         self.shape = shape
         constrained = spectral_norm if shape.spectral else lambda conv: conv
-        widths = [shape.inputs * shape.unshuffle**2] + [min(shape.width * 2**i, shape.widest) for i in range(shape.layers)]
-        self.convs = nn.ModuleList(constrained(nn.Conv2d(n, m, 4, stride=2, padding=1)) for n, m in itertools.pairwise(widths))
+        widths = [shape.inputs * shape.unshuffle**2] + [
+            min(shape.width * 2**i, shape.widest) for i in range(shape.layers)
+        ]
+        self.convs = nn.ModuleList(
+            constrained(nn.Conv2d(n, m, 4, stride=2, padding=1)) for n, m in itertools.pairwise(widths)
+        )
         self.patches = constrained(nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False))
-        self.aus = constrained(nn.Conv2d(widths[-1], shape.aus, shape.map_px, bias=False)) if shape.aus else None
+        self.aus = (
+            constrained(nn.Conv2d(widths[-1], shape.aus, shape.map_px, bias=False)) if shape.aus else None
+        )
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         x = self.features(picture)[-1]
@@ -73,7 +81,9 @@ class Critic(nn.Module):
     def features(self, picture: Tensor) -> list[Tensor]:
         """What each conv sees, (B, C, h, h) from fine to coarse."""
         for norm in self.modules():
-            if isinstance(norm, _SpectralNorm):  # its power iteration is state: looking on, without gradients, must not move a run
+            if isinstance(
+                norm, _SpectralNorm
+            ):  # its power iteration is state: looking on, without gradients, must not move a run
                 norm.train(self.training and torch.is_grad_enabled())
         x, seen = F.pixel_unshuffle(picture, self.shape.unshuffle), []
         for conv in self.convs:

@@ -36,7 +36,9 @@ class Painter(nn.Module):
         widths = _widths(size_px, width)[::-1]  # at 4 px, 8, ..., S / 2
         self.start = nn.Linear(noise + labels, widths[0] * 16)
         self.norms = nn.ModuleList(nn.GroupNorm(1, n) for n in widths)
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(n, m, 4, stride=2, padding=1) for n, m in itertools.pairwise([*widths, 3]))
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(n, m, 4, stride=2, padding=1) for n, m in itertools.pairwise([*widths, 3])
+        )
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
         x = self.start(torch.cat([z, label.to(z.dtype)], dim=1)).unflatten(1, (-1, 4, 4))
@@ -51,7 +53,9 @@ class Encoder(nn.Module):
     def __init__(self, size_px: int, width: int, outputs: int):
         super().__init__()
         widths = _widths(size_px, width)  # at S / 2, ..., 8 px, 4
-        self.downs = nn.ModuleList(nn.Conv2d(n, m, 4, stride=2, padding=1) for n, m in itertools.pairwise([3, *widths]))
+        self.downs = nn.ModuleList(
+            nn.Conv2d(n, m, 4, stride=2, padding=1) for n, m in itertools.pairwise([3, *widths])
+        )
         self.norms = nn.ModuleList(nn.GroupNorm(1, n) for n in widths)
         self.end = nn.Linear(widths[-1] * 16, outputs)
 
@@ -67,10 +71,16 @@ def _widths(size_px: int, width: int) -> list[int]:
     return [width * min(2**i, 16) for i in range(round(math.log2(size_px)) - 2)]
 
 
-def class_critic(size_px: int, width: int, classes: int = 0, inputs: int = 3, spectral: bool = False) -> CriticShape:
+def class_critic(
+    size_px: int, width: int, classes: int = 0, inputs: int = 3, spectral: bool = False
+) -> CriticShape:
     """A critic of whole faces, with a head for classes where there are any: at width 32 and 128 px the compact critic."""
-    layers = max(1, min(5, round(math.log2(size_px)) - 2))  # down to a map of 2x2 patches, or coarser than 64 px each
-    return CriticShape(size_px, classes, inputs, 2 * width, 16 * width, layers, unshuffle=2, spectral=spectral)
+    layers = max(
+        1, min(5, round(math.log2(size_px)) - 2)
+    )  # down to a map of 2x2 patches, or coarser than 64 px each
+    return CriticShape(
+        size_px, classes, inputs, 2 * width, 16 * width, layers, unshuffle=2, spectral=spectral
+    )
 
 
 def patch_critic(size_px: int, width: int) -> CriticShape:

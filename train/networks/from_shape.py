@@ -34,5 +34,7 @@ def paper_shape(written: dict) -> PaperShape:
     sizes = with_vocabulary({name: value for name, value in written.items() if name != "model"})
     unknown = sizes.keys() - {field.name for field in fields(PaperShape)}
     if unknown or sizes.get("conditioning", "absolute") not in ("absolute", "relative"):
-        raise DataError(f"These weights are of another paper generator ({written}): train anew, or use the version that wrote them.")
+        raise DataError(
+            f"These weights are of another paper generator ({written}): train anew, or use the version that wrote them."
+        )
     return PaperShape(**sizes)

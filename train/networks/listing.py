@@ -42,7 +42,12 @@ def _told(shape: Shape | PaperShape) -> tuple[Tensor, Tensor]:
 
 
 def _critic(name: str, shape: CriticShape) -> Entry:
-    return Entry(name, shape.size_px, lambda: Critic(shape), lambda: (torch.zeros(1, shape.inputs, shape.size_px, shape.size_px),))
+    return Entry(
+        name,
+        shape.size_px,
+        lambda: Critic(shape),
+        lambda: (torch.zeros(1, shape.inputs, shape.size_px, shape.size_px),),
+    )
 
 
 def _baselines(size_px: int = 128, width: int = 32, emotions: int = 5) -> list[Entry]:
@@ -54,7 +59,9 @@ def _baselines(size_px: int = 128, width: int = 32, emotions: int = 5) -> list[E
             name,
             size_px,
             lambda: Translator(width, labels),
-            lambda: (torch.zeros(1, *inputs), torch.zeros(1, labels)) if labels else (torch.zeros(1, *inputs),),
+            lambda: (
+                (torch.zeros(1, *inputs), torch.zeros(1, labels)) if labels else (torch.zeros(1, *inputs),)
+            ),
         )
 
     return [
@@ -71,7 +78,12 @@ def _baselines(size_px: int = 128, width: int = 32, emotions: int = 5) -> list[E
             lambda: (torch.zeros(1, NOISE), torch.zeros(1, emotions)),
         ),
         _critic("icgan critic", class_critic(size_px, width, inputs=3 + emotions)),
-        Entry("icgan encoder", size_px, lambda: Encoder(size_px, width, NOISE), lambda: (torch.zeros(1, 3, size_px, size_px),)),
+        Entry(
+            "icgan encoder",
+            size_px,
+            lambda: Encoder(size_px, width, NOISE),
+            lambda: (torch.zeros(1, 3, size_px, size_px),),
+        ),
     ]
 
 
@@ -112,5 +124,7 @@ def listing() -> str:
         with torch.device("meta"):  # shapes without numbers: nothing is drawn and nothing computed
             it = cost(entry.build(), entry.inputs())
         sizes = f"{it.parameters * 4 / 1e6:.1f} | {it.parameters * 2 / 1e6:.1f}"
-        lines.append(f"| {entry.name} | {entry.size_px} | {it.parameters:,} | {it.macs / 1e9:.2f} | {sizes} |")
+        lines.append(
+            f"| {entry.name} | {entry.size_px} | {it.parameters:,} | {it.macs / 1e9:.2f} | {sizes} |"
+        )
     return "\n".join(lines)

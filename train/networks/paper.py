@@ -22,7 +22,9 @@ class PaperShape(Speaks):
     size_px: int = 128  # any multiple of 4: the network is convolutional, this is what it was trained at
     width: int = 64  # channels at full size; twice that at 1/2, four times at 1/4
     blocks: int = 6
-    conditioning: Literal["absolute", "relative"] = "absolute"  # intensities wanted, or their change from the photo's own
+    conditioning: Literal["absolute", "relative"] = (
+        "absolute"  # intensities wanted, or their change from the photo's own
+    )
 
     def as_dict(self) -> dict:
         return {"model": "paper", **asdict(self)}
@@ -34,10 +36,14 @@ class Trunk(nn.Module):
     def __init__(self, inputs: int, width: int, blocks: int):
         super().__init__()
         self.stem = _normalised(nn.Conv2d(inputs, width, 7, padding=3, bias=False), width)
-        self.down = nn.ModuleList(_normalised(nn.Conv2d(n, 2 * n, 4, stride=2, padding=1, bias=False), 2 * n) for n in (width, 2 * width))
+        self.down = nn.ModuleList(
+            _normalised(nn.Conv2d(n, 2 * n, 4, stride=2, padding=1, bias=False), 2 * n)
+            for n in (width, 2 * width)
+        )
         self.blocks = nn.ModuleList(ResidualBlock(4 * width) for _ in range(blocks))
         self.up = nn.ModuleList(
-            _normalised(nn.ConvTranspose2d(n, n // 2, 4, stride=2, padding=1, bias=False), n // 2) for n in (4 * width, 2 * width)
+            _normalised(nn.ConvTranspose2d(n, n // 2, 4, stride=2, padding=1, bias=False), n // 2)
+            for n in (4 * width, 2 * width)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,7 +105,11 @@ class InstanceNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         out = super().forward(x.contiguous())
-        return out.contiguous(memory_format=torch.channels_last) if x.is_contiguous(memory_format=torch.channels_last) else out
+        return (
+            out.contiguous(memory_format=torch.channels_last)
+            if x.is_contiguous(memory_format=torch.channels_last)
+            else out
+        )
 
 
 def _normalised(conv: nn.Module, channels: int) -> nn.Sequential:

@@ -36,9 +36,13 @@ def with_vocabulary(written: Mapping[str, Any]) -> dict[str, Any]:
     sizes = dict(written)
     count, name = sizes.pop("aus", None), sizes.setdefault("vocabulary", PAPER)
     if name not in VOCABULARIES:
-        raise DataError(f"This network speaks the AU vocabulary {name!r}, this version {', '.join(VOCABULARIES)}: train one anew.")
+        raise DataError(
+            f"This network speaks the AU vocabulary {name!r}, this version {', '.join(VOCABULARIES)}: train one anew."
+        )
     if count not in (None, len(VOCABULARIES[name])):
-        raise DataError(f"This network takes {count} AUs and {name} has {len(VOCABULARIES[name])}: train one on this version's labels.")
+        raise DataError(
+            f"This network takes {count} AUs and {name} has {len(VOCABULARIES[name])}: train one on this version's labels."
+        )
     return sizes
 
 
@@ -47,7 +51,9 @@ def named(aus: Sequence[str]) -> str:
     for name, known in VOCABULARIES.items():
         if known == tuple(aus):
             return name
-    raise DataError(f"These {len(aus)} AUs are none of the vocabularies that networks are trained on ({', '.join(VOCABULARIES)}).")
+    raise DataError(
+        f"These {len(aus)} AUs are none of the vocabularies that networks are trained on ({', '.join(VOCABULARIES)})."
+    )
 
 
 def shares(aus: Sequence[str]) -> Tensor:

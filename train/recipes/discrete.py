@@ -29,24 +29,32 @@ def checked(emotions: tuple[str, ...], least: int, most: int | None, recipe: str
     """The emotions as they are. Raises DataError for unknown or repeated ones, too few, or too many."""
     unknown = [name for name in emotions if name not in EMOTIONS]
     if unknown:
-        raise DataError(f"There is no emotion called {unknown[0]!r}: choose --emotions among {', '.join(EMOTIONS)}.")
+        raise DataError(
+            f"There is no emotion called {unknown[0]!r}: choose --emotions among {', '.join(EMOTIONS)}."
+        )
     if len(set(emotions)) != len(emotions) or not least <= len(emotions) <= (most or len(EMOTIONS)):
         need = f"exactly {least}" if most == least else f"{least} or more different"
-        raise DataError(f"{recipe} learns {need} of the emotions in a run, not {len(emotions)}: give them to --emotions.")
+        raise DataError(
+            f"{recipe} learns {need} of the emotions in a run, not {len(emotions)}: give them to --emotions."
+        )
     return emotions
 
 
 def checked_one(emotions: tuple[str, ...], recipe: str) -> tuple[str, ...]:
     """One emotion that is not neutral, for methods that know a single attribute. Raises DataError."""
     if "neutral" in emotions:
-        raise DataError(f"{recipe} turns neutral faces into one emotion: give --emotions one that is not neutral.")
+        raise DataError(
+            f"{recipe} turns neutral faces into one emotion: give --emotions one that is not neutral."
+        )
     return checked(emotions, 1, 1, recipe)
 
 
 def sizes(shape: dict[str, Any], model: str) -> tuple[int, int, tuple[str, ...]]:
     """A recipe's `shape` back into size_px, width, emotions. Raises DataError when it is another recipe's."""
     if shape.get("model") != model:
-        raise DataError(f"These weights are of {shape.get('model')!r}, not of {model!r}: name the run that you mean.")
+        raise DataError(
+            f"These weights are of {shape.get('model')!r}, not of {model!r}: name the run that you mean."
+        )
     return shape["size_px"], shape["width"], tuple(shape["emotions"])
 
 

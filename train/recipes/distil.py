@@ -57,9 +57,13 @@ class Distil:
                 f"The teacher {teacher.name} edits {teacher.size_px} px crops: train its student with --size {teacher.size_px}."
             )
         if shape.spoken != teacher.aus:
-            raise DataError(f"The teacher {teacher.name} speaks other AUs than {shape.vocabulary}: a student speaks its teacher's.")
+            raise DataError(
+                f"The teacher {teacher.name} speaks other AUs than {shape.vocabulary}: a student speaks its teacher's."
+            )
         if not teacher.flow_px and shape.flow:
-            raise DataError(f"The teacher {teacher.name} has no flow to learn from: train its student with --no-flow.")
+            raise DataError(
+                f"The teacher {teacher.name} has no flow to learn from: train its student with --no-flow."
+            )
         self.networks = {"generator": CompactGenerator(shape)}
         self.shape: dict[str, Any] = {"generator": shape.as_dict(), "teacher": teacher.sha256}
         self._teacher, self._weights = teacher, weights
@@ -101,7 +105,9 @@ def distillation_terms(outputs: tuple[Tensor, Tensor, Tensor | None], batch: Bat
     terms = {
         "picture": (result - wanted).abs().mean(),
         "edges": edge_difference(result, wanted, torch.ones_like(attention)),
-        "colour": ((1 - batch["attention"]) * (colour - batch["colour"])).abs().mean(),  # where the teacher shows its colour
+        "colour": ((1 - batch["attention"]) * (colour - batch["colour"]))
+        .abs()
+        .mean(),  # where the teacher shows its colour
         "attention": (attention - batch["attention"]).abs().mean(),
     }
     if flow is not None and teacher_flow is not None:

@@ -22,32 +22,49 @@ from train.recipes.supervised import Supervised
 ADVERSARIAL_SIZE_PX = 128  # the paper's
 CHANNELS = (32, 96, 192)  # of the compact generator: what two CPU cores run live at 256 px
 BASELINE_WIDTH = 32  # half of their papers': small and honest, on a CPU
-BASELINE_EMOTIONS = {"stargan": ("neutral", "happy", "surprised", "sad", "angry"), "icgan": ("neutral", "happy", "surprised", "sad", "angry"),
-                     "cyclegan": ("happy",), "diat": ("happy",)}  # fmt: skip
+BASELINE_EMOTIONS = {
+    "stargan": ("neutral", "happy", "surprised", "sad", "angry"),
+    "icgan": ("neutral", "happy", "surprised", "sad", "angry"),
+    "cyclegan": ("happy",),
+    "diat": ("happy",),
+}
 
 
 def baseline(name: str) -> type:
     """The class of a baseline recipe; imported when asked for, since the engine's own recipes do without."""
     from train.recipes.baselines import cyclegan, diat, icgan, stargan
 
-    return {"stargan": stargan.StarGan, "cyclegan": cyclegan.CycleGan, "diat": diat.Diat, "icgan": icgan.IcGan}[name]
+    return {
+        "stargan": stargan.StarGan,
+        "cyclegan": cyclegan.CycleGan,
+        "diat": diat.Diat,
+        "icgan": icgan.IcGan,
+    }[name]
 
 
 # Options of `fit` that only some recipes have; whoever gives another one is told so, before it trains what was not meant.
 COMPACT = {"channels", "no_flow"}
 USED = {
-    "supervised": COMPACT | {"vocabulary", "no_teeth"}, "distil": COMPACT | {"teacher"},
+    "supervised": COMPACT | {"vocabulary", "no_teeth"},
+    "distil": COMPACT | {"teacher"},
     "compact": COMPACT | {"model", "adversary", "attention_term", "critic_steps", "vocabulary"},
     "paper": {"model", "conditioning", "adversary", "attention_term", "critic_steps", "width", "vocabulary"},
     **{name: {"width", "emotions"} for name in BASELINES},
-}  # fmt: skip
-SIZES = {"paper": 4, "stargan": 4, "cyclegan": 4, "diat": 4}  # a crop's side is a multiple of this; of 16 for compact generators
+}
+SIZES = {
+    "paper": 4,
+    "stargan": 4,
+    "cyclegan": 4,
+    "diat": 4,
+}  # a crop's side is a multiple of this; of 16 for compact generators
 
 
 def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
     """A recipe with networks drawn from options.seed. Raises DataError when options do not go together."""
     torch.manual_seed(options.seed)
-    name = options.recipe or ("distil" if options.teacher else "ganimation" if options.model else "supervised")
+    name = options.recipe or (
+        "distil" if options.teacher else "ganimation" if options.model else "supervised"
+    )
     if name == "distil" and not options.teacher:
         raise DataError("The recipe distil needs a teacher: give --teacher BUNDLE.")
     _check_used(options, name)
@@ -59,14 +76,20 @@ def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
             f"{name} needs crops whose side is {'a power of two' if name == 'icgan' else f'a multiple of {multiple}'}, not {size} px."
         )
     if size > corpus_size_px or (name == "supervised" and size != corpus_size_px):
-        raise DataError(f"The corpus has {corpus_size_px} px crops, which do not serve at {size} px: prepare it with --size {size}.")
+        raise DataError(
+            f"The corpus has {corpus_size_px} px crops, which do not serve at {size} px: prepare it with --size {size}."
+        )
     if name == "supervised":
-        return Supervised(replace(_compact(options, size, options.vocabulary or WIDE), teeth=not options.no_teeth))
+        return Supervised(
+            replace(_compact(options, size, options.vocabulary or WIDE), teeth=not options.no_teeth)
+        )
     if name == "distil":
         return Distil(_compact(options, size, named(teacher.aus)), teacher)
     if name == "ganimation":
         return _ganimation(options, size, options.vocabulary or PAPER)
-    return baseline(name)(size, options.width or BASELINE_WIDTH, tuple(options.emotions or BASELINE_EMOTIONS[name]))
+    return baseline(name)(
+        size, options.width or BASELINE_WIDTH, tuple(options.emotions or BASELINE_EMOTIONS[name])
+    )
 
 
 def _check_used(options: argparse.Namespace, name: str) -> None:
@@ -74,7 +97,9 @@ def _check_used(options: argparse.Namespace, name: str) -> None:
     called = f"ganimation with --model {kind}" if name == "ganimation" else name
     for option in sorted(set().union(*USED.values()) - USED[kind]):
         if getattr(options, option) not in (None, False):
-            raise DataError(f"--{option.replace('_', '-')} means nothing to {called}: leave it out, or choose another --recipe or --model.")
+            raise DataError(
+                f"--{option.replace('_', '-')} means nothing to {called}: leave it out, or choose another --recipe or --model."
+            )
 
 
 def _usual_size(name: str, corpus_size_px: int) -> int:
@@ -89,11 +114,17 @@ def _compact(options: argparse.Namespace, size_px: int, vocabulary: str) -> Shap
 def _ganimation(options: argparse.Namespace, size_px: int, vocabulary: str) -> Ganimation:
     adversary = options.adversary or "wgan-gp"
     spectral = adversary == "hinge-sn"
-    how = {"adversary": adversary, "attention_term": options.attention_term or "kept", "critic_steps": options.critic_steps or CRITIC_STEPS}
+    how = {
+        "adversary": adversary,
+        "attention_term": options.attention_term or "kept",
+        "critic_steps": options.critic_steps or CRITIC_STEPS,
+    }
     if options.model == "paper":
         width = options.width or PaperShape.width
         shape = PaperShape(vocabulary, size_px, width, conditioning=options.conditioning or "absolute")
-        return Ganimation(PaperGenerator(shape), CriticShape(size_px, shape.aus, width=width, spectral=spectral), **how)
+        return Ganimation(
+            PaperGenerator(shape), CriticShape(size_px, shape.aus, width=width, spectral=spectral), **how
+        )
     shape = _compact(options, size_px, vocabulary)
     return Ganimation(CompactGenerator(shape), compact_critic(size_px, spectral, shape.aus), **how)
 
@@ -102,7 +133,9 @@ def load_baseline(folder: Path) -> tuple[Recipe, Networks]:
     """A baseline's run -> its recipe and averaged networks, for comparing. Raises DataError when the folder is no baseline's."""
     state = checkpoint.read_state(folder / "checkpoint")
     if state["recipe"] not in BASELINES:
-        raise DataError(f"{folder} is a run of {state['recipe']}, not of a baseline: export it and give the bundle to --engines.")
+        raise DataError(
+            f"{folder} is a run of {state['recipe']}, not of a baseline: export it and give the bundle to --engines."
+        )
     recipe = baseline(state["recipe"]).from_shape(state["shape"])
     averages = {name: recipe.networks[name] for name in recipe.averaged}
     checkpoint.load(folder / "checkpoint", {}, averages)

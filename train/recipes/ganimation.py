@@ -56,7 +56,9 @@ class Ganimation:
         self._spoken = generator.shape.spoken
         fits = (critic.size_px, critic.aus) == (shape["size_px"], len(self._spoken))
         if not fits or critic.spectral != (adversary == "hinge-sn"):
-            raise DataError("A critic has the generator's crop size and AUs, and spectral norm exactly with the adversary hinge-sn.")
+            raise DataError(
+                "A critic has the generator's crop size and AUs, and spectral norm exactly with the adversary hinge-sn."
+            )
         self.networks = {"generator": generator, "critic": Critic(critic)}
         self.shape: dict[str, Any] = {
             "generator": shape,
@@ -80,8 +82,11 @@ class Ganimation:
     def batch(self, samples: Batch) -> Batch:
         """picture (B, 3, S, S) 0..1; own, wanted (B, N); mix (B, 1, 1, 1), the gradient penalty's place between real and fake."""
         return {
-            "picture": pictures(samples["picture"]), "own": samples["own"], "wanted": samples["wanted"], "mix": samples["mix"][:, None, None, None],
-        }  # fmt: skip
+            "picture": pictures(samples["picture"]),
+            "own": samples["own"],
+            "wanted": samples["wanted"],
+            "mix": samples["mix"][:, None, None, None],
+        }
 
     def turns(self, step: int) -> list[Turn]:
         pressure = self.guard.factor * min(1.0, step / max(1, self._warm_up))
@@ -103,7 +108,9 @@ class Ganimation:
     def _critic_loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         critic, photo = networks["critic"], batch["picture"]
         with torch.no_grad():
-            fake = signed(self._edit(networks["generator"], photo, self._told(batch["wanted"], batch["own"]))[0])
+            fake = signed(
+                self._edit(networks["generator"], photo, self._told(batch["wanted"], batch["own"]))[0]
+            )
         real = signed(photo)
         patches, aus = critic(torch.cat([real, fake]))
         real_patches, fake_patches = patches.chunk(2)
@@ -122,7 +129,9 @@ class Ganimation:
         )
         return total, detached(terms)
 
-    def _generator_loss(self, networks: Networks, batch: Batch, pressure: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+    def _generator_loss(
+        self, networks: Networks, batch: Batch, pressure: float = 1.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         generator, photo, own, wanted = networks["generator"], batch["picture"], batch["own"], batch["wanted"]
         fake, attention = self._edit(generator, photo, self._told(wanted, own))
         again, attention_back = self._edit(generator, fake, self._told(own, wanted))
@@ -153,7 +162,11 @@ class Ganimation:
         loss, terms = self._generator_loss(networks, batch)
         share = float(terms["attention"]) / 2  # of both passes
         kept = 1 - share if self.guard.presses_up else share
-        return {"loss": float(loss), **{name: float(value) for name, value in terms.items()}, "attention": kept}
+        return {
+            "loss": float(loss),
+            **{name: float(value) for name, value in terms.items()},
+            "attention": kept,
+        }
 
     def picture(self, networks: Networks, corpus: Corpus) -> np.ndarray:
         return grid(networks["generator"], corpus)

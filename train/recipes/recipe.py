@@ -36,8 +36,12 @@ class Recipe(Protocol):
     """What is trained. One that weighs an attention mask has a `guard` (train/attention_guard.py), too."""
 
     name: str
-    networks: dict[str, nn.Module]  # every network with weights to learn, by the name of its file in a checkpoint
-    averaged: tuple[str, ...]  # those whose moving average is kept; it is what is looked at, exported and compared
+    networks: dict[
+        str, nn.Module
+    ]  # every network with weights to learn, by the name of its file in a checkpoint
+    averaged: tuple[
+        str, ...
+    ]  # those whose moving average is kept; it is what is looked at, exported and compared
     rate: float  # of Adam, where the plan names none
     betas: tuple[float, float]  # of Adam
     clip: float | None  # the largest norm of a network's gradient
@@ -74,7 +78,9 @@ def signed(picture: Tensor) -> Tensor:
 
 def pictures(samples: Tensor) -> Tensor:
     """(B, S, S, 3) uint8 BGR -> (B, 3, S, S) float32 in 0..1, channels-last in memory."""
-    return samples.permute(0, 3, 1, 2).to(torch.float32).div_(255).contiguous(memory_format=torch.channels_last)
+    return (
+        samples.permute(0, 3, 1, 2).to(torch.float32).div_(255).contiguous(memory_format=torch.channels_last)
+    )
 
 
 def detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -28,12 +28,16 @@ class SupervisedWeights:
     picture: float = 4.0  # L1 of the result in 0..1, weighted by region
     edges: float = 3.0  # L1 of its horizontal and vertical differences: L1 alone is content with a blur
     flow: float = 0.06  # L1 of the flow per pixel of a 256 px crop
-    colour: float = 2.0  # L1 of C by itself: seen only through 1 - A, C stays poor and A closes over it (LOG, run 1)
+    colour: float = (
+        2.0  # L1 of C by itself: seen only through 1 - A, C stays poor and A closes over it (LOG, run 1)
+    )
     detail: float = 6.0  # L1 of the differences of C by itself where it is seen: teeth and lashes are edges
     inside: float = 1.0  # cross-entropy of being inside a painted mouth
     teeth: float = 30.0  # L1 of where in the teeth a painted mouth's pixels lie, outer eye distances: 0.3 a pixel of a 256 px crop
     open: float = 0.5  # -log(1 - A) where the target shows what no warp can draw
-    changed: float = 0.02  # mean(1 - A): what the flow can do, colour must not; colour is only as sharp as the crop
+    changed: float = (
+        0.02  # mean(1 - A): what the flow can do, colour must not; colour is only as sharp as the crop
+    )
 
 
 class Supervised:
@@ -81,7 +85,11 @@ class Supervised:
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
         loss, terms = self._loss(networks, batch)
-        return {"loss": float(loss), **{name: float(value) for name, value in terms.items()}, "attention": 1 - float(terms["changed"])}
+        return {
+            "loss": float(loss),
+            **{name: float(value) for name, value in terms.items()},
+            "attention": 1 - float(terms["changed"]),
+        }
 
     def picture(self, networks: Networks, corpus: Corpus) -> np.ndarray:
         return grid(networks["generator"], corpus)
@@ -105,7 +113,10 @@ def supervised_loss(
     terms = {
         "picture": weighted_mean((result - batch["target"]).abs(), batch["weight"]),
         "edges": edge_difference(result, batch["target"], batch["weight"]),
-        "colour": weighted_mean((colour - batch["target"]).abs(), COLOUR_EVERYWHERE * batch["weight"] + COLOUR_PAINTED * batch["painted"]),
+        "colour": weighted_mean(
+            (colour - batch["target"]).abs(),
+            COLOUR_EVERYWHERE * batch["weight"] + COLOUR_PAINTED * batch["painted"],
+        ),
         "detail": edge_difference(colour, batch["target"], COLOUR_PAINTED * batch["painted"]),
         "open": weighted_mean(-torch.log(1 - attention + 1e-3), batch["painted"]),
         "changed": (1 - attention).mean(),

@@ -16,9 +16,16 @@ from train.report.photos import Photo
 from train.report.sheets import sheet
 
 FPS = 25
-RAMP_S, HOLD_S, REST_S = 0.5, 0.4, 0.15  # up and down, at the height, between: about the pace of acted expressions
+RAMP_S, HOLD_S, REST_S = (
+    0.5,
+    0.4,
+    0.15,
+)  # up and down, at the height, between: about the pace of acted expressions
 MAX_SIDE_PX = 720  # of the film: it plays everywhere and stays small
-TOGETHER_PX, TOGETHER_FPS = 256, 12  # of a face in the animated picture: three of them and all expressions are half a megabyte
+TOGETHER_PX, TOGETHER_FPS = (
+    256,
+    12,
+)  # of a face in the animated picture: three of them and all expressions are half a megabyte
 SHOWN = (0.0, 0.25, 0.5, 0.75, 1.0)  # of an expression's way up, on the sheet
 
 
@@ -48,7 +55,9 @@ def film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(partial), "w", options={"movflags": "+faststart"}) as container:
-            stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "20", "preset": "veryfast"})
+            stream = container.add_stream(
+                "libx264", rate=Fraction(fps), options={"crf": "20", "preset": "veryfast"}
+            )
             stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
             for wanted in story(photo.subjects[0].own, fps):
                 picture = cv2.resize(photo.showing(engine, [wanted]), size, interpolation=cv2.INTER_AREA)
@@ -58,7 +67,9 @@ def film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path:
     except (av.FFmpegError, OSError) as error:
         with suppress(OSError):
             partial.unlink()
-        raise OutputError(f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out.") from error
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out."
+        ) from error
     return path
 
 
@@ -70,19 +81,30 @@ def together(engine: Engine, photos: Sequence[Photo], path: Path) -> Path:
     for place, photo in enumerate(photos):
         told = list(story(photo.subjects[0].own, TOGETHER_FPS))
         ahead = place * len(told) // len(EXPRESSIONS)
-        parts.append([_close_up(photo, photo.showing(engine, [wanted])) for wanted in told[ahead:] + told[:ahead]])
+        parts.append(
+            [_close_up(photo, photo.showing(engine, [wanted])) for wanted in told[ahead:] + told[:ahead]]
+        )
     pictures = [Image.fromarray(np.hstack(row)[..., ::-1]) for row in zip(*parts, strict=True)]
     partial = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         pictures[0].save(
-            partial, "WEBP", save_all=True, append_images=pictures[1:], duration=round(1000 / TOGETHER_FPS), loop=0, quality=60, method=6
+            partial,
+            "WEBP",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=round(1000 / TOGETHER_FPS),
+            loop=0,
+            quality=60,
+            method=6,
         )
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):
             partial.unlink()
-        raise OutputError(f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out.") from error
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out."
+        ) from error
     return path
 
 
@@ -102,5 +124,10 @@ def frames(engine: Engine, photo: Photo) -> np.ndarray:
     subject, rows = photo.subjects[0], []
     for _, names, level in EXPRESSIONS:
         height = wanted_at(subject.own, names, level)
-        rows.append([subject.showing(engine, (subject.own + share * (height - subject.own)).astype(np.float32)) for share in SHOWN])
+        rows.append(
+            [
+                subject.showing(engine, (subject.own + share * (height - subject.own)).astype(np.float32))
+                for share in SHOWN
+            ]
+        )
     return sheet(rows, [f"{share:.0%}" for share in SHOWN], [name for name, _, _ in EXPRESSIONS], cell_px=192)

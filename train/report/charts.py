@@ -32,7 +32,16 @@ def heat_map(answers: Sequence[Sequence[float]]) -> np.ndarray:
         if abs(value) >= 0.05:  # smaller ones are white, and their numbers noise
             colour = "white" if abs(value) > 0.6 else "black"
             text = f"{value:.2f}".replace("0.", ".")
-            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour, weight="bold" if row == column else None)
+            axes.text(
+                column,
+                row,
+                text,
+                ha="center",
+                va="center",
+                fontsize=7,
+                color=colour,
+                weight="bold" if row == column else None,
+            )
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
     bar.set_label("measured change a unit of commanded change")
     return _drawn(figure)
@@ -49,13 +58,23 @@ def scatter(au: np.ndarray, commanded: np.ndarray, measured: np.ndarray, table: 
         mine = (au == place) & np.isfinite(measured)
         panel.plot([-1, 1], [-1, 1], color="0.75", linewidth=0.8, zorder=0)
         panel.axhline(0, color="0.9", linewidth=0.6, zorder=0)
-        panel.plot(commanded[mine], measured[mine], ".", markersize=5, alpha=0.5, color="tab:blue", markeredgewidth=0)
+        panel.plot(
+            commanded[mine], measured[mine], ".", markersize=5, alpha=0.5, color="tab:blue", markeredgewidth=0
+        )
         panel.set_title(f"{name}   r {table[name]['r']:.2f}, slope {table[name]['slope']:.2f}", fontsize=8)
         panel.set_xlim(-1.05, 1.05)
         panel.set_ylim(-1.05, 1.05)
     for panel in panels[len(PAPER_17) :]:
         panel.axis("off")
-        panel.text(0.5, 0.5, "grey line:\nmeasured =\ncommanded", ha="center", va="center", color="0.5", transform=panel.transAxes)
+        panel.text(
+            0.5,
+            0.5,
+            "grey line:\nmeasured =\ncommanded",
+            ha="center",
+            va="center",
+            color="0.5",
+            transform=panel.transAxes,
+        )
     figure.supxlabel("commanded change")
     figure.supylabel("measured change")
     return _drawn(figure)

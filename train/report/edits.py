@@ -40,6 +40,8 @@ def change_to(engine: Engine, own: np.ndarray, names: tuple[str, ...], level: fl
     return towards(engine, own, wanted_at(own, names, level))
 
 
-def edited(engine: Engine, crop: np.ndarray, own: np.ndarray, names: tuple[str, ...], level: float = 1.0) -> np.ndarray:
+def edited(
+    engine: Engine, crop: np.ndarray, own: np.ndarray, names: tuple[str, ...], level: float = 1.0
+) -> np.ndarray:
     """The crop (S, S, 3) uint8 with the named AUs at `level`."""
     return compose(crop, engine.run(crop, change_to(engine, own, names, level)))

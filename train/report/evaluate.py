@@ -60,18 +60,35 @@ def evaluate(
     faces = choose_faces(corpus, count)
     make_folder(folder, OutputError)
     driver = still_driver(still) if still else None  # a wrong clip is noticed before the sweep, not after it
-    own_size = native_sharpness(engine, read_photos(list(photos), engine.bundle.size_px)) if photos else {}  # photos likewise
+    own_size = (
+        native_sharpness(engine, read_photos(list(photos), engine.bundle.size_px)) if photos else {}
+    )  # photos likewise
     rows = sweep(engine, corpus, faces, identity, second)
     read = np.array(sorted(set(rows.face), key=rows.face.index))
-    result = {"format": FORMAT, "engine": engine.name, "bundle": engine.bundle.name, "bundle_sha256": engine.bundle.sha256}
-    result |= {"estimator": au_estimator.VERSION, "corpus_faces": len(corpus), **table(rows), **steadiness(engine, corpus, read, driver)}
+    result = {
+        "format": FORMAT,
+        "engine": engine.name,
+        "bundle": engine.bundle.name,
+        "bundle_sha256": engine.bundle.sha256,
+    }
+    result |= {
+        "estimator": au_estimator.VERSION,
+        "corpus_faces": len(corpus),
+        **table(rows),
+        **steadiness(engine, corpus, read, driver),
+    }
     result |= speed(engine, corpus.picture(int(read[0])))
-    result["outside_crop_error_grey"] = outside_error(engine, corpus.picture(int(read[0])), corpus.own(read[0]))
+    result["outside_crop_error_grey"] = outside_error(
+        engine, corpus.picture(int(read[0])), corpus.own(read[0])
+    )
     if identity is not None:
         halves = split(corpus, distance_faces or DISTANCE_FACES * count)
         lent = somebody_elses_expression(corpus, halves)
         result |= distances(
-            corpus, halves, identity, lambda crop, own, number: compose(crop, engine.run(crop, towards(engine, own, lent(number))))
+            corpus,
+            halves,
+            identity,
+            lambda crop, own, number: compose(crop, engine.run(crop, towards(engine, own, lent(number)))),
         )
     result |= {"native_photos": 0, **own_size, "sided": sided_sweep(engine, corpus, read)}
     result["second_opinion"] = heard(corpus, rows, second) if second else None
@@ -79,7 +96,9 @@ def evaluate(
     result = without_nan(result)
     write_png(folder / "answers.png", charts.heat_map(result["answers"]))
     swept = rows.of("measured")[np.arange(len(rows.au)), rows.au]
-    write_png(folder / "commanded.png", charts.scatter(rows.of("au"), rows.of("commanded"), swept, result["aus"]))
+    write_png(
+        folder / "commanded.png", charts.scatter(rows.of("au"), rows.of("commanded"), swept, result["aus"])
+    )
     write_png(folder / "aus.png", au_sheet(engine, corpus, read))
     write_png(folder / "masks.png", mask_sheet(engine, corpus, read))
     write_png(folder / "cases.png", case_sheet(engine, corpus, result["cases"], 3))
@@ -110,7 +129,10 @@ def speed(engine: Engine, crop: np.ndarray, runs: int = 100) -> dict[str, float]
         engine.run(crop, given)
         if number >= runs // 10:
             times_s.append(time.perf_counter() - started_s)
-    return {"engine_ms": float(np.median(times_s) * 1000), "engine_p95_ms": float(np.percentile(times_s, 95) * 1000)}
+    return {
+        "engine_ms": float(np.median(times_s) * 1000),
+        "engine_p95_ms": float(np.percentile(times_s, 95) * 1000),
+    }
 
 
 def outside_error(engine: Engine, crop: np.ndarray, own: np.ndarray) -> float:
@@ -121,9 +143,13 @@ def outside_error(engine: Engine, crop: np.ndarray, own: np.ndarray) -> float:
     size = len(crop)
     turn = cv2.getRotationMatrix2D((size / 2, size / 2), 10, 1.3)
     turn[:, 2] += 0.6 * size
-    photo = cv2.warpAffine(crop, turn, (int(2.2 * size),) * 2, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    photo = cv2.warpAffine(
+        crop, turn, (int(2.2 * size),) * 2, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
     placed, drawn = Crop(cv2.invertAffineTransform(turn), size), photo.copy()
-    Blender(placed, photo, engine.bundle.flow_px).blend(drawn, engine.run(crop, change_to(engine, own, SMILE, 1.0)))
+    Blender(placed, photo, engine.bundle.flow_px).blend(
+        drawn, engine.run(crop, change_to(engine, own, SMILE, 1.0))
+    )
     corners = placed.to_frame(np.array([[-1, -1], [size, -1], [size, size], [-1, size]], np.float64))
     outside = ~measures.polygon(corners, photo.shape[:2])
     return float(np.abs(photo[outside].astype(np.int16) - drawn[outside]).max())
@@ -141,7 +167,13 @@ def au_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
     half = (len(rows) + 1) // 2
     columns = [f"{level:g}" for level in LEVELS] * len(shown)
     left = sheet(rows[:half], columns, PAPER_17[:half], cell_px=128, names_px=56)
-    right = sheet(rows[half:] + [[None]] * (2 * half - len(rows)), columns, [*PAPER_17[half:], ""], cell_px=128, names_px=56)
+    right = sheet(
+        rows[half:] + [[None]] * (2 * half - len(rows)),
+        columns,
+        [*PAPER_17[half:], ""],
+        cell_px=128,
+        names_px=56,
+    )
     return np.hstack([left, right])
 
 
@@ -153,11 +185,15 @@ def mask_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
         columns += ["A", "C", *(["flow"] if engine.bundle.flow_px else []), name]
     for face in faces[:: max(1, len(faces) // 4)][:4]:
         crop, own = corpus.picture(int(face)), corpus.own(face)
-        rows.append([crop, *(part for _, names, level in chosen for part in parts(engine, crop, own, names, level))])
+        rows.append(
+            [crop, *(part for _, names, level in chosen for part in parts(engine, crop, own, names, level))]
+        )
     return sheet(rows, columns, cell_px=160)
 
 
-def parts(engine: Engine, crop: np.ndarray, own: np.ndarray, names: tuple[str, ...], level: float) -> list[np.ndarray]:
+def parts(
+    engine: Engine, crop: np.ndarray, own: np.ndarray, names: tuple[str, ...], level: float
+) -> list[np.ndarray]:
     """A, C, flow where the engine has one, and the result of an edit, as pictures (S, S, 3) or (s, s, 3) uint8."""
     edit = engine.run(crop, change_to(engine, own, names, level))
     moved = [] if edit.flow is None else [flow_picture(edit.flow, full_px=0.04 * len(crop))]
@@ -174,11 +210,17 @@ def case_sheet(engine: Engine, corpus: Corpus, chosen: dict[str, list[dict]], co
             crop, own = corpus.picture(case["face"]), corpus.own(case["face"])
             rows[kind].append([crop, *parts(engine, crop, own, (case["au"],), 1.0)])
             missed = "no face left" if case["miss"] is None else f"miss {case['miss']:.2f}"
-            answer = "" if case["measured"] is None else f"\ntold {case['commanded']:+.2f}, did {case['measured']:+.2f}"
+            answer = (
+                ""
+                if case["measured"] is None
+                else f"\ntold {case['commanded']:+.2f}, did {case['measured']:+.2f}"
+            )
             same = "" if case["identity"] is None else f"\nidentity {case['identity']:.2f}"
             names[kind].append(f"{kind}: {case['au']}\n{missed}{answer}{same}")
     if count <= 3:
-        return sheet(rows["best"] + rows["worst"], columns, names["best"] + names["worst"], cell_px=192, names_px=160)
+        return sheet(
+            rows["best"] + rows["worst"], columns, names["best"] + names["worst"], cell_px=192, names_px=160
+        )
     length = max(map(len, rows.values()))
     for kind in rows:
         missing = length - len(rows[kind])

@@ -27,10 +27,25 @@ SAMPLED = 72  # expressions in the paper's figure 7
 CASES = 6  # best and worst, each, in figure 9
 # What goes together in faces, for figure 7 without a corpus: a combination and how strong its strongest is.
 COMBINATIONS: tuple[tuple[str, ...], ...] = (
-    ("AU06", "AU12"), ("AU06", "AU12", "AU25"), ("AU12", "AU25", "AU26"), ("AU25", "AU26"), ("AU01", "AU02"), ("AU01", "AU02", "AU05", "AU25"),
-    ("AU04", "AU07"), ("AU04", "AU15", "AU17"), ("AU01", "AU04", "AU15"), ("AU09", "AU10"), ("AU10", "AU25"), ("AU45",), ("AU12", "AU14"),
-    ("AU20", "AU25"), ("AU17", "AU23"), ("AU06", "AU07", "AU12", "AU45"), ("AU04", "AU09", "AU25"), ("AU02", "AU12"),
-)  # fmt: skip
+    ("AU06", "AU12"),
+    ("AU06", "AU12", "AU25"),
+    ("AU12", "AU25", "AU26"),
+    ("AU25", "AU26"),
+    ("AU01", "AU02"),
+    ("AU01", "AU02", "AU05", "AU25"),
+    ("AU04", "AU07"),
+    ("AU04", "AU15", "AU17"),
+    ("AU01", "AU04", "AU15"),
+    ("AU09", "AU10"),
+    ("AU10", "AU25"),
+    ("AU45",),
+    ("AU12", "AU14"),
+    ("AU20", "AU25"),
+    ("AU17", "AU23"),
+    ("AU06", "AU07", "AU12", "AU45"),
+    ("AU04", "AU09", "AU25"),
+    ("AU02", "AU12"),
+)
 
 
 def draw(
@@ -51,7 +66,9 @@ def draw(
     """
     if figure == 9:
         if corpus is None:
-            raise DataError("Figure 9 shows best and worst cases among people that are held out of training: give a corpus.")
+            raise DataError(
+                "Figure 9 shows best and worst cases among people that are held out of training: give a corpus."
+            )
         make_folder(out, OutputError)
         seen = at_size(corpus, engine.bundle.size_px)
         if evaluation:
@@ -60,7 +77,9 @@ def draw(
             chosen = cases(sweep(engine, seen, choose_faces(seen, faces), identity), CASES)
         return [_write(out, 9, "cases", case_sheet(engine, seen, chosen, CASES))]
     if figure not in FIGURES:
-        raise DataError(f"There is no figure {figure} here: draw {', '.join(map(str, FIGURES))}, or figure 6 by `python -m train compare`.")
+        raise DataError(
+            f"There is no figure {figure} here: draw {', '.join(map(str, FIGURES))}, or figure 6 by `python -m train compare`."
+        )
     make_folder(out, OutputError)
     files, read = [], read_photos([Path(path) for path in photos], engine.bundle.size_px)
     if figure == 1 and len(read) > 1:
@@ -80,7 +99,13 @@ def draw(
                 pictures = everybody(engine, photo)
                 files.append(_write(out, 8, photo.name, side_by_side(pictures)))
                 first = list(pictures)[1]  # in full, every pixel: what the sheet can only show small
-                files.append(write_png(out / f"figure-8-{photo.name}-{first.replace(' ', '-')}.png", pictures[first], max_bytes=None))
+                files.append(
+                    write_png(
+                        out / f"figure-8-{photo.name}-{first.replace(' ', '-')}.png",
+                        pictures[first],
+                        max_bytes=None,
+                    )
+                )
     return files
 
 
@@ -99,8 +124,14 @@ def draw_all(
     if not (only or possible):
         raise SourceError("There is nothing to draw: give photos of faces, or a corpus for figure 9.")
     if evaluation is not None and 9 not in (only or possible):
-        raise DataError("An evaluation is for figure 9, which needs the corpus too: give --corpus, or leave --evaluation out.")
-    return [path for figure in only or possible for path in draw(figure, engine, photos, out, corpus, evaluation, faces, identity)]
+        raise DataError(
+            "An evaluation is for figure 9, which needs the corpus too: give --corpus, or leave --evaluation out."
+        )
+    return [
+        path
+        for figure in only or possible
+        for path in draw(figure, engine, photos, out, corpus, evaluation, faces, identity)
+    ]
 
 
 def _write(out: Path, figure: int, name: str, picture: np.ndarray) -> Path:
@@ -114,13 +145,21 @@ def single_aus(engine: Engine, photo: Photo) -> np.ndarray:
     rows += [[subject.picture]] * (2 * half - len(rows))
     names = [*PAPER_17, *["photo"] * (len(rows) - len(PAPER_17))]
     columns = [f"{level:g}" for level in LEVELS]
-    return np.hstack([sheet(rows[part], columns, names[part], cell_px=160, names_px=64) for part in (slice(half), slice(half, None))])
+    return np.hstack(
+        [
+            sheet(rows[part], columns, names[part], cell_px=160, names_px=64)
+            for part in (slice(half), slice(half, None))
+        ]
+    )
 
 
 def masks(engine: Engine, photo: Photo) -> np.ndarray:
     """Figure 5: A, C, (flow,) and the result of several expressions."""
     subject = photo.subjects[0]
-    rows = [[subject.picture, *parts(engine, subject.picture, subject.own, names, level)] for _, names, level in EXPRESSIONS]
+    rows = [
+        [subject.picture, *parts(engine, subject.picture, subject.own, names, level)]
+        for _, names, level in EXPRESSIONS
+    ]
     columns = ["photo", "A", "C", *(["flow"] if engine.bundle.flow_px else []), "result"]
     return sheet(rows, columns, [name for name, _, _ in EXPRESSIONS], cell_px=224)
 
@@ -176,7 +215,9 @@ def everybody(engine: Engine, photo: Photo) -> dict[str, np.ndarray]:
     shown = {"photo": photo.image}
     for name, names, level in EXPRESSIONS:
         if name in IN_A_CROWD:
-            shown[name] = photo.showing(engine, [wanted_at(subject.own, names, level) for subject in photo.subjects])
+            shown[name] = photo.showing(
+                engine, [wanted_at(subject.own, names, level) for subject in photo.subjects]
+            )
     return shown
 
 
@@ -204,9 +245,13 @@ def stored_cases(evaluation: Path, engine: Engine, corpus: Corpus) -> dict[str, 
             f"{evaluation} holds no figures.json that can be read: run `python -m train evaluate --out {evaluation}` first."
         ) from error
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
-        raise DataError(f"{evaluation}/figures.json is of another version of this program: run `python -m train evaluate` again.")
+        raise DataError(
+            f"{evaluation}/figures.json is of another version of this program: run `python -m train evaluate` again."
+        )
     if stored["bundle_sha256"] != engine.bundle.sha256:
-        raise DataError(f"{evaluation} is of {stored['bundle']}, another engine than {engine.bundle.name}: give this engine's, or none.")
+        raise DataError(
+            f"{evaluation} is of {stored['bundle']}, another engine than {engine.bundle.name}: give this engine's, or none."
+        )
     if stored["corpus_faces"] != len(corpus):
         raise DataError(
             f"{evaluation} is of a corpus of {stored['corpus_faces']} faces, this one has {len(corpus)}: give the one that was evaluated."

@@ -14,10 +14,26 @@ from train.report.edits import LEVELS, wanted_at
 from train.report.sheets import mask_picture, shrunk, titled
 
 COLUMNS: tuple[tuple[str, ...], ...] = (
-    (), ("AU12",), ("AU06", "AU12", "AU25"), ("AU25",), ("AU25", "AU26"), ("AU04",), ("AU01", "AU02"), ("AU05",), ("AU45",), ("AU09",), ("AU10",),
-    ("AU14",), ("AU15",), ("AU17",), ("AU20",), ("AU23",),
-)  # fmt: skip
-BEYOND_17 = tuple(au for au in WIDE if au not in PAPER_17 and au[:4] not in ("AU05", "AU07"))  # as many as there is room for
+    (),
+    ("AU12",),
+    ("AU06", "AU12", "AU25"),
+    ("AU25",),
+    ("AU25", "AU26"),
+    ("AU04",),
+    ("AU01", "AU02"),
+    ("AU05",),
+    ("AU45",),
+    ("AU09",),
+    ("AU10",),
+    ("AU14",),
+    ("AU15",),
+    ("AU17",),
+    ("AU20",),
+    ("AU23",),
+)
+BEYOND_17 = tuple(
+    au for au in WIDE if au not in PAPER_17 and au[:4] not in ("AU05", "AU07")
+)  # as many as there is room for
 SCALE = 0.7  # of the crop's size in a grid
 MAX_CELL_PX = 128  # nineteen columns of more are wider than a screen, and TensorBoard keeps every grid
 MIN_CELL_PX = 64  # smaller ones hold no title
@@ -42,7 +58,10 @@ def edits(network: nn.Module, picture: np.ndarray, aus: np.ndarray) -> list[Edit
         photos = photo.expand(len(told), -1, -1, -1)
         colour, attention, flow = network(photos, told)
         result = compose(photos, colour.float(), attention.float(), None if flow is None else flow.float())
-        results, colours = ((x.permute(0, 2, 3, 1).clamp(0, 1) * 255 + 0.5).byte().cpu().numpy() for x in (result, colour.float()))
+        results, colours = (
+            (x.permute(0, 2, 3, 1).clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
+            for x in (result, colour.float())
+        )
         found += zip(results, colours, attention[:, 0].float().cpu().numpy(), strict=True)
     return found
 
@@ -60,7 +79,9 @@ def grid_faces(corpus: Corpus, count: int) -> np.ndarray:
 def crop_for(network: nn.Module, corpus: Corpus, face: int) -> np.ndarray:
     """A face's crop at the size that the generator was made for."""
     picture, size = corpus.picture(int(face)), network.shape.size_px
-    return picture if len(picture) == size else cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+    return (
+        picture if len(picture) == size else cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+    )
 
 
 def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
@@ -69,8 +90,14 @@ def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
     faces, lines = grid_faces(corpus, rows), []
     for face in faces:
         picture, own = crop_for(network, corpus, face), corpus.own(face)
-        wanted = [*(wanted_at(own, names, 1.0) for names in COLUMNS), np.zeros_like(own), wanted_at(own, ("AU12", "AU25", "AU26"), 1.0)]
-        *shown, (_, colour, attention) = edits(network, picture, np.array([given(network, own, w) for w in wanted]))
+        wanted = [
+            *(wanted_at(own, names, 1.0) for names in COLUMNS),
+            np.zeros_like(own),
+            wanted_at(own, ("AU12", "AU25", "AU26"), 1.0),
+        ]
+        *shown, (_, colour, attention) = edits(
+            network, picture, np.array([given(network, own, w) for w in wanted])
+        )
         titles = [*("+".join(n[2:] for n in names) or "zero" for names in COLUMNS), "rest"]
         line = [(result, title) for (result, _, _), title in zip(shown, titles, strict=True)]
         lines.append(_line([*line, (mask_picture(attention), "A 12+25+26"), (colour, "C")]))
@@ -79,7 +106,11 @@ def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
     if network.shape.spoken == WIDE:
         table.append([(au, 1.0, au[2:]) for au in BEYOND_17])
     for row in table:
-        shown = edits(network, picture, np.array([given(network, own, wanted_at(own, (au,), level)) for au, level, _ in row]))
+        shown = edits(
+            network,
+            picture,
+            np.array([given(network, own, wanted_at(own, (au,), level)) for au, level, _ in row]),
+        )
         line = [(result, title) for (result, _, _), (_, _, title) in zip(shown, row, strict=True)]
         lines.append(_line(line + [(np.zeros_like(picture), "")] * (len(COLUMNS) + 3 - len(line))))
     return np.vstack(lines)

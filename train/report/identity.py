@@ -12,7 +12,10 @@ import numpy as np
 from engines.errors import DataError
 
 # Eye centres, nose tip, mouth corners in a 112 px picture; source: insightface, face_align.py.
-TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]], np.float32)
+TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
+    np.float32,
+)
 LANDMARKS = ((33, 133), (362, 263), (1,), (61,), (291,))
 
 
@@ -25,7 +28,9 @@ class Identity:
         try:
             model = ov.Core().compile_model(str(network), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         except RuntimeError as error:
-            raise DataError(f"{network} is not an identity network that OpenVINO reads: give MobileFaceNet.tflite.") from error
+            raise DataError(
+                f"{network} is not an identity network that OpenVINO reads: give MobileFaceNet.tflite."
+            ) from error
         self._request = model.create_infer_request()
         self._channels_last = model.inputs[0].shape[-1] == 3
         self._batch = model.inputs[0].shape[0]

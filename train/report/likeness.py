@@ -37,7 +37,9 @@ def split(corpus: Corpus, count: int) -> Halves:
     return Halves(faces[first][:size], faces[~first][:size])
 
 
-def features(corpus: Corpus, faces: np.ndarray, identity: Embed, reader: FaceReader, edit: EditFace | None, title: str) -> np.ndarray:
+def features(
+    corpus: Corpus, faces: np.ndarray, identity: Embed, reader: FaceReader, edit: EditFace | None, title: str
+) -> np.ndarray:
     """(n, D) of the faces that are found, edited by `edit` or as they are."""
     rows = []
     for number in tqdm(faces, desc=title, unit="face", disable=None, leave=False):
@@ -62,9 +64,12 @@ def distances(corpus: Corpus, halves: Halves, identity: Embed, edit: EditFace) -
         "frechet_edited": measures.frechet(here[:size], drawn[:size]) if known else None,
         "frechet_real": measures.frechet(here[:size], there[:size]) if known else None,
         "frechet_same_people": measures.frechet(there[:size], drawn[:size]) if known else None,
-        "frechet_samples": size, "frechet_features": int(here.shape[1]) if known else None,
-        "identity_cosine_strangers": float(np.mean(np.sum(here[:size] * there[:size], axis=1))) if known else None,
-    }  # fmt: skip
+        "frechet_samples": size,
+        "frechet_features": int(here.shape[1]) if known else None,
+        "identity_cosine_strangers": float(np.mean(np.sum(here[:size] * there[:size], axis=1)))
+        if known
+        else None,
+    }
 
 
 def somebody_elses_expression(corpus: Corpus, halves: Halves) -> Callable[[int], np.ndarray]:

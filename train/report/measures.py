@@ -57,7 +57,11 @@ def gain(x: np.ndarray, y: np.ndarray) -> float:
 def leakage(commanded: np.ndarray, others: np.ndarray) -> float:
     """Mean |change of an AU that was not commanded| a unit of commanded change: (n,) and (n, k). Only strong commands count; NaN without any."""
     strong = np.abs(commanded) > STRONG
-    return float(np.mean(np.abs(others[strong]) / np.abs(commanded[strong])[:, None])) if strong.any() else float("nan")
+    return (
+        float(np.mean(np.abs(others[strong]) / np.abs(commanded[strong])[:, None]))
+        if strong.any()
+        else float("nan")
+    )
 
 
 def miss(place: int, commanded: float, measured: np.ndarray) -> float:
@@ -93,7 +97,9 @@ def masked_error(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
     return float(np.abs(a[mask].astype(np.int16) - b[mask]).mean()) if mask.any() else float("nan")
 
 
-def kept(attention: np.ndarray, flow: np.ndarray | None, above: float = 0.99, still_px: float = 0.05) -> np.ndarray:
+def kept(
+    attention: np.ndarray, flow: np.ndarray | None, above: float = 0.99, still_px: float = 0.05
+) -> np.ndarray:
     """(S, S) bool: where an edit says that the photo stays: A > `above`, and the flow (s, s, 2) is shorter than `still_px`.
 
     0.05 px move an edge of 20 grey levels a pixel by one level; 1 - A = 0.01 mixes in 2.5 levels of the colour at most.

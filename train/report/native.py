@@ -19,7 +19,9 @@ from train.report import measures
 from train.report.edits import SMILE, change_to
 from train.report.photos import Photo
 
-IDEAL = cv2.INTER_LANCZOS4  # over 8 x 8 pixels; on a photo enlarged three times by it, it gave the same within half a hundredth
+IDEAL = (
+    cv2.INTER_LANCZOS4
+)  # over 8 x 8 pixels; on a photo enlarged three times by it, it gave the same within half a hundredth
 
 
 def native_sharpness(engine: Engine, photos: Sequence[Photo]) -> dict:
@@ -28,7 +30,9 @@ def native_sharpness(engine: Engine, photos: Sequence[Photo]) -> dict:
     """
     larger = [photo for photo in photos if photo.subjects[0].crop.frame_px_per_crop_px > 1]
     if not larger:
-        raise DataError(f"No face in --photos is larger than the engine's {engine.bundle.size_px} px crop: give larger photos.")
+        raise DataError(
+            f"No face in --photos is larger than the engine's {engine.bundle.size_px} px crop: give larger photos."
+        )
     singles, smiles = [], []
     for photo in tqdm(larger, desc="sharpness of photos", unit="photo", disable=None):
         close = _Close(photo, engine.bundle.flow_px)
@@ -37,11 +41,15 @@ def native_sharpness(engine: Engine, photos: Sequence[Photo]) -> dict:
             (smiles if names == SMILE else singles).append(close.sharpness(edit))
     single, smile = np.array(singles), np.array(smiles)
     return {
-        "native_photos": len(larger), "native_crop_px": [round(f(_crop_px(photo) for photo in larger)) for f in (min, max)],
-        "native_sharpness": float(np.median(single[:, 0])), "native_sharpness_p5": float(np.percentile(single[:, 0], 5)),
-        "native_sharpness_ideal": float(np.median(single[:, 1])), "native_sharpness_of_ideal": float(np.median(single[:, 0] / single[:, 1])),
-        "native_smile_sharpness": float(np.median(smile[:, 0])), "native_smile_sharpness_ideal": float(np.median(smile[:, 1])),
-    }  # fmt: skip
+        "native_photos": len(larger),
+        "native_crop_px": [round(f(_crop_px(photo) for photo in larger)) for f in (min, max)],
+        "native_sharpness": float(np.median(single[:, 0])),
+        "native_sharpness_p5": float(np.percentile(single[:, 0], 5)),
+        "native_sharpness_ideal": float(np.median(single[:, 1])),
+        "native_sharpness_of_ideal": float(np.median(single[:, 0] / single[:, 1])),
+        "native_smile_sharpness": float(np.median(smile[:, 0])),
+        "native_smile_sharpness_ideal": float(np.median(smile[:, 1])),
+    }
 
 
 def _crop_px(photo: Photo) -> float:

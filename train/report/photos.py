@@ -66,7 +66,14 @@ def read_photos(paths: list[Path], size_px: int) -> list[Photo]:
             subjects = []
             for face in reader.read(image):
                 crop = find_crop(face, size_px)
-                subjects.append(Subject(crop, cut(image, crop), au_estimator.estimate(face), face.landmarks_px[list(FACE_OVAL)]))
+                subjects.append(
+                    Subject(
+                        crop,
+                        cut(image, crop),
+                        au_estimator.estimate(face),
+                        face.landmarks_px[list(FACE_OVAL)],
+                    )
+                )
             if not subjects:
                 raise SourceError(
                     f"No face was found in {path}: use a photo that shows one from the front, well lit, at least 100 px high."

@@ -56,5 +56,7 @@ def at_size(corpus: Corpus, size_px: int) -> Corpus | Scaled:
     if corpus.size_px == size_px:
         return corpus
     if corpus.size_px < size_px:
-        raise DataError(f"The engine edits {size_px} px crops and the corpus has {corpus.size_px} px: prepare it with --size {size_px}.")
+        raise DataError(
+            f"The engine edits {size_px} px crops and the corpus has {corpus.size_px} px: prepare it with --size {size_px}."
+        )
     return Scaled(corpus, size_px)

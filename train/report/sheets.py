@@ -68,7 +68,12 @@ def sheet(
     for number, row in enumerate(rows):
         line = [words(names[number], (cell_px, names_px))] if names else []
         for picture in [*row, *[None] * (wide - len(row))]:
-            line += [shrunk(picture, cell_px) if picture is not None else np.full((cell_px, cell_px, 3), PAPER, np.uint8), gap]
+            line += [
+                shrunk(picture, cell_px)
+                if picture is not None
+                else np.full((cell_px, cell_px, 3), PAPER, np.uint8),
+                gap,
+            ]
         lines += [np.hstack(line), np.full((GAP_PX, sum(part.shape[1] for part in line), 3), LINE, np.uint8)]
     return np.vstack(lines)
 
@@ -80,7 +85,9 @@ def shrunk(picture: np.ndarray, cell_px: int) -> np.ndarray:
     if picture.shape[:2] == (cell_px, cell_px):
         return picture
     shrinks = picture.shape[0] > cell_px
-    return cv2.resize(picture, (cell_px, cell_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return cv2.resize(
+        picture, (cell_px, cell_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    )
 
 
 def flow_picture(flow: np.ndarray, full_px: float) -> np.ndarray:
@@ -119,4 +126,6 @@ def _write(path: Path, content: bytes) -> None:
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out.") from error
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out."
+        ) from error

@@ -23,9 +23,15 @@ FACES = 24  # 48 edits of each sided AU
 SHOWN_FACES = 4
 # What sides.png shows: a name and AUs at full.
 SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("right wink", ("AU45R",)), ("left wink", ("AU45L",)), ("right smile", ("AU12R",)), ("left smile", ("AU12L",)), ("right brow", ("AU02R",)),
-    ("left brow", ("AU02L",)), ("pucker", ("AU18",)), ("funnel", ("AU22",)),
-)  # fmt: skip
+    ("right wink", ("AU45R",)),
+    ("left wink", ("AU45L",)),
+    ("right smile", ("AU12R",)),
+    ("left smile", ("AU12L",)),
+    ("right brow", ("AU02R",)),
+    ("left brow", ("AU02L",)),
+    ("pucker", ("AU18",)),
+    ("funnel", ("AU22",)),
+)
 
 
 def sided_sweep(engine: Engine, corpus: Corpus, faces: Sequence[int]) -> dict | None:
@@ -48,7 +54,11 @@ def sided_sweep(engine: Engine, corpus: Corpus, faces: Sequence[int]) -> dict | 
             if not found:
                 continue
             own = au_estimator.estimate(found[0])
-            tried = [(au, au + here, au + there, 1.0) for au in sided for here, there in ((RIGHT, LEFT), (LEFT, RIGHT))]
+            tried = [
+                (au, au + here, au + there, 1.0)
+                for au in sided
+                for here, there in ((RIGHT, LEFT), (LEFT, RIGHT))
+            ]
             tried += [(au, au, au, level) for au in beyond for level in LEVELS]
             for au, here, there, level in tried:
                 again = reader.read(compose(crop, engine.run(crop, change_to(engine, own, (here,), level))))
@@ -59,17 +69,22 @@ def sided_sweep(engine: Engine, corpus: Corpus, faces: Sequence[int]) -> dict | 
     table = {au: _sides(np.array(commands[au]), np.array(answers[au])) for au in sided}
     known = [row for row in table.values() if row["slope"] is not None]
     return {
-        "faces": min(len(faces), FACES), "aus": table, "beyond": {au: _whole(np.array(commands[au]), np.array(answers[au])) for au in beyond},
+        "faces": min(len(faces), FACES),
+        "aus": table,
+        "beyond": {au: _whole(np.array(commands[au]), np.array(answers[au])) for au in beyond},
         "mean_slope": float(np.mean([row["slope"] for row in known])) if known else None,
         "mean_other": float(np.mean([row["other"] for row in known])) if known else None,
-    }  # fmt: skip
+    }
 
 
 def _sides(commanded: np.ndarray, answered: np.ndarray) -> dict[str, float | None]:
     """Commands (n,) of one side; what that side and the other one did, (n, 2)."""
     if not len(commanded):
         return {"slope": None, "other": None}
-    return {"slope": measures.gain(commanded, answered[:, 0]), "other": measures.gain(commanded, answered[:, 1])}
+    return {
+        "slope": measures.gain(commanded, answered[:, 0]),
+        "other": measures.gain(commanded, answered[:, 1]),
+    }
 
 
 def _whole(commanded: np.ndarray, answered: np.ndarray) -> dict[str, float | None]:

@@ -72,11 +72,15 @@ def still_driver(clip: Path) -> Driver:
     """Reads the first FRAMES frames of a clip. Raises DataError when it cannot be read or shows no face."""
     aus = readings(clip_frames(clip))
     if len(aus) < 2:
-        raise DataError(f"{clip} shows no face that the tracker can follow: give --still a clip of a face that rests, seen from the front.")
+        raise DataError(
+            f"{clip} shows no face that the tracker can follow: give --still a clip of a face that rests, seen from the front."
+        )
     return Driver(clip.name, aus)
 
 
-def puppet_flicker(engine: Engine, crop: np.ndarray, own: np.ndarray, region: np.ndarray, driver: np.ndarray) -> float:
+def puppet_flicker(
+    engine: Engine, crop: np.ndarray, own: np.ndarray, region: np.ndarray, driver: np.ndarray
+) -> float:
     """RMS of the differences between neighbouring pictures of a crop driven by readings (n, 29), in region (S, S), grey levels."""
     squares, before = [], None
     for wanted in driver:
@@ -87,21 +91,31 @@ def puppet_flicker(engine: Engine, crop: np.ndarray, own: np.ndarray, region: np
     return float(np.sqrt(np.mean(squares)))
 
 
-def steadiness(engine: Engine, corpus: Corpus, faces: np.ndarray, driver: Driver | None = None, pairs: int = 4) -> dict:
+def steadiness(
+    engine: Engine, corpus: Corpus, faces: np.ndarray, driver: Driver | None = None, pairs: int = 4
+) -> dict:
     """Flicker of up to `pairs` puppets, each driven by the next face, or all by one driver."""
     found, tremble, chosen = [], [], faces[:pairs]
     with FaceReader() as reader:
         for place, number in enumerate(tqdm(chosen, desc="still drivers", unit="pair", disable=None)):
             crop = corpus.picture(int(number))
             seen = reader.read(crop)
-            read = driver.aus if driver else readings(noisy(corpus.picture(int(chosen[(place + 1) % len(chosen)]))))
+            read = (
+                driver.aus
+                if driver
+                else readings(noisy(corpus.picture(int(chosen[(place + 1) % len(chosen)]))))
+            )
             if not seen or len(read) < 2:
                 continue
             region = measures.polygon(seen[0].landmarks_px[list(FACE_OVAL)], crop.shape[:2])
             found.append(puppet_flicker(engine, crop, au_estimator.estimate(seen[0]), region, read))
             tremble.append(float(np.sqrt(np.mean(np.diff(read, axis=0) ** 2))))
     return {
-        "flicker_grey": float(np.mean(found)) if found else None, "flicker_worst_grey": float(np.max(found)) if found else None,
-        "driver_tremble": float(np.mean(tremble)) if tremble else None, "flicker_pairs": len(found),
-        "flicker_driver": driver.name if driver else f"still photos, {FRAMES} frames, noise of {NOISE_GREY:g} grey levels",
-    }  # fmt: skip
+        "flicker_grey": float(np.mean(found)) if found else None,
+        "flicker_worst_grey": float(np.max(found)) if found else None,
+        "driver_tremble": float(np.mean(tremble)) if tremble else None,
+        "flicker_pairs": len(found),
+        "flicker_driver": driver.name
+        if driver
+        else f"still photos, {FRAMES} frames, noise of {NOISE_GREY:g} grey levels",
+    }

@@ -21,7 +21,9 @@ from train.report import measures
 from train.report.edits import LEVELS, SMILE, change_to
 
 MAX_YAW_DEG = 25.0  # beyond, the estimator's own error grows, and would be blamed on the engine
-Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]  # a picture and its landmarks -> unit vector; train/report/identity.py
+Embed = Callable[
+    [np.ndarray, np.ndarray], np.ndarray
+]  # a picture and its landmarks -> unit vector; train/report/identity.py
 Measure = Callable[
     [np.ndarray, np.ndarray], np.ndarray
 ]  # a picture and the photo's landmarks -> distances (14,); train/report/dlib_opinion.py
@@ -38,18 +40,24 @@ class Sweep:
     measured: list[np.ndarray] = field(default_factory=list)  # (17,) changes
     found: list[bool] = field(default_factory=list)  # a face, by the landmarker
     changed: list[float] = field(default_factory=list)  # mean(1 - A)
-    background: list[float] = field(default_factory=list)  # grey levels where the edit says that it keeps the photo
+    background: list[float] = field(
+        default_factory=list
+    )  # grey levels where the edit says that it keeps the photo
     kept_share: list[float] = field(default_factory=list)  # of the crop, where that is
     identity: list[float] = field(default_factory=list)  # cosine to the photo; of full edits only
     sharpness: list[float] = field(default_factory=list)  # of the photo's, in the face; of full edits only
-    second: list[np.ndarray] = field(default_factory=list)  # (14,) changes of distances; none without a second opinion
+    second: list[np.ndarray] = field(
+        default_factory=list
+    )  # (14,) changes of distances; none without a second opinion
 
     zero_psnr: list[float] = field(default_factory=list)  # dB
     zero_ssim: list[float] = field(default_factory=list)
     smile_identity: list[float] = field(default_factory=list)
     smile_found: list[bool] = field(default_factory=list)
     smile_sharpness: list[float] = field(default_factory=list)
-    unread: list[int] = field(default_factory=list)  # faces that the landmarker does not find in their own crop: left out
+    unread: list[int] = field(
+        default_factory=list
+    )  # faces that the landmarker does not find in their own crop: left out
 
     def of(self, name: str) -> np.ndarray:
         return np.array(getattr(self, name))
@@ -59,7 +67,9 @@ def held_out_faces(corpus: Corpus) -> np.ndarray:
     """Numbers of held-out photos that look at the camera, shuffled, the same way every time. Raises DataError when there is none."""
     held = np.flatnonzero(corpus.held_out & ~corpus.is_clip & (np.abs(corpus.angles_deg[:, 1]) < MAX_YAW_DEG))
     if not len(held):
-        raise DataError("The corpus holds nobody out: prepare more people (about 4 % of them are kept from training by name).")
+        raise DataError(
+            "The corpus holds nobody out: prepare more people (about 4 % of them are kept from training by name)."
+        )
     return np.random.default_rng(7).permutation(held)
 
 
@@ -71,19 +81,33 @@ def choose_faces(corpus: Corpus, count: int) -> np.ndarray:
     return np.concatenate([half, held[~sharp][: count - len(half)]])[:count]
 
 
-def sweep(engine: Engine, corpus: Corpus, faces: Sequence[int], identity: Embed | None = None, second: Measure | None = None) -> Sweep:
+def sweep(
+    engine: Engine,
+    corpus: Corpus,
+    faces: Sequence[int],
+    identity: Embed | None = None,
+    second: Measure | None = None,
+) -> Sweep:
     """All single AUs at all levels, the zero edit and a full smile of each face. Raises DataError when no face can be read."""
     rows = Sweep()
     with FaceReader() as reader:
         for number in tqdm(faces, desc="sweeping AUs", unit="face", disable=None):
             _sweep_face(rows, engine, corpus.picture(int(number)), int(number), reader, identity, second)
     if not rows.face:
-        raise DataError("The landmarker finds no face in any of the held-out crops: prepare the corpus again from sharper photos.")
+        raise DataError(
+            "The landmarker finds no face in any of the held-out crops: prepare the corpus again from sharper photos."
+        )
     return rows
 
 
 def _sweep_face(
-    rows: Sweep, engine: Engine, crop: np.ndarray, number: int, reader: FaceReader, identity: Embed | None, second: Measure | None
+    rows: Sweep,
+    engine: Engine,
+    crop: np.ndarray,
+    number: int,
+    reader: FaceReader,
+    identity: Embed | None,
+    second: Measure | None,
 ) -> None:
     found = reader.read(crop)
     if not found:
@@ -116,7 +140,11 @@ def _sweep_face(
             rows.au.append(place)
             rows.level.append(level)
             rows.commanded.append(float(level - whole[place]))
-            rows.measured.append(au_estimator.paper_17(au_estimator.estimate(again[0])) - whole if again else np.full_like(whole, np.nan))
+            rows.measured.append(
+                au_estimator.paper_17(au_estimator.estimate(again[0])) - whole
+                if again
+                else np.full_like(whole, np.nan)
+            )
             rows.found.append(bool(again))
             rows.changed.append(float(1 - edit.attention.mean()))
             rows.background.append(measures.masked_error(picture, crop, keeps))
@@ -136,24 +164,41 @@ def table(rows: Sweep) -> dict:
         mine = good & (au == place)
         x, y = commanded[mine], measured[mine]
         if not len(x):
-            raise DataError(f"No edit of {name} leaves a face that the landmarker finds: this engine is not trained yet.")
+            raise DataError(
+                f"No edit of {name} leaves a face that the landmarker finds: this engine is not trained yet."
+            )
         follows = measures.follows(x, y[:, place])
         leak = measures.leakage(x, np.delete(y, place, axis=1))
         aus[name] = {"r": follows.r, "slope": follows.slope, "rmse": follows.rmse, "leak": leak}
         answers.append([measures.slope(x, y[:, other]) for other in range(len(PAPER_17))])
     return {
-        "faces": len(rows.zero_psnr), "unread_faces": len(rows.unread), "edits": len(au), "aus": aus, "answers": answers,
-        "mean_r": _mean([row["r"] for row in aus.values()]), "mean_slope": _mean([row["slope"] for row in aus.values()]),
-        "mean_rmse": _mean([row["rmse"] for row in aus.values()]), "mean_leak": _mean([row["leak"] for row in aus.values()]),
-        "landmarks_found": float(good.mean()), "smile_landmarks_found": _mean(rows.smile_found),
-        "zero_edit_psnr_db": _mean(rows.zero_psnr), "zero_edit_psnr_worst_db": float(np.min(rows.zero_psnr)),
-        "zero_edit_ssim": _mean(rows.zero_ssim), "zero_edit_ssim_worst": float(np.min(rows.zero_ssim)),
-        "identity_cosine": _mean(rows.identity), "identity_cosine_p5": _percentile(rows.identity, 5),
-        "smile_identity_cosine": _mean(rows.smile_identity), "smile_identity_cosine_p5": _percentile(rows.smile_identity, 5),
-        "background_error_grey": _mean(rows.background), "background_error_worst_grey": _percentile(rows.background, 100),
-        "kept_share": _mean(rows.kept_share), "mean_changed": _mean(rows.changed), "mean_changed_at_full": float(rows.of("changed")[full].mean()),
-        "sharpness": _percentile(rows.sharpness, 50), "smile_sharpness": _percentile(rows.smile_sharpness, 50),
-    }  # fmt: skip
+        "faces": len(rows.zero_psnr),
+        "unread_faces": len(rows.unread),
+        "edits": len(au),
+        "aus": aus,
+        "answers": answers,
+        "mean_r": _mean([row["r"] for row in aus.values()]),
+        "mean_slope": _mean([row["slope"] for row in aus.values()]),
+        "mean_rmse": _mean([row["rmse"] for row in aus.values()]),
+        "mean_leak": _mean([row["leak"] for row in aus.values()]),
+        "landmarks_found": float(good.mean()),
+        "smile_landmarks_found": _mean(rows.smile_found),
+        "zero_edit_psnr_db": _mean(rows.zero_psnr),
+        "zero_edit_psnr_worst_db": float(np.min(rows.zero_psnr)),
+        "zero_edit_ssim": _mean(rows.zero_ssim),
+        "zero_edit_ssim_worst": float(np.min(rows.zero_ssim)),
+        "identity_cosine": _mean(rows.identity),
+        "identity_cosine_p5": _percentile(rows.identity, 5),
+        "smile_identity_cosine": _mean(rows.smile_identity),
+        "smile_identity_cosine_p5": _percentile(rows.smile_identity, 5),
+        "background_error_grey": _mean(rows.background),
+        "background_error_worst_grey": _percentile(rows.background, 100),
+        "kept_share": _mean(rows.kept_share),
+        "mean_changed": _mean(rows.changed),
+        "mean_changed_at_full": float(rows.of("changed")[full].mean()),
+        "sharpness": _percentile(rows.sharpness, 50),
+        "smile_sharpness": _percentile(rows.smile_sharpness, 50),
+    }
 
 
 def cases(rows: Sweep, count: int = 6) -> dict[str, list[dict]]:
@@ -168,10 +213,22 @@ def cases(rows: Sweep, count: int = 6) -> dict[str, list[dict]]:
             missed = measures.miss(au, commanded, measured) if np.isfinite(measured).all() else np.inf
             got = None if np.isinf(missed) else float(measured[au])
             cosine = float(same) if np.isfinite(same) else None
-            found.append({"face": face, "au": PAPER_17[au], "commanded": commanded, "measured": got, "miss": missed, "identity": cosine})
+            found.append(
+                {
+                    "face": face,
+                    "au": PAPER_17[au],
+                    "commanded": commanded,
+                    "measured": got,
+                    "miss": missed,
+                    "identity": cosine,
+                }
+            )
     found.sort(key=lambda case: case["miss"])
     chosen = {"best": _apart(found, count), "worst": _apart(found[::-1], count)}
-    return {kind: [{**case, "miss": case["miss"] if np.isfinite(case["miss"]) else None} for case in some] for kind, some in chosen.items()}
+    return {
+        kind: [{**case, "miss": case["miss"] if np.isfinite(case["miss"]) else None} for case in some]
+        for kind, some in chosen.items()
+    }
 
 
 def _apart(ordered: list[dict], count: int) -> list[dict]:

@@ -60,13 +60,22 @@ def of_sides(both: np.ndarray) -> np.ndarray:
     return np.array(rows, np.float32)
 
 
-def moved(mesh_px: np.ndarray, own: np.ndarray, change: np.ndarray, displacements: np.ndarray | None = None) -> np.ndarray:
+def moved(
+    mesh_px: np.ndarray, own: np.ndarray, change: np.ndarray, displacements: np.ndarray | None = None
+) -> np.ndarray:
     """A (478, 3) mesh in pixels with its own AUs (29,), 0..1 -> the mesh after a change of AUs (29,), -1..1."""
     aligned, pose = align(mesh_px)
     displacements = basis() if displacements is None else displacements
     after = aligned + _together(np.tensordot(change, displacements, axes=1), displacements)
     left = mirror_index()
-    _blink(after, RIGHT_LID_TOP, RIGHT_LID_BOTTOM, (CREASE, FOLD), float(own[BLINK_RIGHT]), float(change[BLINK_RIGHT]))
+    _blink(
+        after,
+        RIGHT_LID_TOP,
+        RIGHT_LID_BOTTOM,
+        (CREASE, FOLD),
+        float(own[BLINK_RIGHT]),
+        float(change[BLINK_RIGHT]),
+    )
     mirrored = tuple((left[list(row)], share) for row, share in (CREASE, FOLD))
     _blink(after, LEFT_LID_TOP, LEFT_LID_BOTTOM, mirrored, float(own[BLINK_LEFT]), float(change[BLINK_LEFT]))
     _part(after, LIPS_INNER_TOP, LIPS_INNER_BOTTOM)
@@ -107,7 +116,10 @@ def _part(aligned: np.ndarray, top, bottom) -> None:
 
 def _keep_thickness(after: np.ndarray, before: np.ndarray) -> None:
     """Keeps the red of both lips at least THINNEST of what it was, in place, by moving the outer contour."""
-    for inner, outer, sign in ((LIPS_INNER_TOP, LIPS_OUTER_TOP, 1), (LIPS_INNER_BOTTOM, LIPS_OUTER_BOTTOM, -1)):
+    for inner, outer, sign in (
+        (LIPS_INNER_TOP, LIPS_OUTER_TOP, 1),
+        (LIPS_INNER_BOTTOM, LIPS_OUTER_BOTTOM, -1),
+    ):
         inner, outer = list(inner[1:-1]), list(outer)
         least = THINNEST * np.maximum(sign * (before[inner, 1] - before[outer, 1]), 0)
         missing = np.maximum(least - sign * (after[inner, 1] - after[outer, 1]), 0)

@@ -20,7 +20,10 @@ LASHES, LASH_UNITS = 0.36, 0.020  # brightness, of the skin's; thickness of the 
 BULGE = 0.05  # how much lighter the middle of a lid is: it lies on a ball
 _TEXTURE = (56, 24)  # px, of the lid's colours before they are drawn
 _COLUMNS = np.array([(x, y) for y in (1.5, 2.0, 21.0, 21.5) for x in np.linspace(0, 55, 9)], np.float32)
-_STRIPS = np.array([t for r in (0, 9, 18) for i in range(r, r + 8) for t in ((i, i + 1, 9 + i), (9 + i, i + 1, 10 + i))], np.int32)
+_STRIPS = np.array(
+    [t for r in (0, 9, 18) for i in range(r, r + 8) for t in ((i, i + 1, 9 + i), (9 + i, i + 1, 10 + i))],
+    np.int32,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,12 @@ def _eyes() -> tuple[_Eye, _Eye]:
     left = mirror_index()
     return (
         _Eye(list(RIGHT_LID_TOP), list(RIGHT_LID_BOTTOM), list(CREASE[0]), list(BELOW)),
-        _Eye(list(LEFT_LID_TOP), list(LEFT_LID_BOTTOM), left[list(CREASE[0])].tolist(), left[list(BELOW)].tolist()),
+        _Eye(
+            list(LEFT_LID_TOP),
+            list(LEFT_LID_BOTTOM),
+            left[list(CREASE[0])].tolist(),
+            left[list(BELOW)].tolist(),
+        ),
     )
 
 
@@ -48,10 +56,22 @@ def close(
     """
     target, flow, painted = target.copy(), flow.copy(), np.zeros(target.shape[:2], np.float32)
     for eye in _eyes():
-        before, after = (np.linalg.norm(m[eye.top[1:-1], :2] - m[eye.bottom[1:-1], :2], axis=1).mean() for m in (mesh, target_mesh))
+        before, after = (
+            np.linalg.norm(m[eye.top[1:-1], :2] - m[eye.bottom[1:-1], :2], axis=1).mean()
+            for m in (mesh, target_mesh)
+        )
         narrowed = 1 - after / max(before, 1e-3)
         if narrowed > SLIDES:
-            _close_one(target, flow, painted, source, mesh, target_mesh, eye, min(1.0, (narrowed - SLIDES) / (SHUTS - SLIDES)))
+            _close_one(
+                target,
+                flow,
+                painted,
+                source,
+                mesh,
+                target_mesh,
+                eye,
+                min(1.0, (narrowed - SLIDES) / (SHUTS - SLIDES)),
+            )
     return target, flow, painted
 
 
@@ -75,29 +95,45 @@ def _close_one(target, flow, painted, source, mesh, target_mesh, eye: _Eye, amou
     cv2.polylines(line, [places], False, 255, max(1, round(LASH_UNITS * unit)), cv2.LINE_AA, 4)
     along = (np.arange(shape[1]) - margin[:, 0].mean()) / max(np.ptp(margin[:, 0]) / 2, 1)
     lashes = (
-        cv2.GaussianBlur(line, (3, 3), 0.7) / np.float32(255) * np.float32(amount) * np.clip(1.25 - along**2, 0, 0.9).astype(np.float32)
+        cv2.GaussianBlur(line, (3, 3), 0.7)
+        / np.float32(255)
+        * np.float32(amount)
+        * np.clip(1.25 - along**2, 0, 0.9).astype(np.float32)
     )
     out *= 1 - (1 - LASHES) * lashes[..., None]
     target[box] = np.clip(out + 0.5, 0, 255).astype(np.uint8)
     painted[box] = np.maximum(painted[box], np.maximum(lid, lashes))
 
 
-def _lid_skin(source: np.ndarray, mesh: np.ndarray, eye: _Eye, upper: np.ndarray, margin: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _lid_skin(
+    source: np.ndarray,
+    mesh: np.ndarray,
+    eye: _Eye,
+    upper: np.ndarray,
+    margin: np.ndarray,
+    shape: tuple[int, int],
+) -> np.ndarray:
     """(h, w, 3) float32: the lid's colours between its upper edge and its margin, 9 points each, and a little beyond."""
     rows = []
     for columns in (eye.crease, eye.below):
         colours = np.array([_colour(source, place) for place in mesh[columns, :2]], np.float32)
         rows.append(cv2.blur(colours[None], (3, 1))[0])
-    texture = cv2.resize(np.stack([rows[0], 0.45 * rows[0] + 0.55 * rows[1]]), _TEXTURE, interpolation=cv2.INTER_LINEAR)
+    texture = cv2.resize(
+        np.stack([rows[0], 0.45 * rows[0] + 0.55 * rows[1]]), _TEXTURE, interpolation=cv2.INTER_LINEAR
+    )
     texture *= (1 + BULGE * np.sin(np.pi * np.linspace(0, 1, _TEXTURE[1])))[:, None, None].astype(np.float32)
     out = np.array([0, 6.0])
     around = np.concatenate([upper - out, upper, margin, margin + out])
-    around[::9, 0] -= 6 * np.sign(margin[-1, 0] - margin[0, 0])  # corners, outwards, so that a blurred mask's edge finds colours, too
+    around[::9, 0] -= 6 * np.sign(
+        margin[-1, 0] - margin[0, 0]
+    )  # corners, outwards, so that a blurred mask's edge finds colours, too
     around[8::9, 0] += 6 * np.sign(margin[-1, 0] - margin[0, 0])
     way = np.zeros((*shape, 2), np.float32)
     _rasterise(around.astype(np.float32), _COLUMNS, _STRIPS, way)
     xs, ys = np.meshgrid(np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32))
-    return cv2.remap(texture, way[..., 0] + xs, way[..., 1] + ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(
+        texture, way[..., 0] + xs, way[..., 1] + ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def _colour(picture: np.ndarray, place: np.ndarray, radius_px: int = 3) -> np.ndarray:

@@ -16,12 +16,21 @@ from train.teeth import places, teeth
 RIM = list(LIPS_INNER_TOP) + list(LIPS_INNER_BOTTOM[-2:0:-1])  # the inner lip contour, once around: 20 points
 SKIN = [205, 425, 50, 280, 18, 164]  # cheeks, chin and under the nose: what brightness is compared on
 TEETH_SKIN = 118.0  # grey level of the skin that the teeth came with
-LIGHT = (0.4, 1.08)  # of the teeth: they differ less from face to face than skin does, and are white in no photo
+LIGHT = (
+    0.4,
+    1.08,
+)  # of the teeth: they differ less from face to face than skin does, and are white in no photo
 SHOWN_AT_REST = 0.045  # outer eye distances of upper teeth below the resting upper lip: 4 mm, as an opening jaw draws the lip down with it
 TOOTH = 0.115  # height of the front teeth: a lip that rises further takes them along, or smiles would show a dark gap above them
-ROUND, NARROW = 0.175, 0.215  # half widths of a mouth: up to the first its lips hide the teeth, from the second on they show; at rest .28
+ROUND, NARROW = (
+    0.175,
+    0.215,
+)  # half widths of a mouth: up to the first its lips hide the teeth, from the second on they show; at rest .28
 ARCH = 0.6  # share of the corners' lift that the row follows at the sides: smiles curve, and a straight row leaves their corners dark
-ROW_HALF, WIDER = 0.27, 1.25  # mouths of a greater half width show a wider row, up to so many times: dark corners look like gaps
+ROW_HALF, WIDER = (
+    0.27,
+    1.25,
+)  # mouths of a greater half width show a wider row, up to so many times: dark corners look like gaps
 ARC = 0.9  # how far teeth lie back at the sides: z = ARC * x^2, outer eye distances
 DARK, TONGUE = np.array([26.0, 22.0, 46.0]), np.array([80.0, 72.0, 145.0])  # BGR at TEETH_SKIN
 LOWER_TEETH = (0.82, 0.72)  # size and brightness, of the upper ones'
@@ -33,7 +42,9 @@ def needs_mouth(gap_before: float, gap_after: float) -> bool:
     return gap_after > 0.035 and gap_after > 1.7 * gap_before + 0.02
 
 
-def paint(target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def paint(
+    target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A mouth between a target's lips. target: (S, S, 3) uint8, already warped; rest: the photo's mesh without its expression; target_mesh: the target's.
 
     Returns the picture, the (S, S) float32 mask of what was painted, and (S, S, 2) float32 where in train.teeth each of its pixels lies.
@@ -45,21 +56,31 @@ def paint(target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray) -> tupl
     _, pose = align(rest)
     light = float(np.clip(np.sqrt(_skin_level(target, target_mesh) / TEETH_SKIN), *LIGHT))
     mask = polygon_mask(target_mesh[RIM, :2], size, blur_px=3)
-    xs, ys = np.meshgrid(np.arange(left, box[1].stop, dtype=np.float32), np.arange(top, box[0].stop, dtype=np.float32))
+    xs, ys = np.meshgrid(
+        np.arange(left, box[1].stop, dtype=np.float32), np.arange(top, box[0].stop, dtype=np.float32)
+    )
     x, y = _in_units(xs, ys, rest[13, :2], pose)
     jaw = (target_mesh - rest)[[148, 152, 377], :2].mean(axis=0)
-    _, below = _in_units(xs, ys, rest[14, :2] + jaw, pose)  # units below the lower lip as the jaw alone would carry it
+    _, below = _in_units(
+        xs, ys, rest[14, :2] + jaw, pose
+    )  # units below the lower lip as the jaw alone would carry it
     gap = float(np.linalg.norm(target_mesh[13, :2] - target_mesh[14, :2]) / pose.scale)
     layer = np.broadcast_to(DARK, (*x.shape, 3)).astype(np.float32).copy()
-    tongue = np.exp(-((x / 0.19) ** 4) - ((below + 0.01) / max(0.08, 0.32 * gap)) ** 2)[..., None] * np.clip((gap - 0.08) / 0.12, 0, 1)
+    tongue = np.exp(-((x / 0.19) ** 4) - ((below + 0.01) / max(0.08, 0.32 * gap)) ** 2)[..., None] * np.clip(
+        (gap - 0.08) / 0.12, 0, 1
+    )
     layer += (TONGUE - layer) * 0.85 * tongue
     small, dim = LOWER_TEETH
     upper, lower = _upper_row(x, y, rest, target_mesh, pose), np.stack([x, -(below + 0.012)], axis=-1) / small
-    is_lower = (upper[..., 1:] > 0) & (lower[..., 1:] < upper[..., 1:])  # both rows are clear between their edges
+    is_lower = (upper[..., 1:] > 0) & (
+        lower[..., 1:] < upper[..., 1:]
+    )  # both rows are clear between their edges
     where = np.where(is_lower, lower, upper).astype(np.float32)
     row = cv2.remap(teeth(), *places(where), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     layer = layer * (1 - row[..., 3:]) + row[..., :3] * np.where(is_lower, np.float32(dim), np.float32(1))
-    depth = cv2.distanceTransform((mask[box] > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / (RIM_SHADE_UNITS * float(pose.scale))
+    depth = cv2.distanceTransform((mask[box] > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / (
+        RIM_SHADE_UNITS * float(pose.scale)
+    )
     layer *= (light * (0.6 + 0.4 * np.clip(depth, 0, 1)))[..., None]
     shown, painted = mask[box][..., None], target.copy()
     painted[box] = np.clip(target[box] * (1 - shown) + layer * shown + 0.5, 0, 255).astype(np.uint8)
@@ -68,14 +89,19 @@ def paint(target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray) -> tupl
     return painted, mask, shown_teeth
 
 
-def _upper_row(x: np.ndarray, y: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray, pose: Pose) -> np.ndarray:
+def _upper_row(
+    x: np.ndarray, y: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray, pose: Pose
+) -> np.ndarray:
     """Where pixels lie in the upper row. x, y: from the resting upper lip -> (..., 2) right of the midline and below the incisors' edge.
 
     All in outer eye distances. How much of a tooth shows depends on how far the lip has risen, the row's sides and width on the corners.
     """
 
     def units(points: np.ndarray) -> np.ndarray:
-        return np.stack(_in_units(points[:, 0].astype(np.float32), points[:, 1].astype(np.float32), rest[13, :2], pose), axis=-1)
+        return np.stack(
+            _in_units(points[:, 0].astype(np.float32), points[:, 1].astype(np.float32), rest[13, :2], pose),
+            axis=-1,
+        )
 
     (_, lip), *corners = units(target_mesh[[13, 78, 308], :2])
     rest_corners, corners = units(rest[[78, 308], :2]), np.array(corners)
@@ -86,7 +112,9 @@ def _upper_row(x: np.ndarray, y: np.ndarray, rest: np.ndarray, target_mesh: np.n
     return np.stack([x / np.clip(half / ROW_HALF, 1, WIDER), y - edge], axis=-1)
 
 
-def _in_units(xs: np.ndarray, ys: np.ndarray, origin: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
+def _in_units(
+    xs: np.ndarray, ys: np.ndarray, origin: np.ndarray, pose: Pose
+) -> tuple[np.ndarray, np.ndarray]:
     """Pixels -> x and y in the face's own frame, outer eye distances from `origin` (2,) px, on an arc that lies back at the sides."""
     axes = pose.scale * pose.rotation[:2]  # columns: where right, down and back go in the picture
     inverse = np.linalg.inv(axes[:, :2]).astype(np.float32)

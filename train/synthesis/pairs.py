@@ -23,7 +23,10 @@ from train.synthesis.regions import face_mask, shut, weights
 from train.synthesis.warp import draw, flow_between, polygon_mask
 
 KINDS = {"warp": 0.50, "reversed": 0.36, "clip": 0.14}
-SOURCE_SHARES = {"nobody_adults": 0.22, "drivers": 0.13}  # sharp pictures, drawn more often than their number; the rest shares what is left
+SOURCE_SHARES = {
+    "nobody_adults": 0.22,
+    "drivers": 0.13,
+}  # sharp pictures, drawn more often than their number; the rest shares what is left
 BLINK_SHARE = {"warp": 0.2, "reversed": 0.04}  # of pairs that blink besides; opening shut eyes is a guess
 CLIP_POSE_DEG = 5.0  # frames of a clip that are paired look the same way within this
 MAX_YAW_DEG = 32.0  # beyond, a moved mesh folds at the far side of the nose
@@ -41,7 +44,9 @@ class Pair:
     weight: np.ndarray  # (S, S) float32, how much each target pixel counts
     painted: np.ndarray  # (S, S) float32, 1 where the target shows what no warp of the picture can: the inside of a mouth, a lid
     mouth: np.ndarray  # (S, S) float32, 1 inside a painted mouth
-    teeth: np.ndarray  # (S/2, S/2, 2) float32, where in train.teeth a painted mouth's pixels lie, outer eye distances
+    teeth: (
+        np.ndarray
+    )  # (S/2, S/2, 2) float32, where in train.teeth a painted mouth's pixels lie, outer eye distances
 
 
 class PairSource(Dataset):
@@ -54,7 +59,10 @@ class PairSource(Dataset):
         faces = facing if len(facing) else faces
         self._by_source = {name: faces[corpus.is_from(name)[faces]] for name in SOURCE_SHARES}
         self._other = faces[~corpus.is_from(*SOURCE_SHARES)[faces]]
-        self._strong = [faces[corpus.aus[faces, i] >= np.quantile(corpus.aus[faces, i], 0.94)] for i in range(len(ESTIMATED))]
+        self._strong = [
+            faces[corpus.aus[faces, i] >= np.quantile(corpus.aus[faces, i], 0.94)]
+            for i in range(len(ESTIMATED))
+        ]
         self._clips = faces[corpus.is_clip[faces]]
         self._all = faces
 
@@ -78,23 +86,38 @@ class PairSource(Dataset):
         change = draw_change(rng, own, others, towards_rest=kind == "reversed")
         if rng.random() < BLINK_SHARE[kind]:
             blink(rng, own, change)
-        return _reversed_pair(picture, mesh, own, change) if kind == "reversed" else _warp_pair(picture, mesh, own, change)
+        return (
+            _reversed_pair(picture, mesh, own, change)
+            if kind == "reversed"
+            else _warp_pair(picture, mesh, own, change)
+        )
 
     def _clip_pair(self, rng: np.random.Generator) -> Pair:
         corpus = self.corpus
         first = int(rng.choice(self._clips))
         same = self._clips[corpus.person[self._clips] == corpus.person[first]]
-        close = same[np.abs(corpus.angles_deg[same] - corpus.angles_deg[first])[:, :2].max(axis=1) < CLIP_POSE_DEG]
+        close = same[
+            np.abs(corpus.angles_deg[same] - corpus.angles_deg[first])[:, :2].max(axis=1) < CLIP_POSE_DEG
+        ]
         some = rng.choice(close, size=min(6, len(close)), replace=False)
         second = int(some[np.argmax(np.abs(corpus.own(some) - corpus.own(first)).sum(axis=1))])
-        pictures, meshes = [corpus.picture(first), corpus.picture(second)], [corpus.mesh(first), corpus.mesh(second)]
+        pictures, meshes = (
+            [corpus.picture(first), corpus.picture(second)],
+            [corpus.mesh(first), corpus.mesh(second)],
+        )
         change = corpus.own(second) - corpus.own(first)
         if rng.random() < 0.5:
             pictures, meshes = [p[:, ::-1] for p in pictures], [mirrored(m, corpus.size_px) for m in meshes]
             change = other_way_round(change)
         flow = flow_between(meshes[1], meshes[0], corpus.size_px)
         pair = _finished(
-            pictures[0], pictures[1], change, flow, meshes[0], meshes[1], unknown=_hidden_mouth(meshes[0], meshes[1], corpus.size_px)
+            pictures[0],
+            pictures[1],
+            change,
+            flow,
+            meshes[0],
+            meshes[1],
+            unknown=_hidden_mouth(meshes[0], meshes[1], corpus.size_px),
         )
         face = face_mask(meshes[1], corpus.size_px)  # behind the face, frames differ for other reasons
         half_face = face[::2, ::2]
@@ -138,7 +161,9 @@ def _reversed_pair(picture: np.ndarray, mesh: np.ndarray, own: np.ndarray, chang
     size, source_mesh = len(picture), moved(mesh, own, change)
     source = draw(picture, flow_between(source_mesh, shut(mesh, _gap(mesh), _gap(source_mesh)), size))
     flow = flow_between(mesh, source_mesh, size)
-    return _finished(source, picture, -change, flow, source_mesh, mesh, unknown=_hidden_mouth(source_mesh, mesh, size))
+    return _finished(
+        source, picture, -change, flow, source_mesh, mesh, unknown=_hidden_mouth(source_mesh, mesh, size)
+    )
 
 
 def _gap(mesh: np.ndarray) -> float:
@@ -169,7 +194,9 @@ def _finished(
     weight, flow_weight = weights(mesh, target_mesh, painted, nothing if unknown is None else unknown)
     half_flow = cv2.resize(flow, (size // 2, size // 2), interpolation=cv2.INTER_AREA)
     teeth = np.zeros((size // 2, size // 2, 2), np.float32)
-    return Pair(picture, target, change.astype(np.float32), half_flow, flow_weight, weight, painted, nothing, teeth)
+    return Pair(
+        picture, target, change.astype(np.float32), half_flow, flow_weight, weight, painted, nothing, teeth
+    )
 
 
 def _relit(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

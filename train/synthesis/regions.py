@@ -20,7 +20,10 @@ SHUT_LIPS = 0.014  # outer eye distances by which shut lips overlap their detect
 RIGHT_BROW = [70, 63, 105, 66, 107, 55, 65, 52, 53, 46]
 LEFT_BROW = [300, 293, 334, 296, 336, 285, 295, 282, 283, 276]
 UNKNOWN = 0.15  # weight of a real mouth's inside that the other picture does not show: every mouth is another one, their mean is a blur
-_LIDS = [list(top) + list(bottom[-2:0:-1]) for top, bottom in ((RIGHT_LID_TOP, RIGHT_LID_BOTTOM), (LEFT_LID_TOP, LEFT_LID_BOTTOM))]
+_LIDS = [
+    list(top) + list(bottom[-2:0:-1])
+    for top, bottom in ((RIGHT_LID_TOP, RIGHT_LID_BOTTOM), (LEFT_LID_TOP, LEFT_LID_BOTTOM))
+]
 
 
 def face_mask(mesh: np.ndarray, size_px: int) -> np.ndarray:
@@ -28,7 +31,9 @@ def face_mask(mesh: np.ndarray, size_px: int) -> np.ndarray:
     return polygon_mask(mesh[list(FACE_OVAL), :2], size_px, blur_px=9)
 
 
-def weights(before: np.ndarray, after: np.ndarray, painted: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def weights(
+    before: np.ndarray, after: np.ndarray, painted: np.ndarray, unknown: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Meshes of a pair, (S, S) masks of what was painted and of what nobody can know -> weight (S, S) of pixels and (S/2, S/2) of the flow, float32.
 
     Eyes, brows and lips count where they are in either picture, or a shut eye would count for nothing.
@@ -37,10 +42,18 @@ def weights(before: np.ndarray, after: np.ndarray, painted: np.ndarray, unknown:
     face = face_mask(after, size)
     eyes = sum(polygon_mask(_around(before, after, lids, 1.5), size, blur_px=5) for lids in _LIDS)
     lips = polygon_mask(_around(before, after, list(LIPS_OUTER), 1.15), size, blur_px=5)
-    brows = sum(polygon_mask(_around(before, after, brow, 1.3), size, blur_px=5) for brow in (RIGHT_BROW, LEFT_BROW))
-    weight = (0.4 + 0.6 * face + 4.0 * eyes + 2.5 * brows + 1.5 * lips + 3.0 * painted) * (1 - (1 - UNKNOWN) * unknown)
-    flow_weight = (0.3 + 0.7 * face + 5.0 * eyes + 4.0 * brows + 2.0 * lips) * (1 - np.maximum(painted, unknown))
-    return weight.astype(np.float32), cv2.resize(flow_weight.astype(np.float32), (size // 2, size // 2), interpolation=cv2.INTER_AREA)
+    brows = sum(
+        polygon_mask(_around(before, after, brow, 1.3), size, blur_px=5) for brow in (RIGHT_BROW, LEFT_BROW)
+    )
+    weight = (0.4 + 0.6 * face + 4.0 * eyes + 2.5 * brows + 1.5 * lips + 3.0 * painted) * (
+        1 - (1 - UNKNOWN) * unknown
+    )
+    flow_weight = (0.3 + 0.7 * face + 5.0 * eyes + 4.0 * brows + 2.0 * lips) * (
+        1 - np.maximum(painted, unknown)
+    )
+    return weight.astype(np.float32), cv2.resize(
+        flow_weight.astype(np.float32), (size // 2, size // 2), interpolation=cv2.INTER_AREA
+    )
 
 
 def shut(mesh: np.ndarray, gap_before: float, gap_after: float) -> np.ndarray:

@@ -11,7 +11,15 @@ import numpy as np
 from numba import njit
 
 from engines.face.landmarks import tessellation
-from engines.face.mesh import FACE_OVAL, LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_BOTTOM, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP
+from engines.face.mesh import (
+    FACE_OVAL,
+    LEFT_LID_BOTTOM,
+    LEFT_LID_TOP,
+    LIPS_INNER_BOTTOM,
+    LIPS_INNER_TOP,
+    RIGHT_LID_BOTTOM,
+    RIGHT_LID_TOP,
+)
 
 RING = 1.42  # the ring of rest, in face radii: wide enough that a dropped chin does not fold the neck
 
@@ -20,7 +28,11 @@ RING = 1.42  # the ring of rest, in face radii: wide enough that a dropped chin 
 def triangles() -> np.ndarray:
     """(T, 3) int32 over 468 landmarks and 36 ring points: the mesh, its eyes and mouth filled, its surroundings."""
     strips = []
-    for top, bottom in ((LIPS_INNER_TOP, LIPS_INNER_BOTTOM), (RIGHT_LID_TOP, RIGHT_LID_BOTTOM), (LEFT_LID_TOP, LEFT_LID_BOTTOM)):
+    for top, bottom in (
+        (LIPS_INNER_TOP, LIPS_INNER_BOTTOM),
+        (RIGHT_LID_TOP, RIGHT_LID_BOTTOM),
+        (LEFT_LID_TOP, LEFT_LID_BOTTOM),
+    ):
         for i in range(len(top) - 1):
             strips += [(top[i], top[i + 1], bottom[i]), (bottom[i], top[i + 1], bottom[i + 1])]
     n = len(FACE_OVAL)
@@ -49,7 +61,14 @@ def _rasterise(target, source, faces, flow):
     height, width = flow.shape[0], flow.shape[1]
     for t in range(faces.shape[0]):
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
-        ax, ay, bx, by, cx, cy = target[a, 0], target[a, 1], target[b, 0], target[b, 1], target[c, 0], target[c, 1]
+        ax, ay, bx, by, cx, cy = (
+            target[a, 0],
+            target[a, 1],
+            target[b, 0],
+            target[b, 1],
+            target[c, 0],
+            target[c, 1],
+        )
         area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
         if abs(area) < 1e-3:
             continue
@@ -72,7 +91,9 @@ def _grid(size_px: int) -> np.ndarray:
 
 def draw(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """(S, S, C) moved by an (S, S, 2) flow."""
-    return cv2.remap(picture, _grid(len(flow)) + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(
+        picture, _grid(len(flow)) + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def polygon_mask(points_px: np.ndarray, shape: int | tuple[int, int], blur_px: int = 0) -> np.ndarray:
@@ -83,7 +104,9 @@ def polygon_mask(points_px: np.ndarray, shape: int | tuple[int, int], blur_px: i
     return mask.astype(np.float32) / 255
 
 
-def box_around(points: np.ndarray, size_px: int, margin_px: int = 3) -> tuple[tuple[slice, slice], tuple[int, int]]:
+def box_around(
+    points: np.ndarray, size_px: int, margin_px: int = 3
+) -> tuple[tuple[slice, slice], tuple[int, int]]:
     """The rows and columns of a picture that cover some points, and their left and top."""
     left, top = np.maximum(np.floor(points.min(axis=0)).astype(int) - margin_px, 0)
     right, bottom = np.minimum(np.ceil(points.max(axis=0)).astype(int) + margin_px, size_px)

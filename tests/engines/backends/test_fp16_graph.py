@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx", reason="typing a graph needs onnx: pip install -e '.[tensorrt-rtx]'")
-onnxruntime = pytest.importorskip("onnxruntime", reason="running a to_fp16 graph here needs ONNX Runtime: pip install -e '.[reference]'")
+onnxruntime = pytest.importorskip(
+    "onnxruntime", reason="running a to_fp16 graph here needs ONNX Runtime: pip install -e '.[reference]'"
+)
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
@@ -42,9 +44,13 @@ def rounded_as_on_a_gpu(model):
 
 def session(model):
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it would take the rounding out
+    options.graph_optimization_level = (
+        onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    )  # it would take the rounding out
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def kinds(model, *types):
@@ -56,7 +62,9 @@ def kinds(model, *types):
 @pytest.fixture(scope="module")
 def paper(tmp_path_factory):
     """A small bundle of the paper's generator, which normalises."""
-    torch = pytest.importorskip("torch", reason="the paper's generator needs PyTorch: pip install -e '.[train]'")
+    torch = pytest.importorskip(
+        "torch", reason="the paper's generator needs PyTorch: pip install -e '.[train]'"
+    )
     from train.export.onnx_export import export
     from train.networks.paper import PaperGenerator, PaperShape
 
@@ -78,8 +86,12 @@ def test_the_convolutions_are_fp16_and_what_follows_the_last_is_not():
     for node in model.graph.node:
         if node.op_type == "Conv":
             assert {types[name] for name in [*node.input, *node.output]} == {HALF}, node.name
-    assert {"GridSample", "Resize", "Sigmoid", "ReduceSum", "Floor", "AveragePool", "MatMul"} <= kinds(model, FULL) - kinds(model, HALF)
-    assert [(port.name, port.type.tensor_type.elem_type) for port in [*model.graph.input, *model.graph.output]] == [
+    assert {"GridSample", "Resize", "Sigmoid", "ReduceSum", "Floor", "AveragePool", "MatMul"} <= kinds(
+        model, FULL
+    ) - kinds(model, HALF)
+    assert [
+        (port.name, port.type.tensor_type.elem_type) for port in [*model.graph.input, *model.graph.output]
+    ] == [
         ("image", TensorProto.UINT8),
         ("aus", FULL),
         ("colour", TensorProto.UINT8),
@@ -92,7 +104,11 @@ def test_nothing_but_a_cast_touches_uint8():
     """TensorRT takes a picture in bytes only if it is cast at once."""
     model = to_fp16(load_bundle("default").onnx)
     types = element_types(model)
-    touching = [node for node in model.graph.node if TensorProto.UINT8 in {types.get(name) for name in [*node.input, *node.output]}]
+    touching = [
+        node
+        for node in model.graph.node
+        if TensorProto.UINT8 in {types.get(name) for name in [*node.input, *node.output]}
+    ]
     assert [node.op_type for node in touching] == ["Cast", "Cast"]
     assert touching[0].input[0] == "image" and touching[1].output[0] == "colour"
 
@@ -109,7 +125,9 @@ def test_fp16_changes_a_real_face_by_far_less_than_a_grey_level(crop):
     half = session(rounded_as_on_a_gpu(to_fp16(bundle.onnx)))
     rng = np.random.default_rng(0)
     for _ in range(3):
-        change = (rng.uniform(-0.5, 1, (1, len(bundle.aus))) * (rng.random((1, len(bundle.aus))) < 0.4)).astype(np.float32)
+        change = (
+            rng.uniform(-0.5, 1, (1, len(bundle.aus))) * (rng.random((1, len(bundle.aus))) < 0.4)
+        ).astype(np.float32)
         (colour, attention, flow), (colour16, attention16, flow16) = (
             engine.run(None, {"image": crop[None], "aus": change}) for engine in (exact, half)
         )
@@ -121,13 +139,17 @@ def test_fp16_changes_a_real_face_by_far_less_than_a_grey_level(crop):
 def test_no_change_is_exactly_the_identity_in_fp16(crop):
     bundle = load_bundle("default")
     none = np.zeros((1, len(bundle.aus)), np.float32)
-    _, attention, flow = session(rounded_as_on_a_gpu(to_fp16(bundle.onnx))).run(None, {"image": crop[None], "aus": none})
+    _, attention, flow = session(rounded_as_on_a_gpu(to_fp16(bundle.onnx))).run(
+        None, {"image": crop[None], "aus": none}
+    )
     assert (attention == 1).all() and (flow == 0).all()
 
 
 def test_the_papers_statistics_are_fp32_between_fp16_convolutions(paper):
     model = to_fp16(paper.onnx)
-    assert {"Conv", "ConvTranspose", "Relu"} <= kinds(model, HALF) and "InstanceNormalization" not in kinds(model, HALF)
+    assert {"Conv", "ConvTranspose", "Relu"} <= kinds(model, HALF) and "InstanceNormalization" not in kinds(
+        model, HALF
+    )
     assert {"InstanceNormalization", "Tanh", "Sigmoid"} <= kinds(model, FULL)
 
 
@@ -164,7 +186,11 @@ def test_a_variance_that_is_spelt_out_is_fp32_with_its_squares(tmp_path):
         ("Div", ["centred", "spread"], "normal"),
         ("Conv", ["normal", "w"], "y"),
     ]
-    path = saved(tmp_path / "g.onnx", [helper.make_node(kind, given, [made]) for kind, given, made in steps], [("epsilon", 1e-5)])
+    path = saved(
+        tmp_path / "g.onnx",
+        [helper.make_node(kind, given, [made]) for kind, given, made in steps],
+        [("epsilon", 1e-5)],
+    )
     model = to_fp16(path)
     onnx.checker.check_model(model, full_check=True)
     types = element_types(model)
@@ -172,7 +198,9 @@ def test_a_variance_that_is_spelt_out_is_fp32_with_its_squares(tmp_path):
         "a": True, "mean": False, "centred": True, "squares": False, "variance": False, "above": False, "spread": False, "normal": True,
         "y": False,  # the graph's output keeps its type
     }  # fmt: skip
-    x = np.random.default_rng(0).normal(0, 300, (1, 2, 4, 4)).astype(np.float32)  # squares of it leave FP16's range
+    x = (
+        np.random.default_rng(0).normal(0, 300, (1, 2, 4, 4)).astype(np.float32)
+    )  # squares of it leave FP16's range
     exact = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
     assert session(rounded_as_on_a_gpu(model)).run(None, {"x": x})[0] == pytest.approx(exact, abs=0.02)
 

@@ -37,9 +37,17 @@ def cpu(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("capabilities", "cpuinfo", "offered"),
     [
-        (EVERYTHING, "processor : 0\nflags : fpu avx2 avx512f avx512_vnni avx512_bf16\n", ("int8", "bf16", "fp32")),
+        (
+            EVERYTHING,
+            "processor : 0\nflags : fpu avx2 avx512f avx512_vnni avx512_bf16\n",
+            ("int8", "bf16", "fp32"),
+        ),
         (EVERYTHING - {"BF16"}, "flags\t\t: fpu avx2 avx_vnni\n", ("int8", "fp32")),
-        (EVERYTHING - {"BF16"}, "flags : fpu sse4_1 avx2\n", ("fp32",)),  # 8-bit products in three instructions, not one
+        (
+            EVERYTHING - {"BF16"},
+            "flags : fpu sse4_1 avx2\n",
+            ("fp32",),
+        ),  # 8-bit products in three instructions, not one
         (EVERYTHING - {"BF16"}, "Features\t: fp asimd asimddp\n", ("int8", "fp32")),  # ARM
         (EVERYTHING - {"BF16"}, None, ("int8", "fp32")),  # no Linux: OpenVINO's word alone
         (EVERYTHING - {"BF16", "INT8"}, None, ("fp32",)),
@@ -47,7 +55,9 @@ def cpu(monkeypatch, tmp_path):
 )
 def test_precisions_are_what_the_instructions_do_natively(cpu, bundle, capabilities, cpuinfo, offered):
     cpu(capabilities, cpuinfo)
-    assert OpenVino().precisions(replace(bundle, variants={"int8": {"file": "generator-int8.onnx"}})) == offered
+    assert (
+        OpenVino().precisions(replace(bundle, variants={"int8": {"file": "generator-int8.onnx"}})) == offered
+    )
 
 
 def test_a_bundle_without_an_int8_variant_is_not_offered_in_int8(cpu, bundle):
@@ -57,7 +67,9 @@ def test_a_bundle_without_an_int8_variant_is_not_offered_in_int8(cpu, bundle):
 
 def test_a_compiled_engine_depends_on_the_settings_that_it_is_compiled_with(monkeypatch):
     before, settings = OpenVino().depends_on(), openvino._settings
-    monkeypatch.setattr(openvino, "_settings", lambda *given: settings(*given) | {"PERFORMANCE_HINT": "THROUGHPUT"})
+    monkeypatch.setattr(
+        openvino, "_settings", lambda *given: settings(*given) | {"PERFORMANCE_HINT": "THROUGHPUT"}
+    )
     assert OpenVino().depends_on() != before
 
 
@@ -85,8 +97,13 @@ def test_an_engine_opened_from_its_bytes_answers_as_one_compiled_here(bundle, pr
     told: list[str] = []
     backend, rng = OpenVino(), np.random.default_rng(1)
     opened = backend.open(bundle, precision, backend.compile(bundle, precision, told.append), threads=1)
-    compiled = openvino.CpuEngine(bundle, openvino._compiled(openvino._core(), bundle, precision, 1), precision)
-    crop, aus = rng.integers(0, 256, (256, 256, 3), dtype=np.uint8), rng.uniform(-1, 1, len(bundle.aus)).astype(np.float32)
+    compiled = openvino.CpuEngine(
+        bundle, openvino._compiled(openvino._core(), bundle, precision, 1), precision
+    )
+    crop, aus = (
+        rng.integers(0, 256, (256, 256, 3), dtype=np.uint8),
+        rng.uniform(-1, 1, len(bundle.aus)).astype(np.float32),
+    )
     a, b = opened.run(crop, aus), compiled.run(crop, aus)
     assert (a.colour == b.colour).all() and (a.attention == b.attention).all() and (a.flow == b.flow).all()
     assert opened.name.endswith(precision.upper()) and "default" in told[0]
@@ -146,4 +163,6 @@ def test_ports_are_known_by_the_contracts_names_whatever_else_they_are_called(mo
     small, _ = export(network.eval(), tmp_path / "small", {})
     for precision in ("bf16", "fp32"):
         engine = OpenVino().open(small, precision, OpenVino().compile(small, precision))
-        assert engine.run(np.zeros((64, 64, 3), np.uint8), np.zeros(len(small.aus), np.float32)).attention.shape == (64, 64)
+        assert engine.run(
+            np.zeros((64, 64, 3), np.uint8), np.zeros(len(small.aus), np.float32)
+        ).attention.shape == (64, 64)

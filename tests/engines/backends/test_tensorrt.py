@@ -9,7 +9,9 @@ import weakref
 import numpy as np
 import pytest
 
-pytest.importorskip("cuda.bindings.runtime", reason="the GPU is driven through cuda-python: pip install cuda-bindings")
+pytest.importorskip(
+    "cuda.bindings.runtime", reason="the GPU is driven through cuda-python: pip install cuda-bindings"
+)
 pytest.importorskip("onnx", reason="compiling for the GPU needs onnx: pip install -e '.[tensorrt-rtx]'")
 pytest.importorskip("onnxruntime", reason="the doubles run ONNX: pip install -e '.[reference]'")
 
@@ -73,9 +75,19 @@ def test_the_doubles_have_no_more_than_the_real_libraries():
         assert not name.startswith("cuda") or hasattr(runtime, name), name
     for kind in ("cudaMemcpyKind", "cudaStreamCaptureMode"):
         assert all(hasattr(getattr(runtime, kind), name) for name in vars(getattr(CudaDouble, kind)))
-    assert {error.name: int(error) for error in Error}.items() <= {error.name: int(error) for error in runtime.cudaError_t}.items()
+    assert {error.name: int(error) for error in Error}.items() <= {
+        error.name: int(error) for error in runtime.cudaError_t
+    }.items()
     trt = find_library(compiler().name)
-    for name in ("uint8", "float32", "TensorIOMode", "ExecutionContextAllocationStrategy", "ComputeCapability", "ILogger", "Runtime"):
+    for name in (
+        "uint8",
+        "float32",
+        "TensorIOMode",
+        "ExecutionContextAllocationStrategy",
+        "ComputeCapability",
+        "ILogger",
+        "Runtime",
+    ):
         assert hasattr(trt, name), name
     for name in [name for name in vars(EngineDouble) if not name.startswith("_")]:
         assert hasattr(trt.ICudaEngine, name) or hasattr(trt.IExecutionContext, name), name
@@ -89,12 +101,17 @@ def test_the_compiler_reads_fp16_convolutions_and_fp32_statistics_from_the_defau
     trt = find_library("tensorrt_rtx")
     _, network = backend.read(bundle, tensorrt.error_log(trt))
     layers = [network.get_layer(number) for number in range(network.num_layers)]
-    types = {kind: {layer.get_output(0).dtype for layer in layers if layer.type == kind} for kind in {layer.type for layer in layers}}
+    types = {
+        kind: {layer.get_output(0).dtype for layer in layers if layer.type == kind}
+        for kind in {layer.type for layer in layers}
+    }
     assert types[trt.LayerType.CONVOLUTION] == {trt.float16}
     for kind in ("REDUCE", "GRID_SAMPLE", "RESIZE", "POOLING", "MATRIX_MULTIPLY"):
         assert types[getattr(trt.LayerType, kind)] == {trt.float32}, kind
     size, flow = bundle.size_px, bundle.flow_px
-    ports = [network.get_input(n) for n in range(network.num_inputs)] + [network.get_output(n) for n in range(network.num_outputs)]
+    ports = [network.get_input(n) for n in range(network.num_inputs)] + [
+        network.get_output(n) for n in range(network.num_outputs)
+    ]
     assert [(port.name, port.dtype, tuple(port.shape)) for port in ports] == [
         ("image", trt.uint8, (1, size, size, 3)),
         ("aus", trt.float32, (1, len(bundle.aus))),
@@ -113,17 +130,27 @@ def test_an_engine_is_compiled_from_the_default_bundle_and_tells_how_far_it_is(b
 
 
 def test_the_papers_generator_compiles_with_its_normalisation_in_fp32(tmp_path):
-    torch = pytest.importorskip("torch", reason="the paper's generator needs PyTorch: pip install -e '.[train]'")
+    torch = pytest.importorskip(
+        "torch", reason="the paper's generator needs PyTorch: pip install -e '.[train]'"
+    )
     from train.export.onnx_export import export
     from train.networks.paper import PaperGenerator, PaperShape
 
     backend, trt = compiler(), find_library("tensorrt_rtx")
     torch.manual_seed(0)
-    paper, _ = export(PaperGenerator(PaperShape(size_px=64, width=8, blocks=1)).eval(), tmp_path / "paper", {})
+    paper, _ = export(
+        PaperGenerator(PaperShape(size_px=64, width=8, blocks=1)).eval(), tmp_path / "paper", {}
+    )
     _, network = backend.read(paper, tensorrt.error_log(trt))
     layers = [network.get_layer(number) for number in range(network.num_layers)]
-    for kind, wanted in (("CONVOLUTION", trt.float16), ("DECONVOLUTION", trt.float16), ("NORMALIZATION", trt.float32)):
-        assert {layer.get_output(0).dtype for layer in layers if layer.type == getattr(trt.LayerType, kind)} == {wanted}, kind
+    for kind, wanted in (
+        ("CONVOLUTION", trt.float16),
+        ("DECONVOLUTION", trt.float16),
+        ("NORMALIZATION", trt.float32),
+    ):
+        assert {
+            layer.get_output(0).dtype for layer in layers if layer.type == getattr(trt.LayerType, kind)
+        } == {wanted}, kind
     assert len(backend.compile(paper, "fp16", quiet)) > 50_000
 
 
@@ -185,9 +212,13 @@ def test_a_graph_that_the_compiler_cannot_read_is_refused_in_one_sentence(tmp_pa
     shutil.copytree(ENGINES / "default", folder, ignore=shutil.ignore_patterns("*.webp", "*.md"))
     odd = load_bundle(folder)
     model = format.load(odd.onnx)
-    next(node for node in model.graph.node if node.op_type == "Floor").op_type = "Det"  # an operator that TensorRT has not
+    next(
+        node for node in model.graph.node if node.op_type == "Floor"
+    ).op_type = "Det"  # an operator that TensorRT has not
     format.save(model, odd.onnx)
-    with pytest.raises(EngineError, match=r"TensorRT-RTX [\d.]+ cannot read odd \(.+\): .+ --device cpu") as fault:
+    with pytest.raises(
+        EngineError, match=r"TensorRT-RTX [\d.]+ cannot read odd \(.+\): .+ --device cpu"
+    ) as fault:
         backend.compile(odd, "fp16", quiet)
     assert "\n" not in str(fault.value)
 
@@ -209,7 +240,10 @@ def test_an_engine_on_the_gpu_says_what_the_reference_says(bundle, onnx, gpu, ph
     engine, exact = TensorRt().open(bundle, "fp16", onnx), load(bundle, "reference")
     assert engine.name == "TensorRT 11.0.0 NVIDIA GeForce RTX 4090 FP16"
     for strength in (0.0, 0.4, -0.2):
-        ours, theirs = engine.run(photo_crop, change(bundle, strength)), exact.run(photo_crop, change(bundle, strength))
+        ours, theirs = (
+            engine.run(photo_crop, change(bundle, strength)),
+            exact.run(photo_crop, change(bundle, strength)),
+        )
         for name in ("colour", "attention", "flow"):
             mine, other = getattr(ours, name), getattr(theirs, name)
             assert mine.shape == other.shape and mine.dtype == other.dtype, name
@@ -234,10 +268,14 @@ def test_a_crop_that_may_have_changed_goes_up_again(bundle, onnx, gpu, photo_cro
     crop = photo_crop.copy()
     for _ in range(2):
         crop[:] = 255 - crop
-        assert np.abs(engine.run(crop, change(bundle)).flow - exact.run(crop, change(bundle)).flow).mean() < 0.01
+        assert (
+            np.abs(engine.run(crop, change(bundle)).flow - exact.run(crop, change(bundle)).flow).mean() < 0.01
+        )
     other = photo_crop[::-1]
     assert not other.flags.writeable
-    assert np.abs(engine.run(other, change(bundle)).flow - exact.run(other, change(bundle)).flow).mean() < 0.01
+    assert (
+        np.abs(engine.run(other, change(bundle)).flow - exact.run(other, change(bundle)).flow).mean() < 0.01
+    )
 
 
 def test_the_graph_is_captured_once_and_after_a_first_run(bundle, onnx, gpu, photo_crop):
@@ -276,19 +314,36 @@ def test_an_engine_that_needs_more_memory_than_there_is_is_told(bundle, onnx, gp
 
 
 def test_numbered_outputs_are_taken_in_the_contracts_order(bundle, onnx, gpu, photo_crop):
-    gpu.trt.renamed = {"colour": "output0", "attention": "output1", "flow": "output2", "image": "arg0", "aus": "arg1"}
+    gpu.trt.renamed = {
+        "colour": "output0",
+        "attention": "output1",
+        "flow": "output2",
+        "image": "arg0",
+        "aus": "arg1",
+    }
     edit = TensorRt().open(bundle, "fp16", onnx).run(photo_crop, change(bundle))
-    assert np.abs(edit.attention - load(bundle, "reference").run(photo_crop, change(bundle)).attention).max() < 0.01
+    assert (
+        np.abs(edit.attention - load(bundle, "reference").run(photo_crop, change(bundle)).attention).max()
+        < 0.01
+    )
 
 
 def test_a_generator_without_flow_gives_none(gpu, tmp_path):
-    torch = pytest.importorskip("torch", reason="the paper's generator needs PyTorch: pip install -e '.[train]'")
+    torch = pytest.importorskip(
+        "torch", reason="the paper's generator needs PyTorch: pip install -e '.[train]'"
+    )
     from train.export.onnx_export import export
     from train.networks.paper import PaperGenerator, PaperShape
 
     torch.manual_seed(0)
-    paper, _ = export(PaperGenerator(PaperShape(size_px=64, width=8, blocks=1)).eval(), tmp_path / "paper", {})
-    edit = TensorRt().open(paper, "fp16", to_fp16(paper.onnx).SerializeToString()).run(np.zeros((64, 64, 3), np.uint8), change(paper))
+    paper, _ = export(
+        PaperGenerator(PaperShape(size_px=64, width=8, blocks=1)).eval(), tmp_path / "paper", {}
+    )
+    edit = (
+        TensorRt()
+        .open(paper, "fp16", to_fp16(paper.onnx).SerializeToString())
+        .run(np.zeros((64, 64, 3), np.uint8), change(paper))
+    )
     assert edit.flow is None and edit.colour.shape == (64, 64, 3) and edit.attention.shape == (64, 64)
 
 
@@ -323,7 +378,9 @@ def test_an_engine_that_is_dropped_gives_everything_back(bundle, gpu, onnx, phot
     engine = TensorRt().open(bundle, "fp16", onnx)
     attention = engine.run(photo_crop, change(bundle)).attention
     before, gone = attention.copy(), weakref.ref(engine)
-    assert len(gpu.cuda.memory) == 2 * 5 and len(gpu.cuda.handles) == 2, "five ports on both sides; a stream and a graph"
+    assert len(gpu.cuda.memory) == 2 * 5 and len(gpu.cuda.handles) == 2, (
+        "five ports on both sides; a stream and a graph"
+    )
     del engine
     gc.collect()
     assert gone() is None and len(gpu.cuda.memory) == 1, "what an Edit still shows is kept"
@@ -355,14 +412,20 @@ def test_tensorrt_rtx_under_the_name_of_tensorrt_is_called_by_its_own(gpu, monke
     [
         (Error.cudaErrorInsufficientDriver, 0, "no NVIDIA driver on this machine: install one"),
         (Error.cudaErrorStubLibrary, 0, "no NVIDIA driver on this machine: install one"),
-        (Error.cudaErrorInsufficientDriver, 12040, r"too old: it knows CUDA 12\.4 and this program needs CUDA 13: update the driver"),
+        (
+            Error.cudaErrorInsufficientDriver,
+            12040,
+            r"too old: it knows CUDA 12\.4 and this program needs CUDA 13: update the driver",
+        ),
         (Error.cudaErrorNoDevice, 13000, "sees no NVIDIA GPU.*CUDA_VISIBLE_DEVICES"),
         (Error.cudaErrorSystemDriverMismatch, 13000, "of different versions: restart the machine"),
         (Error.cudaErrorDevicesUnavailable, 13000, "Another program holds the GPU.*close"),
         (Error.cudaErrorUnknown, 13000, "The GPU failed .cudaErrorUnknown.*update the NVIDIA driver"),
     ],
 )
-def test_a_machine_that_cannot_run_on_a_gpu_says_why_and_what_else_to_do(gpu, monkeypatch, error, driver, words):
+def test_a_machine_that_cannot_run_on_a_gpu_says_why_and_what_else_to_do(
+    gpu, monkeypatch, error, driver, words
+):
     double = CudaDouble(driver=driver)
     double.fail("cudaGetDeviceCount", error)
     monkeypatch.setattr(cuda, "runtime", double)
@@ -389,15 +452,19 @@ def test_too_little_memory_for_the_engine_is_told(bundle, onnx, gpu, call):
 
 def test_an_engine_that_does_not_open_is_told_with_the_gpu_and_the_librarys_own_words(bundle, gpu):
     with pytest.raises(
-        EngineError, match=r"TensorRT 11.+cannot open its engine on NVIDIA GeForce RTX 4090 \(.*8\.9\).*magic tag does not match\)"
+        EngineError,
+        match=r"TensorRT 11.+cannot open its engine on NVIDIA GeForce RTX 4090 \(.*8\.9\).*magic tag does not match\)",
     ):
         TensorRt().open(bundle, "fp16", b"another version's engine")
 
 
 @pytest.mark.parametrize(
-    ("capability", "advice"), [((9, 0), r"pip install -e '\.\[tensorrt\]'"), ((12, 0), "another version of TensorRT-RTX")]
+    ("capability", "advice"),
+    [((9, 0), r"pip install -e '\.\[tensorrt\]'"), ((12, 0), "another version of TensorRT-RTX")],
 )
-def test_a_gpu_that_tensorrt_rtx_is_not_made_for_is_sent_to_tensorrt(bundle, gpu, monkeypatch, capability, advice):
+def test_a_gpu_that_tensorrt_rtx_is_not_made_for_is_sent_to_tensorrt(
+    bundle, gpu, monkeypatch, capability, advice
+):
     gpu.trt.as_rtx()
     monkeypatch.setattr(cuda, "runtime", CudaDouble("NVIDIA H100", capability))
     with pytest.raises(EngineError, match=f"on NVIDIA H100 .*{advice}.*--device cpu"):
@@ -411,12 +478,16 @@ def test_the_real_runtime_without_a_gpu_is_told_in_one_sentence(bundle, monkeypa
     except EngineError:
         compiled = backend.compile(bundle, "fp16", quiet)
     monkeypatch.setattr(cuda, "runtime", CudaDouble())
-    with pytest.raises(EngineError, match=r"TensorRT-RTX .+ cannot open its engine on NVIDIA GeForce RTX 4090 .+ \(.+\): ") as fault:
+    with pytest.raises(
+        EngineError, match=r"TensorRT-RTX .+ cannot open its engine on NVIDIA GeForce RTX 4090 .+ \(.+\): "
+    ) as fault:
         backend.open(bundle, "fp16", compiled)
     assert "\n" not in str(fault.value)
 
 
-@pytest.mark.parametrize("fault", ["raise OSError('libnvinfer.so.11: cannot open')", "import tensorrt_libs_of_its_own"])
+@pytest.mark.parametrize(
+    "fault", ["raise OSError('libnvinfer.so.11: cannot open')", "import tensorrt_libs_of_its_own"]
+)
 def test_tensorrt_that_is_installed_but_broken_is_told_so(monkeypatch, tmp_path, fault):
     import sys
 
@@ -465,7 +536,9 @@ def test_a_gpu_that_fails_while_it_runs_is_an_engine_lost(bundle, onnx, gpu, pho
 
 def test_a_puppet_whose_gpu_is_lost_goes_on_with_the_cpu(bundle, onnx, gpu, photo_crop):
     said = []
-    puppet = FailoverEngine(TensorRt().open(bundle, "fp16", onnx), spare=load(bundle, "reference"), say=said.append)
+    puppet = FailoverEngine(
+        TensorRt().open(bundle, "fp16", onnx), spare=load(bundle, "reference"), say=said.append
+    )
     before = puppet.run(photo_crop, change(bundle)).attention.copy()
     gpu.cuda.fail("cudaStreamSynchronize", Error.cudaErrorIllegalAddress)
     after = puppet.run(photo_crop, change(bundle)).attention
@@ -485,7 +558,9 @@ def test_a_photo_that_did_not_arrive_goes_up_again(bundle, onnx, gpu, photo_crop
 
 
 def test_tensorrt_that_refuses_to_go_on_is_an_engine_lost(bundle, onnx, gpu, photo_crop):
-    gpu.cuda.fail("cudaStreamEndCapture", Error.cudaErrorStreamCaptureUnsupported)  # so that each frame asks TensorRT
+    gpu.cuda.fail(
+        "cudaStreamEndCapture", Error.cudaErrorStreamCaptureUnsupported
+    )  # so that each frame asks TensorRT
     engine = TensorRt().open(bundle, "fp16", onnx)
     gpu.trt.refuses_to_run = True
     with pytest.raises(EngineLost, match="refused to go on"):

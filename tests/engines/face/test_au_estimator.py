@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 
 from engines.face import au_estimator
-from engines.face.action_units import LEFT, MEANING, PAPER_17, RIGHT, SIDED, VOCABULARIES, WIDE, sides, translate
+from engines.face.action_units import (
+    LEFT,
+    MEANING,
+    PAPER_17,
+    RIGHT,
+    SIDED,
+    VOCABULARIES,
+    WIDE,
+    sides,
+    translate,
+)
 from engines.face.au_estimator import ESTIMATED
 from engines.face.landmarks import BLENDSHAPES, Face, FaceReader
 from engines.face.mesh import align, mirror_index, unalign
@@ -31,7 +41,11 @@ MIRRORED = [ESTIMATED.index(other_side(name)) for name in ESTIMATED]
 def mirrored(face: Face) -> Face:
     """What would be read from the mirror image of a 512 px picture."""
     mesh = face.mesh_px[mirror_index()] * np.array([-1, 1, 1], np.float32) + np.array([511, 0, 0], np.float32)
-    return Face(mesh[:, :2], mesh[:, 2], face.blendshapes[[BLENDSHAPES.index(other_side(name)) for name in BLENDSHAPES]])
+    return Face(
+        mesh[:, :2],
+        mesh[:, 2],
+        face.blendshapes[[BLENDSHAPES.index(other_side(name)) for name in BLENDSHAPES]],
+    )
 
 
 def moved(face: Face, points: tuple[int, ...], direction: tuple[float, float, float] | None) -> Face:
@@ -55,7 +69,9 @@ def test_every_au_has_one_source_and_the_papers_17_keep_their_order():
 def test_a_sided_au_is_read_from_the_blendshape_of_that_side():
     for name, (sources, _) in au_estimator.FROM_BLENDSHAPES.items():
         for side, source in zip(sides(name), sources, strict=True):
-            assert source.endswith({RIGHT: "Right", LEFT: "Left"}.get(side.removeprefix(name), source)), f"{side} from {source}"
+            assert source.endswith({RIGHT: "Right", LEFT: "Left"}.get(side.removeprefix(name), source)), (
+                f"{side} from {source}"
+            )
 
 
 def test_recorded_faces_are_told_apart(recorded):
@@ -69,7 +85,9 @@ def test_recorded_faces_are_told_apart(recorded):
 def test_intensities_stay_within_0_and_1(recorded):
     for face in recorded.values():
         values = au_estimator.estimate(face)
-        assert values.dtype == np.float32 and values.shape == (29,) and values.min() >= 0 and values.max() <= 1
+        assert (
+            values.dtype == np.float32 and values.shape == (29,) and values.min() >= 0 and values.max() <= 1
+        )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +153,9 @@ def pulled(picture: np.ndarray, at_px: np.ndarray, by_px: np.ndarray, reach_px: 
     """The picture with what lies at a place drawn elsewhere, and its surroundings stretched after it."""
     ys, xs = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
     share = np.exp(-((xs - at_px[0]) ** 2 + (ys - at_px[1]) ** 2) / (2 * reach_px**2))
-    return cv2.remap(picture, xs - share * np.float32(by_px[0]), ys - share * np.float32(by_px[1]), cv2.INTER_CUBIC)
+    return cv2.remap(
+        picture, xs - share * np.float32(by_px[0]), ys - share * np.float32(by_px[1]), cv2.INTER_CUBIC
+    )
 
 
 def test_a_photo_and_its_mirror_image_exchange_sides_and_left_is_the_persons(photo):
@@ -148,26 +168,41 @@ def test_a_photo_and_its_mirror_image_exchange_sides_and_left_is_the_persons(pho
         wink = pulled(wink, places[291], across * np.array([0.05, -0.14]), 0.12 * across)
         seen = au_estimator.measure(reader.read(wink)[0])
         flipped = au_estimator.measure(reader.read(np.ascontiguousarray(wink[:, ::-1]))[0])
-    for name, sign in (("AU45", 1), ("AU12", 1), ("AU05", -1), ("AU15", -1)):  # of blendshapes and of the mesh
+    for name, sign in (
+        ("AU45", 1),
+        ("AU12", 1),
+        ("AU05", -1),
+        ("AU15", -1),
+    ):  # of blendshapes and of the mesh
         right, left = (ESTIMATED.index(side) for side in sides(name))
         assert sign * (seen[left] - seen[right]) > 0.15, f"{name} is the left side's in the photo"
-        assert sign * (flipped[right] - flipped[left]) > 0.15, f"{name} is the right side's in its mirror image"
+        assert sign * (flipped[right] - flipped[left]) > 0.15, (
+            f"{name} is the right side's in its mirror image"
+        )
     # MediaPipe itself reads a mirror image a little differently: 0.18 at most here; sides kept would differ by 1.
     assert np.abs(flipped[MIRRORED] - seen).max() < 0.35
     assert np.abs(flipped - seen).max() > 0.7
 
 
 def test_vocabularies_are_translated_by_name():
-    assert translate(np.array([0.5, 0.25]), ("AU12", "AU01"), ("AU01", "AU04", "AU12")) == pytest.approx([0.25, 0, 0.5])
+    assert translate(np.array([0.5, 0.25]), ("AU12", "AU01"), ("AU01", "AU04", "AU12")) == pytest.approx(
+        [0.25, 0, 0.5]
+    )
     with_unknown = translate(np.ones((2, 3, 2)), ("AU12", "AU99"), ("AU99", "AU77", "AU12"))
-    assert with_unknown.shape == (2, 3, 3) and with_unknown.dtype == np.float32 and (with_unknown == [1, 0, 1]).all()
+    assert (
+        with_unknown.shape == (2, 3, 3)
+        and with_unknown.dtype == np.float32
+        and (with_unknown == [1, 0, 1]).all()
+    )
 
 
 def test_the_papers_17_go_through_the_wide_vocabulary_unchanged():
     values = np.random.default_rng(0).uniform(-1, 1, (50, 17)).astype(np.float32)
     wide = translate(values, PAPER_17, WIDE)
     assert wide.shape == (50, 29)
-    assert np.array_equal(translate(wide, WIDE, PAPER_17), values) and np.array_equal(au_estimator.paper_17(wide), values)
+    assert np.array_equal(translate(wide, WIDE, PAPER_17), values) and np.array_equal(
+        au_estimator.paper_17(wide), values
+    )
     for name in SIDED:
         assert np.array_equal(*(wide[:, WIDE.index(side)] for side in sides(name)))
     assert not wide[:, [WIDE.index("AU18"), WIDE.index("AU22")]].any()

@@ -10,7 +10,11 @@ from engines.face.mesh import align, mean_face, unalign
 def turned(face: Face, degrees: float, scale: float, shift: tuple[float, float]) -> tuple[Face, np.ndarray]:
     matrix = cv2.getRotationMatrix2D((256, 256), degrees, scale)
     matrix[:, 2] += shift
-    return Face((face.landmarks_px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32), face.depth_px * scale, face.blendshapes), matrix
+    return Face(
+        (face.landmarks_px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32),
+        face.depth_px * scale,
+        face.blendshapes,
+    ), matrix
 
 
 def test_points_come_back_from_the_crop(recorded):
@@ -83,7 +87,9 @@ def test_pitch_and_yaw_have_the_signs_that_they_promise(axis, degrees):
     face = mean_face() @ turn.T * 100
     nose = (face - mean_face() * 100)[1]
     angles = align(face)[1].angles_deg
-    assert angles[axis] * (nose[1] if axis == 0 else nose[0]) > 0, "chin down and nose to the picture's right are positive"
+    assert angles[axis] * (nose[1] if axis == 0 else nose[0]) > 0, (
+        "chin down and nose to the picture's right are positive"
+    )
     assert abs(angles[axis]) == pytest.approx(abs(degrees), abs=0.1) and abs(angles[1 - axis]) < 0.1
 
 

@@ -27,7 +27,9 @@ from realtime.tracking.estimator_fusion import FROM_SLOW, FusedEstimator
 from tests.conftest import SAMPLES
 from tests.realtime.tracking.test_estimator_fusion import of, wait_for
 
-installed = pytest.mark.skipif(find_spec("feat") is None, reason="py-feat is not installed: pip install -e '.[pyfeat]'")
+installed = pytest.mark.skipif(
+    find_spec("feat") is None, reason="py-feat is not installed: pip install -e '.[pyfeat]'"
+)
 AT_ONCE_S = 1.0  # in which a missing piece is told
 
 
@@ -109,14 +111,21 @@ def test_a_file_is_held_against_its_pin(hub, tmp_path):
     file = tmp_path / "mine.safetensors"
     file.write_bytes(b"numbers")
     right, wrong = hashlib.sha256(b"numbers").hexdigest(), "0" * 64
-    assert find_weights(str(file)) == find_weights(f"{file}@{right}") == find_weights(f"{file}@{right.upper()}") == file
+    assert (
+        find_weights(str(file))
+        == find_weights(f"{file}@{right}")
+        == find_weights(f"{file}@{right.upper()}")
+        == file
+    )
     assert "not what was pinned" in told(f"{file}@{wrong}")
     assert split_pin("me@home.safetensors") == ("me@home.safetensors", None)
 
 
 def test_formats_that_can_hold_programs_are_refused(hub, tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"anything")
-    assert ".safetensors" in told(str(tmp_path / "weights.pt")) and "no weights" in told(str(tmp_path / "none.safetensors"))
+    assert ".safetensors" in told(str(tmp_path / "weights.pt")) and "no weights" in told(
+        str(tmp_path / "none.safetensors")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +154,9 @@ def network(weights):
 @pytest.fixture(scope="module")
 def seen():
     """A frame at a camera's size, and the face that the tracker sees in it."""
-    frame = cv2.resize(cv2.imread(str(SAMPLES / "woman.jpg")), (640, 640), interpolation=cv2.INTER_AREA)[80:560].copy()
+    frame = cv2.resize(cv2.imread(str(SAMPLES / "woman.jpg")), (640, 640), interpolation=cv2.INTER_AREA)[
+        80:560
+    ].copy()
     with FaceReader() as reader:
         return frame, reader.read(frame)[0]
 
@@ -154,7 +165,11 @@ def seen():
 def test_what_is_asked_for_is_what_the_installed_py_feat_asks_for(network):
     from feat.multitask import inference
 
-    assert (inference.HF_REPO, inference.HF_WEIGHTS_FILE, version("py-feat")) == (REPOSITORY, FILE, pyfeat.TRIED)
+    assert (inference.HF_REPO, inference.HF_WEIGHTS_FILE, version("py-feat")) == (
+        REPOSITORY,
+        FILE,
+        pyfeat.TRIED,
+    )
 
 
 @installed
@@ -168,9 +183,13 @@ def test_its_aus_are_ours_by_name_cut_out_as_its_own_detector_does(network, weig
 
     frame, face = seen
     pixels = torch.from_numpy(np.ascontiguousarray(frame[..., ::-1])).permute(2, 0, 1)[None]
-    detector = SimpleNamespace(device=torch.device("cpu"), face_size=256)  # its face detector wants weights of its own
+    detector = SimpleNamespace(
+        device=torch.device("cpu"), face_size=256
+    )  # its face detector wants weights of its own
     faces = Detectorv2.crop_faces_from_boxes(detector, pixels, torch.tensor([face.box_px]))[0]["faces"]
-    with torch.compiler.set_stance("force_eager"):  # its gaze head compiles where torchvision's operators are missing
+    with torch.compiler.set_stance(
+        "force_eager"
+    ):  # its gaze head compiles where torchvision's operators are missing
         theirs = MultitaskModel(weights_path=weights)(faces)
     by_name = dict(zip(theirs.au_names, theirs.au[0], strict=True))
     found = network(frame, face)
@@ -225,7 +244,12 @@ def test_the_real_network_in_the_thread_holds_no_frame_up_and_answers_in_order(w
 @installed
 def test_a_lesson_from_a_clip_teaches_the_real_networks_two_points(weights, tmp_path, capsys):
     clip, path = str(SAMPLES / "driver.mp4"), str(tmp_path / "me.json")
-    assert calibrate.main(["--driver", clip, "--name", path, "--aus", "py-feat", "--pyfeat-weights", str(weights)]) == 0
+    assert (
+        calibrate.main(
+            ["--driver", clip, "--name", path, "--aus", "py-feat", "--pyfeat-weights", str(weights)]
+        )
+        == 0
+    )
     assert "py-feat's, at rest and in full: AU06" in capsys.readouterr().err
     LOG.handlers.clear()  # which the command gave the test's own standard error
     scale = driver_profile.load(path).pyfeat
@@ -264,7 +288,13 @@ def test_weights_that_do_not_fit_are_refused_in_one_sentence(weights, tmp_path, 
     else:
         tensors = load_file(weights)
         tensors.pop("sc.s")
-        save_file(tensors, path, metadata={"config": '{"backbone": "convnextv2_atto", "n_au": 20, "use_head_v3": true, "drop_mefl": true}'})
+        save_file(
+            tensors,
+            path,
+            metadata={
+                "config": '{"backbone": "convnextv2_atto", "n_au": 20, "use_head_v3": true, "drop_mefl": true}'
+            },
+        )
     with pytest.raises(EngineError) as caught:
         pyfeat.PyFeat(path, device="cpu")
     assert "does not fit py-feat's network" in str(caught.value) and "\n" not in str(caught.value)

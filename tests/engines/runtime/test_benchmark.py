@@ -33,7 +33,9 @@ def test_engines_take_turns_and_warm_runs_do_not_count():
     cases = [Case("rest", np.zeros(1), np.zeros(1)), Case("smile", np.zeros(1), np.ones(1))]
     slow, fast = benchmark.in_turn(engines, cases, runs=30)
     assert len(slow) == len(fast) == 30 and np.median(slow) > 2 * np.median(fast) > 2
-    assert turns[:25] == ["slow"] * 10 + ["fast"] * 10 + ["slow"] * 5 and len(turns) == 2 * (30 + benchmark.WARM)
+    assert turns[:25] == ["slow"] * 10 + ["fast"] * 10 + ["slow"] * 5 and len(turns) == 2 * (
+        30 + benchmark.WARM
+    )
 
 
 def test_a_frame_exchanges_its_aus_and_what_the_generator_says():
@@ -45,7 +47,9 @@ def test_the_roofline_is_the_slower_of_computing_and_moving(monkeypatch):
     monkeypatch.setattr(openvino, "work", lambda bundle: (10**9, 10**6, 10**6))
     assert benchmark.roofline_ms(None, "fp32", peak=1e11, bandwidth=1e12) == pytest.approx(10)
     assert benchmark.roofline_ms(None, "fp32", peak=1e12, bandwidth=1e9) == pytest.approx(8)
-    assert benchmark.roofline_ms(None, "int8", peak=1e12, bandwidth=1e9) == pytest.approx(2), "a quarter of the bytes"
+    assert benchmark.roofline_ms(None, "int8", peak=1e12, bandwidth=1e9) == pytest.approx(2), (
+        "a quarter of the bytes"
+    )
 
 
 def test_the_work_of_the_shipped_generator_is_what_its_layers_add_up_to():
@@ -75,12 +79,28 @@ def test_the_command_times_every_engine_of_this_machine(tmp_path):
     told = json.loads((tmp_path / "b.json").read_text())
     names = [row["engine"] for row in told["rows"]]
     assert len(names) >= 2 and "ONNX Runtime" in names[0] and any("FP32" in name for name in names[1:])
-    assert all(row["p50_ms"] > 0 and row["min_ms"] <= row["p50_ms"] <= row["p99_ms"] and row["grey_levels"] <= 1 for row in told["rows"])
+    assert all(
+        row["p50_ms"] > 0 and row["min_ms"] <= row["p50_ms"] <= row["p99_ms"] and row["grey_levels"] <= 1
+        for row in told["rows"]
+    )
     assert told["work"]["default"]["gmac"] == 2.16 and told["bandwidth_gb_s"] > 0.5
     assert all(name in done.stdout for name in names)
 
 
 def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path):
-    command = [sys.executable, "-m", "engines", "bench", "--runs", "1", "--json", str(tmp_path / "nowhere" / "b.json")]
+    command = [
+        sys.executable,
+        "-m",
+        "engines",
+        "bench",
+        "--runs",
+        "1",
+        "--json",
+        str(tmp_path / "nowhere" / "b.json"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == EngineError.exit_status and "name another place for --json" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == EngineError.exit_status
+        and "name another place for --json" in done.stderr
+        and "Traceback" not in done.stderr
+    )

@@ -42,7 +42,11 @@ def folder(cache):
 def test_what_is_stored_is_found_again_with_its_story(cache, folder):
     found = cache.find(KEY)
     assert found.compiled == COMPILED and found.folder == folder
-    assert found.about["made_by"] == "a test" and found.about["figures"] == {"picture mean": 0.1} and found.about["key"] == FACTS
+    assert (
+        found.about["made_by"] == "a test"
+        and found.about["figures"] == {"picture mean": 0.1}
+        and found.about["key"] == FACTS
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
@@ -85,7 +89,10 @@ SPOILS = {
     "sums of nothing": (lambda f: (f / SUMS).write_bytes(b"\xff\xfe nonsense"), "is not what"),
     "a file that others write": (lambda f: (f / ENGINE).chmod(0o666), "open to other users"),
     "a folder that others write": (lambda f: f.chmod(0o777), "open to other users"),
-    "a link in the engine's place": (lambda f: ((f / ENGINE).rename(f / "e"), (f / ENGINE).symlink_to(f / "e")), "no plain file"),
+    "a link in the engine's place": (
+        lambda f: ((f / ENGINE).rename(f / "e"), (f / ENGINE).symlink_to(f / "e")),
+        "no plain file",
+    ),
 }
 
 
@@ -119,12 +126,14 @@ def test_a_linked_folder_is_never_loaded(cache, folder, tmp_path):
     folder.symlink_to(tmp_path / "elsewhere")
     assert cache.find(KEY) is None
     cache.store(KEY, b"fresh")
-    assert cache.find(KEY).compiled == b"fresh" and (tmp_path / "elsewhere" / ENGINE).read_bytes() == COMPILED, (
-        "what it pointed at is left alone"
-    )
+    assert (
+        cache.find(KEY).compiled == b"fresh" and (tmp_path / "elsewhere" / ENGINE).read_bytes() == COMPILED
+    ), "what it pointed at is left alone"
 
 
-@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS, errno.EACCES], ids=["full", "read-only", "forbidden"])
+@pytest.mark.parametrize(
+    "fault", [errno.ENOSPC, errno.EROFS, errno.EACCES], ids=["full", "read-only", "forbidden"]
+)
 @pytest.mark.parametrize("at", ["mkdtemp", "fsync"])
 def test_a_cache_that_cannot_be_written_costs_a_sentence_and_leaves_nothing(cache, monkeypatch, fault, at):
     def fail(*_arguments, **_options):
@@ -134,7 +143,9 @@ def test_a_cache_that_cannot_be_written_costs_a_sentence_and_leaves_nothing(cach
     monkeypatch.setattr({"mkdtemp": "tempfile.mkdtemp", "fsync": "os.fsync"}[at], fail)
     assert cache.store(KEY, COMPILED, said.append) is False
     assert len(said) == 1 and os.strerror(fault) in said[0] and "PUPPET_CACHE" in said[0]
-    assert cache.find(KEY) is None and not [path for path in cache.root.iterdir() if path.name.startswith(".new")]
+    assert cache.find(KEY) is None and not [
+        path for path in cache.root.iterdir() if path.name.startswith(".new")
+    ]
 
 
 def test_a_cache_where_a_file_stands_in_the_way_costs_a_sentence(tmp_path):
@@ -262,7 +273,9 @@ def test_a_bundle_of_any_name_has_an_entry_that_is_listed(cache, name):
 
 
 def test_what_a_killed_program_of_the_same_number_left_is_not_in_the_way(cache, folder):
-    left = cache.root / f".old-{os.getpid()}-{KEY.folder_name}"  # in containers, programs have the same few numbers
+    left = (
+        cache.root / f".old-{os.getpid()}-{KEY.folder_name}"
+    )  # in containers, programs have the same few numbers
     left.mkdir()
     (left / ENGINE).write_bytes(b"old")
     assert cache.store(KEY, b"fresh") and cache.find(KEY).compiled == b"fresh"
@@ -285,7 +298,9 @@ def test_many_who_store_at_once_do_not_sweep_each_other_s_work(cache):
 
 def test_a_story_that_is_no_story_is_not_trusted(cache, folder):
     (folder / ABOUT).write_text("[1]")
-    (folder / SUMS).write_text("".join(f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in (ENGINE, ABOUT)))
+    (folder / SUMS).write_text(
+        "".join(f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in (ENGINE, ABOUT))
+    )
     said = []
     assert cache.find(KEY, said.append) is None and "no story" in said[0]
 
@@ -319,7 +334,9 @@ def test_engines_are_bytes_on_windows_too(cache, monkeypatch):
     monkeypatch.setattr(os, "open", note)
     cache.store(KEY, COMPILED)
     cache.find(KEY)
-    assert {(name, True) for name in (ENGINE, ABOUT, SUMS)} <= seen and not {(name, False) for name in (ENGINE, ABOUT, SUMS)} & seen
+    assert {(name, True) for name in (ENGINE, ABOUT, SUMS)} <= seen and not {
+        (name, False) for name in (ENGINE, ABOUT, SUMS)
+    } & seen
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no owners")

@@ -179,11 +179,18 @@ def test_without_a_spare_the_loss_is_told():
 def test_after_closing_nothing_takes_over_and_nothing_is_said():
     door, said, closed = Door(Imitation(MODEL, "late")), [], []
     never = Door(Imitation(MODEL, "never"))
-    relay = FailoverEngine(Imitation(MODEL, "first"), [door.step, never.step], say=said.append, on_close=lambda: closed.append(True))
+    relay = FailoverEngine(
+        Imitation(MODEL, "first"),
+        [door.step, never.step],
+        say=said.append,
+        on_close=lambda: closed.append(True),
+    )
     until(lambda: door.asked)
     threading.Timer(0.2, door.opened.set).start()
     relay.close()
-    assert not [t for t in threading.enumerate() if t.name == "open engines"], "it waits for what is being opened"
+    assert not [t for t in threading.enumerate() if t.name == "open engines"], (
+        "it waits for what is being opened"
+    )
     relay.run(CROP, AUS)
     assert relay.name == "first" and not said and closed == [True] and not never.asked
 
@@ -241,7 +248,14 @@ def test_the_output_never_stops_while_engines_come_and_go(photo):
     times_s = np.linspace(0, 1, 50)
     curve = Curve(WIDE, times_s, np.abs(np.sin(times_s * 9))[:, None] * np.ones((1, 29), np.float32))
     timings = Timings()
-    loop = LiveLoop(endless(curve), None, Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings), [output], timings, fps=50)
+    loop = LiveLoop(
+        endless(curve),
+        None,
+        Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings),
+        [output],
+        timings,
+        fps=50,
+    )
     loop.run(2.5)
     assert relay.name == "CPU" and relay._lost
     assert np.diff(output.times_s).max() < 0.3 and len(output.times_s) > 100
@@ -298,7 +312,10 @@ def program(tmp_path, text: str) -> str:
     ("text", "words"),
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", f"ended by signal {int(signal.SIGSEGV)}"),
-        ("print('working'); import sys; sys.exit('engines: the compiler found no memory')", "found no memory"),
+        (
+            "print('working'); import sys; sys.exit('engines: the compiler found no memory')",
+            "found no memory",
+        ),
         ("print('done')", "is not to be found"),
         ("import sys; sys.exit(3)", "ended by status 3"),
         ("import sys; sys.stdout.buffer.write(bytes([255, 10])); sys.exit('engines: no text')", "no text"),
@@ -309,7 +326,9 @@ def test_a_compiler_that_fails_takes_nothing_with_it(cache, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "executable", program(tmp_path, text))
     backend, said = FakeBackend(MODEL), []
     workshop = BackgroundCompiler(MODEL.bundle, None, said.append)
-    relay = FailoverEngine(Imitation(MODEL, "first"), workshop.steps([loading.Target(backend, "int8")]), say=said.append)
+    relay = FailoverEngine(
+        Imitation(MODEL, "first"), workshop.steps([loading.Target(backend, "int8")]), say=said.append
+    )
     until(lambda: any("Staying on first" in sentence for sentence in said))
     assert words in said[-1] and relay.run(CROP, AUS)
 
@@ -334,7 +353,9 @@ def test_the_compiler_imports_nothing_from_where_the_user_stands(cache, tmp_path
     wanted = loading.targets(bundle, "cpu")[:1]
     if wanted[0].precision == "fp32":
         pytest.skip("nothing is compiled for this CPU")
-    assert workshop.step(wanted).open().bundle.name == name and not any("numpy" in sentence for sentence in said)
+    assert workshop.step(wanted).open().bundle.name == name and not any(
+        "numpy" in sentence for sentence in said
+    )
 
 
 def test_where_nothing_can_be_written_at_all_fp32_runs(tmp_path, monkeypatch):
@@ -352,11 +373,16 @@ def test_where_nothing_can_be_written_at_all_fp32_runs(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs programs with #! and signals")
 def test_closing_ends_the_compiler(cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "executable", program(tmp_path, "import time; print('compiling', flush=True); time.sleep(60)"))
+    monkeypatch.setattr(
+        sys, "executable", program(tmp_path, "import time; print('compiling', flush=True); time.sleep(60)")
+    )
     said = []
     workshop = BackgroundCompiler(MODEL.bundle, None, said.append)
     relay = FailoverEngine(
-        Imitation(MODEL, "first"), workshop.steps([loading.Target(FakeBackend(MODEL), "int8")]), say=said.append, on_close=workshop.close
+        Imitation(MODEL, "first"),
+        workshop.steps([loading.Target(FakeBackend(MODEL), "int8")]),
+        say=said.append,
+        on_close=workshop.close,
     )
     until(lambda: "meanwhile: compiling" in said)
     relay.close()

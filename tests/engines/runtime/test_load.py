@@ -104,7 +104,9 @@ def test_where_the_best_is_refused_the_next_best_runs_and_it_says_why(on_this_ma
 
 
 def test_the_gpu_comes_first_where_there_is_one(on_this_machine):
-    on_this_machine(FakeBackend(MODEL, precisions=("int8", "fp32")), FakeBackend(MODEL, "tensorrt", ("fp16",)))
+    on_this_machine(
+        FakeBackend(MODEL, precisions=("int8", "fp32")), FakeBackend(MODEL, "tensorrt", ("fp16",))
+    )
     assert loading.load(MODEL.bundle).name == "tensorrt fp16"
     assert loading.load(MODEL.bundle, "cpu").name == "openvino int8"
     assert loading.load(MODEL.bundle, "cpu-fp32").name == "openvino fp32"
@@ -133,7 +135,9 @@ def test_an_engine_that_does_not_open_any_more_is_compiled_anew(cache):
     key = loading.key_of(MODEL.bundle, target)
     cache.store(key, json.dumps({"facts": "of another machine"}).encode())
     assert loading.trusted(MODEL.bundle, target, say=said.append).name == "openvino int8"
-    assert backend.compiled == ["int8", "int8"] and any("cannot open this engine" in sentence for sentence in said)
+    assert backend.compiled == ["int8", "int8"] and any(
+        "cannot open this engine" in sentence for sentence in said
+    )
 
 
 def test_a_spoilt_engine_is_compiled_anew_and_never_opened(cache):
@@ -144,7 +148,11 @@ def test_a_spoilt_engine_is_compiled_anew_and_never_opened(cache):
     path.write_bytes(path.read_bytes().replace(b"int8", b"evil"))
     opened = len(backend.opened)
     loading.trusted(MODEL.bundle, target, say=said.append)
-    assert backend.compiled == ["int8", "int8"] and "not trusted" in said[0] and len(backend.opened) == opened + 1
+    assert (
+        backend.compiled == ["int8", "int8"]
+        and "not trusted" in said[0]
+        and len(backend.opened) == opened + 1
+    )
 
 
 def test_a_full_disk_costs_a_sentence_and_the_engine_runs(cache, monkeypatch):
@@ -161,7 +169,11 @@ def test_two_who_need_the_same_engine_at_once_compile_it_once(cache):
     backend, engines = FakeBackend(MODEL), []
     backend.may_compile.clear()
     threads = [
-        threading.Thread(target=lambda: engines.append(loading.trusted(MODEL.bundle, Target(backend, "int8"), cache=Cache())))
+        threading.Thread(
+            target=lambda: engines.append(
+                loading.trusted(MODEL.bundle, Target(backend, "int8"), cache=Cache())
+            )
+        )
         for _ in range(2)
     ]
     for thread in threads:
@@ -202,14 +214,22 @@ def test_build_list_verify_and_clear_from_the_command_line(cache):
     assert built.returncode == 0 and "is ready for default" in built.stdout, built.stderr
     entry = cache.entries()[0]
     listed = engines("engines", "list", program=("run.py",))
-    assert listed.returncode == 0 and entry.folder.name in listed.stdout and "1 compiled engines" in listed.stdout
+    assert (
+        listed.returncode == 0
+        and entry.folder.name in listed.stdout
+        and "1 compiled engines" in listed.stdout
+    )
     assert json.loads(engines("list", "--json").stdout)[0]["about"]["key"]["backend"] == "openvino"
     assert engines("verify").returncode == 0
     data = bytearray((entry.folder / ENGINE).read_bytes())
     data[100] ^= 1
     (entry.folder / ENGINE).write_bytes(bytes(data))
     spoilt = engines("verify")
-    assert spoilt.returncode == EngineError.exit_status and "0 of 1" in spoilt.stdout and "not trusted" in spoilt.stdout
+    assert (
+        spoilt.returncode == EngineError.exit_status
+        and "0 of 1" in spoilt.stdout
+        and "not trusted" in spoilt.stdout
+    )
     cleared = engines("engines", "clear", program=("run.py",))
     assert "deleted 1" in cleared.stdout and not cache.entries()
 
@@ -218,7 +238,10 @@ def test_two_programs_that_build_the_same_engine_compile_it_once(cache):
     if loading.targets(load_bundle("default"), "cpu")[0].precision == loading.FULL:
         pytest.skip("nothing is compiled for this CPU")
     command = [sys.executable, "-m", "engines", "build", "--device", "cpu-bf16", "cpu"]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]
     said = [program.communicate(timeout=120)[0] for program in both]
     assert [program.returncode for program in both] == [0, 0], said
     assert len(cache.entries()) == 1 and sum("checking" in text for text in said) == 1, said
@@ -226,7 +249,11 @@ def test_two_programs_that_build_the_same_engine_compile_it_once(cache):
 
 def test_faults_of_the_command_are_one_sentence():
     unknown = engines("build", "no-such-bundle")
-    assert unknown.returncode == EngineError.exit_status and unknown.stderr.count("\n") == 1 and "no engine bundle" in unknown.stderr
+    assert (
+        unknown.returncode == EngineError.exit_status
+        and unknown.stderr.count("\n") == 1
+        and "no engine bundle" in unknown.stderr
+    )
     assert engines("parity", "--device", "tpu").returncode == EngineError.exit_status
 
 
@@ -234,4 +261,6 @@ def test_parity_prints_a_report_and_keeps_its_figures(tmp_path, cache):
     done = engines("parity", "--device", "cpu-fp32", "--json", str(tmp_path / "p.json"))
     assert done.returncode == 0 and "passed" in done.stdout and "picture mean" in done.stdout, done.stderr
     told = json.loads((tmp_path / "p.json").read_text())[0]
-    assert max(row["picture mean"] for row in told["rows"]) < 0.05 and not np.isnan(told["rows"][1]["flow mean, px"])
+    assert max(row["picture mean"] for row in told["rows"]) < 0.05 and not np.isnan(
+        told["rows"][1]["flow mean, px"]
+    )

@@ -22,7 +22,9 @@ def reference():
 
 def changed(**parts):
     """An edit whose named parts went through functions."""
-    return lambda edit: dataclasses.replace(edit, **{name: change(getattr(edit, name)) for name, change in parts.items()})
+    return lambda edit: dataclasses.replace(
+        edit, **{name: change(getattr(edit, name)) for name, change in parts.items()}
+    )
 
 
 def poisoned(field: np.ndarray) -> np.ndarray:
@@ -35,11 +37,17 @@ BROKEN = {
     "does nothing": {"edit": changed(attention=np.ones_like, flow=np.zeros_like)},
     "does nine tenths": {"aus": lambda aus: aus * np.float32(0.9)},
     "exchanges red and blue": {"edit": changed(colour=lambda c: c[..., ::-1].copy())},
-    "paints a shade too light": {"edit": changed(colour=lambda c: np.clip(c.astype(int) + 12, 0, 255).astype(np.uint8))},
+    "paints a shade too light": {
+        "edit": changed(colour=lambda c: np.clip(c.astype(int) + 12, 0, 255).astype(np.uint8))
+    },
     "exchanges x and y": {"edit": changed(flow=lambda f: f[..., ::-1].copy())},
     "moves a cell aside": {"edit": changed(flow=lambda f: np.roll(f, 1, axis=0))},
     "moves the photo at rest": {"edit": changed(flow=lambda f: f + np.float32(0.8))},
-    "trembles": {"edit": changed(flow=lambda f: f + np.random.default_rng(0).normal(0, 0.4, f.shape).astype(np.float32))},
+    "trembles": {
+        "edit": changed(
+            flow=lambda f: f + np.random.default_rng(0).normal(0, 0.4, f.shape).astype(np.float32)
+        )
+    },
     "turns attention round": {"edit": changed(attention=lambda a: 1 - a)},
     "hears the AUs in another order": {"aus": lambda aus: np.roll(aus, 1)},
     "says no numbers": {"edit": changed(attention=poisoned)},
@@ -73,13 +81,21 @@ def test_a_figure_that_is_no_number_refuses(reference):
     """Whoever says so: here, the reference."""
     nowhere = Imitation(reference, "nowhere", changed(attention=poisoned))
     verdict = compare(reference, nowhere, stored_cases(reference.bundle)[:2])
-    assert np.isnan(verdict.figures["attention mean"]) and any("attention mean nan" in fault for fault in verdict.faults)
+    assert np.isnan(verdict.figures["attention mean"]) and any(
+        "attention mean nan" in fault for fault in verdict.faults
+    )
 
 
 def test_an_engine_that_only_rounds_differently_passes(reference):
     def rounded(edit: Edit) -> Edit:
-        colour = np.clip(edit.colour.astype(int) + np.random.default_rng(1).integers(-1, 2, edit.colour.shape), 0, 255).astype(np.uint8)
-        return Edit(colour, edit.attention.astype(np.float16).astype(np.float32), edit.flow.astype(np.float16).astype(np.float32))
+        colour = np.clip(
+            edit.colour.astype(int) + np.random.default_rng(1).integers(-1, 2, edit.colour.shape), 0, 255
+        ).astype(np.uint8)
+        return Edit(
+            colour,
+            edit.attention.astype(np.float16).astype(np.float32),
+            edit.flow.astype(np.float16).astype(np.float32),
+        )
 
     verdict = compare(Imitation(reference, "rounded", rounded), reference)
     assert verdict.passed and verdict.figures["picture mean"] < 0.2, report(verdict)
@@ -100,7 +116,11 @@ def test_an_engine_whose_pictures_show_no_face_is_refused(reference):
 def test_the_stored_inputs_are_faces_and_move_when_asked(reference):
     """A gate that compares pictures of nothing, or edits that change nothing, would pass everything."""
     cases = stored_cases(reference.bundle)
-    assert len(cases) == len(EXPRESSIONS) and not cases[0].aus.any() and all(case.aus.any() for case in cases[1:])
+    assert (
+        len(cases) == len(EXPRESSIONS)
+        and not cases[0].aus.any()
+        and all(case.aus.any() for case in cases[1:])
+    )
     verdict = compare(Imitation(reference, "inert", aus=np.zeros_like), reference)
     still = [row["case"] for row in verdict.rows[1:] if row["picture mean"] < 0.3 or row["AUs worst"] < 0.2]
     assert not still and all(row["AUs mean"] is not None for row in verdict.rows)
@@ -109,7 +129,9 @@ def test_the_stored_inputs_are_faces_and_move_when_asked(reference):
 def test_a_bundle_of_other_words_size_and_conditioning_is_asked_in_its_own(reference):
     bundle = dataclasses.replace(reference.bundle, aus=PAPER_17, size_px=128, conditioning="absolute")
     cases, own = stored_cases(bundle), stored_cases(reference.bundle)
-    assert {case.crop.shape for case in cases} == {(128, 128, 3)} and {case.aus.shape for case in cases} == {(17,)}
+    assert {case.crop.shape for case in cases} == {(128, 128, 3)} and {case.aus.shape for case in cases} == {
+        (17,)
+    }
     smile = translate(cases[1].aus, PAPER_17, ("AU12",))[0]
     assert 0.9 <= smile <= 1 and all(0 <= case.aus.min() and case.aus.max() <= 1 for case in cases)
     assert own[1].aus.shape == (29,)
@@ -123,15 +145,23 @@ def test_bfloat16_on_this_cpu_passes_if_it_has_it(reference):
 def test_the_report_says_what_was_measured_and_why_it_was_refused(reference):
     verdict = compare(Imitation(reference, "weak", aus=lambda aus: aus * np.float32(0.5)), reference)
     text = report(verdict)
-    assert "REFUSED: picture mean" in text and "weak beside" in text and all(name in text for name in (*EXPRESSIONS, *LIMITS))
+    assert (
+        "REFUSED: picture mean" in text
+        and "weak beside" in text
+        and all(name in text for name in (*EXPRESSIONS, *LIMITS))
+    )
 
 
 def test_the_sheet_shows_both_and_their_difference(reference, tmp_path):
     import cv2
 
-    write_sheet(tmp_path / "sheet.png", Imitation(reference, "weak", aus=lambda aus: aus * np.float32(0.5)), reference)
+    write_sheet(
+        tmp_path / "sheet.png", Imitation(reference, "weak", aus=lambda aus: aus * np.float32(0.5)), reference
+    )
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
     assert sheet.shape == (3 * 256, len(EXPRESSIONS) * 256, 3)
-    assert not sheet[512:, :256].any() and sheet[512:, 256:512].max() > 100, "nothing differs at rest, much in a smile"
+    assert not sheet[512:, :256].any() and sheet[512:, 256:512].max() > 100, (
+        "nothing differs at rest, much in a smile"
+    )
     with pytest.raises(EngineError, match=r"name a \.png file"):
         write_sheet(tmp_path / "nowhere" / "sheet.png", reference, reference)

@@ -52,7 +52,11 @@ def test_a_clock_that_drifts_for_an_hour_stays_in_step(drift):
 
 
 def test_blocks_that_come_all_at_once_after_a_stall_are_where_they_were_heard():
-    stamps, step, heard = Stamps(), DriftCompensator(), np.arange(300 * STEP, dtype=np.float32).reshape(300, STEP)
+    stamps, step, heard = (
+        Stamps(),
+        DriftCompensator(),
+        np.arange(300 * STEP, dtype=np.float32).reshape(300, STEP),
+    )
     given = []
     for number, block in enumerate(heard):
         fetched_s = max(1.4, number * 0.01) if number >= 100 else number * 0.01  # 0.4 s of nothing
@@ -133,7 +137,9 @@ class Line:
         self.closed = True
 
 
-def record(path: Path, line: Line, seconds: float, flash_s: float = 0.0, delay_s: float = 0.0, say=lambda _said: None) -> Microphone:
+def record(
+    path: Path, line: Line, seconds: float, flash_s: float = 0.0, delay_s: float = 0.0, say=lambda _said: None
+) -> Microphone:
     """In real time: pictures that show, delay_s later, a flash of 50 ms at flash_s."""
     microphone = Microphone("double", say, open_line=lambda _name: line)
     recording, start_s = LiveRecording(path, SIZE, FPS, microphone, lambda: delay_s), time.perf_counter()
@@ -163,7 +169,9 @@ def test_a_click_and_a_flash_at_one_moment_are_at_one_moment_in_the_file(tmp_pat
     assert np.abs(samples).max() > 0.2
     with av.open(str(path)) as container:
         assert {stream.codec_context.name for stream in container.streams} == {"h264", "aac"}
-        flash_s = next(frame.time for frame in container.decode(video=0) if frame.to_ndarray(format="gray").mean() > 128)
+        flash_s = next(
+            frame.time for frame in container.decode(video=0) if frame.to_ndarray(format="gray").mean() > 128
+        )
     assert abs(click_s - flash_s) < 0.04, f"click at {click_s:.3f}, flash at {flash_s:.3f}"
     assert len(samples) / RATE_HZ == pytest.approx(2.0, abs=0.25), "sound and pictures end together"
 
@@ -264,7 +272,9 @@ def card(folder: Path, number: int, name: str, label: str, captures: bool = True
     (folder / f"card{number}" / ("pcm0c" if captures else "pcm0p")).mkdir(parents=True)
     (folder / f"card{number}" / "id").write_text(name + "\n")
     with open(folder / "cards", "a") as cards:
-        cards.write(f" {number} [{name:15}]: USB-Audio - {label}\n                      {label} at usb-1, full speed\n")
+        cards.write(
+            f" {number} [{name:15}]: USB-Audio - {label}\n                      {label} at usb-1, full speed\n"
+        )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ALSA is Linux's")
@@ -272,7 +282,9 @@ def test_on_linux_microphones_have_their_cards_names(tmp_path, monkeypatch):
     monkeypatch.setattr("realtime.audio.microphone.CARDS", tmp_path)
     card(tmp_path, 0, "HDMI", "HDA NVidia", captures=False)
     card(tmp_path, 1, "Link", "Jabra Link 380")
-    assert _alsa_cards() == {"1": "USB-Audio - Jabra Link 380"} and microphones() == ["USB-Audio - Jabra Link 380"]
+    assert _alsa_cards() == {"1": "USB-Audio - Jabra Link 380"} and microphones() == [
+        "USB-Audio - Jabra Link 380"
+    ]
     with pytest.raises(DriverError, match="no microphone named Yeti: this machine has") as caught:
         open_device("Yeti")
     assert "Jabra" in str(caught.value) and str(caught.value).endswith(".")
@@ -288,7 +300,9 @@ def test_one_that_a_call_has_for_itself_is_told_with_the_way_to_share_it(tmp_pat
     monkeypatch.setattr("realtime.audio.microphone.CARDS", tmp_path)
     monkeypatch.setattr("realtime.audio.microphone.Device", busy)
     card(tmp_path, 1, "Link", "Jabra Link 380")
-    with pytest.raises(DriverError, match=r"in use by another program: close it, or take --sound without a name"):
+    with pytest.raises(
+        DriverError, match=r"in use by another program: close it, or take --sound without a name"
+    ):
         open_device("jabra")
 
 
@@ -297,10 +311,14 @@ def test_alsa_itself_opens_and_gives_samples_by_the_systems_settings():
     """In a process of its own: ALSA reads its settings once."""
     if not Path("/usr/share/alsa/alsa.conf").exists():
         pytest.skip("this machine has no ALSA settings")
-    code = (
-        "from realtime.audio.microphone import open_device as o; l = o('null'); print(sum(len(l.read()) for _ in range(50)) > 0); l.close()"
+    code = "from realtime.audio.microphone import open_device as o; l = o('null'); print(sum(len(l.read()) for _ in range(50)) > 0); l.close()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        timeout=60,
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3], timeout=60)
     assert done.stdout.strip() == "True" and "/tmp/vendor" not in done.stderr, done.stderr
 
 
@@ -321,7 +339,17 @@ def test_a_call_is_recorded_with_its_sound_beside_the_virtual_camera(tmp_path, c
     monkeypatch.setattr(pyvirtualcam.camera, "BACKENDS", {"double": kind})
     monkeypatch.setattr("realtime.audio.microphone.open_device", open_line)
     path = tmp_path / "call.mp4"
-    arguments = ["--source", SAMPLES / "man.jpg", "--driver", SAMPLES / "smile.csv", "--output", "vcam:double", "--output", path, "--sound"]
+    arguments = [
+        "--source",
+        SAMPLES / "man.jpg",
+        "--driver",
+        SAMPLES / "smile.csv",
+        "--output",
+        "vcam:double",
+        "--output",
+        path,
+        "--sound",
+    ]
     status = run.main([*map(str, arguments), "--size", "320x240", "--seconds", "2"])
     said = capsys.readouterr().err
     assert status == 0 and f"wrote {path}: " in said, said

@@ -54,7 +54,11 @@ class Lesson:
             if self.guide.prompt != name:
                 name, since_s = self.guide.prompt, self.time_s
                 self.asked.append(self.guide.step.name)
-            goal = REST + speak(ESTIMATED, **self._acts[self.guide.step.name]) if self.time_s - since_s > self._slow_s else look
+            goal = (
+                REST + speak(ESTIMATED, **self._acts[self.guide.step.name])
+                if self.time_s - since_s > self._slow_s
+                else look
+            )
             look = look + 0.4 * (goal - look)
             reading = np.clip(look + self._rng.normal(0, 0.008, 29), 0, 1).astype(np.float32)
             believed = seen(self.time_s)
@@ -91,7 +95,9 @@ def test_a_face_that_does_not_rest_is_told_and_the_last_try_counts():
     lesson = Lesson()
     restless = np.random.default_rng(1)
     while lesson.guide.step.name == "rest":
-        lesson.guide.feed(np.clip(REST + restless.uniform(0, 0.6, 29), 0, 1).astype(np.float32), lesson.time_s)
+        lesson.guide.feed(
+            np.clip(REST + restless.uniform(0, 0.6, 29), 0, 1).astype(np.float32), lesson.time_s
+        )
         lesson.time_s += 1 / FPS
     assert sum("did not rest" in said for said in lesson.said) == 2
     lesson.play()
@@ -107,7 +113,9 @@ def test_the_screen_shows_landmarks_and_words_and_nothing_of_the_drivers_picture
     guide = LessonState(lambda _: None)
     face = recorded["smile"]
     empty, drawn = draw(guide, None, None), draw(guide, face, REST)
-    assert drawn.shape == (SIZE[1], SIZE[0], 3) and len(np.unique(drawn.reshape(-1, 3), axis=0)) < 400, "a plain ground"
+    assert drawn.shape == (SIZE[1], SIZE[0], 3) and len(np.unique(drawn.reshape(-1, 3), axis=0)) < 400, (
+        "a plain ground"
+    )
     assert (drawn != empty).any(axis=2).mean() < 0.02, "points"
     for n in range(int((READ_S + 1) * FPS)):
         guide.feed(REST, n / FPS)
@@ -130,7 +138,9 @@ def test_a_clip_calibrates_and_the_profile_is_kept_by_its_name(capsys, own_folde
     status, said = attempt(capsys, "--driver", SAMPLES / "driver.mp4", "--name", "shipped")
     assert status == 0 and "--profile shipped" in said and "AU12 x" in said
     kept = driver_profile.load("shipped")
-    assert (kept.full[index(["AU12", "AU26"])] < 1).all() and list(own_folder.iterdir()) == [own_folder / "shipped.json"]
+    assert (kept.full[index(["AU12", "AU26"])] < 1).all() and list(own_folder.iterdir()) == [
+        own_folder / "shipped.json"
+    ]
 
 
 def test_what_cannot_calibrate_is_told_before_anything_is_done(capsys, tmp_path):
@@ -155,7 +165,11 @@ class Film:
     def __init__(self, face: bool = True):
         from tests.support.record_tracks import driver
 
-        self._pictures, self._number, self.closed = driver() if face else [np.full((360, 640, 3), 90, np.uint8)], 0, False
+        self._pictures, self._number, self.closed = (
+            driver() if face else [np.full((360, 640, 3), 90, np.uint8)],
+            0,
+            False,
+        )
 
     def read(self):
         self._number += 1
@@ -207,7 +221,10 @@ def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
             "from realtime.output.window import Window; lesson(Film(), Window(SIZE))"
         )
         running = subprocess.Popen(
-            [sys.executable, "-c", code], cwd=LABELS.parent.parent, env={**os.environ, "DISPLAY": screen.name}, stderr=subprocess.PIPE
+            [sys.executable, "-c", code],
+            cwd=LABELS.parent.parent,
+            env={**os.environ, "DISPLAY": screen.name},
+            stderr=subprocess.PIPE,
         )
         wait_for(lambda: screen.look() is not None and screen.look().std() > 10, 60)
         assert len(np.unique(screen.look().reshape(-1, 3), axis=0)) < 400, "no picture of the driver"
@@ -233,9 +250,24 @@ def test_with_a_profile_the_shipped_driver_fills_the_range_and_rests():
 def test_blinks_of_a_puppet_that_is_told_to_blink_are_tracked_one_by_one(tmp_path):
     """Nobody who may be shown here blinks on film; so a shipped photo is told to, twice in quick succession, and is then the driver."""
     times_s, curve, clip = (1.5, 2.4, 2.8, 4.0, 5.2), tmp_path / "blinks.csv", tmp_path / "blinks.mp4"
-    rows = [(0, 0), *((t + after, value) for t in times_s for after, value in ((0, 0), (0.07, 1), (0.13, 1), (0.25, 0))), (6, 0)]
+    rows = [
+        (0, 0),
+        *((t + after, value) for t in times_s for after, value in ((0, 0), (0.07, 1), (0.13, 1), (0.25, 0))),
+        (6, 0),
+    ]
     curve.write_text("time_s,AU45\n" + "".join(f"{t:.2f},{value}\n" for t, value in rows))
-    command = ["--source", str(SAMPLES / "woman.jpg"), "--driver", str(curve), "--output", str(clip), "--size", "640x360", "--fps", "30"]
+    command = [
+        "--source",
+        str(SAMPLES / "woman.jpg"),
+        "--driver",
+        str(curve),
+        "--output",
+        str(clip),
+        "--size",
+        "640x360",
+        "--fps",
+        "30",
+    ]
     assert run.main(command) == 0
     told = [(round(30 * (t + 0.07)), round(30 * (t + 0.13))) for t in times_s]
     measured = measure(str(clip), told)

@@ -86,7 +86,9 @@ def test_what_leaks_into_a_step_is_no_strength_and_what_was_not_asked_for_keeps_
 
 def test_a_step_that_was_not_shown_teaches_nothing():
     lesson, onlooker, _ = taught(Scripted, smile={"AU12": 0.02})
-    assert "smile" not in lesson.guide.shown_s and list(lesson.guide.shown_s) == [s.name for s in STEPS if s.name != "smile"]
+    assert "smile" not in lesson.guide.shown_s and list(lesson.guide.shown_s) == [
+        s.name for s in STEPS if s.name != "smile"
+    ]
     assert of(onlooker.of_steps(lesson.guide.shown_s).full, "AU06") == pytest.approx(FULL)
 
 
@@ -95,12 +97,16 @@ def test_one_that_hardly_answers_or_died_leaves_a_profile_without_its_part():
     assert onlooker.of_steps(lesson.guide.shown_s) is None and len(said) == 1 and "too seldom" in said[0]
     slow = Scripted(lambda _s: reads())
     slow.ended, told = True, []
-    assert PyFeatRecorder(slow, told.append).of_steps(lesson.guide.shown_s) is None and not told, "it has told already that it is gone"
+    assert PyFeatRecorder(slow, told.append).of_steps(lesson.guide.shown_s) is None and not told, (
+        "it has told already that it is gone"
+    )
 
 
 def test_tremble_at_rest_is_no_strength():
     rng, times_s = np.random.default_rng(0), np.arange(0, 20, 0.1)
-    onlooker = PyFeatRecorder(Scripted(lambda _s: np.clip(0.3 + rng.normal(0, 0.1, 17), 0, 1), period_s=0.1, delay_s=0), print)
+    onlooker = PyFeatRecorder(
+        Scripted(lambda _s: np.clip(0.3 + rng.normal(0, 0.1, 17), 0, 1), period_s=0.1, delay_s=0), print
+    )
     for time_s in times_s:
         onlooker(np.zeros(29), Frame(np.zeros((4, 4, 3), np.uint8), time_s), FACE)
     assert onlooker.of_clip(times_s[:100]).full == pytest.approx(np.full(17, FULL))
@@ -154,10 +160,27 @@ def test_a_clip_teaches_its_range_which_a_run_with_the_profile_uses(capsys, at_h
         return estimator_fusion.open_second(*arguments)
 
     monkeypatch.setattr(session, "open_second", opened)
-    line = ["--source", str(SAMPLES / "man.jpg"), "--driver", CLIP, "--output", "none", "--seconds", "0.2", "--size", "320x180"]
-    assert run.main([*line, "--aus", "py-feat", "--profile", "me"]) == run.main([*line, "--aus", "py-feat"]) == 0
+    line = [
+        "--source",
+        str(SAMPLES / "man.jpg"),
+        "--driver",
+        CLIP,
+        "--output",
+        "none",
+        "--seconds",
+        "0.2",
+        "--size",
+        "320x180",
+    ]
+    assert (
+        run.main([*line, "--aus", "py-feat", "--profile", "me"]) == run.main([*line, "--aus", "py-feat"]) == 0
+    )
     with_profile, without = scales
-    assert without is None and np.array_equal(with_profile.full, kept.full) and np.array_equal(with_profile.rest, kept.rest)
+    assert (
+        without is None
+        and np.array_equal(with_profile.full, kept.full)
+        and np.array_equal(with_profile.rest, kept.rest)
+    )
 
 
 @pytest.mark.parametrize("lacks", ["weights", "GPU"])
@@ -167,7 +190,11 @@ def test_auto_calibrates_as_ever_where_py_feat_or_a_gpu_is_missing(capsys, monke
 
     before = calibrated(capsys, "--aus", "mediapipe")
     written = (own_folder / "me.json").read_bytes()
-    monkeypatch.setattr(estimator_fusion, "find_weights", missing if lacks == "weights" else lambda _wanted: SAMPLES / "man.jpg")
+    monkeypatch.setattr(
+        estimator_fusion,
+        "find_weights",
+        missing if lacks == "weights" else lambda _wanted: SAMPLES / "man.jpg",
+    )
     monkeypatch.setattr(estimator_fusion, "usable", lambda: False)
     monkeypatch.setattr(estimator_fusion, "PyFeat", None)
     assert calibrated(capsys) == before and (own_folder / "me.json").read_bytes() == written
@@ -176,10 +203,14 @@ def test_auto_calibrates_as_ever_where_py_feat_or_a_gpu_is_missing(capsys, monke
 
 def test_py_feat_that_was_asked_for_and_is_missing_is_told_and_mediapipes_range_is_kept(capsys, tmp_path):
     said = calibrated(capsys, "--aus", "py-feat", "--pyfeat-weights", str(tmp_path / "none.safetensors"))
-    assert said.count("Going on with MediaPipe's AUs alone.") == 1 and driver_profile.load("me").pyfeat is None
+    assert (
+        said.count("Going on with MediaPipe's AUs alone.") == 1 and driver_profile.load("me").pyfeat is None
+    )
 
 
-def test_a_network_that_fails_in_a_clip_is_one_sentence_and_nothing_is_written(capsys, at_home, monkeypatch, own_folder):
+def test_a_network_that_fails_in_a_clip_is_one_sentence_and_nothing_is_written(
+    capsys, at_home, monkeypatch, own_folder
+):
     def fails(*_):
         raise EngineError("py-feat failed on cuda (gone): choose --aus mediapipe.")
 
@@ -200,13 +231,17 @@ def test_the_part_comes_back_as_it_was_kept_and_at_its_narrowest():
     numbers = [np.full(len(ESTIMATED), value, np.float32) for value in (0.1, 0.8, 0.01, 1.5)]
     driver_profile.Profile(*numbers, pyfeat=kept).save(driver_profile.place("narrow"))
     again = driver_profile.load("narrow")
-    assert again.pyfeat.rest == pytest.approx(kept.rest, abs=1e-4) and again.pyfeat.full == pytest.approx(kept.full, abs=1e-4)
+    assert again.pyfeat.rest == pytest.approx(kept.rest, abs=1e-4) and again.pyfeat.full == pytest.approx(
+        kept.full, abs=1e-4
+    )
     assert again.gain == pytest.approx(numbers[3])
 
 
 def test_every_fault_of_the_part_is_one_sentence_with_file_line_and_cure(tmp_path):
     numbers = [np.full(len(ESTIMATED), value, np.float32) for value in (0.1, 0.8, 0.01, 1.5)]
-    path = driver_profile.Profile(*numbers, pyfeat=Scale.of_driver(np.full(17, 0.21))).save(tmp_path / "mine.json")
+    path = driver_profile.Profile(*numbers, pyfeat=Scale.of_driver(np.full(17, 0.21))).save(
+        tmp_path / "mine.json"
+    )
     source = path.read_text()
     lines = source.splitlines()
     line = next(n for n in itertools.count(1) if '"AU06": {"rest"' in lines[n - 1])
@@ -219,18 +254,34 @@ def test_every_fault_of_the_part_is_one_sentence_with_file_line_and_cure(tmp_pat
         with pytest.raises(driver_profile.SettingsError) as told:
             driver_profile.load(str(path))
         said = str(told.value)
-        assert said.startswith(f"{path}, line ") and "run.py calibrate" in said and "\n" not in said and said.endswith(".")
+        assert (
+            said.startswith(f"{path}, line ")
+            and "run.py calibrate" in said
+            and "\n" not in said
+            and said.endswith(".")
+        )
         return said
 
-    assert f"line {line}: rest of AU06 in py-feat is -1: write a number from 0 to 0.85" in broken('"AU06": {"rest": -1, "full": 0.9}')
+    assert f"line {line}: rest of AU06 in py-feat is -1: write a number from 0 to 0.85" in broken(
+        '"AU06": {"rest": -1, "full": 0.9}'
+    )
     assert f"line {line}: rest of AU06 in py-feat is '0.2'" in broken('"AU06": {"rest": "0.2", "full": 0.9}')
     assert f"line {line}: full of AU06 in py-feat is missing" in broken('"AU06": {"rest": 0.2}')
     assert f"line {line}: full of AU06 in py-feat is nan" in broken('"AU06": {"rest": 0.2, "full": NaN}')
     assert f"line {line}: full of AU06 in py-feat is missing" in broken('"AU06": {"rest": 0.2, "full": null}')
     assert f"line {line}: rest of AU06 in py-feat is missing" in broken('"AU06": 0.7')
-    assert f"line {line}: full of AU06 in py-feat is 0.3, less than 0.15 above its rest" in broken('"AU06": {"rest": 0.21, "full": 0.3}')
-    assert f"line {line}: py-feat in this profile is of another set of AUs (AU66 is not known)" in broken(row.replace("06", "66"))
-    assert f"line {head}: py-feat in this profile is of another set of AUs (AU06 is missing)" in broken("", f"  {row},\n")
+    assert f"line {line}: full of AU06 in py-feat is 0.3, less than 0.15 above its rest" in broken(
+        '"AU06": {"rest": 0.21, "full": 0.3}'
+    )
+    assert f"line {line}: py-feat in this profile is of another set of AUs (AU66 is not known)" in broken(
+        row.replace("06", "66")
+    )
+    assert f"line {head}: py-feat in this profile is of another set of AUs (AU06 is missing)" in broken(
+        "", f"  {row},\n"
+    )
     whole = source[source.index('"py-feat": {') :]
     for other in ('"py-feat": null}', '"py-feat": 3}', '"py-feat": []}'):
-        assert f"line {head}: py-feat in this profile is of another set of AUs (AU01, AU02, AU04 ... is missing)" in broken(other, whole)
+        assert (
+            f"line {head}: py-feat in this profile is of another set of AUs (AU01, AU02, AU04 ... is missing)"
+            in broken(other, whole)
+        )

@@ -46,7 +46,19 @@ def read_video(path: Path) -> tuple[list[np.ndarray], av.VideoStream]:
 def test_a_photo_and_a_curve_become_a_video_that_browsers_play(tmp_path, capsys):
     out, sheet = tmp_path / "puppet.mp4", tmp_path / "sheet.png"
     status, said = attempt(
-        capsys, "--source", PHOTO, "--driver", CURVE, "--output", out, "--sheet", sheet, "--size", "480x360", "--fps", "20"
+        capsys,
+        "--source",
+        PHOTO,
+        "--driver",
+        CURVE,
+        "--output",
+        out,
+        "--sheet",
+        sheet,
+        "--size",
+        "480x360",
+        "--fps",
+        "20",
     )
     assert status == 0 and str(out) in said and str(sheet) in said
     images, (codec, pixels, fps) = read_video(out)
@@ -63,11 +75,33 @@ def test_a_photo_and_a_curve_become_a_video_that_browsers_play(tmp_path, capsys)
 def test_a_clip_drives_a_photo_and_is_recorded(tmp_path, capsys):
     first, take = tmp_path / "first.mp4", tmp_path / "take.csv"
     assert (
-        attempt(capsys, "--source", PHOTO, "--driver", SAMPLES / "surprise.csv", "--output", first, "--size", "480x480", "--fps", "15")[0]
+        attempt(
+            capsys,
+            "--source",
+            PHOTO,
+            "--driver",
+            SAMPLES / "surprise.csv",
+            "--output",
+            first,
+            "--size",
+            "480x480",
+            "--fps",
+            "15",
+        )[0]
         == 0
     )
     status, _ = attempt(
-        capsys, "--source", SAMPLES / "woman.jpg", "--driver", first, "--output", "none", "--record", take, "--size", "320x320"
+        capsys,
+        "--source",
+        SAMPLES / "woman.jpg",
+        "--driver",
+        first,
+        "--output",
+        "none",
+        "--record",
+        take,
+        "--size",
+        "320x320",
     )
     assert status == 0
     from engines.face.au_estimator import ESTIMATED
@@ -75,7 +109,8 @@ def test_a_clip_drives_a_photo_and_is_recorded(tmp_path, capsys):
 
     assert take.read_text().splitlines()[0].split(",") == ["time_s", *ESTIMATED]
     told, came = (
-        [load_curve(path).at(t)[ESTIMATED.index("AU26")] for t in np.arange(0, 3, 0.1)] for path in (SAMPLES / "surprise.csv", take)
+        [load_curve(path).at(t)[ESTIMATED.index("AU26")] for t in np.arange(0, 3, 0.1)]
+        for path in (SAMPLES / "surprise.csv", take)
     )
     assert np.corrcoef(told, came)[0, 1] > 0.6, "the jaw came through two puppets"
 
@@ -83,7 +118,17 @@ def test_a_clip_drives_a_photo_and_is_recorded(tmp_path, capsys):
 def test_a_picture_drives_a_photo(tmp_path, capsys):
     out = tmp_path / "still.mp4"
     status, _ = attempt(
-        capsys, "--source", PHOTO, "--driver", SAMPLES / "woman.jpg", "--output", out, "--seconds", "0.5", "--size", "256x256"
+        capsys,
+        "--source",
+        PHOTO,
+        "--driver",
+        SAMPLES / "woman.jpg",
+        "--output",
+        out,
+        "--seconds",
+        "0.5",
+        "--size",
+        "256x256",
     )
     assert status == 0 and len(read_video(out)[0]) == 15
 
@@ -113,7 +158,17 @@ def test_live_into_a_file_keeps_the_clock(tmp_path, capsys):
     pyvirtualcam.register_backend("double", Double)
     try:
         status, said = attempt(
-            capsys, "--source", PHOTO, "--driver", CURVE, "--output", "vcam", "--output", tmp_path / "live.mp4", "--seconds", "2"
+            capsys,
+            "--source",
+            PHOTO,
+            "--driver",
+            CURVE,
+            "--output",
+            "vcam",
+            "--output",
+            tmp_path / "live.mp4",
+            "--seconds",
+            "2",
         )
     finally:
         pyvirtualcam.camera.BACKENDS.pop("double", None)
@@ -121,7 +176,9 @@ def test_live_into_a_file_keeps_the_clock(tmp_path, capsys):
     assert len(sent) >= 30 and set(sent) == {1280 * 720 * 3}
     with av.open(str(tmp_path / "live.mp4")) as container:
         times_s = [frame.time for frame in container.decode(video=0)]
-    assert len(times_s) >= 30 and times_s[-1] == pytest.approx(2.0, abs=0.4), "ticks left out do not speed it up"
+    assert len(times_s) >= 30 and times_s[-1] == pytest.approx(2.0, abs=0.4), (
+        "ticks left out do not speed it up"
+    )
 
 
 def test_the_benchmark_measures_every_stage(tmp_path, capsys):
@@ -131,7 +188,9 @@ def test_the_benchmark_measures_every_stage(tmp_path, capsys):
     assert "p95" in table and "Peak memory" in table
     for part in ("throughput", "delay"):
         assert result[part]["fps"] > 1
-        assert {"capture", "track", "estimate", "render", "send", "capture to output"} <= set(result[part]["stages"])
+        assert {"capture", "track", "estimate", "render", "send", "capture to output"} <= set(
+            result[part]["stages"]
+        )
     assert result["machine"]["cores"] >= 1 and result["versions"]["openvino"]
 
 
@@ -175,13 +234,20 @@ def test_photos_of_every_kind_are_read_upright(tmp_path, kind):
         original.convert("L" if kind == "grey" else "P").save(path)
     loaded, expected = load_photo(path), load_photo(PHOTO)
     assert loaded.shape == expected.shape and loaded.dtype == np.uint8
-    assert np.abs(cv2.cvtColor(loaded, cv2.COLOR_BGR2GRAY).astype(int) - cv2.cvtColor(expected, cv2.COLOR_BGR2GRAY)).mean() < 12
+    assert (
+        np.abs(
+            cv2.cvtColor(loaded, cv2.COLOR_BGR2GRAY).astype(int) - cv2.cvtColor(expected, cv2.COLOR_BGR2GRAY)
+        ).mean()
+        < 12
+    )
 
 
 def test_fifty_megapixels_work(tmp_path, capsys):
     path = tmp_path / "huge.jpg"
     Image.open(PHOTO).resize((7100, 7100)).save(path, quality=60)
-    assert attempt(capsys, "--source", path, "--driver", CURVE, "--output", "none", "--seconds", "0.2")[0] == 0
+    assert (
+        attempt(capsys, "--source", path, "--driver", CURVE, "--output", "none", "--seconds", "0.2")[0] == 0
+    )
 
 
 def test_two_faces_the_larger_is_taken_and_it_says_so(tmp_path, capsys):
@@ -190,11 +256,15 @@ def test_two_faces_the_larger_is_taken_and_it_says_so(tmp_path, capsys):
     both.paste(photo, (0, 0))
     both.paste(photo.resize((400, 400)), (photo.width, 0))
     both.save(tmp_path / "two.png")
-    status, said = attempt(capsys, "--source", tmp_path / "two.png", "--driver", CURVE, "--output", "none", "--seconds", "0.2")
+    status, said = attempt(
+        capsys, "--source", tmp_path / "two.png", "--driver", CURVE, "--output", "none", "--seconds", "0.2"
+    )
     assert status == 0 and "2 faces" in said
 
 
-@pytest.mark.parametrize("driver", ["missing.mp4", "missing.jpg", "/dev/video97", "webcam:97", "webcam:No Such Camera"])
+@pytest.mark.parametrize(
+    "driver", ["missing.mp4", "missing.jpg", "/dev/video97", "webcam:97", "webcam:No Such Camera"]
+)
 def test_a_missing_driver_is_refused(capsys, driver):
     refused(capsys, 4, "--source", PHOTO, "--driver", driver, "--output", "none")
 
@@ -207,7 +277,9 @@ def test_no_camera_says_what_to_drive_with_instead(capsys):
 
 def test_a_clip_that_is_no_video_is_refused(tmp_path, capsys):
     (tmp_path / "clip.mp4").write_bytes(b"nothing" * 500)
-    assert "not a video" in refused(capsys, 4, "--source", PHOTO, "--driver", tmp_path / "clip.mp4", "--output", "none")
+    assert "not a video" in refused(
+        capsys, 4, "--source", PHOTO, "--driver", tmp_path / "clip.mp4", "--output", "none"
+    )
 
 
 def test_a_missing_curve_is_refused(capsys):
@@ -218,12 +290,16 @@ def test_a_broken_curve_is_refused_before_anything_is_written(tmp_path, capsys):
     (tmp_path / "curve.csv").write_text("time_s,AU12\n0,0\n1,2\n")
     out = tmp_path / "out.mp4"
     out.write_bytes(b"precious")
-    assert "line 3" in refused(capsys, 5, "--source", PHOTO, "--driver", tmp_path / "curve.csv", "--output", out)
+    assert "line 3" in refused(
+        capsys, 5, "--source", PHOTO, "--driver", tmp_path / "curve.csv", "--output", out
+    )
     assert out.read_bytes() == b"precious"
 
 
 def test_an_engine_that_is_missing_or_spoilt_is_refused(tmp_path, capsys):
-    assert "default" in refused(capsys, 6, "--source", PHOTO, "--driver", CURVE, "--output", "none", "--engine", "nowhere")
+    assert "default" in refused(
+        capsys, 6, "--source", PHOTO, "--driver", CURVE, "--output", "none", "--engine", "nowhere"
+    )
     refused(capsys, 6, "--source", PHOTO, "--driver", CURVE, "--output", "none", "--device", "abacus")
 
 
@@ -238,7 +314,13 @@ def test_no_virtual_camera_says_how_to_get_one_and_what_works_now(capsys):
 
 
 @pytest.mark.parametrize(
-    "option", [("--sheet", "no/folder/x.png"), ("--sheet", "x.xyz"), ("--record", "no/folder/x.csv"), ("--record", ".")]
+    "option",
+    [
+        ("--sheet", "no/folder/x.png"),
+        ("--sheet", "x.xyz"),
+        ("--record", "no/folder/x.csv"),
+        ("--record", "."),
+    ],
 )
 def test_other_files_that_cannot_be_written_are_refused(tmp_path, capsys, option):
     refused(capsys, 7, "--source", PHOTO, "--driver", CURVE, "--output", "none", *option)
@@ -255,7 +337,9 @@ def test_what_is_read_is_never_overwritten(tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     other = tmp_path / "photos" / "other.png"
     other.write_bytes(b"precious")
-    assert "over what is read" in refused(capsys, 7, "--source", other.parent, "--driver", CURVE, "--output", "none", "--sheet", other)
+    assert "over what is read" in refused(
+        capsys, 7, "--source", other.parent, "--driver", CURVE, "--output", "none", "--sheet", other
+    )
 
 
 def test_no_photo_of_a_folder_is_written_over(tmp_path, capsys):
@@ -268,10 +352,14 @@ def test_no_photo_of_a_folder_is_written_over(tmp_path, capsys):
 
 def test_one_file_is_not_written_twice(tmp_path, capsys):
     out = tmp_path / "a.mp4"
-    assert "twice" in refused(capsys, 7, "--source", PHOTO, "--driver", CURVE, "--output", out, "--output", out)
+    assert "twice" in refused(
+        capsys, 7, "--source", PHOTO, "--driver", CURVE, "--output", out, "--output", out
+    )
     take = tmp_path / "take.csv"
     take.write_text(Path(CURVE).read_text())
-    assert "over what is read" in refused(capsys, 7, "--source", PHOTO, "--driver", take, "--output", "none", "--record", take)
+    assert "over what is read" in refused(
+        capsys, 7, "--source", PHOTO, "--driver", take, "--output", "none", "--record", take
+    )
     assert take.read_text() == Path(CURVE).read_text()
 
 
@@ -281,14 +369,20 @@ def test_a_clip_without_a_face_is_told_and_spoils_nothing(tmp_path, capsys):
         stream = container.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
         for _ in range(12):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((240, 320, 3), 90, np.uint8), format="bgr24")))
+            container.mux(
+                stream.encode(
+                    av.VideoFrame.from_ndarray(np.full((240, 320, 3), 90, np.uint8), format="bgr24")
+                )
+            )
         container.mux(stream.encode(None))
     others = {"--output": out, "--record": tmp_path / "take.csv", "--sheet": tmp_path / "sheet.png"}
     for earlier in others.values():
         earlier.write_bytes(b"precious")
     options = [word for option in others.items() for word in option]
     assert "No face" in refused(capsys, 4, "--source", PHOTO, "--driver", clip, *options)
-    assert [earlier.read_bytes() for earlier in others.values()] == [b"precious"] * 3 and len(list(tmp_path.iterdir())) == 4
+    assert [earlier.read_bytes() for earlier in others.values()] == [b"precious"] * 3 and len(
+        list(tmp_path.iterdir())
+    ) == 4
 
 
 def test_the_landmarker_is_cut_off_from_the_network():
@@ -298,7 +392,9 @@ def test_the_landmarker_is_cut_off_from_the_network():
     from engines.face.landmarks import NOWHERE, FaceReader
 
     with FaceReader():
-        assert {os.environ[name] for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY")} == {NOWHERE}
+        assert {os.environ[name] for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY")} == {
+            NOWHERE
+        }
         assert os.environ["no_proxy"] == ""
 
 
@@ -310,16 +406,27 @@ def test_no_screen_for_a_window_is_refused(capsys, monkeypatch):
 
 def test_another_face_model_than_the_pinned_one_is_refused(tmp_path, capsys):
     (tmp_path / "face_landmarker.task").write_bytes(b"not the one")
-    assert "not the pinned one" in refused(capsys, 6, "--demo", "--face-model", tmp_path / "face_landmarker.task")
+    assert "not the pinned one" in refused(
+        capsys, 6, "--demo", "--face-model", tmp_path / "face_landmarker.task"
+    )
     assert "--face-model" in refused(capsys, 6, "--demo", "--face-model", tmp_path / "missing.task")
 
 
 def test_a_wrong_size_is_refused(capsys):
-    assert "--size" in refused(capsys, 2, "--source", PHOTO, "--driver", CURVE, "--output", "none", "--size", "huge")
+    assert "--size" in refused(
+        capsys, 2, "--source", PHOTO, "--driver", CURVE, "--output", "none", "--size", "huge"
+    )
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--source", PHOTO], ["--demo", "--fps", "0"], ["--demo", "--json", "x"], ["--benchmark", "--sound"]]
+    "arguments",
+    [
+        [],
+        ["--source", PHOTO],
+        ["--demo", "--fps", "0"],
+        ["--demo", "--json", "x"],
+        ["--benchmark", "--sound"],
+    ],
 )
 def test_a_wrong_command_line_is_told_how_to_go_on(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
@@ -350,10 +457,16 @@ def test_ctrl_c_finishes_the_file(tmp_path):
         """A shell's background jobs are deaf to it, and so are their children."""
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=hear_ctrl_c)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=hear_ctrl_c
+    )
     partial = tmp_path / ".out.mp4.part.mp4"
     deadline = time.time() + 60
-    while not (partial.exists() and partial.stat().st_size > 2000) and process.poll() is None and time.time() < deadline:
+    while (
+        not (partial.exists() and partial.stat().st_size > 2000)
+        and process.poll() is None
+        and time.time() < deadline
+    ):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=20)[1]
@@ -370,14 +483,22 @@ def test_whoever_stops_reading_meets_no_defect(arguments):
     with open(writing, "w") as pipe:
         command = [sys.executable, "run.py", *map(str, arguments)]
         done = subprocess.run(
-            command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+            command,
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            timeout=60,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
     assert done.returncode == 0 and done.stderr == ""
 
 
 def test_help_reads_without_loading_anything_heavy():
     code = "import sys, run\ntry:\n run.main(['--help'])\nexcept SystemExit: pass\nprint([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    ).stdout
     assert said.strip().endswith("[]") and "--driver webcam" in said and "exit status" in said
 
 
@@ -387,10 +508,29 @@ def test_curves_are_laid_over_a_clip_and_over_one_another(tmp_path, capsys):
     brows.write_text('{"version": 1, "keyframes": [{"time_s": 0, "AU01": 0.7, "AU12": 1}]}')
     take = tmp_path / "take.csv"
     drivers = ["--driver", CLIP, "--driver", f"{brows}:brows", "--driver", f"{CURVE}:AU25+AU26@speed=2"]
-    assert run.main(["--source", PHOTO, *drivers, "--output", "none", "--record", str(take), "--size", "64x64", "--seconds", "2"]) == 0
+    assert (
+        run.main(
+            [
+                "--source",
+                PHOTO,
+                *drivers,
+                "--output",
+                "none",
+                "--record",
+                str(take),
+                "--size",
+                "64x64",
+                "--seconds",
+                "2",
+            ]
+        )
+        == 0
+    )
     told, clip = load_curve(take), load_curve(CURVE)
     assert told.at(1.0)[index(["AU01"])] == pytest.approx(0.7, abs=1e-6)
-    assert told.at(1.0)[index(["AU25", "AU26"])] == pytest.approx(clip.at(2.0)[index(["AU25", "AU26"])], abs=1e-6)
+    assert told.at(1.0)[index(["AU25", "AU26"])] == pytest.approx(
+        clip.at(2.0)[index(["AU25", "AU26"])], abs=1e-6
+    )
     assert told.at(1.9)[index(["AU12"])].max() < 0.99, "a curve is heard for what it was named for only"
     said = capsys.readouterr().err
     assert "brows.json:brows" in said and f"wrote {take}" in said
@@ -398,7 +538,19 @@ def test_curves_are_laid_over_a_clip_and_over_one_another(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("drivers", "word"),
-    [([CURVE, CLIP], "name it first"), ([CURVE, CURVE], "say what it is heard for"), ([f"{CURVE}:nose"], "no group")],
+    [
+        ([CURVE, CLIP], "name it first"),
+        ([CURVE, CURVE], "say what it is heard for"),
+        ([f"{CURVE}:nose"], "no group"),
+    ],
 )
 def test_drivers_that_contradict_one_another_are_told(capsys, drivers, word):
-    assert word in refused(capsys, 5, "--source", PHOTO, *[part for driver in drivers for part in ("--driver", driver)], "--output", "none")
+    assert word in refused(
+        capsys,
+        5,
+        "--source",
+        PHOTO,
+        *[part for driver in drivers for part in ("--driver", driver)],
+        "--output",
+        "none",
+    )

@@ -141,8 +141,14 @@ def test_a_name_that_is_no_text_is_written_as_it_is(tmp_path):
 def test_a_standard_output_that_is_full_is_one_sentence():
     command = [sys.executable, "run.py", "aus", PHOTO]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3], timeout=60)
-    assert done.returncode == 7 and done.stderr.count("\n") == 1 and "Standard output cannot be written" in done.stderr
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3], timeout=60
+        )
+    assert (
+        done.returncode == 7
+        and done.stderr.count("\n") == 1
+        and "Standard output cannot be written" in done.stderr
+    )
 
 
 def test_a_driver_without_any_face_writes_nothing(tmp_path, blank, capsys):

@@ -46,7 +46,9 @@ def folder(tmp_path, monkeypatch) -> Path:
     """Two takes and two photos in the working folder, and an engine that loads at once."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hello.csv").write_text(CURVE)
-    (tmp_path / "bye.json").write_text('{"version": 1, "keyframes": [{"time_s": 0, "AU26": 0}, {"time_s": 1, "AU26": 1, "AU12": 1}]}')
+    (tmp_path / "bye.json").write_text(
+        '{"version": 1, "keyframes": [{"time_s": 0, "AU26": 0}, {"time_s": 1, "AU26": 1, "AU12": 1}]}'
+    )
     for name, copied in (("ann.jpg", "woman.jpg"), ("bob.jpg", "man.jpg")):
         shutil.copy(SAMPLES / copied, tmp_path / name)
     Closing.opened = []
@@ -84,9 +86,16 @@ def test_a_photo_that_fails_is_told_and_the_others_go_on(folder, capsys):
     Path("wall.jpg").write_bytes(b"no picture")
     assert render("hello.csv", "ann.jpg", "wall.jpg", "gone.jpg", "bob.jpg", "out") == SourceError.exit_status
     said = capsys.readouterr().err
-    assert "wall.jpg is not a picture" in said and "There is no photo at gone.jpg" in said and "2 of 4 videos, 22 pictures" in said
+    assert (
+        "wall.jpg is not a picture" in said
+        and "There is no photo at gone.jpg" in said
+        and "2 of 4 videos, 22 pictures" in said
+    )
     assert said.strip().splitlines()[-1] == f"missing: {Path('out/wall.mp4')}, {Path('out/gone.mp4')}"
-    assert sorted(path.name for path in Path("out").iterdir()) == ["ann.mp4", "bob.mp4"] and "Traceback" not in said
+    assert (
+        sorted(path.name for path in Path("out").iterdir()) == ["ann.mp4", "bob.mp4"]
+        and "Traceback" not in said
+    )
 
 
 def test_a_video_that_cannot_be_written_is_told_and_the_others_go_on(folder, capsys, monkeypatch):
@@ -114,8 +123,14 @@ def test_parts_of_takes_and_curves_over_them_are_drawn(folder):
 
 
 def test_a_take_for_ever_wants_to_know_how_long(folder, capsys):
-    assert render("hello.csv@loop", "ann.jpg", "out.mp4") == CurveError.exit_status and "--seconds" in capsys.readouterr().err
-    assert render("hello.csv@loop", "ann.jpg", "out.mp4", "--seconds", "3") == 0 and pictures(Path("out.mp4")) == 30
+    assert (
+        render("hello.csv@loop", "ann.jpg", "out.mp4") == CurveError.exit_status
+        and "--seconds" in capsys.readouterr().err
+    )
+    assert (
+        render("hello.csv@loop", "ann.jpg", "out.mp4", "--seconds", "3") == 0
+        and pictures(Path("out.mp4")) == 30
+    )
 
 
 def test_a_take_of_weeks_needs_no_memory_before_its_first_picture(folder, monkeypatch):
@@ -164,14 +179,32 @@ def test_a_contact_sheet_shows_the_whole_clip(tmp_path, expected):
     for number in range(expected):
         sheet.send(np.full((8, 8, 3), 100 + number, np.uint8), number / 10)
     sheet.close()
-    drawn = cv2.imdecode(np.fromfile(tmp_path / "Blätter 5%.png", np.uint8), cv2.IMREAD_COLOR)[::8, ::8, 0].ravel()
+    drawn = cv2.imdecode(np.fromfile(tmp_path / "Blätter 5%.png", np.uint8), cv2.IMREAD_COLOR)[
+        ::8, ::8, 0
+    ].ravel()
     shown = [value - 100 for value in drawn.tolist() if value]
     assert len(shown) == min(expected, 24) and shown[0] == 0 and shown[-1] >= expected - 1 - expected / 24
     assert max(np.diff(shown), default=1) <= expected / 24 + 1
 
 
 def test_options_may_stand_anywhere_and_settings_count(folder):
-    assert run.main(["render", "--size", "128x96", "hello.csv", "--fps", "10", "ann.jpg", "weak.mp4", "--strength", "50%"]) == 0
+    assert (
+        run.main(
+            [
+                "render",
+                "--size",
+                "128x96",
+                "hello.csv",
+                "--fps",
+                "10",
+                "ann.jpg",
+                "weak.mp4",
+                "--strength",
+                "50%",
+            ]
+        )
+        == 0
+    )
     assert render("hello.csv", "ann.jpg", "full.mp4") == 0
     assert Path("weak.mp4").read_bytes() != Path("full.mp4").read_bytes()
 
@@ -184,21 +217,39 @@ def test_options_may_stand_anywhere_and_settings_count(folder):
         (["hello.csv", "ann.jpg", "bob.jpg"], 7, ["bob.jpg is none of .mkv, .mov, .mp4"]),
         (["hello.csv", "ann.jpg", "out.gif"], 7, ["out.gif is none of"]),
         (["hello.csv", "ann.jpg", "out.mp4", "--sheet", "sheet.txt"], 7, ["sheet.txt is none of .jpg, .png"]),
-        (["hello.csv", "ann.jpg", "bob.jpg", "out.mp4"], 7, ["out.mp4 would be written twice", "ann.jpg", "bob.jpg", "{photo}"]),
+        (
+            ["hello.csv", "ann.jpg", "bob.jpg", "out.mp4"],
+            7,
+            ["out.mp4 would be written twice", "ann.jpg", "bob.jpg", "{photo}"],
+        ),
         (["hello.csv", "bye.json", "ann.jpg", "{photo}.mp4"], 7, ["written twice", "hello.csv", "bye.json"]),
-        (["hello.csv", "ann.jpg", "bob.jpg", "out/", "--sheet", "one.png"], 7, ["one.png would be written twice"]),
+        (
+            ["hello.csv", "ann.jpg", "bob.jpg", "out/", "--sheet", "one.png"],
+            7,
+            ["one.png would be written twice"],
+        ),
         (["hello.csv", "ann.jpg", "{face}.mp4"], 7, ["{face} stands for nothing", "{photo}"]),
-        (["hello.csv", "ann.jpg", "out.mp4", "--sheet", "ann.jpg"], 7, ["ann.jpg would be written over what is read"]),
+        (
+            ["hello.csv", "ann.jpg", "out.mp4", "--sheet", "ann.jpg"],
+            7,
+            ["ann.jpg would be written over what is read"],
+        ),
         (["hello.csv", "ann.jpg", "hello.csv/"], 7, ["The folder hello.csv cannot be made"]),
         (["gone.csv", "ann.jpg", "out.mp4"], 5, ["no AU curve at gone.csv"]),
         (["broken.csv", "ann.jpg", "out.mp4"], 5, ["broken.csv, line 2, column AU12"]),
         (["hello.csv:nose", "ann.jpg", "out.mp4"], 5, ["'nose' is no group"]),
-        (["hello.csv", "ann.jpg", "out.mp4", "--over", "bye.json"], 5, ["bye.json would cover hello.csv wholly"]),
+        (
+            ["hello.csv", "ann.jpg", "out.mp4", "--over", "bye.json"],
+            5,
+            ["bye.json would cover hello.csv wholly"],
+        ),
         (["hello.csv", "ann.jpg", "out.mp4", "--strength", "9"], 2, ["--strength 9"]),
         (["hello.csv", "empty", "out.mp4"], 3, ["no photo in the folder empty"]),
     ],
 )
-def test_what_cannot_be_drawn_is_told_in_one_sentence_before_anything_is(folder, capsys, arguments, status, words):
+def test_what_cannot_be_drawn_is_told_in_one_sentence_before_anything_is(
+    folder, capsys, arguments, status, words
+):
     Path("broken.csv").write_text("time_s,AU12\n0,big\n")
     Path("empty").mkdir()
     before = sorted(folder.rglob("*"))
@@ -208,11 +259,15 @@ def test_what_cannot_be_drawn_is_told_in_one_sentence_before_anything_is(folder,
     for word in words:
         assert word in said
     assert (
-        sorted(path for path in folder.rglob("*") if path.is_file()) == [path for path in before if path.is_file()] and not Closing.opened
+        sorted(path for path in folder.rglob("*") if path.is_file())
+        == [path for path in before if path.is_file()]
+        and not Closing.opened
     )
 
 
-@pytest.mark.parametrize("arguments", [[], ["hello.csv"], ["hello.csv", "ann.jpg"], ["a.csv", "b.jpg", "c.mp4", "--fps", "0"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["hello.csv"], ["hello.csv", "ann.jpg"], ["a.csv", "b.jpg", "c.mp4", "--fps", "0"]]
+)
 def test_a_wrong_command_line_is_told_how_to_go_on(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         run.main(["render", *arguments])
@@ -234,18 +289,30 @@ def test_ctrl_c_keeps_finished_videos_and_throws_the_unfinished_one_away(tmp_pat
     command = [sys.executable, str(ROOT / "run.py"), "render", str(SAMPLES / "wink.csv") + "@to=0.5", str(SAMPLES / "everything.csv"),
                str(SAMPLES / "man.jpg"), "out/", "--size", "160x120", "--device", "cpu-fp32"]  # fmt: skip
     process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for line in process.stderr:
         if line.startswith("wrote"):
             break
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and "stopped: 1 of 2 videos are finished" in said and "Traceback" not in said
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["man-wink.mp4"] and pictures(tmp_path / "out" / "man-wink.mp4") == 16
+    assert (
+        process.returncode == 130
+        and "stopped: 1 of 2 videos are finished" in said
+        and "Traceback" not in said
+    )
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["man-wink.mp4"] and pictures(
+        tmp_path / "out" / "man-wink.mp4"
+    ) == 16
 
 
 def test_help_reads_without_loading_anything_heavy():
     code = "import sys, run\ntry:\n run.main(['render', '--help'])\nexcept SystemExit: pass\nprint([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    ).stdout
     assert said.strip().endswith("[]") and "--over" in said and "exit status" in said

@@ -49,7 +49,9 @@ class Machine:
         if driver == v4l2.LOOPBACK:
             (node / "max_openers").write_text("10\n")
             (node / "format").write_text(fed)
-        self.capabilities[f"video{index}"] = flags if isinstance(flags, OSError) else Capability(driver, flags)
+        self.capabilities[f"video{index}"] = (
+            flags if isinstance(flags, OSError) else Capability(driver, flags)
+        )
 
     def camera(self, index: int, name: str = "HD Webcam", flags: int | OSError = CAPTURE) -> None:
         self.device(index, name, "uvcvideo", flags)
@@ -77,7 +79,9 @@ class Machine:
                 raise DriverError(f"The camera {camera} gives no picture: close programs that use it.")
             return self.pictures[camera]
 
-        return ProbedHost(name, self.root, "6.1.0-test", lambda command: self.answers.get(command[0]), query, picture)
+        return ProbedHost(
+            name, self.root, "6.1.0-test", lambda command: self.answers.get(command[0]), query, picture
+        )
 
 
 @pytest.fixture
@@ -109,10 +113,17 @@ def test_a_camera_without_v4l2_ctl_is_told_by_what_it_gives(machine):
 
 
 def test_a_camera_with_dozens_of_sizes_is_told_by_its_largest():
-    sizes = "".join(f"\t\tSize: Discrete {w}x{w}\n\t\t\tInterval: Discrete 0.1s (10.000 fps)\n" for w in range(100, 2000, 100))
-    assert device_checks.modes(f"\t[0]: 'MJPG' (x)\n{sizes}") == "MJPG 1900x1900@10 1800x1800@10 1700x1700@10 1600x1600@10 ..."
+    sizes = "".join(
+        f"\t\tSize: Discrete {w}x{w}\n\t\t\tInterval: Discrete 0.1s (10.000 fps)\n"
+        for w in range(100, 2000, 100)
+    )
+    assert (
+        device_checks.modes(f"\t[0]: 'MJPG' (x)\n{sizes}")
+        == "MJPG 1900x1900@10 1800x1800@10 1700x1700@10 1600x1600@10 ..."
+    )
     formats = "".join(
-        f"\t[{n}]: '{name}' (x)\n\t\tSize: Discrete 640x480\n" for n, name in enumerate(["YUYV", "NV12", "RGB3", "GREY", "MJPG"])
+        f"\t[{n}]: '{name}' (x)\n\t\tSize: Discrete 640x480\n"
+        for n, name in enumerate(["YUYV", "NV12", "RGB3", "GREY", "MJPG"])
     )
     assert device_checks.modes(formats) == "MJPG 640x480, YUYV 640x480, NV12 640x480, RGB3 640x480, 1 more", (
         "what a call takes is told first"
@@ -140,7 +151,11 @@ def test_a_busy_camera_is_told_with_the_program_that_has_it(machine):
     machine.opens(4711, "zoom", "dev/video0")
     machine.opens(4712, "editor", "dev/null")
     (found,) = cameras(machine)
-    assert (found.state, found.detail, found.cure) == (MISSING, "busy: zoom (4711) uses it", "close zoom (4711)")
+    assert (found.state, found.detail, found.cure) == (
+        MISSING,
+        "busy: zoom (4711) uses it",
+        "close zoom (4711)",
+    )
 
 
 def test_a_dead_camera_does_not_hide_one_that_works(machine):
@@ -161,7 +176,10 @@ def test_a_camera_that_the_container_does_not_pass_on_is_told(machine):
 def test_a_machine_without_cameras_is_told_to_plug_one_in_and_wsl_to_use_windows(machine):
     assert "plug a camera in" in cameras(machine)[0].cure
     inside = replace(machine.system(), release="5.15.90.1-microsoft-standard-WSL2")
-    assert "Windows" in next(device_checks.camera_findings(inside)).cure and "Windows" in next(device_checks.virtual_findings(inside)).cure
+    assert (
+        "Windows" in next(device_checks.camera_findings(inside)).cure
+        and "Windows" in next(device_checks.virtual_findings(inside)).cure
+    )
 
 
 def test_macs_and_windows_tell_cameras_by_name_and_where_to_allow_them(machine):
@@ -171,7 +189,10 @@ def test_macs_and_windows_tell_cameras_by_name_and_where_to_allow_them(machine):
     assert mac.state == windows.state == MISSING
     assert "FaceTime HD Camera" in mac.what and "Privacy_Camera" in mac.cure
     assert "Integrated Camera, Scanner" in windows.detail and "ms-settings:privacy-webcam" in windows.cure
-    machine.pictures = {"webcam:0": CameraProbePicture(1280, 720, 30.0), "webcam:1": CameraProbePicture(640, 480, 15.0)}
+    machine.pictures = {
+        "webcam:0": CameraProbePicture(1280, 720, 30.0),
+        "webcam:1": CameraProbePicture(640, 480, 15.0),
+    }
     assert [found.state for found in cameras(machine, "Windows")] == [FINE, FINE]
 
 
@@ -185,7 +206,11 @@ def test_a_waiting_loopback_is_a_virtual_camera_and_no_camera(machine):
 def test_a_loopback_that_browsers_would_not_list_is_fine_and_told(machine):
     machine.device(10, "Puppet", v4l2.LOOPBACK, CAPTURE | OUTPUT)
     (found,) = virtual(machine)
-    assert found.state == FINE and "browsers" in found.detail and found.cure == f"sudo modprobe -r v4l2loopback && {LOAD}"
+    assert (
+        found.state == FINE
+        and "browsers" in found.detail
+        and found.cure == f"sudo modprobe -r v4l2loopback && {LOAD}"
+    )
 
 
 def test_a_loopback_that_another_program_feeds_is_a_camera_and_no_virtual_camera(machine):
@@ -194,9 +219,14 @@ def test_a_loopback_that_another_program_feeds_is_a_camera_and_no_virtual_camera
     machine.opens(99, "phone-app", "dev/video10")
     assert cameras(machine)[0].state == FINE
     (found,) = virtual(machine)
-    assert found.state == MISSING and "phone-app (99)" in found.detail and found.cure == "close phone-app (99)"
+    assert (
+        found.state == MISSING and "phone-app (99)" in found.detail and found.cure == "close phone-app (99)"
+    )
     machine.device(11, "Puppet", v4l2.LOOPBACK, OUTPUT)
-    assert [(found.state, "Puppet" in found.what) for found in virtual(machine)] == [(FINE, True), (OPTIONAL, False)]
+    assert [(found.state, "Puppet" in found.what) for found in virtual(machine)] == [
+        (FINE, True),
+        (OPTIONAL, False),
+    ]
 
 
 def test_a_loopback_that_its_last_program_left_closed_is_to_be_loaded_again(machine):
@@ -239,12 +269,18 @@ def test_the_command_is_the_distributions_own(machine, release, command):
 
 def test_macs_and_windows_are_asked_through_the_output_of_a_call(machine, monkeypatch):
     def absent(*_):
-        raise OutputError("There is no virtual camera.") from RuntimeError("'obs' backend: OBS is not installed.\nand more")
+        raise OutputError("There is no virtual camera.") from RuntimeError(
+            "'obs' backend: OBS is not installed.\nand more"
+        )
 
     monkeypatch.setattr("realtime.output.virtual_camera.VirtualCamera", absent)
     for name in ("Darwin", "Windows"):
         (found,) = virtual(machine, name)
-        assert found.state == MISSING and found.detail == "'obs' backend: OBS is not installed" and "OBS" in found.cure
+        assert (
+            found.state == MISSING
+            and found.detail == "'obs' backend: OBS is not installed"
+            and "OBS" in found.cure
+        )
 
 
 def test_a_virtual_camera_that_another_program_has_is_told_to_be_freed_not_installed(machine, monkeypatch):
@@ -299,7 +335,12 @@ def test_a_gpu_that_tensorrt_no_longer_knows_is_not_told_to_install_it(machine, 
 def test_a_gpu_that_works_is_told_with_its_library(machine, monkeypatch):
     class Gpu:
         def depends_on(self):
-            return {"library": "tensorrt 10.9", "device": "NVIDIA L4", "capability": "8.9", "driver": "CUDA 13.0"}
+            return {
+                "library": "tensorrt 10.9",
+                "device": "NVIDIA L4",
+                "capability": "8.9",
+                "driver": "CUDA 13.0",
+            }
 
     monkeypatch.setattr("engines.runtime.load.gpu", Gpu)
     (found,) = engine_checks.gpu_findings(machine.system())
@@ -333,7 +374,11 @@ def test_packages_that_are_missing_or_of_another_version_are_told(monkeypatch):
 def test_an_engine_that_is_not_compiled_yet_is_told_beside_the_one_that_starts(monkeypatch, tmp_path):
     monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "empty"))
     found = list(engine_checks.engine_findings("default"))
-    assert found[0].state == FINE and "openvino-fp32" in found[0].what and "drew the shipped photo's smile" in found[0].detail
+    assert (
+        found[0].state == FINE
+        and "openvino-fp32" in found[0].what
+        and "drew the shipped photo's smile" in found[0].detail
+    )
     from engines.bundle import load_bundle
     from engines.runtime.load import targets
 
@@ -347,7 +392,11 @@ def test_a_cache_that_cannot_be_written_is_told_and_a_call_goes_without(monkeypa
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "file" / "engines"))
     (found,) = engine_checks.cache_findings(Host())
-    assert found.state == OPTIONAL and "cannot be written" in found.detail and found.cure.startswith("export PUPPET_CACHE=")
+    assert (
+        found.state == OPTIONAL
+        and "cannot be written" in found.detail
+        and found.cure.startswith("export PUPPET_CACHE=")
+    )
 
 
 def test_a_look_that_fails_or_hangs_is_a_finding_and_keeps_what_it_saw():
@@ -359,11 +408,17 @@ def test_a_look_that_fails_or_hangs_is_a_finding_and_keeps_what_it_saw():
         raise ImportError("libGL.so.1: cannot open shared object file")
 
     first, second = looked("x", fails, 5)
-    assert first.detail == "seen" and second.state == MISSING and "ZeroDivisionError: by what" in second.detail
+    assert (
+        first.detail == "seen" and second.state == MISSING and "ZeroDivisionError: by what" in second.detail
+    )
     assert looked("x", lacks, 5)[0].cure == "sudo apt install libgl1"
     started_s = time.perf_counter()
     (hung,) = looked("x", lambda: time.sleep(3) or [], 0.2)
-    assert hung.state == MISSING and "no answer within 0.2 s" in hung.detail and time.perf_counter() - started_s < 2
+    assert (
+        hung.state == MISSING
+        and "no answer within 0.2 s" in hung.detail
+        and time.perf_counter() - started_s < 2
+    )
 
 
 def instead(monkeypatch, folder: Path, code: str) -> None:
@@ -395,7 +450,10 @@ def test_a_camera_is_opened_as_a_call_opens_it_and_closed(monkeypatch, capsys):
     driver = ScriptedDriver(3, fps=30.0)
     monkeypatch.setattr("realtime.sources.camera.Camera", lambda camera: driver)
     camera_probe.show("webcam:1")
-    assert json.loads(capsys.readouterr().out) == {"width_px": 64, "height_px": 48, "fps": 30.0} and driver.closed
+    assert (
+        json.loads(capsys.readouterr().out) == {"width_px": 64, "height_px": 48, "fps": 30.0}
+        and driver.closed
+    )
 
 
 def test_a_missing_camera_is_refused_in_the_words_of_a_call():
@@ -404,13 +462,22 @@ def test_a_missing_camera_is_refused_in_the_words_of_a_call():
 
 
 def judge(*states: tuple[str, str]) -> dict[str, bool]:
-    drawn = [Finding(topic, topic, FINE, "") for topic in (engine_checks.BUNDLE, engine_checks.FACE_MODEL, engine_checks.ENGINE)]
+    drawn = [
+        Finding(topic, topic, FINE, "")
+        for topic in (engine_checks.BUNDLE, engine_checks.FACE_MODEL, engine_checks.ENGINE)
+    ]
     return doctor.verdict([*drawn, *(Finding(topic, topic, state, "") for topic, state in states)])
 
 
 def test_a_call_works_with_one_camera_and_one_place_for_the_pictures():
     assert judge(("camera", FINE), ("virtual camera", FINE))["works"]
-    window = judge(("camera", MISSING), ("camera", FINE), ("virtual camera", MISSING), ("window", FINE), ("GPU", OPTIONAL))
+    window = judge(
+        ("camera", MISSING),
+        ("camera", FINE),
+        ("virtual camera", MISSING),
+        ("window", FINE),
+        ("GPU", OPTIONAL),
+    )
     assert window["works"] and not window["virtual_camera"] and "window only" in doctor.sum_up(window)
     assert not judge(("camera", FINE), ("window", OPTIONAL))["works"]
     assert not judge(("virtual camera", FINE))["works"]
@@ -423,17 +490,38 @@ def test_a_machine_that_has_everything_leaves_with_0(machine, capsys):
     machine.device(10, "Puppet", v4l2.LOOPBACK, OUTPUT)
     assert doctor_command.main([], system=machine.system()) == 0
     told = capsys.readouterr().out
-    assert told.rstrip().endswith("A call would work.") and "webcam:0 (HD Webcam)" in told and "video10 (Puppet)" in told
+    assert (
+        told.rstrip().endswith("A call would work.")
+        and "webcam:0 (HD Webcam)" in told
+        and "video10 (Puppet)" in told
+    )
 
 
 def test_the_command_says_of_this_machine_what_is_true_in_json_and_by_its_status():
-    done = subprocess.run([sys.executable, "run.py", "doctor", "--json"], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "run.py", "doctor", "--json"], capture_output=True, text=True, cwd=ROOT
+    )
     told = json.loads(done.stdout)
     assert done.returncode == (0 if told["works"] else 1) and done.stderr == ""
     topics = {finding["topic"] for finding in told["findings"]}
-    assert topics == {"packages", "bundle", "face model", "py-feat", "engine cache", "GPU", "engine", "camera", "virtual camera", "window"}
+    assert topics == {
+        "packages",
+        "bundle",
+        "face model",
+        "py-feat",
+        "engine cache",
+        "GPU",
+        "engine",
+        "camera",
+        "virtual camera",
+        "window",
+    }
     assert told["photo"], "the default engine draws wherever the tests run"
-    hashes = [f["detail"].removeprefix("SHA-256 ") for f in told["findings"] if f["topic"] in ("bundle", "face model")]
+    hashes = [
+        f["detail"].removeprefix("SHA-256 ")
+        for f in told["findings"]
+        if f["topic"] in ("bundle", "face model")
+    ]
     assert len(hashes) >= 2 and all(len(digest) == 64 for digest in hashes)
     if not Path("/sys/class/video4linux").exists() and sys.platform == "linux":
         assert not told["works"] and not told["camera"] and not told["virtual_camera"]
@@ -467,7 +555,11 @@ def test_a_wrong_bundle_or_option_is_told_without_a_traceback(capsys, machine):
 
 @pytest.mark.parametrize(
     ("installed", "weights", "state", "cure"),
-    [(False, False, "optional", "[pyfeat]"), (True, False, "optional", "--pyfeat-weights download"), (True, True, "fine", "")],
+    [
+        (False, False, "optional", "[pyfeat]"),
+        (True, False, "optional", "--pyfeat-weights download"),
+        (True, True, "fine", ""),
+    ],
 )
 def test_the_second_estimator_is_optional_and_each_missing_piece_has_its_command(
     machine, monkeypatch, tmp_path, installed, weights, state, cure

@@ -87,9 +87,15 @@ def test_a_recording_has_the_times_of_its_pictures_and_gaps_are_gaps(tmp_path):
     assert times(path) == pytest.approx([s - 5 for s in sent_s], abs=1e-4)
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        assert (stream.codec_context.name, stream.codec_context.codec_tag, stream.pix_fmt) == ("h264", "avc1", "yuv420p")
+        assert (stream.codec_context.name, stream.codec_context.codec_tag, stream.pix_fmt) == (
+            "h264",
+            "avc1",
+            "yuv420p",
+        )
         assert stream.frames == len(sent_s)
-        assert container.duration / 1e6 == pytest.approx(4.9 + 1 / FPS, abs=0.02), "the last picture is shown, too"
+        assert container.duration / 1e6 == pytest.approx(4.9 + 1 / FPS, abs=0.02), (
+            "the last picture is shown, too"
+        )
         presented = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
         assert all(a < b for a, b in pairwise(presented))
     assert f"{len(sent_s)} pictures, 4.9 s" in recording.written and recording.dropped == 0
@@ -180,7 +186,9 @@ recording.close()
 def test_killed_at_any_moment_it_plays_up_to_the_last_second_and_an_earlier_one_is_kept(tmp_path):
     path = tmp_path / "take.mp4"
     path.write_bytes(b"precious")
-    process = subprocess.Popen([sys.executable, "-c", RECORDER, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RECORDER, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
     while (sent_s := float(process.stdout.readline())) < 2.7:
         pass
     process.send_signal(signal.SIGKILL)
@@ -235,8 +243,16 @@ def test_a_defect_in_its_thread_is_raised_and_what_was_recorded_is_kept(tmp_path
 
 def test_a_file_limit_met_by_the_system_ends_the_recording_and_it_plays(tmp_path):
     path = tmp_path / "take.mp4"
-    done = subprocess.run([sys.executable, "-c", RECORDER, str(path), "3000000"], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert done.returncode == 0 and "ended early (File too large)" in done.stdout.splitlines()[-1], done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", RECORDER, str(path), "3000000"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    assert done.returncode == 0 and "ended early (File too large)" in done.stdout.splitlines()[-1], (
+        done.stderr
+    )
     assert path.stat().st_size <= 3_000_000 and times(path)[-1] > 0.9
     assert os.listdir(tmp_path) == ["take.mp4"]
 
@@ -260,7 +276,9 @@ def test_a_disk_that_is_full_at_the_very_end_leaves_a_recording_that_plays(tmp_p
     """The index does not fit any more, or the few bytes that make it count."""
     enough = Disk(lambda _count: None)
     for path, disk in ((tmp_path / "whole.mp4", enough), (tmp_path / "take.mp4", None)):
-        recording = LiveRecording(path, SIZE, FPS, open_file=(disk or Disk(full_after(enough.bytes - short_by))).open)
+        recording = LiveRecording(
+            path, SIZE, FPS, open_file=(disk or Disk(full_after(enough.bytes - short_by))).open
+        )
         feed(recording, np.arange(45) / FPS)
         if disk:
             recording.close()
@@ -320,4 +338,6 @@ def test_rates_that_are_no_whole_number_are_nominal_only(tmp_path):
     recording = LiveRecording(tmp_path / "take.mp4", SIZE, 29.97)
     feed(recording, np.arange(31) / 29.97)
     recording.close()
-    assert times(tmp_path / "take.mp4")[-1] == pytest.approx(float(Fraction(30) / Fraction(2997, 100)), abs=1e-3)
+    assert times(tmp_path / "take.mp4")[-1] == pytest.approx(
+        float(Fraction(30) / Fraction(2997, 100)), abs=1e-3
+    )

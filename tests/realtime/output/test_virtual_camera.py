@@ -107,10 +107,16 @@ def test_an_unknown_label_is_told_with_those_there_are(machine, backends):
 
 
 def test_a_backend_is_a_name_and_other_names_go_to_unity_capture_on_windows(machine, backends):
-    obs, unity = backends["obs"], backends["unitycapture"] = backend(), backend("No camera registered with this name.")
+    obs, unity = backends["obs"], backends["unitycapture"] = (
+        backend(),
+        backend("No camera registered with this name."),
+    )
     VirtualCamera(SIZE, 30.0, "OBS", machine.system("Windows")).close()
     assert obs.opened[-1].place is None and len(obs.opened) == 1
-    unity.refusal, obs.refusal = None, RuntimeError("This backend supports only the 'OBS Virtual Camera' device.")
+    unity.refusal, obs.refusal = (
+        None,
+        RuntimeError("This backend supports only the 'OBS Virtual Camera' device."),
+    )
     VirtualCamera(SIZE, 30.0, "My Cam", machine.system("Windows")).close()
     assert unity.opened[-1].place == "My Cam"
     unity.refusal = RuntimeError("No camera registered with this name.")
@@ -129,7 +135,9 @@ def test_macs_know_one_name(machine, backends):
 # --- refused -----------------------------------------------------------------------------------------------------------
 
 
-def test_one_that_another_program_has_is_told_with_the_program_and_nothing_is_to_be_installed(machine, backends):
+def test_one_that_another_program_has_is_told_with_the_program_and_nothing_is_to_be_installed(
+    machine, backends
+):
     path = str(machine.root / "dev/video10")
     machine.device(10, "Puppet", v4l2.LOOPBACK, CAPTURE, fed="YU12:640x480@30")
     machine.opens(99, "obs", "dev/video10")
@@ -157,7 +165,9 @@ def test_one_that_this_user_may_not_open_wants_the_group(machine, backends):
 
 
 def test_a_machine_without_one_is_told_how_to_get_it(machine, backends):
-    backends["v4l2loopback"] = backend("No v4l2 loopback device found at /dev/video[0-99]. Did you run 'modprobe v4l2loopback'?")
+    backends["v4l2loopback"] = backend(
+        "No v4l2 loopback device found at /dev/video[0-99]. Did you run 'modprobe v4l2loopback'?"
+    )
     assert "apt install v4l2loopback-dkms" in refused(OutputError, None, machine.system())
     del backends["v4l2loopback"]
     for system, word in (("Darwin", "install OBS 30"), ("Windows", "Unity Capture")):
@@ -172,7 +182,9 @@ def test_a_missing_path_and_a_webcams_are_told_as_such(machine, backends):
     for place, words in (("video77", "does not exist"), ("video0", "is not a video output device")):
         backends["v4l2loopback"] = backend(f"Device /dev/{place} {words}.")
         said = refused(OutputError, f"/dev/{place}", machine.system())
-        assert ("There is no" if place == "video77" else "is no virtual camera") in said and "vcam:Studio" in said
+        assert (
+            "There is no" if place == "video77" else "is no virtual camera"
+        ) in said and "vcam:Studio" in said
 
 
 @pytest.mark.parametrize("told", ["virtual camera output could not be started", "Multiple cameras are not supported by this backend.", "Couldn't start stream"])  # fmt: skip
@@ -184,7 +196,9 @@ def test_obs_that_plays_into_its_camera_itself_is_told_to_stop(machine, backends
 
 
 def test_a_size_that_the_device_refuses_is_told_with_the_size(machine, backends):
-    backends["v4l2loopback"] = backend("Virtual camera device /dev/video10 could not be configured: Invalid argument")
+    backends["v4l2loopback"] = backend(
+        "Virtual camera device /dev/video10 could not be configured: Invalid argument"
+    )
     machine.device(10, "Puppet", v4l2.LOOPBACK, OUTPUT)
     assert "refuses 64x48: choose another --size" in refused(OutputError, "Puppet", machine.system())
 
@@ -220,7 +234,9 @@ def test_one_that_fails_in_the_middle_is_one_sentence(machine, backends):
     camera = VirtualCamera(SIZE, 30.0, None, machine.system("Darwin"))
     camera.send(PICTURE, 0.0)
     kind.failure = RuntimeError("Stream does not exist.")
-    with pytest.raises(OutputError, match=r"takes no more pictures \(Stream does not exist\): .*doctor") as caught:
+    with pytest.raises(
+        OutputError, match=r"takes no more pictures \(Stream does not exist\): .*doctor"
+    ) as caught:
         camera.send(PICTURE, 0.1)
     assert "\n" not in str(caught.value)
     camera.close()
@@ -267,7 +283,9 @@ def test_a_camera_that_hangs_while_it_is_opened_again_holds_nobody(backends):
     camera.close()
     hang.set()
     camera._thread.join(WAIT_S)
-    assert all(opened.closed for opened in kind.opened) and len(kind.opened) == 2, "one that opens too late is let go"
+    assert all(opened.closed for opened in kind.opened) and len(kind.opened) == 2, (
+        "one that opens too late is let go"
+    )
 
 
 def test_a_live_output_returns_and_an_offline_one_does_not_hide_its_fault(backends):

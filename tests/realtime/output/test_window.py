@@ -21,7 +21,11 @@ pytestmark = pytest.mark.skipif(not shutil.which("Xvfb"), reason="there is no Xv
 
 
 @pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="X11")
-@pytest.mark.parametrize("environment", [{"DISPLAY": ":7654"}, {"WAYLAND_DISPLAY": "wayland-0"}], ids=["a display that is gone", "no X11"])
+@pytest.mark.parametrize(
+    "environment",
+    [{"DISPLAY": ":7654"}, {"WAYLAND_DISPLAY": "wayland-0"}],
+    ids=["a display that is gone", "no X11"],
+)
 def test_a_screen_that_does_not_answer_is_no_screen_and_ends_nothing(environment, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
@@ -67,7 +71,9 @@ class Screen:
         from Xlib.ext import xtest
 
         code = self._display.keysym_to_keycode(ord(key))
-        self._display.screen().root.warp_pointer(400, 300)  # without a window manager, keys go where the pointer is
+        self._display.screen().root.warp_pointer(
+            400, 300
+        )  # without a window manager, keys go where the pointer is
         for event in (X.KeyPress, X.KeyRelease):
             xtest.fake_input(self._display, event, code)
         self._display.sync()
@@ -86,9 +92,24 @@ def play(screen, tmp_path):
     started = []
 
     def begin(*arguments: str) -> subprocess.Popen:
-        command = [sys.executable, str(ROOT / "run.py"), "--output", "window", "--size", "960x540", *arguments]
+        command = [
+            sys.executable,
+            str(ROOT / "run.py"),
+            "--output",
+            "window",
+            "--size",
+            "960x540",
+            *arguments,
+        ]
         said = open(tmp_path / "said.txt", "w+")
-        started.append((subprocess.Popen(command, env=os.environ | {"DISPLAY": screen.name}, stderr=said, cwd=tmp_path), said))
+        started.append(
+            (
+                subprocess.Popen(
+                    command, env=os.environ | {"DISPLAY": screen.name}, stderr=said, cwd=tmp_path
+                ),
+                said,
+            )
+        )
         wait_for(lambda: (image := screen.look()) is not None and image.any(), 60)
         return started[-1][0]
 
@@ -128,7 +149,9 @@ def test_keys_and_figures_work_in_a_real_window(screen, play, tmp_path):
     screen.press("q")
     assert process.wait(15) == 0
     told = said.read_text()
-    assert all(words in told for words in ("Paused", "goes on", "at rest for a second", "wrote puppet-", "ended")), told
+    assert all(
+        words in told for words in ("Paused", "goes on", "at rest for a second", "wrote puppet-", "ended")
+    ), told
     assert len(list(tmp_path.glob("puppet-*.mp4"))) == 1
 
 

@@ -28,7 +28,10 @@ def read_cast(texts: list[str]) -> DriverSpec:
 
 TALK = load_curve(SAMPLES / "talk.csv")
 RAMP = Curve(("AU12", "AU04"), np.array([0.0, 4.0]), np.array([[0, 1], [1, 0]], np.float32))
-PLACE = {name: [i for i, au in enumerate(ESTIMATED) if au in {s for whole in aus for s in sides(whole)}] for name, aus in GROUPS.items()}
+PLACE = {
+    name: [i for i, au in enumerate(ESTIMATED) if au in {s for whole in aus for s in sides(whole)}]
+    for name, aus in GROUPS.items()
+}
 
 
 @pytest.fixture
@@ -36,8 +39,12 @@ def curves(tmp_path, monkeypatch):
     """a.csv asks 0.5 of everything for 4 s; b.csv rises to 1 in 2 s; c.json is one pose of -0.25; their folder is the working one."""
     names = ",".join(ESTIMATED)
     (tmp_path / "a.csv").write_text(f"time_s,{names}\n" + "".join(f"{t}{',0.5' * 29}\n" for t in (0, 4)))
-    (tmp_path / "b.csv").write_text(f"time_s,{names}\n" + "".join(f"{t}{f',{v}' * 29}\n" for t, v in ((0, 0), (1, 0.5), (2, 1))))
-    (tmp_path / "c.json").write_text('{"version": 1, "keyframes": [{"time_s": 0, "AU01": -0.25, "AU02": -0.25, "AU04": -0.25}]}')
+    (tmp_path / "b.csv").write_text(
+        f"time_s,{names}\n" + "".join(f"{t}{f',{v}' * 29}\n" for t, v in ((0, 0), (1, 0.5), (2, 1)))
+    )
+    (tmp_path / "c.json").write_text(
+        '{"version": 1, "keyframes": [{"time_s": 0, "AU01": -0.25, "AU02": -0.25, "AU04": -0.25}]}'
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -91,7 +98,11 @@ def test_what_repeats_itself_is_not_looped_again():
 
 
 def test_a_performance_without_an_end_is_drawn_for_as_long_as_is_said():
-    assert count_pictures(RAMP, 10) == 41 and count_pictures(RAMP, 10, 2.0) == 20 and count_pictures(RAMP, 10, 60.0) == 41
+    assert (
+        count_pictures(RAMP, 10) == 41
+        and count_pictures(RAMP, 10, 2.0) == 20
+        and count_pictures(RAMP, 10, 60.0) == 41
+    )
     assert count_pictures(Excerpt(RAMP, loop=True), 10, 60.0) == 600
     with pytest.raises(CurveError, match="--seconds"):
         count_pictures(Excerpt(RAMP, loop=True), 10)
@@ -104,7 +115,11 @@ def test_later_drivers_win_for_what_they_are_heard_for(curves):
     mix = read_cast(["a.csv", "b.csv:mouth", "c.json:brows"]).performance
     assert isinstance(mix, Performance) and mix.duration_s == 4
     told = mix.at(1.0)
-    assert (told[PLACE["mouth"]] == 0.5).all() and (told[PLACE["eyes"]] == 0.5).all() and (told[PLACE["brows"]] == -0.25).all()
+    assert (
+        (told[PLACE["mouth"]] == 0.5).all()
+        and (told[PLACE["eyes"]] == 0.5).all()
+        and (told[PLACE["brows"]] == -0.25).all()
+    )
     told = mix.at(3.0)
     assert (told[PLACE["mouth"]] == 1).all(), "over, and held"
     assert len(list(perform_curve(mix, 10))) == 41
@@ -121,7 +136,9 @@ def test_a_mix_gives_the_very_values_of_its_parts(curves):
 
 def test_a_first_driver_may_be_heard_for_a_part_alone(curves):
     told = read_cast(["a.csv:brows+AU12L"]).performance.at(0)
-    assert {au for au, value in zip(ESTIMATED, told, strict=True) if value} == {ESTIMATED[i] for i in PLACE["brows"]} | {"AU12L"}
+    assert {au for au, value in zip(ESTIMATED, told, strict=True) if value} == {
+        ESTIMATED[i] for i in PLACE["brows"]
+    } | {"AU12L"}
 
 
 def test_a_loop_in_a_mix_goes_on_while_the_others_last(curves):
@@ -137,7 +154,10 @@ def test_curves_are_laid_over_a_camera_from_its_first_word_on(curves):
     for passed_s, brow in ((0.0, 0.0), (1.0, 0.5), (5.0, 1.0)):
         word = DriverExpression(own, 1000 + passed_s, seen=True, note="too dark")
         told = cast.overlay(word)
-        assert told.expression[ESTIMATED.index("AU01")] == brow and told.expression[ESTIMATED.index("AU04R")] == -0.25
+        assert (
+            told.expression[ESTIMATED.index("AU01")] == brow
+            and told.expression[ESTIMATED.index("AU04R")] == -0.25
+        )
         assert told.expression[ESTIMATED.index("AU12L")] == np.float32(0.7)
         assert (told.captured_s, told.seen, told.note) == (word.captured_s, True, "too dark")
     assert own[ESTIMATED.index("AU04R")] == 0, "what the driver said is not written over"
@@ -178,10 +198,15 @@ def test_a_mix_goes_through_the_live_loop(photo, curves):
 )
 def test_names_of_files_are_told_from_what_follows_them(text, path, heard, ways):
     part = parse_part(text)
-    assert (part.is_curve, part.path, part.heard, dict(part.ways)) == (True, path, heard, ways) and is_curve(text)
+    assert (part.is_curve, part.path, part.heard, dict(part.ways)) == (True, path, heard, ways) and is_curve(
+        text
+    )
 
 
-@pytest.mark.parametrize("text", ["webcam", "webcam:1", "webcam:HD Cam @home", "/dev/video2", "clip.mp4", r"C:\clip.mp4", "a.csv.mp4"])
+@pytest.mark.parametrize(
+    "text",
+    ["webcam", "webcam:1", "webcam:HD Cam @home", "/dev/video2", "clip.mp4", r"C:\clip.mp4", "a.csv.mp4"],
+)
 def test_what_is_no_curve_is_left_to_others(text):
     part = parse_part(text)
     assert not part.is_curve and part.path == text and not is_curve(text)
@@ -195,7 +220,11 @@ def test_a_file_may_be_called_anything(tmp_path):
 
 def test_ways_to_play_come_together(curves):
     part = parse_part("b.csv@from=0.5@to=1.5@duration=4@loop=0").load()
-    assert part.duration_s == float("inf") and part.at(2.0)[0] == pytest.approx(0.5) and part.at(4.0)[0] == pytest.approx(0.25, abs=0.1)
+    assert (
+        part.duration_s == float("inf")
+        and part.at(2.0)[0] == pytest.approx(0.5)
+        and part.at(4.0)[0] == pytest.approx(0.25, abs=0.1)
+    )
     assert parse_part("b.csv@speed=0.5").load().duration_s == 4
 
 
@@ -242,12 +271,26 @@ def test_a_mix_of_nothing_that_ends_is_endless():
 
 
 def perform(*arguments: str) -> int:
-    return run.main(["--source", str(SAMPLES / "man.jpg"), "--size", "128x96", "--output", "none", *arguments])
+    return run.main(
+        ["--source", str(SAMPLES / "man.jpg"), "--size", "128x96", "--output", "none", *arguments]
+    )
 
 
 def test_drivers_are_mixed_and_what_they_say_together_is_recorded(curves):
     assert (
-        perform("--driver", "a.csv@to=1", "--driver", "b.csv:mouth", "--driver", "c.json:AU04R", "--record", "take.csv", "--fps", "10") == 0
+        perform(
+            "--driver",
+            "a.csv@to=1",
+            "--driver",
+            "b.csv:mouth",
+            "--driver",
+            "c.json:AU04R",
+            "--record",
+            "take.csv",
+            "--fps",
+            "10",
+        )
+        == 0
     )
     take, mix = load_curve("take.csv"), read_cast(["a.csv@to=1", "b.csv:mouth", "c.json:AU04R"]).performance
     assert take.duration_s == 2
@@ -256,7 +299,19 @@ def test_drivers_are_mixed_and_what_they_say_together_is_recorded(curves):
 
 
 def test_a_clip_is_mixed_with_a_curve_over_it(curves):
-    assert perform("--driver", str(SAMPLES / "driver.mp4"), "--driver", "b.csv:brows", "--record", "take.csv", "--seconds", "1.5") == 0
+    assert (
+        perform(
+            "--driver",
+            str(SAMPLES / "driver.mp4"),
+            "--driver",
+            "b.csv:brows",
+            "--record",
+            "take.csv",
+            "--seconds",
+            "1.5",
+        )
+        == 0
+    )
     take, over = load_curve("take.csv"), load_curve("b.csv")
     told, brows = (np.array([curve.at(number / 30) for number in range(45)]) for curve in (take, over))
     assert told[:, PLACE["brows"]] == pytest.approx(brows[:, PLACE["brows"]], abs=1e-6) and brows.max() > 0.5

@@ -55,7 +55,10 @@ def test_between_two_rows_no_value_leaves_what_lies_between_them(wild):
         told = np.array([wild.at(t) for t in np.linspace(start_s, end_s, 40)])
         low, high = np.minimum(*wild.values[i : i + 2]), np.maximum(*wild.values[i : i + 2])
         assert (told >= low).all() and (told <= high).all()
-        assert (np.diff(told, axis=0) * np.sign(high - low) * np.where(wild.values[i] > wild.values[i + 1], -1, 1) > -1e-6).all(), "one way"
+        assert (
+            np.diff(told, axis=0) * np.sign(high - low) * np.where(wild.values[i] > wild.values[i + 1], -1, 1)
+            > -1e-6
+        ).all(), "one way"
 
 
 def test_rows_are_kept_bit_for_bit_and_passed_without_a_kink(wild):
@@ -64,7 +67,10 @@ def test_rows_are_kept_bit_for_bit_and_passed_without_a_kink(wild):
     step_s = 1e-4
     for time_s in wild.times_s:
         before, at, after = (wild.at(time_s + d).astype(float) for d in (-step_s, 0, step_s))
-        assert np.abs((after - at) - (at - before)).max() / step_s < 0.2 * np.abs(np.diff(wild.values, axis=0)).max() / 0.005
+        assert (
+            np.abs((after - at) - (at - before)).max() / step_s
+            < 0.2 * np.abs(np.diff(wild.values, axis=0)).max() / 0.005
+        )
 
 
 def test_inside_the_slopes_are_those_of_pchip(wild):
@@ -89,15 +95,25 @@ def _timed(work) -> float:
 
 def test_curves_from_spreadsheets_are_read(tmp_path):
     rows = load_curve(write(tmp_path, "time_s,AU12\n0,0\n0.5,-0.8\n"))
-    for text in ("time_s;AU12\r\n0;0\r\n0,5;-0,8\r\n", "time_s\tAU12\n0\t0\n0,5\t-0.8\n", "\ufefftime_s,AU12,,\n0,0,,\n0.5,-8e-1,,\n,,,\n"):
+    for text in (
+        "time_s;AU12\r\n0;0\r\n0,5;-0,8\r\n",
+        "time_s\tAU12\n0\t0\n0,5\t-0.8\n",
+        "\ufefftime_s,AU12,,\n0,0,,\n0.5,-8e-1,,\n,,,\n",
+    ):
         path = tmp_path / "sheet.csv"
         path.write_text(text, encoding="utf-8", newline="")
         curve = load_curve(path)
-        assert curve.aus == ("AU12",) and np.array_equal(curve.times_s, rows.times_s) and np.array_equal(curve.values, rows.values)
+        assert (
+            curve.aus == ("AU12",)
+            and np.array_equal(curve.times_s, rows.times_s)
+            and np.array_equal(curve.values, rows.values)
+        )
 
 
 def test_a_driver_may_go_below_his_neutral(tmp_path):
-    assert load_curve(write(tmp_path, "time_s,AU04\n0,-1\n")).at(0) == pytest.approx(speak(ESTIMATED, AU04=-1))
+    assert load_curve(write(tmp_path, "time_s,AU04\n0,-1\n")).at(0) == pytest.approx(
+        speak(ESTIMATED, AU04=-1)
+    )
 
 
 def test_each_au_is_in_one_group():
@@ -108,14 +124,17 @@ def test_each_au_is_in_one_group():
 def test_a_whole_au_moves_both_sides_and_a_side_only_itself(tmp_path):
     told = load_curve(write(tmp_path, "time_s,AU45L,AU12,AU04R,AU04L,AU18\n0,1,0.5,0.2,0.7,0.3\n")).at(0)
     assert dict(zip(ESTIMATED, told.tolist(), strict=True)) == pytest.approx(
-        dict.fromkeys(ESTIMATED, 0) | {"AU45L": 1, "AU12R": 0.5, "AU12L": 0.5, "AU04R": 0.2, "AU04L": 0.7, "AU18": 0.3}
+        dict.fromkeys(ESTIMATED, 0)
+        | {"AU45L": 1, "AU12R": 0.5, "AU12L": 0.5, "AU04R": 0.2, "AU04L": 0.7, "AU18": 0.3}
     )
 
 
 def test_every_au_with_a_meaning_may_be_named(tmp_path):
     for name in MEANING:
         told = load_curve(write(tmp_path, f"time_s,{name}\n0,1\n")).at(0)
-        assert set(sides(name)) == {au for au, value in zip(ESTIMATED, told, strict=True) if value == 1} and told.sum() == len(sides(name))
+        assert set(sides(name)) == {
+            au for au, value in zip(ESTIMATED, told, strict=True) if value == 1
+        } and told.sum() == len(sides(name))
 
 
 @pytest.mark.parametrize(
@@ -124,8 +143,14 @@ def test_every_au_with_a_meaning_may_be_named(tmp_path):
         ("time_s,AU99\n0,0\n", ["line 1", "column 2", "AU99"]),
         ("seconds,AU12\n0,0\n", ["line 1", "column 1", "time_s"]),
         ("time_s,AU12,AU12\n0,0,0\n", ["line 1", "column 3", "twice"]),
-        ("time_s,AU12,AU25,AU12L\n0,0,0,0\n", ["line 1", "column 4", "AU12L stands beside AU12,", "AU12R and AU12L"]),
-        ("time_s,AU12R,AU12\n0,0,0\n", ["line 1", "column 3", "AU12 stands beside AU12R,", "AU12 is both sides"]),
+        (
+            "time_s,AU12,AU25,AU12L\n0,0,0,0\n",
+            ["line 1", "column 4", "AU12L stands beside AU12,", "AU12R and AU12L"],
+        ),
+        (
+            "time_s,AU12R,AU12\n0,0,0\n",
+            ["line 1", "column 3", "AU12 stands beside AU12R,", "AU12 is both sides"],
+        ),
         ("time_s,AU18L\n0,0\n", ["line 1", "column 2", "'AU18L' is not a known AU"]),
         ("time_s\n0\n", ["line 1", "no AU"]),
         ("time_s,AU12,AU25\n0,0,0\n1,,0\n", ["line 3", "AU12", "missing"]),
@@ -197,10 +222,20 @@ def take(path: Path, moments, **options) -> Curve:
 def test_what_is_recorded_comes_back_bit_for_bit(tmp_path):
     rng = np.random.default_rng(0)
     odd = np.zeros((3, len(ESTIMATED)), np.float32)
-    odd[0, :9] = [1, -1, -0.0, 1e-45, -1e-45, np.nextafter(np.float32(1), np.float32(0)), 1 / 3, 1.17549435e-38, 0.1]
-    values = np.concatenate([odd, rng.uniform(-1, 1, (2000, len(ESTIMATED))), rng.normal(0, 1e-3, (500, len(ESTIMATED)))]).astype(
-        np.float32
-    )
+    odd[0, :9] = [
+        1,
+        -1,
+        -0.0,
+        1e-45,
+        -1e-45,
+        np.nextafter(np.float32(1), np.float32(0)),
+        1 / 3,
+        1.17549435e-38,
+        0.1,
+    ]
+    values = np.concatenate(
+        [odd, rng.uniform(-1, 1, (2000, len(ESTIMATED))), rng.normal(0, 1e-3, (500, len(ESTIMATED)))]
+    ).astype(np.float32)
     times_s = 86400.123 + np.cumsum(rng.uniform(0.001, 0.05, len(values)))
     curve = take(tmp_path / "take.csv", zip(times_s, values, strict=True))
     assert curve.aus == ESTIMATED and len(ESTIMATED) == 29
@@ -219,7 +254,9 @@ def test_a_recording_at_an_even_rate_is_replayed_word_for_word(tmp_path, fps):
 
 def test_moments_that_do_not_come_after_the_last_are_left_out(tmp_path):
     one, other = speak(ESTIMATED, AU12=1), speak(ESTIMATED, AU25=1)
-    curve = take(tmp_path / "take.csv", [(5.0, one), (5.0, other), (4.0, other), (5.0000002, other), (6.0, other)])
+    curve = take(
+        tmp_path / "take.csv", [(5.0, one), (5.0, other), (4.0, other), (5.0000002, other), (6.0, other)]
+    )
     assert curve.times_s.tolist() == [0, 1] and np.array_equal(curve.at(0), one)
 
 
@@ -289,7 +326,9 @@ def test_hours_of_a_recording_take_no_memory(tmp_path):
     writer.close()
 
 
-@pytest.mark.parametrize(("name", "word"), [("no/folder/take.csv", "--record"), ("take.json", "end it with .csv")])
+@pytest.mark.parametrize(
+    ("name", "word"), [("no/folder/take.csv", "--record"), ("take.json", "end it with .csv")]
+)
 def test_a_recording_that_cannot_be_written_is_refused(tmp_path, name, word):
     with pytest.raises(OutputError, match=word):
         CurveWriter(tmp_path / name)
@@ -299,7 +338,8 @@ def test_a_recording_that_cannot_be_written_is_refused(tmp_path, name, word):
 def test_a_replay_at_the_same_rate_gives_the_same_pictures_byte_for_byte(photo, tmp_path, fps):
     rng = np.random.default_rng(0)
     words = [
-        DriverExpression(rng.uniform(-1, 1, 29).astype(np.float32), n / fps, seen=n % 40 < 12) for n in range(150)
+        DriverExpression(rng.uniform(-1, 1, 29).astype(np.float32), n / fps, seen=n % 40 < 12)
+        for n in range(150)
     ]  # seen, held, easing out, gone
     replay(Puppet(photo, StubEngine(aus=WIDE), (96, 64)), words, tmp_path / "take.csv", fps)
 

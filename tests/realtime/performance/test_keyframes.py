@@ -27,7 +27,12 @@ def told(curve: Performance, au: str, *times_s: float) -> list[float]:
 def test_an_au_goes_its_own_way_between_the_keyframes_that_name_it(tmp_path):
     curve = load(
         tmp_path,
-        [{"time_s": 0, "AU18": 0, "AU25": 1}, {"time_s": 1, "AU25": 0.2}, {"time_s": 1.5, "AU25": 0.2}, {"time_s": 2, "AU18": 1}],
+        [
+            {"time_s": 0, "AU18": 0, "AU25": 1},
+            {"time_s": 1, "AU25": 0.2},
+            {"time_s": 1.5, "AU25": 0.2},
+            {"time_s": 2, "AU18": 1},
+        ],
     )
     alone = load(tmp_path, [{"time_s": 0, "AU18": 0}, {"time_s": 2, "AU18": 1}])
     times_s = np.linspace(-0.5, 2.5, 61)
@@ -60,22 +65,36 @@ def test_a_long_mixture_is_never_beyond_its_keyframes_and_keeps_them(tmp_path):
     rng = np.random.default_rng(5)
     frames = [{"time_s": 0.0, "AU12L": 0.0, "AU45": 0.0}]
     for number in range(1, 80):
-        frame = {"time_s": round(number * 0.1 + float(rng.uniform(0, 0.05)), 3), "ease": str(rng.choice(["cubic", "linear", "hold"]))}
-        frames.append(frame | {au: round(float(rng.uniform(-1, 1)), 2) for au in ("AU12L", "AU45", "AU04R") if rng.random() < 0.5})
+        frame = {
+            "time_s": round(number * 0.1 + float(rng.uniform(0, 0.05)), 3),
+            "ease": str(rng.choice(["cubic", "linear", "hold"])),
+        }
+        frames.append(
+            frame
+            | {
+                au: round(float(rng.uniform(-1, 1)), 2)
+                for au in ("AU12L", "AU45", "AU04R")
+                if rng.random() < 0.5
+            }
+        )
     curve = load(tmp_path, frames)
     for au, name in (("AU12L", "AU12L"), ("AU45R", "AU45"), ("AU04R", "AU04R")):
         own = [(frame["time_s"], frame[name]) for frame in frames if name in frame]
         for (start_s, start), (end_s, end) in pairwise(own):
             assert told(curve, au, start_s) == [np.float32(start)]
             between = np.array(told(curve, au, *np.linspace(start_s, end_s - 1e-5, 20)))
-            assert between.min() >= np.float32(min(start, end)) and between.max() <= np.float32(max(start, end))
+            assert between.min() >= np.float32(min(start, end)) and between.max() <= np.float32(
+                max(start, end)
+            )
             assert (np.diff(between) * np.sign(end - start) >= -1e-6).all()
     assert len(list(perform_curve(curve, 25))) == int(frames[-1]["time_s"] * 25) + 1
 
 
 def test_one_keyframe_is_a_pose_and_a_listed_au_that_none_names_stays_at_0(tmp_path):
     curve = load(tmp_path, [{"time_s": 0, "AU12": 0.5}], aus=["AU12", "AU26"])
-    assert curve.at(0) == pytest.approx(speak(ESTIMATED, AU12=0.5)) and curve.at(5) == pytest.approx(speak(ESTIMATED, AU12=0.5))
+    assert curve.at(0) == pytest.approx(speak(ESTIMATED, AU12=0.5)) and curve.at(5) == pytest.approx(
+        speak(ESTIMATED, AU12=0.5)
+    )
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,9 @@ log.say("live"); os.write(2, b"Qt has no fonts")
 one.__exit__(); other.__exit__()
 print("still open", file=sys.stderr)
 """
-    told = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True
+    )
     assert told.stderr.splitlines() == ["live", "still open"]
 
 

@@ -125,7 +125,16 @@ with ShutdownHandler() as ending:
 
 @posix
 def test_without_standard_output_and_error_files_are_written(tmp_path):
-    command = [sys.executable, "run.py", "--source", SAMPLES / "man.jpg", "--driver", SAMPLES / "smile.csv", "--seconds", "0.2"]
+    command = [
+        sys.executable,
+        "run.py",
+        "--source",
+        SAMPLES / "man.jpg",
+        "--driver",
+        SAMPLES / "smile.csv",
+        "--seconds",
+        "0.2",
+    ]
     command += ["--size", "320x240", "--output", tmp_path / "out.mp4"]
     assert subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *command], cwd=ROOT, timeout=60).returncode == 0
     with av.open(str(tmp_path / "out.mp4")) as container:
@@ -231,7 +240,16 @@ def test_an_error_in_a_thread_ends_the_run_with_one_sentence_and_no_traceback(mo
         raise ZeroDivisionError("by hand")
 
     monkeypatch.setattr("realtime.puppet.puppet.Puppet.render", broken)
-    command = ["--source", str(SAMPLES / "man.jpg"), "--driver", str(SAMPLES / "smile.csv"), "--output", "none", "--seconds", "30"]
+    command = [
+        "--source",
+        str(SAMPLES / "man.jpg"),
+        "--driver",
+        str(SAMPLES / "smile.csv"),
+        "--output",
+        "none",
+        "--seconds",
+        "30",
+    ]
     assert run.main(command) == DEFECT
     told = capsys.readouterr().err
     assert told.count("ZeroDivisionError") == 1 and "Traceback" not in told and "--verbose" in told

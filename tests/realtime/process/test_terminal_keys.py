@@ -45,5 +45,7 @@ sys.exit(99 if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status))
 
 
 def test_in_the_background_of_a_terminal_it_reads_nothing_and_is_not_stopped():
-    ended = subprocess.run([sys.executable, "-c", SHELL], cwd=ROOT, timeout=60, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", SHELL], cwd=ROOT, timeout=60, capture_output=True, text=True
+    )
     assert ended.returncode == 7, ended.stderr + ended.stdout

@@ -45,7 +45,9 @@ def test_colour_shows_where_attention_is_0_and_the_photo_where_it_is_1(photo):
     assert picture[middle[1], middle[0]].tolist() == [0, 255, 0]
     assert picture[corner[1], corner[0]].tolist() == puppet.still[corner[1], corner[0]].tolist()
     half = puppet.render(aus(0.5))[middle[1], middle[0]].astype(float)
-    assert half == pytest.approx((puppet.still[middle[1], middle[0]].astype(float) + [0, 255, 0]) / 2, abs=1.5)
+    assert half == pytest.approx(
+        (puppet.still[middle[1], middle[0]].astype(float) + [0, 255, 0]) / 2, abs=1.5
+    )
 
 
 @pytest.mark.parametrize("degrees", [0, 30])
@@ -73,7 +75,11 @@ def test_the_real_engine_leaves_the_photo_alone_when_nothing_is_asked(photo, eng
 
 @pytest.mark.parametrize("vocabulary", [PAPER_17, WIDE])
 def test_retarget_starts_from_the_photos_own_expression(vocabulary):
-    own, smile, bundle = speak(ESTIMATED, AU12=0.8, AU01=0.3), speak(ESTIMATED, AU12=1), StubEngine(aus=vocabulary).bundle
+    own, smile, bundle = (
+        speak(ESTIMATED, AU12=0.8, AU01=0.3),
+        speak(ESTIMATED, AU12=1),
+        StubEngine(aus=vocabulary).bundle,
+    )
     retarget = Retarget(bundle, own)
     assert not retarget(np.zeros(29)).any()
     assert retarget.wanted(smile) == pytest.approx(speak(vocabulary, AU12=1, AU01=0.3))
@@ -88,7 +94,9 @@ def test_an_engine_with_sides_is_told_each_and_one_without_their_mean():
     assert wide(wink) == pytest.approx(speak(WIDE, AU45L=1, AU12R=0.4, AU18=1))
     assert paper.wanted(wink) == pytest.approx(speak(PAPER_17, AU45=0.5, AU12=0.8))
     assert paper(wink) == pytest.approx(speak(PAPER_17, AU45=0.5, AU12=0.5))
-    assert Retarget(StubEngine(aus=PAPER_17).bundle, own, Settings(strength=2))(wink) == pytest.approx(speak(PAPER_17, AU45=1, AU12=0.7))
+    assert Retarget(StubEngine(aus=PAPER_17).bundle, own, Settings(strength=2))(wink) == pytest.approx(
+        speak(PAPER_17, AU45=1, AU12=0.7)
+    )
 
 
 def test_the_trackers_tremble_at_rest_asks_for_nothing():

@@ -64,9 +64,19 @@ def test_every_au_is_in_one_group():
 
 def test_a_preset_is_read_and_printed_as_it_is(preset):
     mine = load(preset(EVERYTHING) + ":mine")
-    assert (mine.strength, mine.symmetric, mine.groups, mine.idle, mine.seed) == (1.2, True, ("brows", "eyes"), True, 7)
-    assert mine.table("gain")[index(["AU12R", "AU12L", "AU25"])].tolist() == [1.5, 0.5, 1.0], "a side goes before the whole"
-    assert mine.table("limit")[index(["AU12"])] == pytest.approx([0.8, 0.8]) and mine.table("dead_zone") == pytest.approx(0.05)
+    assert (mine.strength, mine.symmetric, mine.groups, mine.idle, mine.seed) == (
+        1.2,
+        True,
+        ("brows", "eyes"),
+        True,
+        7,
+    )
+    assert mine.table("gain")[index(["AU12R", "AU12L", "AU25"])].tolist() == [1.5, 0.5, 1.0], (
+        "a side goes before the whole"
+    )
+    assert mine.table("limit")[index(["AU12"])] == pytest.approx([0.8, 0.8]) and mine.table(
+        "dead_zone"
+    ) == pytest.approx(0.05)
     assert load(preset(mine.toml("again"))) == mine
 
 
@@ -77,16 +87,36 @@ def test_presets_that_ship_can_be_used(name):
 
 def test_the_command_line_goes_before_the_preset(preset):
     path = preset(EVERYTHING) + ":mine"
-    said = options("--preset", path, "--strength", "50%", "--no-idle", "--groups", "mouth", "--au", "AU12L:limit=0.3", "--seed", "0")
+    said = options(
+        "--preset",
+        path,
+        "--strength",
+        "50%",
+        "--no-idle",
+        "--groups",
+        "mouth",
+        "--au",
+        "AU12L:limit=0.3",
+        "--seed",
+        "0",
+    )
     chosen = settings_options.chosen(said)
-    assert (chosen.strength, chosen.idle, chosen.groups, chosen.seed, chosen.symmetric) == (0.5, False, ("mouth",), 0, True)
+    assert (chosen.strength, chosen.idle, chosen.groups, chosen.seed, chosen.symmetric) == (
+        0.5,
+        False,
+        ("mouth",),
+        0,
+        True,
+    )
     assert chosen.aus["AU12L"] == {"gain": 0.5, "limit": 0.3}
     assert settings_options.chosen(options("--preset", path)) == load(path)
 
 
 def test_print_config_shows_the_result_and_needs_no_photo(preset, capsys):
     assert run.main(["--preset", preset(EVERYTHING) + ":mine", "--strength", "0.5", "--print-config"]) == 0
-    assert load(preset(capsys.readouterr().out)) == load(preset(EVERYTHING) + ":mine").with_flags(strength=0.5)
+    assert load(preset(capsys.readouterr().out)) == load(preset(EVERYTHING) + ":mine").with_flags(
+        strength=0.5
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,7 +209,11 @@ def test_groups_that_are_off_leave_the_photo_as_it_is():
 
 
 def test_symmetric_gives_both_sides_the_mean():
-    assert asked(Settings(symmetric=True), AU45L=1.0, AU18=1.0) == {"AU45R": calm(0.5), "AU45L": calm(0.5), "AU18": 1.0}
+    assert asked(Settings(symmetric=True), AU45L=1.0, AU18=1.0) == {
+        "AU45R": calm(0.5),
+        "AU45L": calm(0.5),
+        "AU18": 1.0,
+    }
 
 
 def test_an_engine_without_sides_gets_the_mean_of_what_its_sides_were_set_to():
@@ -196,7 +230,10 @@ def test_settings_can_be_changed_while_it_plays():
 
 
 def watch(
-    idle: IdleMotion, seconds: float, fps: float, driver=lambda _t: DriverExpression(speak(ESTIMATED), 0.0, seen=False)
+    idle: IdleMotion,
+    seconds: float,
+    fps: float,
+    driver=lambda _t: DriverExpression(speak(ESTIMATED), 0.0, seen=False),
 ) -> np.ndarray:
     """(T, 29) of what is shown."""
     return np.array([idle.over(driver(n / fps), n / fps).expression for n in range(int(seconds * fps))])
@@ -223,12 +260,16 @@ def test_a_driver_who_is_away_leaves_a_puppet_that_blinks_as_people_do_and_stirs
 
 def test_a_driver_who_moves_is_left_alone_and_one_who_stops_gets_life_after_a_while():
     def talking(t: float) -> DriverExpression:
-        return DriverExpression(speak(ESTIMATED, AU26=0.4 + 0.4 * np.sin(9 * t) if t < 20 else 0.0), t, seen=True)
+        return DriverExpression(
+            speak(ESTIMATED, AU26=0.4 + 0.4 * np.sin(9 * t) if t < 20 else 0.0), t, seen=True
+        )
 
     shown = watch(IdleMotion(1), 60, 30, talking)
     told = np.array([talking(n / 30).expression for n in range(60 * 30)])
     assert np.array_equal(shown[: 20 * 30], told[: 20 * 30])
-    assert np.array_equal(shown[20 * 30 : int((19.5 + STILL_S) * 30)], told[20 * 30 : int((19.5 + STILL_S) * 30)])
+    assert np.array_equal(
+        shown[20 * 30 : int((19.5 + STILL_S) * 30)], told[20 * 30 : int((19.5 + STILL_S) * 30)]
+    )
     assert blinks(shown[int((20 + STILL_S + EASE_S) * 30) :]) > 5
 
 
@@ -243,7 +284,18 @@ def test_without_idle_nothing_is_added_and_with_it_a_take_holds_it(tmp_path):
     curve.write_text("time_s,AU12\n0,0.2\n12,0.2\n")
     for flags, moving in ((["--idle", "--seed", "5"], True), ([], False)):
         take = tmp_path / "take.csv"
-        command = ["--source", str(SAMPLES / "man.jpg"), "--driver", str(curve), "--output", "none", "--fps", "10", "--size", "64x64"]
+        command = [
+            "--source",
+            str(SAMPLES / "man.jpg"),
+            "--driver",
+            str(curve),
+            "--output",
+            "none",
+            "--fps",
+            "10",
+            "--size",
+            "64x64",
+        ]
         assert run.main([*command, "--record", str(take), *flags]) == 0
         told = load_curve(take)
         values = np.array([told.at(t) for t in np.arange(0, 12, 0.1)])

@@ -60,7 +60,9 @@ class Failing(KeepingOutput):
 
 def smiling(frame) -> DriverExpression:
     """A smile that changes with every frame, so that each is drawn."""
-    return DriverExpression(speak(ESTIMATED, AU12=0.7 + 0.3 * (frame.image[0, 0, 0] % 2)), frame.captured_s, seen=True)
+    return DriverExpression(
+        speak(ESTIMATED, AU12=0.7 + 0.3 * (frame.image[0, 0, 0] % 2)), frame.captured_s, seen=True
+    )
 
 
 @pytest.fixture
@@ -105,7 +107,9 @@ def test_panic_shows_the_still_photo_at_the_next_tick_even_while_the_generator_s
     controls.press(" ")
     assert all(np.array_equal(image, stage.still) for image in after(output, 5))
     engine.go.set()
-    assert all(np.array_equal(image, stage.still) for image in after(output, 20)), "what the stalled generator drew came out"
+    assert all(np.array_equal(image, stage.still) for image in after(output, 20)), (
+        "what the stalled generator drew came out"
+    )
 
 
 def test_after_panic_the_expression_eases_in_and_the_last_one_does_not_flash(live):
@@ -115,7 +119,9 @@ def test_after_panic_the_expression_eases_in_and_the_last_one_does_not_flash(liv
     controls.toggle_panic()
     images = after(output, 50)
     change = [np.abs(image.astype(int) - stage.still).mean() for image in images]
-    strongest = max(change)  # of two smiles, the weaker of which comes to 0.69; a quarter of a second is 12 pictures
+    strongest = max(
+        change
+    )  # of two smiles, the weaker of which comes to 0.69; a quarter of a second is 12 pictures
     assert change[0] < 0.6 * strongest and min(change[-20:]) > 0.6 * strongest, change
 
 
@@ -124,7 +130,12 @@ def test_a_pause_shows_a_slate_without_the_driver_or_the_puppet(live):
     controls.press("p")
     assert all(np.array_equal(image, slate(stage.puppet.still)) for image in after(output, 3))
     controls.press("p")
-    wait_for(lambda: differs(output.images[-1:], stage.still) and differs(output.images[-1:], slate(stage.puppet.still)))
+    wait_for(
+        lambda: (
+            differs(output.images[-1:], stage.still)
+            and differs(output.images[-1:], slate(stage.puppet.still))
+        )
+    )
 
 
 def test_the_output_keeps_its_clock_while_the_generator_stalls(live, engine):
@@ -268,7 +279,9 @@ def test_every_picture_that_leaves_carries_the_badge(live):
     plate = stage.still[rows, columns]
     controls.toggle_panic()
     after(output, 3)
-    assert all(np.array_equal(image[rows, columns], plate) for image in output.images), "the photo's corner is still, so the mark is too"
+    assert all(np.array_equal(image[rows, columns], plate) for image in output.images), (
+        "the photo's corner is still, so the mark is too"
+    )
     assert (plate != stage.puppet.still[rows, columns]).any()
 
 
@@ -286,7 +299,9 @@ def test_a_mirror_turns_the_picture_and_not_the_badges_letters():
 def test_the_preview_is_a_mirror_with_figures_and_the_picture_stays_as_it_is():
     window = Window.__new__(Window)  # what it draws, without a screen
     controls = Controls()
-    window.serve(controls, lambda image: write_lines(image, [("30 new pictures a second", False), ("face lost", True)]))
+    window.serve(
+        controls, lambda image: write_lines(image, [("30 new pictures a second", False), ("face lost", True)])
+    )
     picture = np.random.default_rng(0).integers(0, 120, (240, 320, 3), np.uint8)
     before = picture.copy()
     shown = window.dressed(picture)
@@ -352,7 +367,9 @@ def test_the_next_photo_takes_over_with_the_same_settings_and_a_broken_one_is_pa
     wait_for(lambda: (output.images[-1][:60] != before[:60]).any())
     assert any("no face" in sentence and "passed over" in sentence for sentence in said)
     assert stage.retarget.settings.strength == 0.9
-    assert np.array_equal(stage.still[stage.badge.box], stage.badge.draw(stage.puppet.still.copy())[stage.badge.box]), "it is marked too"
+    assert np.array_equal(
+        stage.still[stage.badge.box], stage.badge.draw(stage.puppet.still.copy())[stage.badge.box]
+    ), "it is marked too"
 
 
 def test_a_key_records_and_ends_it_and_the_call_goes_on(live, hands, tmp_path):

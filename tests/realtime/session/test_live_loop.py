@@ -118,10 +118,19 @@ def test_one_side_moves_that_side_and_an_engine_without_sides_moves_both_by_half
     def shown(puppet: Puppet) -> list[float]:
         """How far the middle of each half of the face went from the photo to green, the person's right first."""
         output, timings = KeepingOutput(), Timings()
-        play_offline(perform_curve(curve, 1), Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings), [output])
+        play_offline(
+            perform_curve(curve, 1),
+            Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings),
+            [output],
+        )
         places = puppet.crop.to_frame(np.array([[24.0, 32.0], [40.0, 32.0]])).round().astype(int)
-        before, after = (image[places[:, 1], places[:, 0]].astype(float) for image in (puppet.still, output.images[-1]))
-        return [np.linalg.norm(b - a) / np.linalg.norm([0, 255, 0] - a) for a, b in zip(before, after, strict=True)]
+        before, after = (
+            image[places[:, 1], places[:, 0]].astype(float) for image in (puppet.still, output.images[-1])
+        )
+        return [
+            np.linalg.norm(b - a) / np.linalg.norm([0, 255, 0] - a)
+            for a, b in zip(before, after, strict=True)
+        ]
 
     assert shown(puppet) == pytest.approx([0, 1], abs=0.02), "the person's left is the picture's right"
     assert shown(puppet_of_17) == pytest.approx([0.5, 0.5], abs=0.02)
@@ -132,7 +141,9 @@ def test_a_clip_is_told_at_the_outputs_rate_without_changing_its_speed():
     same = list(at_rate(iter(words), 30))
     assert [t.expression[0] for t in same] == list(range(31))
     half, double = list(at_rate(iter(words), 15)), list(at_rate(iter(words), 60))
-    assert [t.expression[0] for t in half] == list(range(0, 31, 2)) and half[-1].captured_s == pytest.approx(1.0)
+    assert [t.expression[0] for t in half] == list(range(0, 31, 2)) and half[-1].captured_s == pytest.approx(
+        1.0
+    )
     assert len(double) == 61 and double[30].expression[0] == 15
 
 
@@ -165,6 +176,10 @@ def test_replaying_a_curve_gives_the_same_pictures(photo, engine):
     for _ in range(2):
         output, timings = KeepingOutput(), Timings()
         puppet = Puppet(photo, engine, (256, 256))
-        play_offline(perform_curve(curve, 5), Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings), [output])
+        play_offline(
+            perform_curve(curve, 5),
+            Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings),
+            [output],
+        )
         takes.append(np.array(output.images))
     assert np.array_equal(*takes)

@@ -44,7 +44,9 @@ def live(photo):
     engine, output, timings, number = Stalling(), KeepingOutput(), Timings(), iter(range(10**6))
 
     def smiling(frame: Frame) -> DriverExpression:
-        return DriverExpression(speak(ESTIMATED, AU12=0.2 + next(number) % 64 / 80), frame.captured_s, seen=True)
+        return DriverExpression(
+            speak(ESTIMATED, AU12=0.2 + next(number) % 64 / 80), frame.captured_s, seen=True
+        )
 
     puppet = Puppet(photo, engine, (160, 120))
     stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
@@ -114,7 +116,10 @@ def test_a_camera_that_is_away_for_minutes_makes_no_delay_of_minutes(photo, idle
         with loop.running():
             loop.wait(120)
         assert loop.fresh > 1000 if idle else loop.fresh < 100
-        assert timings.lately("capture to output") < 0.1 and timings.summary()["capture to output"]["p99_ms"] < 200
+        assert (
+            timings.lately("capture to output") < 0.1
+            and timings.summary()["capture to output"]["p99_ms"] < 200
+        )
 
 
 def test_a_picture_of_no_driver_has_no_age(photo):
@@ -127,7 +132,15 @@ def test_a_picture_of_no_driver_has_no_age(photo):
         timings, controls = Timings(), Controls()
         puppet = Puppet(photo, StubEngine(aus=WIDE), (64, 48))
         stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=True)), timings)
-        loop = LiveLoop(ScriptedDriver(10**6, fps=30), unseen, stage, [KeepingOutput(10)], timings, fps=FPS, controls=controls)
+        loop = LiveLoop(
+            ScriptedDriver(10**6, fps=30),
+            unseen,
+            stage,
+            [KeepingOutput(10)],
+            timings,
+            fps=FPS,
+            controls=controls,
+        )
         with loop.running():
             for _ in range(3):
                 loop.wait(5)

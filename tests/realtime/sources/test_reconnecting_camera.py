@@ -67,7 +67,9 @@ def use(desk):
 
     def use(text: str = "webcam", **options) -> ReconnectingCamera:
         said: list[str] = []
-        cameras.append(ReconnectingCamera(text, said.append, partial(Camera, open_capture=desk.open), **options))
+        cameras.append(
+            ReconnectingCamera(text, said.append, partial(Camera, open_capture=desk.open), **options)
+        )
         cameras[-1].said, cameras[-1].clock = said, desk.clock
         return cameras[-1]
 
@@ -108,7 +110,11 @@ def test_a_camera_that_is_well_is_read_and_nothing_is_said(virtual, use, fps):
     virtual.fps = fps
     camera = use()
     frames = watch(camera, 100)
-    assert len(frames) == pytest.approx(100 * fps, rel=0.02) and camera.state is ConnectionState.LIVE and camera.said == []
+    assert (
+        len(frames) == pytest.approx(100 * fps, rel=0.02)
+        and camera.state is ConnectionState.LIVE
+        and camera.said == []
+    )
     assert (np.diff([frame.captured_s for frame in frames]) > 0).all()
 
 
@@ -313,7 +319,9 @@ def test_what_is_no_picture_is_a_read_that_failed(desk, fault):
 def test_on_macos_the_first_opening_is_made_where_the_user_can_be_asked(desk, use, monkeypatch):
     threads = []
     monkeypatch.setattr("sys.platform", "darwin")
-    monkeypatch.setattr(desk, "open", lambda which: (threads.append(threading.current_thread()), Desk.open(desk, which))[1])
+    monkeypatch.setattr(
+        desk, "open", lambda which: (threads.append(threading.current_thread()), Desk.open(desk, which))[1]
+    )
     assert watch(use(), 5, lambda: len(desk.opened)) == [] and threads == [threading.main_thread()]
 
 
@@ -337,13 +345,23 @@ def test_stamps_count_only_once_they_rise_and_age_only_by_this_machines_clock():
     noise = np.random.default_rng(0)
 
     def new(freshness: Freshness, *stamps_and_times: tuple[float, float]) -> list[bool]:
-        return [freshness.is_new(noise.integers(0, 255, (48, 64, 3), np.uint8), *moment) for moment in stamps_and_times]
+        return [
+            freshness.is_new(noise.integers(0, 255, (48, 64, 3), np.uint8), *moment)
+            for moment in stamps_and_times
+        ]
 
     assert new(Freshness(), (0, 1), (0, 2), (0, 3)) == [True] * 3, "a driver without stamps"
     assert new(Freshness(), (7, 1), (7, 2), (7, 3)) == [True] * 3, "a driver with a constant for a stamp"
-    assert new(Freshness(), (100, 100), (100.1, 100.1), (100.1, 100.2), (100.3, 100.3)) == [True, True, False, True]
+    assert new(Freshness(), (100, 100), (100.1, 100.1), (100.1, 100.2), (100.3, 100.3)) == [
+        True,
+        True,
+        False,
+        True,
+    ]
     queue = (100.2, 110), (100.3, 110), (110, 110.01)
-    assert new(Freshness(), (100, 100), (100.1, 100.1), *queue) == [True, True, False, False, True], "an old queue after a pause"
+    assert new(Freshness(), (100, 100), (100.1, 100.1), *queue) == [True, True, False, False, True], (
+        "an old queue after a pause"
+    )
     slow = [(5 + second, 100 + (1 + LATE_S) * second) for second in range(5)]
     assert new(Freshness(), *slow) == [True] * 5, "a clock of its own that goes wrong"
 

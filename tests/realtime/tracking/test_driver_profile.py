@@ -69,9 +69,17 @@ def test_below_rest_a_change_is_what_it_was_but_for_the_noise(mine):
 
 def test_a_clip_of_somebody_who_talks_tells_rest_from_talk():
     still = [REST] * 40
-    clip = np.array([*(talking(t) for t in np.arange(0, 8, 1 / FPS)), *still, *(talking(t) for t in np.arange(8, 16, 1 / FPS))])
+    clip = np.array(
+        [
+            *(talking(t) for t in np.arange(0, 8, 1 / FPS)),
+            *still,
+            *(talking(t) for t in np.arange(8, 16, 1 / FPS)),
+        ]
+    )
     clip[::45] += speak(ESTIMATED, AU45=0.7)
-    found = of_clip(np.clip(clip + np.random.default_rng(0).normal(0, 0.005, clip.shape), 0, 1).astype(np.float32))
+    found = of_clip(
+        np.clip(clip + np.random.default_rng(0).normal(0, 0.005, clip.shape), 0, 1).astype(np.float32)
+    )
     assert found.neutral == pytest.approx(REST, abs=0.03)
     reached = found.change(np.percentile(clip, 98, axis=0) - found.neutral)
     assert reached[index(["AU25", "AU26", "AU18"])].min() >= 0.8
@@ -122,14 +130,26 @@ def test_every_fault_of_a_profile_is_one_sentence_with_file_line_and_cure(mine, 
     au12 = next(line for line in source.splitlines() if '"AU12L"' in line)
     line = source.splitlines().index(au12) + 1
     assert f"line {line}: this is no JSON" in broken(au12, au12.replace(":", " "))
-    assert "line 1: this profile is of version 2, this program's is 1" in broken('"profile": 1', '"profile": 2')
+    assert "line 1: this profile is of version 2, this program's is 1" in broken(
+        '"profile": 1', '"profile": 2'
+    )
     assert f"estimator other-3, this program's is {VERSION}" in broken(VERSION, "other-3")
-    assert f"line {line}: this profile is of another set of AUs (AU99 is not known)" in broken('"AU12L"', '"AU99"')
+    assert f"line {line}: this profile is of another set of AUs (AU99 is not known)" in broken(
+        '"AU12L"', '"AU99"'
+    )
     assert "(AU12L is missing)" in broken(au12 + "\n", "")
-    assert f"line {line}: neutral of AU12L is 1.5: write a number from 0 to 1" in broken(au12, '  "AU12L": {"neutral": 1.5},')
-    assert f"line {line}: gain of AU12L is missing" in broken(au12, '  "AU12L": {"neutral": 0.1, "full": 0.5, "noise": 0.01},')
-    assert "noise of AU12L is nan" in broken(au12, '  "AU12L": {"neutral": 0.1, "full": 0.5, "noise": NaN, "gain": 1},')
-    assert "gain of AU12L is True" in broken(au12, '  "AU12L": {"neutral": 0.1, "full": 0.5, "noise": 0.01, "gain": true},')
+    assert f"line {line}: neutral of AU12L is 1.5: write a number from 0 to 1" in broken(
+        au12, '  "AU12L": {"neutral": 1.5},'
+    )
+    assert f"line {line}: gain of AU12L is missing" in broken(
+        au12, '  "AU12L": {"neutral": 0.1, "full": 0.5, "noise": 0.01},'
+    )
+    assert "noise of AU12L is nan" in broken(
+        au12, '  "AU12L": {"neutral": 0.1, "full": 0.5, "noise": NaN, "gain": 1},'
+    )
+    assert "gain of AU12L is True" in broken(
+        au12, '  "AU12L": {"neutral": 0.1, "full": 0.5, "noise": 0.01, "gain": true},'
+    )
     assert "this is no profile" in broken(source, json.dumps({"strength": 1}))
     assert "this is no profile" in broken(source, "[1, 2]")
     path.write_bytes(b"\xff\xfe\x00")

@@ -17,7 +17,14 @@ from realtime.sources.clip import Clip
 from realtime.timing import Timings
 from realtime.tracking import estimator_fusion
 from realtime.tracking.background_estimator import BackgroundEstimator, Estimate, EveryFrame
-from realtime.tracking.estimator_fusion import FADE_S, FROM_SLOW, SILENT_S, SOURCES, FusedEstimator, open_second
+from realtime.tracking.estimator_fusion import (
+    FADE_S,
+    FROM_SLOW,
+    SILENT_S,
+    SOURCES,
+    FusedEstimator,
+    open_second,
+)
 from realtime.tracking.expression_tracker import ExpressionTracker
 from tests.conftest import SAMPLES
 from tests.support.fakes import speak
@@ -37,7 +44,11 @@ class Scripted:
 
     def offer(self, frame: Frame, _face: Face) -> None:
         of_s = frame.captured_s - self.delay_s
-        if not self.mute and not self.ended and (self.newest is None or of_s >= self.newest.captured_s + self.period_s - 1e-6):
+        if (
+            not self.mute
+            and not self.ended
+            and (self.newest is None or of_s >= self.newest.captured_s + self.period_s - 1e-6)
+        ):
             self.newest = Estimate(np.float32(self._says(of_s)), of_s)
 
     def stop(self) -> None:
@@ -59,7 +70,9 @@ class Stage:
         start = len(self.out)
         for _ in range(round(seconds * FPS)):
             self.now_s += 1 / FPS
-            self.out.append(self.joined(speak(ESTIMATED, **fast), Frame(np.zeros((4, 4, 3), np.uint8), self.now_s), FACE))
+            self.out.append(
+                self.joined(speak(ESTIMATED, **fast), Frame(np.zeros((4, 4, 3), np.uint8), self.now_s), FACE)
+            )
         return np.array(self.out[start:])
 
 
@@ -87,7 +100,9 @@ def test_aus_that_the_slow_one_sees_better_come_from_it_and_the_others_do_not():
     for au in FROM_SLOW:
         assert of(last, au) == pytest.approx(1)
     others = [au for au in wholes(ESTIMATED) if au not in FROM_SLOW]
-    assert last[au_estimator.index(others)] == pytest.approx(speak(ESTIMATED, AU12=0.3)[au_estimator.index(others)])
+    assert last[au_estimator.index(others)] == pytest.approx(
+        speak(ESTIMATED, AU12=0.3)[au_estimator.index(others)]
+    )
     assert last.dtype == np.float32 and last.shape == (29,)
 
 
@@ -101,7 +116,9 @@ def test_a_rest_of_its_own_is_learnt_and_asks_for_nothing():
     stage = Stage(Scripted(lambda _s: probabilities(AU06=0.5, AU15=0.4)))
     assert not stage.play(1).any(), "nothing is taken from it before its rest is known"
     rested = stage.play(2, AU06=0.2)
-    assert of(rested[-1], "AU06") == pytest.approx(0, abs=1e-6) and of(rested[-1], "AU15") == pytest.approx(0, abs=1e-6)
+    assert of(rested[-1], "AU06") == pytest.approx(0, abs=1e-6) and of(rested[-1], "AU15") == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def test_its_rest_is_learnt_anew_when_the_driver_says_so():
@@ -123,11 +140,16 @@ def test_with_a_profiles_scale_it_is_used_at_once_and_only_the_rest_is_learnt_an
     stage.joined.relearn()
     assert of(stage.play(3)[-1], "AU06") == pytest.approx(0, abs=0.01)
     level["AU06"] = 0.55
-    assert of(stage.play(2)[-1], "AU06") == pytest.approx(0.5, abs=0.01), "half the way from the new rest to the driver's own full"
+    assert of(stage.play(2)[-1], "AU06") == pytest.approx(0.5, abs=0.01), (
+        "half the way from the new rest to the driver's own full"
+    )
 
 
 def test_between_answers_an_au_glides_and_does_not_jump():
-    stage = Stage(Scripted(lambda s: FULL_AU09 if s > 103 else probabilities(), period_s=0.3, delay_s=0.2), Scale.default())
+    stage = Stage(
+        Scripted(lambda s: FULL_AU09 if s > 103 else probabilities(), period_s=0.3, delay_s=0.2),
+        Scale.default(),
+    )
     stage.play(3)
     risen = of(stage.play(2), "AU09")
     assert risen[-1] == pytest.approx(1)
@@ -161,7 +183,9 @@ def test_a_slow_one_that_falls_silent_is_left_smoothly_told_once_and_taken_up_ag
     stage.slow.mute = True
     left = of(stage.play(SILENT_S + 1, AU09=0.2), "AU09")
     assert left[-1] == pytest.approx(0.2) and np.abs(np.diff(left)).max() < 1.2 * 0.8 / (FADE_S * FPS)
-    assert [text for text in stage.said[told:] if "has not answered" in text] == stage.said[told:] and len(stage.said) == told + 1
+    assert [text for text in stage.said[told:] if "has not answered" in text] == stage.said[told:] and len(
+        stage.said
+    ) == told + 1
     stage.slow.mute = False
     back = of(stage.play(2, AU09=0.2), "AU09")
     assert back[-1] == pytest.approx(1) and np.abs(np.diff(back)).max() < 1.2 * 0.8 / (FADE_S * FPS)
@@ -279,7 +303,9 @@ def test_a_performer_tells_both_and_closes_both():
 def test_py_feat_that_is_not_there_is_told_once_and_mediapipe_goes_on(tmp_path):
     said = []
     assert open_second("py-feat", str(tmp_path / "none.safetensors"), said.append) is None
-    assert len(said) == 1 and "py-feat" in said[0] and said[0].endswith("Going on with MediaPipe's AUs alone.")
+    assert (
+        len(said) == 1 and "py-feat" in said[0] and said[0].endswith("Going on with MediaPipe's AUs alone.")
+    )
 
 
 def test_auto_says_nothing_where_py_feat_is_not_at_home(monkeypatch):
@@ -288,7 +314,9 @@ def test_auto_says_nothing_where_py_feat_is_not_at_home(monkeypatch):
 
     said = []
     monkeypatch.setattr(estimator_fusion, "find_weights", missing)
-    assert open_second("auto", None, said.append) is None and open_second("mediapipe", None, said.append) is None
+    assert (
+        open_second("auto", None, said.append) is None and open_second("mediapipe", None, said.append) is None
+    )
     monkeypatch.setattr(estimator_fusion, "find_weights", lambda _wanted: SAMPLES / "man.jpg")
     monkeypatch.setattr(estimator_fusion, "usable", lambda: False)  # weights, but no GPU
     assert open_second("auto", None, said.append) is None
@@ -296,4 +324,6 @@ def test_auto_says_nothing_where_py_feat_is_not_at_home(monkeypatch):
 
 
 def test_sides_are_known_for_what_is_joined():
-    assert all(set(au_estimator.index((au,))) == {ESTIMATED.index(side) for side in sides(au)} for au in FROM_SLOW)
+    assert all(
+        set(au_estimator.index((au,))) == {ESTIMATED.index(side) for side in sides(au)} for au in FROM_SLOW
+    )

@@ -11,7 +11,16 @@ from realtime.messages import Frame
 from realtime.timing import Timings
 from realtime.tracking.driver_lock import GONE_S, GREY, DriverLock
 from realtime.tracking.expression_tracker import ExpressionTracker
-from realtime.tracking.face_validator import COVERED, DARK, ELSEWHERE, LOST, OUTSIDE, TINY, TURNED, FaceValidator
+from realtime.tracking.face_validator import (
+    COVERED,
+    DARK,
+    ELSEWHERE,
+    LOST,
+    OUTSIDE,
+    TINY,
+    TURNED,
+    FaceValidator,
+)
 from realtime.tracking.lighting import darkness
 from realtime.tracking.neutral import Neutral
 from realtime.tracking.occlusion import OcclusionDetector
@@ -86,11 +95,17 @@ def test_a_hand_over_the_face_moves_nothing_and_the_face_is_believed_soon_after(
     ends = {"hand passes": 75, "hand on mouth": 100, "hand on eyes": 96}[name]
     assert covered[-1] <= ends + 9, "within a third of a second"
     until = covered[-1] + 1
-    low, high = (np.array([bound(truth[30 : i + 1], axis=0) for i in range(40, until)]) for bound in (np.min, np.max))
+    low, high = (
+        np.array([bound(truth[30 : i + 1], axis=0) for i in range(40, until)]) for bound in (np.min, np.max)
+    )
     beyond = np.maximum(low - played.shown[40:until], played.shown[40:until] - high)
-    assert beyond.max() < 0.3 and (beyond.max(axis=1) > 0.25).sum() <= 2, "a sliver, for two pictures, until it is found out"
+    assert beyond.max() < 0.3 and (beyond.max(axis=1) > 0.25).sum() <= 2, (
+        "a sliver, for two pictures, until it is found out"
+    )
     assert beyond[covered[0] - 40 + 4 :].max() < 0.2, "and that is taken back"
-    naive = np.array([au_estimator.estimate(face) if face else truth[i] for i, face in enumerate(faces)])[40:until]
+    naive = np.array([au_estimator.estimate(face) if face else truth[i] for i, face in enumerate(faces)])[
+        40:until
+    ]
     assert np.maximum(low - naive, naive - high).max() > 0.6, "without the policies there would be grimaces"
 
 
@@ -129,14 +144,18 @@ def test_a_tilted_camera_is_followed_to_40_degrees_and_the_face_comes_back():
 
 
 def test_somebody_who_walks_past_before_the_driver_is_not_followed():
-    played = play(load_track("crossed"))  # the tracker leaves with the stranger, at the left from picture 96 on
+    played = play(
+        load_track("crossed")
+    )  # the tracker leaves with the stranger, at the left from picture 96 on
     assert played.believed[:55].all() and not played.believed[70:].any()
     assert played.notes[-1] == ELSEWHERE
 
 
 def moved(face: Face, right_px: float, scale: float = 1.0) -> Face:
     centre = face.landmarks_px.mean(axis=0)
-    return Face((face.landmarks_px - centre) * scale + centre + [right_px, 0], face.depth_px * scale, face.blendshapes)
+    return Face(
+        (face.landmarks_px - centre) * scale + centre + [right_px, 0], face.depth_px * scale, face.blendshapes
+    )
 
 
 def test_whoever_is_there_three_seconds_after_the_driver_left_has_the_seat(plain):
@@ -179,7 +198,9 @@ def test_another_person_is_a_newcomer_and_the_same_one_is_not(plain, recorded):
     assert [second_visit(recorded[name]) for name in ("neutral", "smile", "glasses")] == [True, True, True]
 
 
-def test_a_hand_that_was_there_from_the_start_is_forgotten_in_three_seconds_and_one_that_stays_is_not_believed(plain):
+def test_a_hand_that_was_there_from_the_start_is_forgotten_in_three_seconds_and_one_that_stays_is_not_believed(
+    plain,
+):
     hidden = [face for face in load_track("hand on mouth")[65:85] if face]
     for first, then, seconds in ((hidden, plain[100:120], 3.5), (plain[:30], hidden, 8.0)):
         skull, time_s = OcclusionDetector(), 0.0
@@ -210,7 +231,9 @@ def test_aus_tremble_half_as_much_in_the_dark():
     steps = {}
     for calm in (0.0, 1.0):
         smooth = OneEuro()
-        values = np.array([smooth(au_estimator.estimate(face), i / FPS, calm) for i, face in enumerate(faces)])
+        values = np.array(
+            [smooth(au_estimator.estimate(face), i / FPS, calm) for i, face in enumerate(faces)]
+        )
         steps[calm] = np.abs(np.diff(values, axis=0)).max()
     assert steps[0.0] > 0.05 and steps[1.0] < steps[0.0] / 2
 
@@ -225,7 +248,9 @@ def test_a_fault_ends_later_than_it_begins(plain):
 
 def test_a_seat_that_nobody_took_is_everybodys(plain):
     seat = DriverLock()
-    assert seat.view(LIT, 0.0, looking=True) is LIT and seat.is_drivers(plain[0], 0.0) and not seat.empty(100.0)
+    assert (
+        seat.view(LIT, 0.0, looking=True) is LIT and seat.is_drivers(plain[0], 0.0) and not seat.empty(100.0)
+    )
 
 
 # --- with the real tracker ---------------------------------------------------------------------------------------------
@@ -252,7 +277,9 @@ def test_tracked_live_the_driver_is_found_again_and_not_the_one_beside():
     assert words[0].seen and not any(word.seen for word in words[10:33])
     assert words[-1].seen and {word.note for word in words} >= {LOST}
     alone = perform(lambda image, _: image, range(117, 131, 2))
-    assert np.abs(words[-1].expression - alone[-1].expression).max() < 0.3, "the driver's face, not the stranger's"
+    assert np.abs(words[-1].expression - alone[-1].expression).max() < 0.3, (
+        "the driver's face, not the stranger's"
+    )
 
 
 def test_tracked_live_a_stranger_who_walks_past_leaves_the_driver_in_the_seat():

@@ -13,13 +13,17 @@ from tests.support.fakes import speak
 
 FPS = 30.0
 REST = speak(ESTIMATED, AU01=0.1, AU05=0.3, AU07=0.5, AU14=0.3, AU15=0.2, AU17=0.15, AU45=0.12)
-GRIN = REST + speak(ESTIMATED, AU12=0.7, AU06=0.5, AU25=0.4, AU07=0.2, AU05=-0.2, AU14=-0.3, AU15=-0.2, AU17=-0.15)
+GRIN = REST + speak(
+    ESTIMATED, AU12=0.7, AU06=0.5, AU25=0.4, AU07=0.2, AU05=-0.2, AU14=-0.3, AU15=-0.2, AU17=-0.15
+)
 FAINT = REST + speak(ESTIMATED, AU12=0.25, AU06=0.1)
 SMILE = index(["AU12"])
 Look = Callable[[float], np.ndarray]
 
 
-def live(neutral: Neutral, look: Look, seconds: float, start_s: float = 0.0, tremble: float = 0.015) -> np.ndarray:
+def live(
+    neutral: Neutral, look: Look, seconds: float, start_s: float = 0.0, tremble: float = 0.015
+) -> np.ndarray:
     """Lets a neutral watch a face: (T, 29) what it is after each picture. Everybody blinks every four seconds, and trembles."""
     rng, noise, seen = np.random.default_rng(0), np.zeros(29), []
     for n in range(int(seconds * FPS)):
@@ -71,7 +75,9 @@ def test_a_start_in_talk_is_corrected_in_the_first_pause():
 
 def talking(t: float) -> np.ndarray:
     beat, word = np.sin(2 * np.pi * 4.1 * t), np.sin(2 * np.pi * 1.3 * t)
-    moves = speak(ESTIMATED, AU25=0.3, AU26=0.25, AU10=0.1) * (1 + beat) + speak(ESTIMATED, AU18=0.3, AU22=0.2, AU15=0.1) * (1 + word)
+    moves = speak(ESTIMATED, AU25=0.3, AU26=0.25, AU10=0.1) * (1 + beat) + speak(
+        ESTIMATED, AU18=0.3, AU22=0.2, AU15=0.1
+    ) * (1 + word)
     return REST + moves + speak(ESTIMATED, AU01=0.3) * max(0.0, np.sin(0.9 * t))
 
 
@@ -85,7 +91,9 @@ def test_it_follows_posture_and_light_and_tells_how_fast():
     neutral = learnt(lambda _: REST)
     slouch = speak(ESTIMATED, AU04=0.12, AU05=-0.15, AU15=0.1)
     track = live(neutral, lambda t: REST + slouch * min(1.0, t / 600), 900, 2)
-    error = np.abs(track - [REST + slouch * min(1.0, t / 600) for t in np.arange(2, 902, 1 / FPS)[: len(track)]]).max(axis=1)
+    error = np.abs(
+        track - [REST + slouch * min(1.0, t / 600) for t in np.arange(2, 902, 1 / FPS)[: len(track)]]
+    ).max(axis=1)
     print(f"a drift of 0.15 in ten minutes: never more than {error.max():.3f} behind")
     assert error.max() < 0.06
 
@@ -95,7 +103,9 @@ def test_a_sudden_change_of_posture_is_taken_over_once_it_was_held_for_minutes()
     bent = REST + speak(ESTIMATED, AU04=0.25, AU17=0.2)
     track = live(neutral, lambda _: bent, HELD_S + 300, 2)
     brows = track[:, index(["AU04"])].mean(axis=1) - REST[index(["AU04"])].mean()
-    print(f"a step of 0.25: {brows[int(60 * FPS)]:.3f} of it after one minute, {brows[-1]:.3f} after {HELD_S / 60 + 5:.0f}")
+    print(
+        f"a step of 0.25: {brows[int(60 * FPS)]:.3f} of it after one minute, {brows[-1]:.3f} after {HELD_S / 60 + 5:.0f}"
+    )
     assert brows[int(60 * FPS)] < 0.02 and brows[-1] > 0.2
 
 
@@ -128,7 +138,9 @@ def test_time_that_stands_still_or_leaps_teaches_nothing():
 
 
 def test_the_same_readings_give_the_same_neutral():
-    first, second = (live(learnt(lambda _: GRIN), lambda t: REST if t > 8 else talking(t), 20, 2) for _ in range(2))
+    first, second = (
+        live(learnt(lambda _: GRIN), lambda t: REST if t > 8 else talking(t), 20, 2) for _ in range(2)
+    )
     assert np.array_equal(first, second)
 
 
@@ -138,7 +150,10 @@ def test_with_a_profile_the_neutral_is_known_at_once_and_the_key_learns_it_alone
     profile = make(rest, REST, REST + speak(ESTIMATED, AU12=0.4, AU26=0.5))
     known = Neutral(profile)
     known.learn(REST, 0.0)
-    half, full = known.change(REST + speak(ESTIMATED, AU12=0.2)), known.change(REST + speak(ESTIMATED, AU12=0.4))
+    half, full = (
+        known.change(REST + speak(ESTIMATED, AU12=0.2)),
+        known.change(REST + speak(ESTIMATED, AU12=0.4)),
+    )
     assert half[SMILE] == pytest.approx(0.5, abs=0.05) and full[SMILE] == pytest.approx(1, abs=1e-3)
     assert np.abs([known.change(row) for row in rest]).max() <= 0.03, "the noise floor swallows the tremble"
     anew = Neutral(profile, anew=True)

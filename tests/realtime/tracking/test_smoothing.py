@@ -72,7 +72,9 @@ def test_a_lost_face_is_held_then_eases_to_the_still_photo_and_comes_back():
     times = np.arange(0, 4, 1 / 30)
     for now in times:
         seen = now < 1 or now > 3
-        strength.append(float(presence.at(told(0.8, now) if seen else told(0.5, now, seen=False), now).expression[0]))
+        strength.append(
+            float(presence.at(told(0.8, now) if seen else told(0.5, now, seen=False), now).expression[0])
+        )
     strength = np.array(strength)
 
     def at(second: float) -> float:
@@ -138,4 +140,8 @@ def test_timings_stay_bounded_and_give_percentiles():
     for i in range(3 * KEPT):
         timings.add("x", i % 100 / 1000)
     row = timings.summary()["x"]
-    assert row["count"] == KEPT and row["p50_ms"] == pytest.approx(49.5, abs=1.5) and row["p99_ms"] > row["p95_ms"] > row["p50_ms"]
+    assert (
+        row["count"] == KEPT
+        and row["p50_ms"] == pytest.approx(49.5, abs=1.5)
+        and row["p99_ms"] > row["p95_ms"] > row["p50_ms"]
+    )

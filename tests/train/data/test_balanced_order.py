@@ -26,13 +26,20 @@ def test_a_face_number_is_the_same_however_it_is_reached(toy):
     numbers = [*range(40), len(order) - 1, len(order), 5 * len(order) + 7, 2]
     assert [order[n] for n in numbers] == [later[n] for n in reversed(numbers)][::-1]
     assert [order[n] for n in range(40)] != [BalancedOrder(toy, seed=4)[n] for n in range(40)]
-    assert [order[n] for n in range(40)] != [order[len(order) + n] for n in range(40)], "another epoch, another order"
+    assert [order[n] for n in range(40)] != [order[len(order) + n] for n in range(40)], (
+        "another epoch, another order"
+    )
 
 
 def test_without_balance_an_epoch_is_every_training_face_once(toy):
-    order, held_out = BalancedOrder(toy, seed=0, balance=0), BalancedOrder(toy, seed=0, balance=0, held_out=True)
+    order, held_out = (
+        BalancedOrder(toy, seed=0, balance=0),
+        BalancedOrder(toy, seed=0, balance=0, held_out=True),
+    )
     assert sorted(order.epoch(0)) == sorted(order.epoch(1)) == np.flatnonzero(~toy.held_out).tolist()
-    assert sorted(held_out.epoch(3)) == np.flatnonzero(toy.held_out).tolist() and len(order) + len(held_out) == len(toy)
+    assert sorted(held_out.epoch(3)) == np.flatnonzero(toy.held_out).tolist() and len(order) + len(
+        held_out
+    ) == len(toy)
     assert not set(toy.person[order.faces]) & set(toy.person[held_out.faces])
 
 
@@ -90,7 +97,10 @@ def test_a_sample_is_what_adversarial_training_needs(toy):
         mirror, _ = draw_jitter(32, faces.rng(number))
         own, mirrored = toy.own(faces.order[number]), mirrored + mirror
         assert sample["picture"].shape == (16, 16, 3) and sample["picture"].dtype == np.uint8
-        assert sample["own"] == pytest.approx(other_way_round(own) if mirror else own) and sample["own"].dtype == np.float32
+        assert (
+            sample["own"] == pytest.approx(other_way_round(own) if mirror else own)
+            and sample["own"].dtype == np.float32
+        )
         assert (
             np.abs(training - sample["wanted"]).max(axis=1).min() <= 0.1 + 1e-6
             and 0 <= sample["wanted"].min() <= sample["wanted"].max() <= 1
@@ -110,7 +120,9 @@ def test_a_sample_in_the_papers_vocabulary_tells_the_means_of_both_sides(toy):
     for number in range(20):
         told = paper[number]
         assert told["own"] == pytest.approx(paper_17(wide[number]["own"])) and told["own"].dtype == np.float32
-        assert np.abs(training - told["wanted"]).max(axis=1).min() <= NOISE + 1e-6 and told["wanted"].shape == (17,)
+        assert np.abs(training - told["wanted"]).max(axis=1).min() <= NOISE + 1e-6 and told[
+            "wanted"
+        ].shape == (17,)
         assert (told["picture"] == wide[number]["picture"]).all() and told["label"] == wide[number]["label"]
 
 
@@ -118,8 +130,13 @@ def test_a_mirrored_face_winks_with_the_other_eye():
     wink = np.zeros(len(ESTIMATED), np.float32)
     wink[ESTIMATED.index("AU45R")], wink[ESTIMATED.index("AU25")] = 0.8, 0.3
     other = other_way_round(wink)
-    assert other[ESTIMATED.index("AU45L")] == np.float32(0.8) and other[ESTIMATED.index("AU25")] == np.float32(0.3)
-    assert other.sum() == wink.sum() and (other_way_round(np.stack([wink, other])) == np.stack([other, wink])).all()
+    assert other[ESTIMATED.index("AU45L")] == np.float32(0.8) and other[
+        ESTIMATED.index("AU25")
+    ] == np.float32(0.3)
+    assert (
+        other.sum() == wink.sum()
+        and (other_way_round(np.stack([wink, other])) == np.stack([other, wink])).all()
+    )
 
 
 def test_crops_are_shrunk_but_never_blown_up(toy):

@@ -105,9 +105,17 @@ def test_the_training_label_is_what_the_live_estimator_says(corpus, photo):
 
 
 def test_people_not_photos_are_held_out():
-    assert person_of("Ada_Lovelace_0001", "lfw") == person_of("Ada_Lovelace_0007", "lfw") != person_of("Ada_Byron_0001", "lfw")
+    assert (
+        person_of("Ada_Lovelace_0001", "lfw")
+        == person_of("Ada_Lovelace_0007", "lfw")
+        != person_of("Ada_Byron_0001", "lfw")
+    )
     assert is_held_out("portraits/anybody") and is_held_out("drivers/d9") and not is_held_out("drivers/d3")
-    camera = {person_of(f"{name}_{number}", "photos") for name in ("IMG", "dsc", "PXL_20261122", "20261122") for number in ("0001", "0002")}
+    camera = {
+        person_of(f"{name}_{number}", "photos")
+        for name in ("IMG", "dsc", "PXL_20261122", "20261122")
+        for number in ("0001", "0002")
+    }
     assert len(camera) == 8, "a camera's numbers say nothing of who is in the photo"
     assert person_of("Dsc_Lovelace_0001", "lfw") == person_of("Dsc_Lovelace_0002", "lfw")
     share = np.mean([is_held_out(f"lfw/person {i}") for i in range(5000)])
@@ -135,12 +143,22 @@ def test_a_long_clip_is_shared_out_and_entered_in_the_middle(inputs, tmp_path, m
     parts = list(find_jobs([tmp_path / "fades.avi"]))
     monkeypatch.setattr(listing, "CLIP_JOB_FRAMES", 100)
     (whole,) = find_jobs([tmp_path / "fades.avi"])
-    assert [(job.at, job.frames) for job in parts] == [(0, 4), (4, 3)] and sum(job.pictures for job in parts) == whole.pictures == 4
+    assert [(job.at, job.frames) for job in parts] == [(0, 4), (4, 3)] and sum(
+        job.pictures for job in parts
+    ) == whole.pictures == 4
     light = [
-        [cv2.imdecode(np.frombuffer(face.jpg, np.uint8), 1).mean() for faces, _ in labels.label(jobs) for face in faces]
+        [
+            cv2.imdecode(np.frombuffer(face.jpg, np.uint8), 1).mean()
+            for faces, _ in labels.label(jobs)
+            for face in faces
+        ]
         for jobs in (parts, [whole])
     ]
-    assert len(light[0]) == 4 and light[0] == pytest.approx(light[1], rel=0.02) and (np.diff(light[0]) < -5).all()
+    assert (
+        len(light[0]) == 4
+        and light[0] == pytest.approx(light[1], rel=0.02)
+        and (np.diff(light[0]) < -5).all()
+    )
 
 
 def test_what_cannot_be_used_is_refused_in_a_sentence(tmp_path):
@@ -184,12 +202,20 @@ def test_pictures_that_cannot_be_read_are_counted_and_stop_nothing(tmp_path):
     from train.data import labels
 
     head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    chunk = lambda name, data: struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))  # noqa: E731
-    (tmp_path / "claims.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+    chunk = lambda name, data: (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    )  # noqa: E731
+    (tmp_path / "claims.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    )
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
     cv2.imwrite(str(tmp_path / "long.png"), np.zeros((2, 33_000), np.uint8))
     found = [labels.label([job])[0] for job in find_jobs([tmp_path])]
-    assert found == [([], {"not a readable picture": 1}), ([], {"not a readable picture": 1}), ([], {"more than 20000 px long": 1})]
+    assert found == [
+        ([], {"not a readable picture": 1}),
+        ([], {"not a readable picture": 1}),
+        ([], {"more than 20000 px long": 1}),
+    ]
 
 
 def test_faces_of_nobody_are_drawn_in_the_labelling_processes(tmp_path):
@@ -213,11 +239,16 @@ def test_drawn_faces_are_adults_and_a_disk_that_refuses_is_a_sentence(tmp_path, 
         with pytest.raises(DataError, match=f"Only {len(ADULTS)} .* adults, not {count}"):
             adults(count)
     monkeypatch.setattr("train.data.synthetic_faces.NobodyFaces", Drawn)
-    assert write_faces(tmp_path / "faces", adults(2), 32) == 2 and write_faces(tmp_path / "faces", adults(3), 32) == 1
+    assert (
+        write_faces(tmp_path / "faces", adults(2), 32) == 2
+        and write_faces(tmp_path / "faces", adults(3), 32) == 1
+    )
     assert len(list((tmp_path / "faces").iterdir())) == 3
     with pytest.raises(DataError, match="cannot be made"):
         write_faces(tmp_path / "faces" / "nobody-000000.jpg", adults(1), 32)
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(
+        Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
+    )
     with pytest.raises(DataError, match=r"No space left on device.*kept"):
         write_faces(tmp_path / "faces", adults(4), 32)
     assert len(list((tmp_path / "faces").iterdir())) == 3, "and nothing half written stays"
@@ -247,7 +278,11 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(inputs, folder
         load_corpus([tmp_path])
     monkeypatch.undo()
     seen, label = [], preparing.PrepareRun.take
-    monkeypatch.setattr(preparing.PrepareRun, "take", lambda self, job, *rest: (seen.append(job.name), label(self, job, *rest)))
+    monkeypatch.setattr(
+        preparing.PrepareRun,
+        "take",
+        lambda self, job, *rest: (seen.append(job.name), label(self, job, *rest)),
+    )
     prepare(inputs, tmp_path, size_px=64, workers=1, shard_size=3)
     assert hashes(tmp_path) == hashes(folder) and "broken.jpg" not in seen[1:]
     for name in ("manifest.json", "index.bin"):
@@ -260,10 +295,23 @@ def test_a_run_that_was_killed_anywhere_comes_out_the_same(tmp_path, corpus, mon
 
     monkeypatch.setattr(preparing, "write_histograms", lambda *_: None)
     faces = [
-        Labelled(b"jpg", corpus.mesh(0), corpus.aus[i % len(corpus)], corpus.angles_deg[0], corpus.opening[0], f"{i}", f"s/{i}", "s", True)
+        Labelled(
+            b"jpg",
+            corpus.mesh(0),
+            corpus.aus[i % len(corpus)],
+            corpus.angles_deg[0],
+            corpus.opening[0],
+            f"{i}",
+            f"s/{i}",
+            "s",
+            True,
+        )
         for i in range(17)
     ]
-    jobs = [(Job("clip", "s/clip", "s", frames=2), faces[:8], Counter({"no face": 2})), (Job("b", "s/b", "s"), faces[8:], Counter())]
+    jobs = [
+        (Job("clip", "s/clip", "s", frames=2), faces[:8], Counter({"no face": 2})),
+        (Job("b", "s/b", "s"), faces[8:], Counter()),
+    ]
 
     def write(folder: Path, killed_after: int | None) -> dict:
         run = PrepareRun(folder, begin(folder, {"size_px": 64, "shard_size": 3}))
@@ -280,7 +328,9 @@ def test_a_run_that_was_killed_anywhere_comes_out_the_same(tmp_path, corpus, mon
         return finish(folder, run.manifest, [])
 
     whole = write(tmp_path / "whole", None)
-    assert [shard["faces"] for shard in whole["shards"]] == [3, 3, 3, 3, 3, 2] and whole["rejected"] == {"no face": 2}
+    assert [shard["faces"] for shard in whole["shards"]] == [3, 3, 3, 3, 3, 2] and whole["rejected"] == {
+        "no face": 2
+    }
     for killed_after in (1, 3, 7, 8, 12, 16):
         folder = tmp_path / str(killed_after)
         write(folder, killed_after)

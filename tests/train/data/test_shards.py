@@ -56,7 +56,10 @@ def test_webdataset_reads_the_same_pictures_and_labels(folder, corpus):
         assert np.abs(sample["jpg"][:, :, ::-1].astype(int) - corpus.picture(i)).max() <= 3
         assert (sample["mesh.npy"] == corpus.mesh(i)).all() and sample["json"] == corpus.label(i)
         assert (np.float32(sample["json"]["aus"]) == corpus.aus[i]).all(), "to the last bit"
-        assert sample["json"]["identity"] == sample["json"]["person"] and sample["json"]["source"] == corpus.source[i]
+        assert (
+            sample["json"]["identity"] == sample["json"]["person"]
+            and sample["json"]["source"] == corpus.source[i]
+        )
     gc.collect()
 
 
@@ -102,7 +105,10 @@ def test_a_shard_that_is_not_what_was_prepared_is_named(damaged):
         (lambda f: rewrite(f, split={}), "holds out other people"),
         (lambda f: rewrite(f, finished=False), "unfinished.*goes on"),
         (lambda f: rewrite(f, faces=99), "do not hold the 99 faces"),
-        (lambda f: (f / "manifest.json").write_text('{"faces": 4, "estimator": "x"}'), "another format.*prepare it again"),
+        (
+            lambda f: (f / "manifest.json").write_text('{"faces": 4, "estimator": "x"}'),
+            "another format.*prepare it again",
+        ),
         (lambda f: (f / "manifest.json").write_text("{"), "manifest.json is damaged"),
         (lambda f: (f / "manifest.json").unlink(), "not a prepared corpus"),
     ],
@@ -146,7 +152,9 @@ def test_processes_that_were_forked_read_what_their_parent_reads(toy):
     )
     for number, batch in enumerate(loader):
         for name, values in batch.items():
-            assert (values.numpy() == np.stack([e[name] for e in expected[6 * number : 6 * number + 6]])).all()
+            assert (
+                values.numpy() == np.stack([e[name] for e in expected[6 * number : 6 * number + 6]])
+            ).all()
 
 
 def test_a_copy_for_another_process_opens_its_own_files(toy):
@@ -160,7 +168,9 @@ def test_a_copy_for_another_process_opens_its_own_files(toy):
 def took_mb(folder: Path) -> float:
     """What streaming takes in a fresh process: this one's allocator has other tests behind it."""
     code = f"from pathlib import Path; from train.data.memory import stream; print(stream(Path({str(folder)!r}), samples=300))"
-    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    return float(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

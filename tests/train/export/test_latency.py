@@ -21,14 +21,23 @@ def bundle(tmp_path_factory):
     network = CompactGenerator(TINY)
     for parameter in network.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
-    return export(network.eval(), tmp_path_factory.mktemp("bundles") / "small", {"shape": {"generator": TINY.as_dict()}})[0]
+    return export(
+        network.eval(), tmp_path_factory.mktemp("bundles") / "small", {"shape": {"generator": TINY.as_dict()}}
+    )[0]
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["full", "half"])
 def test_pytorch_answers_as_the_reference_does(bundle, half):
-    engine, reference, rng = TorchEngine(bundle, restore(bundle), half, False), load(bundle, "reference"), np.random.default_rng(0)
+    engine, reference, rng = (
+        TorchEngine(bundle, restore(bundle), half, False),
+        load(bundle, "reference"),
+        np.random.default_rng(0),
+    )
     for _ in range(2):  # another crop in the same array is another crop
-        crop, aus = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), rng.uniform(-1, 1, len(bundle.aus)).astype(np.float32)
+        crop, aus = (
+            rng.integers(0, 256, (64, 64, 3), dtype=np.uint8),
+            rng.uniform(-1, 1, len(bundle.aus)).astype(np.float32),
+        )
         ours, theirs = engine.run(crop, aus), reference.run(crop, aus)
         assert np.abs(ours.colour.astype(int) - theirs.colour).mean() < (2 if half else 0.05)
         assert np.abs(ours.flow - theirs.flow).mean() < (0.1 if half else 1e-3)
@@ -54,5 +63,7 @@ def test_a_crop_that_cannot_change_goes_to_the_device_once(bundle):
 def test_the_command_sets_pytorch_beside_the_engine_of_a_call(bundle, capsys):
     assert command.main(["latency", "--engine", str(bundle.folder), "--runs", "5"]) == 0
     said = capsys.readouterr().out
-    assert "OpenVINO" in said and "float32 eager" in said and said.count("PyTorch") == 3, "compiled, or left out with its reason"
+    assert "OpenVINO" in said and "float32 eager" in said and said.count("PyTorch") == 3, (
+        "compiled, or left out with its reason"
+    )
     assert command.main(["latency", "--engine", "nobody"]) == EngineError.exit_status

@@ -25,7 +25,9 @@ def exported(network, folder):
     torch.manual_seed(1)
     for parameter in network.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
-    return export(network.eval(), folder, {"shape": {"generator": network.shape.as_dict()}, "images_seen": 7})[0]
+    return export(
+        network.eval(), folder, {"shape": {"generator": network.shape.as_dict()}, "images_seen": 7}
+    )[0]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,10 @@ def test_every_parameter_comes_back_as_it_was_rounded(tmp_path, make):
 def test_the_engine_that_ships_can_be_learnt_on(tmp_path, corpus):
     recipe = Supervised(restore(load_bundle("default")).shape)
     run = TrainingRun(recipe, tmp_path / "mine", plan(), load_bundle("default").folder)
-    assert run.started_from["bundle"] == "default" and run.started_from["sha256"] == load_bundle("default").sha256
+    assert (
+        run.started_from["bundle"] == "default"
+        and run.started_from["sha256"] == load_bundle("default").sha256
+    )
     for networks in (run.networks, run.averages):
         assert torch.equal(networks["generator"].stem.weight, restore(load_bundle("default")).stem.weight)
 
@@ -58,13 +63,21 @@ def test_a_bundle_of_17_aus_starts_a_run_of_29(tmp_path, corpus):
     assert checkpoint.read_state(tmp_path / "wide" / "checkpoint")["started_from"]["bundle"] == "narrow"
     with pytest.raises(DataError, match="another network"):
         fit(
-            supervised(dataclasses.replace(TINY, head=12)), corpus, tmp_path / "other", plan(images=4), quiet=True, start_from=bundle.folder
+            supervised(dataclasses.replace(TINY, head=12)),
+            corpus,
+            tmp_path / "other",
+            plan(images=4),
+            quiet=True,
+            start_from=bundle.folder,
         )
 
 
 def test_a_bundle_is_exported_anew_at_another_size(tmp_path, capsys):
     exported(CompactGenerator(TINY), tmp_path / "mine")
-    assert command.main(["export", str(tmp_path / "mine"), "--size", "128", "--out", str(tmp_path / "larger")]) == 0
+    assert (
+        command.main(["export", str(tmp_path / "mine"), "--size", "128", "--out", str(tmp_path / "larger")])
+        == 0
+    )
     larger, before = load_bundle(tmp_path / "larger"), load_bundle(tmp_path / "mine")
     assert (larger.size_px, larger.flow_px) == (128, 64) and larger.training["exported_from"] == before.sha256
     assert larger.training["images_seen"] == 7 and larger.training["shape"]["generator"]["size_px"] == 128
@@ -98,5 +111,8 @@ def test_the_papers_network_needs_its_run(tmp_path):
 
 def test_what_is_neither_a_run_nor_a_bundle_is_one_sentence(tmp_path, capsys):
     (tmp_path / "default").mkdir()  # a folder of one's own hides the engine of that name
-    assert command.main(["export", str(tmp_path / "default"), "--out", str(tmp_path / "out")]) == DataError.exit_status
+    assert (
+        command.main(["export", str(tmp_path / "default"), "--out", str(tmp_path / "out")])
+        == DataError.exit_status
+    )
     assert "is not a checkpoint" in capsys.readouterr().err

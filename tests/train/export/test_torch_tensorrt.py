@@ -6,8 +6,12 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch-tensorrt needs PyTorch: pip install -e '.[torch-tensorrt]'")
-pytest.importorskip("cuda.bindings.runtime", reason="the GPU is driven through cuda-python: pip install cuda-bindings")
+torch = pytest.importorskip(
+    "torch", reason="torch-tensorrt needs PyTorch: pip install -e '.[torch-tensorrt]'"
+)
+pytest.importorskip(
+    "cuda.bindings.runtime", reason="the GPU is driven through cuda-python: pip install cuda-bindings"
+)
 
 from engines.backends.fp16_graph import to_fp16  # noqa: E402
 from engines.errors import DataError  # noqa: E402
@@ -23,7 +27,11 @@ from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 
 def small(kind):
     torch.manual_seed(0)
-    generator = CompactGenerator(TINY) if kind == "compact" else PaperGenerator(PaperShape(size_px=64, width=8, blocks=1))
+    generator = (
+        CompactGenerator(TINY)
+        if kind == "compact"
+        else PaperGenerator(PaperShape(size_px=64, width=8, blocks=1))
+    )
     for parameter in generator.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return generator.eval()
@@ -52,10 +60,17 @@ def torch_tensorrt(monkeypatch):
         kept.converters.append((target, capability_validator, priority))
         return lambda function: function
 
-    library, dynamo, conversion = (ModuleType(f"torch_tensorrt{end}") for end in ("", ".dynamo", ".dynamo.conversion"))
+    library, dynamo, conversion = (
+        ModuleType(f"torch_tensorrt{end}") for end in ("", ".dynamo", ".dynamo.conversion")
+    )
     library.__version__, library.dynamo, dynamo.conversion = "2.13.0", dynamo, conversion
-    dynamo.convert_exported_program_to_serialized_trt_engine = convert_exported_program_to_serialized_trt_engine
-    conversion.dynamo_tensorrt_converter, conversion.ConverterPriority = dynamo_tensorrt_converter, SimpleNamespace(HIGH="high")
+    dynamo.convert_exported_program_to_serialized_trt_engine = (
+        convert_exported_program_to_serialized_trt_engine
+    )
+    conversion.dynamo_tensorrt_converter, conversion.ConverterPriority = (
+        dynamo_tensorrt_converter,
+        SimpleNamespace(HIGH="high"),
+    )
     for module in (library, dynamo, conversion):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return kept
@@ -64,7 +79,18 @@ def torch_tensorrt(monkeypatch):
 @pytest.fixture(scope="module")
 def checkpoint(corpus_folder, tmp_path_factory):
     run = tmp_path_factory.mktemp("run")
-    fit = ["fit", "--corpus", str(corpus_folder), "--out", str(run), "--images", "8", "--batch", "4", "--fp32"]
+    fit = [
+        "fit",
+        "--corpus",
+        str(corpus_folder),
+        "--out",
+        str(run),
+        "--images",
+        "8",
+        "--batch",
+        "4",
+        "--fp32",
+    ]
     assert command.main([*fit, "--channels", "8", "16", "16", "--workers", "0"]) == 0
     return run
 
@@ -85,7 +111,9 @@ def test_the_typed_module_says_what_the_network_says(kind):
 def test_its_convolutions_are_fp16_and_its_normalisations_fp32(kind, torch_tensorrt):
     network = small(kind)
     assert via.compile_with_torch_tensorrt(network) == (b"engine", "torch-tensorrt 2.13.0")
-    assert all(parameter.dtype == torch.float32 for parameter in network.parameters()), "the network itself is left as it was"
+    assert all(parameter.dtype == torch.float32 for parameter in network.parameters()), (
+        "the network itself is left as it was"
+    )
     types = {}
     for node in torch_tensorrt.programs[0].graph.nodes:
         if node.op == "call_function" and "val" in node.meta and hasattr(node.meta["val"], "dtype"):
@@ -99,7 +127,11 @@ def test_its_convolutions_are_fp16_and_its_normalisations_fp32(kind, torch_tenso
 
 def test_uint8_is_cast_before_all_else_and_made_after_all_else(torch_tensorrt):
     via.compile_with_torch_tensorrt(small("compact"))
-    nodes = [node for node in torch_tensorrt.programs[0].graph.nodes if getattr(node.meta.get("val"), "dtype", None) == torch.uint8]
+    nodes = [
+        node
+        for node in torch_tensorrt.programs[0].graph.nodes
+        if getattr(node.meta.get("val"), "dtype", None) == torch.uint8
+    ]
     image, colour = nodes
     read = [user.meta["val"].dtype for user in image.users if user.meta.get("val") is not None]
     assert image.op == "placeholder" and read == [torch.float32]
@@ -111,21 +143,29 @@ def test_torch_tensorrt_is_taught_to_cast_to_uint8_and_nothing_else(torch_tensor
     ((target, applies, priority),) = torch_tensorrt.converters
     assert target == torch.ops.aten._to_copy.default and priority == "high"
     assert applies(SimpleNamespace(kwargs={"dtype": torch.uint8}))
-    assert not applies(SimpleNamespace(kwargs={"dtype": torch.float16})) and not applies(SimpleNamespace(kwargs={}))
+    assert not applies(SimpleNamespace(kwargs={"dtype": torch.float16})) and not applies(
+        SimpleNamespace(kwargs={})
+    )
 
 
 def export(checkpoint, out):
     return command.main(["export", str(checkpoint), "--out", str(out), "--via", "torch-tensorrt"])
 
 
-def test_the_engine_goes_into_the_cache_and_the_live_program_takes_it(gpu, torch_tensorrt, checkpoint, tmp_path, capsys):
+def test_the_engine_goes_into_the_cache_and_the_live_program_takes_it(
+    gpu, torch_tensorrt, checkpoint, tmp_path, capsys
+):
     assert command.main(["export", str(checkpoint), "--out", str(tmp_path / "onnx")]) == 0
-    torch_tensorrt.engine = to_fp16(tmp_path / "onnx" / "generator.onnx").SerializeToString()  # what the double of TensorRT runs
+    torch_tensorrt.engine = to_fp16(
+        tmp_path / "onnx" / "generator.onnx"
+    ).SerializeToString()  # what the double of TensorRT runs
     gpu.trt.renamed = {"colour": "output0", "attention": "output1", "flow": "output2"}
     assert export(checkpoint, tmp_path / "mine") == 0
     said = capsys.readouterr().out
     assert "wrote" in said and "by torch-tensorrt 2.13.0 is in the cache" in said
-    engine = load(tmp_path / "mine", "gpu")  # the double cannot compile: this one can only be the one from the cache
+    engine = load(
+        tmp_path / "mine", "gpu"
+    )  # the double cannot compile: this one can only be the one from the cache
     assert engine.name.startswith("TensorRT 11.0.0 NVIDIA GeForce RTX 4090")
     assert engine.run(np.zeros((64, 64, 3), np.uint8), np.zeros(29, np.float32)).attention.shape == (64, 64)
 
@@ -146,18 +186,29 @@ def test_an_engine_that_does_something_else_is_not_taken(gpu, torch_tensorrt, ch
     assert (tmp_path / "mine" / "bundle.json").is_file(), "the bundle itself is good"
 
 
-def test_what_torch_tensorrt_cannot_compile_is_told_and_nothing_is_written(torch_tensorrt, checkpoint, tmp_path, capsys):
-    torch_tensorrt.engine = RuntimeError("Conversion of function aten::odd not currently supported!\nmore\nlines")
+def test_what_torch_tensorrt_cannot_compile_is_told_and_nothing_is_written(
+    torch_tensorrt, checkpoint, tmp_path, capsys
+):
+    torch_tensorrt.engine = RuntimeError(
+        "Conversion of function aten::odd not currently supported!\nmore\nlines"
+    )
     assert export(checkpoint, tmp_path / "mine") == 8
     said = capsys.readouterr().err
-    assert "cannot compile this generator (Conversion of function aten::odd" in said and "without --via" in said
+    assert (
+        "cannot compile this generator (Conversion of function aten::odd" in said and "without --via" in said
+    )
     assert len(said.splitlines()) == 1 and not (tmp_path / "mine").exists()
 
 
-def test_a_machine_without_torch_tensorrt_or_a_gpu_is_told_what_is_needed(monkeypatch, checkpoint, tmp_path, capsys):
+def test_a_machine_without_torch_tensorrt_or_a_gpu_is_told_what_is_needed(
+    monkeypatch, checkpoint, tmp_path, capsys
+):
     monkeypatch.setitem(sys.modules, "torch_tensorrt", None)
     assert export(checkpoint, tmp_path / "mine") == 8
-    assert "needs an NVIDIA GPU, a PyTorch for CUDA and pip install -e '.[torch-tensorrt]'" in capsys.readouterr().err
+    assert (
+        "needs an NVIDIA GPU, a PyTorch for CUDA and pip install -e '.[torch-tensorrt]'"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "mine").exists()
 
 
@@ -165,7 +216,9 @@ def test_the_real_torch_tensorrt_compiles_or_says_what_it_lacks():
     import subprocess
 
     code = "from tests.train.export.test_torch_tensorrt import small, via; print(len(via.compile_with_torch_tensorrt(small('compact'))[0]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)  # apart: it changes what `import tensorrt` means
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )  # apart: it changes what `import tensorrt` means
     if done.returncode:
         assert f"{DataError.__name__}: {via.NEEDS}" in done.stderr.strip().splitlines()[-1], done.stderr
         pytest.skip(done.stderr.strip().splitlines()[-1])

@@ -53,7 +53,9 @@ def test_the_paper_generator_gives_two_masks_in_range_and_moves_nothing():
     assert 0 <= colour.min() and colour.max() <= 1 and 0 < attention.min() and attention.max() < 1
     assert not torch.allclose(colour, generator(photo, 1 - aus)[0]), "the AUs reach the picture"
     kept, painted = torch.ones_like(attention), torch.zeros_like(attention)
-    assert torch.equal(compose(photo, colour, kept, None), photo) and torch.equal(compose(photo, colour, painted, None), colour)
+    assert torch.equal(compose(photo, colour, kept, None), photo) and torch.equal(
+        compose(photo, colour, painted, None), colour
+    )
 
 
 def test_the_papers_normalisation_is_an_affine_instance_norm():
@@ -73,7 +75,9 @@ def test_no_normalisation_leaks_from_one_picture_to_its_neighbours():
     photo, aus = torch.rand(3, 3, 32, 32), torch.rand(3, 17)
     for network, inputs in ((generator, (photo, aus)), (critic, (photo,))):
         whole, alone = network(*inputs), network(*(value[1:2] for value in inputs))
-        assert torch.allclose(whole[0][1:2], alone[0], atol=1e-5) and torch.allclose(whole[1][1:2], alone[1], atol=1e-5)
+        assert torch.allclose(whole[0][1:2], alone[0], atol=1e-5) and torch.allclose(
+            whole[1][1:2], alone[1], atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("shape", [CriticShape(), compact_critic()], ids=["paper", "compact"])
@@ -116,7 +120,14 @@ def test_a_critic_too_deep_for_its_crops_is_refused():
 
 
 @pytest.mark.parametrize(
-    "shape", [TINY, Shape("paper17", 64, flow=False), TINY_PAPER, PaperShape("wide"), PaperShape(conditioning="relative")]
+    "shape",
+    [
+        TINY,
+        Shape("paper17", 64, flow=False),
+        TINY_PAPER,
+        PaperShape("wide"),
+        PaperShape(conditioning="relative"),
+    ],
 )
 def test_a_generator_comes_back_from_the_json_of_its_shape(shape):
     generator = build(json.loads(json.dumps(shape.as_dict())))
@@ -125,7 +136,10 @@ def test_a_generator_comes_back_from_the_json_of_its_shape(shape):
 
 
 def test_compact_generators_speak_29_aus_and_the_papers_17_unless_they_say_otherwise():
-    assert (Shape().spoken, PaperShape().spoken) == (WIDE, PAPER_17) and (Shape().aus, PaperShape().aus) == (29, 17)
+    assert (Shape().spoken, PaperShape().spoken) == (WIDE, PAPER_17) and (Shape().aus, PaperShape().aus) == (
+        29,
+        17,
+    )
     assert (Shape("paper17").aus, PaperShape("wide").aus) == (17, 29)
     assert [named(aus) for aus in (list(PAPER_17), WIDE)] == ["paper17", "wide"]
     with pytest.raises(DataError, match="none of the vocabularies"):
@@ -133,7 +147,15 @@ def test_compact_generators_speak_29_aus_and_the_papers_17_unless_they_say_other
 
 
 def test_shapes_written_before_there_were_two_models_are_compact_and_speak_17_aus():
-    old = {"aus": 17, "size_px": 32, "quarter": 8, "eighth": 8, "sixteenth": 8, "blocks": [1, 1, 1, 1], "head": 8}
+    old = {
+        "aus": 17,
+        "size_px": 32,
+        "quarter": 8,
+        "eighth": 8,
+        "sixteenth": 8,
+        "blocks": [1, 1, 1, 1],
+        "head": 8,
+    }
     seventeen = dataclasses.replace(TINY, vocabulary="paper17")
     assert Shape.from_dict(old) == seventeen and isinstance(build(old), CompactGenerator)
     paper = {"model": "paper", "aus": 17, "size_px": 32, "width": 4, "blocks": 1, "conditioning": "absolute"}
@@ -150,13 +172,18 @@ def a_little_trained(shape: Shape) -> CompactGenerator:
 
 @torch.no_grad()
 def test_a_widened_generator_answers_symmetric_changes_as_it_did():
-    narrow, wide = a_little_trained(dataclasses.replace(TINY, vocabulary="paper17")), CompactGenerator(TINY).eval()
+    narrow, wide = (
+        a_little_trained(dataclasses.replace(TINY, vocabulary="paper17")),
+        CompactGenerator(TINY).eval(),
+    )
     weights = narrow.state_dict()
     name = "condition.0.weight"
     wide.load_state_dict({**weights, name: widened(weights[name], PAPER_17, wholes(WIDE))})
     photo, change = torch.rand(4, 3, 32, 32), torch.rand(4, 17) * 2 - 1
     change[0] = 0
-    for before, after in zip(narrow(photo, change), wide(photo, change @ translation(PAPER_17, WIDE)), strict=True):
+    for before, after in zip(
+        narrow(photo, change), wide(photo, change @ translation(PAPER_17, WIDE)), strict=True
+    ):
         assert torch.allclose(before, after, atol=1e-5)
     columns = dict(zip(wholes(WIDE), wide.condition[0].weight.T, strict=True))
     assert all(torch.equal(columns[au], narrow.condition[0].weight[:, i]) for i, au in enumerate(PAPER_17))
@@ -165,7 +192,11 @@ def test_a_widened_generator_answers_symmetric_changes_as_it_did():
 
 def test_tensors_are_translated_as_arrays_are():
     values = torch.rand(3, 29)
-    assert torch.allclose(values @ translation(WIDE, PAPER_17), torch.from_numpy(translate(values.numpy(), WIDE, PAPER_17)), atol=1e-6)
+    assert torch.allclose(
+        values @ translation(WIDE, PAPER_17),
+        torch.from_numpy(translate(values.numpy(), WIDE, PAPER_17)),
+        atol=1e-6,
+    )
 
 
 def test_each_half_of_the_picture_is_told_its_own_side():
@@ -179,7 +210,9 @@ def test_each_half_of_the_picture_is_told_its_own_side():
     halves = torch.stack([torch.zeros(1, 4), torch.ones(1, 4)], dim=1)
     spread = across(halves, 64)
     assert spread.shape == (1, 4, 1, 64) and not spread[..., :24].any() and (spread[..., 40:] == 1).all()
-    assert (spread.diff(dim=-1) >= 0).all() and spread[..., 31:33].mean() == pytest.approx(0.5), "smooth at the middle"
+    assert (spread.diff(dim=-1) >= 0).all() and spread[..., 31:33].mean() == pytest.approx(0.5), (
+        "smooth at the middle"
+    )
 
 
 @torch.no_grad()
@@ -198,7 +231,9 @@ def test_teeth_are_laid_where_the_network_says_and_nowhere_else():
     x, y = round(0.02 * PX_PER_UNIT + EDGE_PX[0]), round(up * PX_PER_UNIT + EDGE_PX[1])
     tooth = torch.from_numpy(teeth()[y, x, :3] / 255) * LIGHTEST / 2
     assert where[0, :, 8, 8].tolist() == pytest.approx([0.02, up], abs=1e-6)
-    assert torch.allclose(colour[0, :, 16, 16], tooth, atol=0.04) and teeth()[y, x, 3] == pytest.approx(1, abs=0.02)
+    assert torch.allclose(colour[0, :, 16, 16], tooth, atol=0.04) and teeth()[y, x, 3] == pytest.approx(
+        1, abs=0.02
+    )
     generator.out.bias[-3] = 0.3 / TEETH_UNIT  # far below the edge: clear
     assert torch.allclose(generator(photo, change)[0], bare, atol=1e-3)
 
@@ -230,7 +265,9 @@ def test_a_shape_that_means_another_network_is_refused_in_one_sentence(shape, wo
 
 
 def test_a_compact_network_without_flow_paints_only_and_still_keeps_the_photo_at_no_change():
-    generator = CompactGenerator(Shape(size_px=32, quarter=8, eighth=8, sixteenth=8, blocks=(1, 1, 1, 1), head=8, flow=False))
+    generator = CompactGenerator(
+        Shape(size_px=32, quarter=8, eighth=8, sixteenth=8, blocks=(1, 1, 1, 1), head=8, flow=False)
+    )
     photo = torch.rand(2, 3, 32, 32)
     colour, attention, flow = generator(photo, torch.zeros(2, 29))
     assert flow is None and torch.equal(compose(photo, colour, attention, None), photo)
@@ -244,4 +281,7 @@ def test_the_listing_names_every_network_with_its_figures():
     assert re.search(r"paper generator \| 128 \| 8,471,296 \| 10\.63 \| 33\.9 \| 16\.9", table)
     assert re.search(r"paper critic \| 128 \| 44,860,352", table)
     assert "compact generator | 256" in table and "compact critic | 128" in table
-    assert all(f"{name} generator | 128" in table for name in ("stargan", "diat", "icgan")) and "cyclegan translator" in table
+    assert (
+        all(f"{name} generator | 128" in table for name in ("stargan", "diat", "icgan"))
+        and "cyclegan translator" in table
+    )

@@ -68,7 +68,9 @@ def first_batch(recipe, count: int = 4):
     torch.manual_seed(0)
     data = recipe.dataset(ToyCorpus(), seed=3)
     samples = [data[i] for i in range(count)]
-    return recipe.batch({name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]})
+    return recipe.batch(
+        {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]}
+    )
 
 
 def frozen_but(recipe, names) -> None:
@@ -87,10 +89,20 @@ def test_each_turn_gives_gradients_to_its_own_networks_only(make):
     for turn in turns:
         frozen_but(recipe, turn.networks)
         loss, terms = turn.loss(batch)
-        assert torch.isfinite(loss) and loss.ndim == 0 and all(not value.requires_grad for value in terms.values())
+        assert (
+            torch.isfinite(loss)
+            and loss.ndim == 0
+            and all(not value.requires_grad for value in terms.values())
+        )
         loss.backward()
-        moved = {name for name, net in recipe.networks.items() if any(p.grad is not None and p.grad.any() for p in net.parameters())}
-        resting = {"generator"} if make is inverting else set()  # named for its average's sake; it must not move
+        moved = {
+            name
+            for name, net in recipe.networks.items()
+            if any(p.grad is not None and p.grad.any() for p in net.parameters())
+        }
+        resting = (
+            {"generator"} if make is inverting else set()
+        )  # named for its average's sake; it must not move
         assert moved == set(turn.networks) - resting
         trained |= moved
     if make not in (painting, inverting):
@@ -103,7 +115,9 @@ def test_a_few_steps_on_one_batch_lower_each_turns_loss(make):
     batch = first_batch(recipe)
     for turn in recipe.turns(CRITIC_STEPS - 1):
         frozen_but(recipe, turn.networks)
-        optimiser = torch.optim.Adam([p for name in turn.networks for p in recipe.networks[name].parameters()], 1e-3, recipe.betas)
+        optimiser = torch.optim.Adam(
+            [p for name in turn.networks for p in recipe.networks[name].parameters()], 1e-3, recipe.betas
+        )
         values = []
         for _ in range(12):
             loss, _ = turn.loss(batch)
@@ -123,7 +137,9 @@ def test_a_translation_is_a_picture_in_range_and_unknown_emotions_have_none(make
         made = recipe.translate(recipe.networks, photos, name)
         assert made.shape == photos.shape and made.min() >= 0 and made.max() <= 1 and not made.requires_grad
     if len(recipe.emotions) > 1:
-        assert not torch.equal(*(recipe.translate(recipe.networks, photos, name) for name in recipe.emotions[:2])), "the label is heard"
+        assert not torch.equal(
+            *(recipe.translate(recipe.networks, photos, name) for name in recipe.emotions[:2])
+        ), "the label is heard"
 
 
 @every_recipe
@@ -149,7 +165,9 @@ def test_a_recipe_can_be_watched_and_drawn(make):
     recipe, corpus = make(), ToyCorpus()
     data = recipe.dataset(corpus, seed=1, held_out=True)
     samples = [data[i] for i in range(2)]
-    batch = recipe.batch({name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]})
+    batch = recipe.batch(
+        {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]}
+    )
     with torch.no_grad():
         assert all(np.isfinite(value) for value in recipe.watch(recipe.networks, batch).values())
     drawn = recipe.picture(recipe.networks, corpus)
@@ -182,7 +200,11 @@ def test_the_perceptual_loss_is_relative_to_the_layer():
 def test_the_baselines_networks_keep_the_size(side):
     with torch.device("meta"):
         picture, label = torch.zeros(2, 3, side, side), torch.zeros(2, 3)
-        assert Translator(WIDTH, labels=3)(picture, label).shape == Translator(WIDTH)(picture).shape == picture.shape
+        assert (
+            Translator(WIDTH, labels=3)(picture, label).shape
+            == Translator(WIDTH)(picture).shape
+            == picture.shape
+        )
         assert Painter(side, WIDTH, 10, 3)(torch.zeros(2, 10), label).shape == picture.shape
         assert Encoder(side, WIDTH, 10)(picture).shape == (2, 10)
 
@@ -193,7 +215,9 @@ def test_a_sample_is_a_function_of_seed_and_number():
 
     once, again = drawn(1, 17), drawn(1, 17)
     assert all(np.array_equal(once[name], again[name]) for name in once)
-    assert not np.array_equal(once["noise"], drawn(1, 18)["noise"]) and not np.array_equal(once["noise"], drawn(2, 17)["noise"])
+    assert not np.array_equal(once["noise"], drawn(1, 18)["noise"]) and not np.array_equal(
+        once["noise"], drawn(2, 17)["noise"]
+    )
 
 
 def test_pictures_show_what_their_labels_say_and_emotions_come_equally_often():

@@ -42,7 +42,10 @@ def made(*options: str, corpus_size_px: int = 64):
 )
 def test_a_vocabulary_is_chosen_by_recipe_and_option_and_samples_speak_it(corpus, options, aus):
     recipe = made(*options)
-    assert recipe.networks["generator"].shape.aus == aus and recipe.shape.get("critic", {}).get("aus", aus) == aus
+    assert (
+        recipe.networks["generator"].shape.aus == aus
+        and recipe.shape.get("critic", {}).get("aus", aus) == aus
+    )
     data = recipe.dataset(corpus, 0)
     batch = recipe.batch({name: torch.as_tensor(value)[None] for name, value in data[0].items()})
     for name in {"change", "own", "wanted"} & batch.keys():
@@ -93,8 +96,12 @@ def test_the_papers_networks_are_asked_for_by_their_name():
         (["--teacher", "default"], "prepare it with --size 256"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused_in_one_sentence(corpus_folder, tmp_path, capsys, options, word):
-    assert command.main(["fit", "--corpus", str(corpus_folder), "--out", str(tmp_path / "run"), *options]) == 8
+def test_options_that_do_not_go_together_are_refused_in_one_sentence(
+    corpus_folder, tmp_path, capsys, options, word
+):
+    assert (
+        command.main(["fit", "--corpus", str(corpus_folder), "--out", str(tmp_path / "run"), *options]) == 8
+    )
     said = capsys.readouterr().err
     assert word in said and "Traceback" not in said and said.count("\n") == 1
 
@@ -124,6 +131,8 @@ def test_a_student_speaks_its_teachers_vocabulary(corpus, tmp_path):
     with pytest.raises(DataError, match="speaks other AUs than wide"):
         Distil(TINY, teacher)
     lesson = student.dataset(corpus, 0)[3]
-    assert lesson["change"] == pytest.approx(paper_17(lesson["wanted"] - lesson["own"]), abs=1e-6) and lesson["change"].shape == (17,)
+    assert lesson["change"] == pytest.approx(paper_17(lesson["wanted"] - lesson["own"]), abs=1e-6) and lesson[
+        "change"
+    ].shape == (17,)
     direct = load(teacher, "cpu", threads=1).run(lesson["picture"], lesson["change"])
     assert np.abs(lesson["attention"] - direct.attention).max() < 1e-3, "both are told the same"

@@ -27,7 +27,16 @@ def face() -> np.ndarray:
     """68 points of a plain face, pixels; only those that are measured stand where they belong."""
     points = np.zeros((68, 2))
     places = {36: (100, 100), 37: (110, 95), 38: (120, 95), 39: (130, 100), 40: (120, 105), 41: (110, 105)}
-    places |= {17: (90, 80), 18: (100, 75), 19: (110, 72), 20: (120, 74), 21: (135, 78), 31: (150, 150), 33: (160, 152), 35: (170, 150)}
+    places |= {
+        17: (90, 80),
+        18: (100, 75),
+        19: (110, 72),
+        20: (120, 74),
+        21: (135, 78),
+        31: (150, 150),
+        33: (160, 152),
+        35: (170, 150),
+    }
     places |= {
         48: (130, 190),
         50: (150, 183),
@@ -38,9 +47,29 @@ def face() -> np.ndarray:
         57: (160, 202),
         58: (150, 200),
     }
-    places |= {60: (133, 190), 61: (150, 189), 62: (160, 190), 63: (170, 189), 65: (170, 191), 66: (160, 192), 67: (150, 191)}
+    places |= {
+        60: (133, 190),
+        61: (150, 189),
+        62: (160, 190),
+        63: (170, 189),
+        65: (170, 191),
+        66: (160, 192),
+        67: (150, 191),
+    }
     places |= {7: (145, 240), 8: (160, 244), 9: (175, 240)}
-    for right, left in ((36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46), (17, 26), (18, 25), (19, 24), (20, 23), (21, 22)):
+    for right, left in (
+        (36, 45),
+        (37, 44),
+        (38, 43),
+        (39, 42),
+        (40, 47),
+        (41, 46),
+        (17, 26),
+        (18, 25),
+        (19, 24),
+        (20, 23),
+        (21, 22),
+    ):
         places[left] = (320 - places[right][0], places[right][1])
     for place, point in places.items():
         points[place] = point
@@ -61,7 +90,9 @@ def test_an_au_makes_its_distance_grow_whatever_the_size_and_turn_of_the_face(au
     active[list(moved)] += by
     assert distances(active)[au] > distances(rest)[au] + 0.005
     turn = 3 * np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
-    assert list(distances(active @ turn.T + [40, -7]).values()) == pytest.approx(list(distances(active).values()))
+    assert list(distances(active @ turn.T + [40, -7]).values()) == pytest.approx(
+        list(distances(active).values())
+    )
 
 
 def people_seen(count: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -77,7 +108,12 @@ def test_the_yardstick_is_what_lies_between_people_when_pose_and_smile_are_taken
     real = yardstick(*people_seen())
     assert set(real) == set(AUS)
     for row in real.values():
-        assert row["slope"] == pytest.approx(0.2, abs=0.01) and row["r"] > 0.95 and row["low"] < 0.1 and row["high"] > 0.85
+        assert (
+            row["slope"] == pytest.approx(0.2, abs=0.01)
+            and row["r"] > 0.95
+            and row["low"] < 0.1
+            and row["high"] > 0.85
+        )
     assert yardstick(*(values[: LEAST_FACES - 1] for values in people_seen())) == {}
 
 
@@ -102,7 +138,11 @@ def test_without_dlib_it_is_one_sentence(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(__import__("sys").modules, "dlib", None)
     with pytest.raises(DataError, match=r"needs dlib: pip install -e '\.\[second-opinion\]'"):
         SecondOpinion()
-    assert main(["evaluate", "--corpus", str(tmp_path), "--out", str(tmp_path), "--second-opinion"]) == DataError.exit_status != 0
+    assert (
+        main(["evaluate", "--corpus", str(tmp_path), "--out", str(tmp_path), "--second-opinion"])
+        == DataError.exit_status
+        != 0
+    )
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -130,7 +170,14 @@ def test_dlib_sees_the_eyes_and_mouth_where_mediapipe_sees_them(second):
 def test_the_shipped_engine_is_seen_to_smile_and_to_open_its_mouth(second, engine, people, tmp_path):
     result = evaluate(engine, people, tmp_path, count=2, identity=looks, distance_faces=4, second=second)
     told = result["second_opinion"]["aus"]
-    assert set(told) == set(AUS) and told["AU12"]["r"] > 0.8 and told["AU25"]["r"] > 0.8 and told["AU12"]["change"] > 0.03
+    assert (
+        set(told) == set(AUS)
+        and told["AU12"]["r"] > 0.8
+        and told["AU25"]["r"] > 0.8
+        and told["AU12"]["change"] > 0.03
+    )
     assert told["AU12"]["slope"] is None, "four people are no yardstick"
     text = (tmp_path / "report.md").read_text()
-    assert "## A second opinion" in text and all(f"| {au} | {row['r']:.2f} | - |" in text for au, row in told.items())
+    assert "## A second opinion" in text and all(
+        f"| {au} | {row['r']:.2f} | - |" in text for au, row in told.items()
+    )

@@ -39,7 +39,9 @@ def test_what_keeps_the_photos_pixels_keeps_its_sharpness(photos):
     assert still["native_photos"] == 2 and still["native_sharpness"] == still["native_sharpness_ideal"] == 1
     moved = native_sharpness(Shifting(256, flow_px=32), photos)
     assert 0.75 < moved["native_sharpness"] < moved["native_sharpness_ideal"] < 1.02
-    assert moved["native_sharpness_of_ideal"] == pytest.approx(moved["native_sharpness"] / moved["native_sharpness_ideal"], abs=0.02)
+    assert moved["native_sharpness_of_ideal"] == pytest.approx(
+        moved["native_sharpness"] / moved["native_sharpness_ideal"], abs=0.02
+    )
 
 
 def test_a_crop_in_place_of_the_photo_is_seen_to_be_blurred(photos):
@@ -49,7 +51,11 @@ def test_a_crop_in_place_of_the_photo_is_seen_to_be_blurred(photos):
 
 def test_faces_that_are_smaller_than_the_crop_say_nothing(photos):
     small = [
-        replace(photo, subjects=[replace(photo.subjects[0], crop=photo.subjects[0].crop.moved(np.eye(2, 3) * 0.2))]) for photo in photos
+        replace(
+            photo,
+            subjects=[replace(photo.subjects[0], crop=photo.subjects[0].crop.moved(np.eye(2, 3) * 0.2))],
+        )
+        for photo in photos
     ]
     assert native_sharpness(Painting(256), [small[0], photos[1]])["native_photos"] == 1
     with pytest.raises(DataError, match="give larger photos"):

@@ -44,7 +44,9 @@ def people() -> People:
 @pytest.fixture(scope="module")
 def report(people, engine, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    return evaluate(engine, people, folder, count=1, identity=looks, distance_faces=4, photos=[SAMPLES / "man.jpg"]), folder
+    return evaluate(
+        engine, people, folder, count=1, identity=looks, distance_faces=4, photos=[SAMPLES / "man.jpg"]
+    ), folder
 
 
 def test_psnr_and_ssim_of_equal_and_of_opposite_pictures():
@@ -65,9 +67,9 @@ def test_an_au_that_follows_by_half_has_slope_one_half():
 
 
 def test_leakage_counts_strong_commands_only_and_divides_by_them():
-    assert measures.leakage(np.array([0.5, -1.0, 0.1]), np.array([[0.1, -0.1], [0.0, 0.4], [9, 9]])) == pytest.approx(
-        (0.2 + 0.2 + 0 + 0.4) / 4
-    )
+    assert measures.leakage(
+        np.array([0.5, -1.0, 0.1]), np.array([[0.1, -0.1], [0.0, 0.4], [9, 9]])
+    ) == pytest.approx((0.2 + 0.2 + 0 + 0.4) / 4)
     assert np.isnan(measures.leakage(np.array([0.1]), np.array([[1.0]])))
 
 
@@ -75,20 +77,28 @@ def test_doing_nothing_misses_by_one():
     assert measures.miss(3, 0.5, np.zeros(17)) == 1
     measured = np.zeros(17)
     measured[3], measured[4] = 0.5, 0.25
-    assert measures.miss(3, 0.5, measured) == pytest.approx(0.5), "all that was asked, and a quarter that was not"
+    assert measures.miss(3, 0.5, measured) == pytest.approx(0.5), (
+        "all that was asked, and a quarter that was not"
+    )
 
 
 def test_the_frechet_distance_of_two_gaussians_is_its_closed_form():
-    assert measures.frechet(np.array([[-1.0], [1.0]]), np.array([[1.0], [5.0]])) == pytest.approx(3**2 + (np.sqrt(2) - np.sqrt(8)) ** 2)
+    assert measures.frechet(np.array([[-1.0], [1.0]]), np.array([[1.0], [5.0]])) == pytest.approx(
+        3**2 + (np.sqrt(2) - np.sqrt(8)) ** 2
+    )
     rng = np.random.default_rng(0)
     white = rng.normal(size=(50, 2))
     white = (white - white.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(white, rowvar=False))).T
     c1, c2 = np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([[1.0, -0.7], [-0.7, 3.0]])  # they do not commute
     a, b = white @ np.linalg.cholesky(c1).T, white @ np.linalg.cholesky(c2).T + [1, -2]
     product = c1 @ c2
-    root_trace = np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))  # of any 2 x 2 matrix with positive eigenvalues
+    root_trace = np.sqrt(
+        np.trace(product) + 2 * np.sqrt(np.linalg.det(product))
+    )  # of any 2 x 2 matrix with positive eigenvalues
     assert measures.frechet(a, b) == pytest.approx(5 + 3 + 4 - 2 * root_trace)
-    assert measures.frechet(a, a) == pytest.approx(0, abs=1e-9) and measures.frechet(b, a) == pytest.approx(measures.frechet(a, b))
+    assert measures.frechet(a, a) == pytest.approx(0, abs=1e-9) and measures.frechet(b, a) == pytest.approx(
+        measures.frechet(a, b)
+    )
 
 
 def test_background_is_where_attention_keeps_and_nothing_moves():
@@ -98,13 +108,17 @@ def test_background_is_where_attention_keeps_and_nothing_moves():
     assert not kept[:2].any() and kept[2:].all() and measures.kept(attention, None)[1:].all()
     a, b = np.full((8, 8, 3), 10, np.uint8), np.full((8, 8, 3), 13, np.uint8)
     b[:2] = 200
-    assert measures.masked_error(a, b, kept) == 3 and np.isnan(measures.masked_error(a, b, np.zeros((8, 8), bool)))
+    assert measures.masked_error(a, b, kept) == 3 and np.isnan(
+        measures.masked_error(a, b, np.zeros((8, 8), bool))
+    )
 
 
 def test_blur_takes_sharpness_and_noise_makes_flicker():
     rng, mask = np.random.default_rng(0), np.ones((64, 64), bool)
     sharp = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    assert measures.sharpness(cv2.GaussianBlur(sharp, (0, 0), 2), mask) < 0.05 * measures.sharpness(sharp, mask)
+    assert measures.sharpness(cv2.GaussianBlur(sharp, (0, 0), 2), mask) < 0.05 * measures.sharpness(
+        sharp, mask
+    )
     frames = [np.full((4, 4, 3), grey, np.uint8) for grey in (10, 13, 9)]
     assert measures.flicker(frames, np.ones((4, 4), bool)) == pytest.approx(np.sqrt((9 + 16) / 2))
     assert measures.polygon(np.array([[1, 1], [3, 1], [3, 3], [1, 3]]), (6, 6)).sum() == 9
@@ -112,7 +126,13 @@ def test_blur_takes_sharpness_and_noise_makes_flicker():
 
 def hand_made_sweep() -> Sweep:
     """Two faces that answer by half and leak a tenth of the command into the next AU; of one edit nothing is left of the face."""
-    rows = Sweep(zero_psnr=[50.0, 40.0], zero_ssim=[1.0, 0.9], smile_identity=[0.8], smile_found=[True], smile_sharpness=[0.5])
+    rows = Sweep(
+        zero_psnr=[50.0, 40.0],
+        zero_ssim=[1.0, 0.9],
+        smile_identity=[0.8],
+        smile_found=[True],
+        smile_sharpness=[0.5],
+    )
     for face in (0, 1):
         for au in range(17):
             for level in LEVELS:
@@ -136,8 +156,14 @@ def hand_made_sweep() -> Sweep:
 def test_the_table_of_a_sweep_is_what_the_rows_say():
     result = table(hand_made_sweep())
     row = result["aus"]["AU12"]
-    assert (row["r"], row["slope"], row["leak"]) == (pytest.approx(1), pytest.approx(0.5), pytest.approx(0.1 / 16))
-    assert np.array(result["answers"]) == pytest.approx(0.5 * np.eye(17) + 0.1 * np.roll(np.eye(17), 1, axis=1), abs=1e-6)
+    assert (row["r"], row["slope"], row["leak"]) == (
+        pytest.approx(1),
+        pytest.approx(0.5),
+        pytest.approx(0.1 / 16),
+    )
+    assert np.array(result["answers"]) == pytest.approx(
+        0.5 * np.eye(17) + 0.1 * np.roll(np.eye(17), 1, axis=1), abs=1e-6
+    )
     assert result["landmarks_found"] == pytest.approx(1 - 1 / 136) and result["zero_edit_psnr_worst_db"] == 40
     assert result["identity_cosine"] == pytest.approx(0.9) and result["sharpness"] is None
     assert result["mean_changed_at_full"] == pytest.approx(0.1) and result["background_error_grey"] == 0.5
@@ -145,7 +171,14 @@ def test_the_table_of_a_sweep_is_what_the_rows_say():
 
 def test_a_lost_face_is_the_worst_case_and_no_two_cases_share_a_face_or_an_au():
     chosen = cases(hand_made_sweep())
-    assert chosen["worst"][0] == {"face": 1, "au": "AU07", "commanded": 1.0, "measured": None, "miss": None, "identity": None}
+    assert chosen["worst"][0] == {
+        "face": 1,
+        "au": "AU07",
+        "commanded": 1.0,
+        "measured": None,
+        "miss": None,
+        "identity": None,
+    }
     assert chosen["best"][0]["miss"] == pytest.approx(np.hypot(0.5, 0.1))
     for some in chosen.values():
         assert len({case["face"] for case in some}) == len({case["au"] for case in some}) == len(some) == 2
@@ -172,8 +205,14 @@ def test_changes_start_from_the_photos_own_expression():
     own = np.full(len(ESTIMATED), 0.25, np.float32)
     engine = StubEngine()
     assert not change_to(engine, own, (), 0.0).any()
-    assert change_to(engine, own, ("AU12",), 1.0)[SMILE] == 0.75 and np.count_nonzero(change_to(engine, own, ("AU12",), 1.0)) == 1
-    assert change_to(StubEngine(aus=WIDE), own, ("AU12",), 1.0)[au_estimator.index(("AU12",))].tolist() == [0.75, 0.75], "both sides alike"
+    assert (
+        change_to(engine, own, ("AU12",), 1.0)[SMILE] == 0.75
+        and np.count_nonzero(change_to(engine, own, ("AU12",), 1.0)) == 1
+    )
+    assert change_to(StubEngine(aus=WIDE), own, ("AU12",), 1.0)[au_estimator.index(("AU12",))].tolist() == [
+        0.75,
+        0.75,
+    ], "both sides alike"
     absolute = SimpleNamespace(bundle=SimpleNamespace(conditioning="absolute", aus=("AU12", "AU01")))
     assert change_to(absolute, own, ("AU12",), 1.0).tolist() == [1.0, 0.25], "in the engine's own order"
 
@@ -181,7 +220,10 @@ def test_changes_start_from_the_photos_own_expression():
 def test_halves_share_nobody_and_are_of_one_size(people):
     several = People.__new__(People)
     several.__dict__.update(people.__dict__)
-    several.aus, several.angles_deg = np.zeros((40, len(ESTIMATED)), np.float32), np.zeros((40, 3), np.float32)
+    several.aus, several.angles_deg = (
+        np.zeros((40, len(ESTIMATED)), np.float32),
+        np.zeros((40, 3), np.float32),
+    )
     several.person = np.repeat(np.arange(10), 4)
     several.held_out, several.is_clip = np.ones(40, bool), np.zeros(40, bool)
     halves = split(several, 30)
@@ -195,7 +237,10 @@ def test_halves_share_nobody_and_are_of_one_size(people):
 def test_a_still_drivers_noise_is_what_is_said_and_an_idle_puppet_never_flickers(people, tmp_path):
     frames = np.array(list(noisy(np.full((64, 64, 3), 100, np.uint8), 8)), np.float32)
     assert frames.std() == pytest.approx(NOISE_GREY, rel=0.05)
-    driver, region = np.random.default_rng(0).uniform(0, 1, (4, len(ESTIMATED))).astype(np.float32), np.ones((256, 256), bool)
+    driver, region = (
+        np.random.default_rng(0).uniform(0, 1, (4, len(ESTIMATED))).astype(np.float32),
+        np.ones((256, 256), bool),
+    )
     assert puppet_flicker(IdleEngine(256), people.picture(0), REST, region, driver) == 0
     assert puppet_flicker(StubEngine(256), people.picture(0), REST, region, driver) > 1
     (tmp_path / "clip.mp4").write_bytes(b"no clip")
@@ -245,31 +290,58 @@ def test_a_report_has_its_sections_and_its_pictures(report):
     for au in PAPER_17:
         assert f"| {au} |" in text
     shown = {path.name for path in folder.glob("*.png")}
-    assert shown == {"answers.png", "commanded.png", "aus.png", "masks.png", "cases.png", "sides.png"} and all(
-        f"({name})" in text for name in shown
-    )
+    assert shown == {
+        "answers.png",
+        "commanded.png",
+        "aus.png",
+        "masks.png",
+        "cases.png",
+        "sides.png",
+    } and all(f"({name})" in text for name in shown)
     for name in shown:
         picture = cv2.imread(str(folder / name))
-        assert min(picture.shape[:2]) > 150 and picture.std() > 10 and (folder / name).stat().st_size < MAX_BYTES
-    assert json.loads((folder / "figures.json").read_text()) == result and "NaN" not in (folder / "figures.json").read_text()
+        assert (
+            min(picture.shape[:2]) > 150 and picture.std() > 10 and (folder / name).stat().st_size < MAX_BYTES
+        )
+    assert (
+        json.loads((folder / "figures.json").read_text()) == result
+        and "NaN" not in (folder / "figures.json").read_text()
+    )
 
 
 def test_a_page_tells_of_sides_where_they_are_known(report):
     result, _ = report
     row = {"slope": 0.91, "other": 0.12}
-    sided = {"faces": 3, "aus": {"AU12": row}, "beyond": {"AU18": {"r": 0.83, "slope": None}}, "mean_slope": 0.91, "mean_other": 0.12}
+    sided = {
+        "faces": 3,
+        "aus": {"AU12": row},
+        "beyond": {"AU18": {"r": 0.83, "slope": None}},
+        "mean_slope": 0.91,
+        "mean_other": 0.12,
+    }
     text = page(result | {"sided": sided})
-    assert "## One side alone" in text and "| AU12 | 0.91 | 0.12 |" in text and "| AU18 | 0.83 | - |" in text and "(sides.png)" in text
+    assert (
+        "## One side alone" in text
+        and "| AU12 | 0.91 | 0.12 |" in text
+        and "| AU18 | 0.83 | - |" in text
+        and "(sides.png)" in text
+    )
 
 
 def test_the_shipped_engine_does_what_it_says_in_its_report(report):
     result, _ = report
-    assert result["faces"] == 1 and result["edits"] == 17 * 4 and np.array(result["answers"]).shape == (17, 17)
+    assert (
+        result["faces"] == 1 and result["edits"] == 17 * 4 and np.array(result["answers"]).shape == (17, 17)
+    )
     assert result["zero_edit_psnr_db"] > 45 and result["zero_edit_ssim"] > 0.99
     assert result["aus"]["AU12"]["r"] > 0.8 and result["landmarks_found"] > 0.95
     assert result["background_error_grey"] < 0.5 and result["outside_crop_error_grey"] == 0
     assert 0 < result["flicker_grey"] < 3 and result["flicker_pairs"] == 1
-    assert result["frechet_samples"] == 2 and result["frechet_edited"] >= 0 and 0.9 < result["identity_cosine_p5"] <= 1
+    assert (
+        result["frechet_samples"] == 2
+        and result["frechet_edited"] >= 0
+        and 0.9 < result["identity_cosine_p5"] <= 1
+    )
     assert 0 < result["engine_ms"] <= result["engine_p95_ms"]
     assert result["native_photos"] == 1 and result["native_sharpness"] > 0.9
     assert result["sided"]["faces"] == 1 and result["second_opinion"] is None
@@ -277,7 +349,12 @@ def test_the_shipped_engine_does_what_it_says_in_its_report(report):
 
 def test_an_engine_of_smaller_crops_sees_the_corpus_smaller(people):
     small = at_size(people, 128)
-    assert small.picture(0).shape == (128, 128, 3) and len(small) == 4 and small.aus is people.aus and at_size(people, 256) is people
+    assert (
+        small.picture(0).shape == (128, 128, 3)
+        and len(small) == 4
+        and small.aus is people.aus
+        and at_size(people, 256) is people
+    )
     with pytest.raises(DataError, match="--size 512"):
         at_size(people, 512)
 
@@ -285,7 +362,11 @@ def test_an_engine_of_smaller_crops_sees_the_corpus_smaller(people):
 def test_a_sheet_is_as_large_as_its_cells_and_a_png_as_small_as_asked(tmp_path):
     rng = np.random.default_rng(0)
     cell = rng.integers(0, 256, (50, 50, 3), dtype=np.uint8)
-    assert sheet([[cell, None], [cell]], ["a", "b"], ["x", "y"], cell_px=40, names_px=30).shape == (26 + 2 * 43, 30 + 2 * 43, 3)
+    assert sheet([[cell, None], [cell]], ["a", "b"], ["x", "y"], cell_px=40, names_px=30).shape == (
+        26 + 2 * 43,
+        30 + 2 * 43,
+        3,
+    )
     noise = rng.integers(0, 256, (400, 400, 3), dtype=np.uint8)
     assert write_png(tmp_path / "a" / "noise.png", noise, 60_000).stat().st_size <= 60_000
     assert np.array_equal(cv2.imread(str(write_png(tmp_path / "whole.png", noise, None))), noise)
@@ -296,17 +377,24 @@ def test_a_sheet_is_as_large_as_its_cells_and_a_png_as_small_as_asked(tmp_path):
 @pytest.fixture(scope="module")
 def small_photo(tmp_path_factory):
     path = tmp_path_factory.mktemp("photo") / "man.png"
-    cv2.imwrite(str(path), cv2.resize(cv2.imread(str(SAMPLES / "man.jpg")), (301, 301), interpolation=cv2.INTER_AREA))
+    cv2.imwrite(
+        str(path), cv2.resize(cv2.imread(str(SAMPLES / "man.jpg")), (301, 301), interpolation=cv2.INTER_AREA)
+    )
     return path
 
 
 @pytest.mark.parametrize(
-    ("figure", "size"), [(4, (26 + 9 * 163, 2 * (64 + 4 * 163))), (5, (26 + 7 * 227, 84 + 5 * 227)), (7, (1176, 1176))]
+    ("figure", "size"),
+    [(4, (26 + 9 * 163, 2 * (64 + 4 * 163))), (5, (26 + 7 * 227, 84 + 5 * 227)), (7, (1176, 1176))],
 )
 def test_figures_have_all_their_cells(engine, small_photo, tmp_path, figure, size):
     (path,) = figures.draw(figure, engine, [small_photo], tmp_path)
     picture = cv2.imread(str(path))
-    assert path.name == f"figure-{figure}-man.png" and picture.shape[:2] == size and path.stat().st_size < MAX_BYTES
+    assert (
+        path.name == f"figure-{figure}-man.png"
+        and picture.shape[:2] == size
+        and path.stat().st_size < MAX_BYTES
+    )
 
 
 def test_the_film_goes_up_and_back_and_plays_in_browsers(engine, small_photo, tmp_path, monkeypatch):
@@ -330,7 +418,9 @@ def test_the_film_goes_up_and_back_and_plays_in_browsers(engine, small_photo, tm
     assert cv2.imread(str(frames)).shape[:2] == (26 + 195, 84 + 5 * 195)
 
 
-def test_several_photos_perform_together_in_one_animated_picture_without_end(engine, small_photo, tmp_path, monkeypatch):
+def test_several_photos_perform_together_in_one_animated_picture_without_end(
+    engine, small_photo, tmp_path, monkeypatch
+):
     from PIL import Image
 
     monkeypatch.setattr(animation, "EXPRESSIONS", animation.EXPRESSIONS[:2])
@@ -342,13 +432,18 @@ def test_several_photos_perform_together_in_one_animated_picture_without_end(eng
     for number in (0, picture.n_frames // 4, picture.n_frames - 1):
         picture.seek(number)
         shown.append(np.asarray(picture.convert("RGB")).astype(float))
-    assert np.abs(shown[0] - shown[1]).mean() > 1 and np.abs(shown[0] - shown[2]).mean() < 1, "it moves, and ends where it began"
+    assert np.abs(shown[0] - shown[1]).mean() > 1 and np.abs(shown[0] - shown[2]).mean() < 1, (
+        "it moves, and ends where it began"
+    )
     with pytest.raises(OutputError, match="choose another --out"):
         animation.together(engine, photos[:1], tmp_path / "figure-1.webp" / "below a file.webp")
 
 
 def test_every_face_of_a_group_is_edited_and_the_rest_is_the_photo(engine, tmp_path):
-    pair = [cv2.resize(cv2.imread(str(SAMPLES / f"{name}.jpg")), (360, 360), interpolation=cv2.INTER_AREA) for name in ("man", "mature")]
+    pair = [
+        cv2.resize(cv2.imread(str(SAMPLES / f"{name}.jpg")), (360, 360), interpolation=cv2.INTER_AREA)
+        for name in ("man", "mature")
+    ]
     group = cv2.copyMakeBorder(np.hstack(pair), 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=(10, 200, 30))
     cv2.imwrite(str(tmp_path / "group.png"), group)
     small, whole = figures.draw(8, engine, [tmp_path / "group.png"], tmp_path / "out")
@@ -358,7 +453,9 @@ def test_every_face_of_a_group_is_edited_and_the_rest_is_the_photo(engine, tmp_p
     outside = np.ones(group.shape[:2], bool)
     for subject in photo.subjects:
         size = subject.crop.size_px
-        corners = subject.crop.to_frame(np.array([[-1, -1], [size, -1], [size, size], [-1, size]], np.float64))
+        corners = subject.crop.to_frame(
+            np.array([[-1, -1], [size, -1], [size, size], [-1, size]], np.float64)
+        )
         inside = measures.polygon(corners, group.shape[:2])
         outside &= ~inside
         assert np.abs(drawn.astype(int) - group)[inside].max() > 30, "the smile is there"
@@ -368,7 +465,9 @@ def test_every_face_of_a_group_is_edited_and_the_rest_is_the_photo(engine, tmp_p
 def test_photos_of_one_name_do_not_overwrite_each_other(engine, small_photo, tmp_path):
     (tmp_path / "other").mkdir()
     shutil.copy(small_photo, tmp_path / "other" / "Man.png")
-    assert [photo.name for photo in read_photos([small_photo, tmp_path / "other" / "Man.png", small_photo], 256)] == [
+    assert [
+        photo.name for photo in read_photos([small_photo, tmp_path / "other" / "Man.png", small_photo], 256)
+    ] == [
         "man",
         "Man-2",
         "man-3",
@@ -376,7 +475,13 @@ def test_photos_of_one_name_do_not_overwrite_each_other(engine, small_photo, tmp
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "no photo at"), (b"no picture", "not a picture"), ("cut", "damaged or cut short"), ("wall", "No face")]
+    ("content", "words"),
+    [
+        (None, "no photo at"),
+        (b"no picture", "not a picture"),
+        ("cut", "damaged or cut short"),
+        ("wall", "No face"),
+    ],
 )
 def test_photos_that_cannot_be_used_are_told_in_one_sentence(engine, tmp_path, content, words):
     path = tmp_path / "photo.jpg"
@@ -411,9 +516,16 @@ def test_figure_nine_shows_an_evaluations_cases_and_refuses_anothers(report, eng
 
 def test_sampled_expressions_are_many_and_real_ones_come_from_the_corpus(people):
     made_up = np.array(figures.made_up_expressions(REST))
-    assert made_up.shape == (72, 29) and made_up.min() >= 0 and made_up.max() <= 1 and len(np.unique(made_up, axis=0)) == 72
+    assert (
+        made_up.shape == (72, 29)
+        and made_up.min() >= 0
+        and made_up.max() <= 1
+        and len(np.unique(made_up, axis=0)) == 72
+    )
     real = np.array(figures.real_expressions(people))
-    assert real.shape == (72, 29) and all(np.isclose(np.clip(people.aus, 0, 1), row).all(axis=1).any() for row in real)
+    assert real.shape == (72, 29) and all(
+        np.isclose(np.clip(people.aus, 0, 1), row).all(axis=1).any() for row in real
+    )
 
 
 class HappyOnly:
@@ -435,7 +547,12 @@ def test_methods_are_compared_on_the_same_faces(engine, people, tmp_path):
     assert ours["au_error_of_idle"] < 0.95 and theirs["au_error_of_idle"] == pytest.approx(1, abs=0.15)
     assert ours["identity_cosine"] > 0.9 and ours["frechet"] >= 0 and result["frechet_samples"] == 2
     text = (tmp_path / "compare.md").read_text()
-    assert "| default |" in text and "| happy only |" in text and "| longer |" in text and "(figure-6.png)" in text
+    assert (
+        "| default |" in text
+        and "| happy only |" in text
+        and "| longer |" in text
+        and "(figure-6.png)" in text
+    )
     assert cv2.imread(str(tmp_path / "figure-6.png")).shape[:2] == (26 + 6 * 153, 110 + 7 * 153)
     assert json.loads((tmp_path / "compare.json").read_text()) == result
     with pytest.raises(DataError, match="same name"):
@@ -462,13 +579,20 @@ class PlainGenerator(torch.nn.Module):
 
     def forward(self, photo, aus):
         colour = self.green[None, :, None, None].expand_as(photo)
-        return colour, 1 - aus[:, SMILE].clamp(0, 1)[:, None, None, None].expand(-1, 1, *photo.shape[2:]), None
+        return (
+            colour,
+            1 - aus[:, SMILE].clamp(0, 1)[:, None, None, None].expand(-1, 1, *photo.shape[2:]),
+            None,
+        )
 
 
 def test_a_grid_shows_every_person_and_every_level(people):
     small, side = at_size(people, 128), 64
     picture = grid(PlainGenerator("relative"), small, rows=2)
-    assert picture.shape == ((2 + len(LEVELS)) * side, (len(COLUMNS) + 3) * side, 3) and picture.dtype == np.uint8
+    assert (
+        picture.shape == ((2 + len(LEVELS)) * side, (len(COLUMNS) + 3) * side, 3)
+        and picture.dtype == np.uint8
+    )
     smile = picture[20:side, COLUMNS.index(("AU12",)) * side : (COLUMNS.index(("AU12",)) + 1) * side]
     assert smile[..., 1].mean() > smile[..., 0].mean() + 40, "told to smile, it turns green"
 
@@ -483,5 +607,9 @@ def test_generators_are_told_what_they_were_trained_on():
     assert given(PlainGenerator("relative"), own, goal) == pytest.approx(0.75)
     assert given(PlainGenerator("absolute"), own, goal) == pytest.approx(1.0)
     crooked = wanted_at(REST, ("AU12L",), 1.0)
-    assert given(PlainGenerator("relative"), REST, crooked)[SMILE] == 0.5, "half of the whole, where sides are not spoken"
-    assert given(PlainGenerator("relative", WIDE), REST, crooked)[[WIDE.index("AU12R"), WIDE.index("AU12L")]].tolist() == [0, 1]
+    assert given(PlainGenerator("relative"), REST, crooked)[SMILE] == 0.5, (
+        "half of the whole, where sides are not spoken"
+    )
+    assert given(PlainGenerator("relative", WIDE), REST, crooked)[
+        [WIDE.index("AU12R"), WIDE.index("AU12L")]
+    ].tolist() == [0, 1]

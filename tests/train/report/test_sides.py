@@ -49,7 +49,10 @@ class Reading:
         if picture[1, 0].tolist() != [77, 77, 77]:
             return [OWN]
         told = (picture[0, : len(WIDE), 0].astype(np.float32) - 100) / 100
-        mirrored = [WIDE.index(name[:-1] + {"R": "L", "L": "R"}[name[-1]]) if name[-1] in "RL" else i for i, name in enumerate(WIDE)]
+        mirrored = [
+            WIDE.index(name[:-1] + {"R": "L", "L": "R"}[name[-1]]) if name[-1] in "RL" else i
+            for i, name in enumerate(WIDE)
+        ]
         return [OWN + told / 2 + told[mirrored] / 10]
 
 
@@ -60,7 +63,9 @@ def test_the_commanded_side_and_the_other_are_told_apart(people, monkeypatch):
     assert tuple(result["aus"]) == SIDED and result["faces"] == 2
     for row in result["aus"].values():
         assert (row["slope"], row["other"]) == (pytest.approx(0.5, abs=0.01), pytest.approx(0.1, abs=0.01))
-    assert result["mean_slope"] == pytest.approx(0.5, abs=0.01) and result["mean_other"] == pytest.approx(0.1, abs=0.01)
+    assert result["mean_slope"] == pytest.approx(0.5, abs=0.01) and result["mean_other"] == pytest.approx(
+        0.1, abs=0.01
+    )
     assert set(result["beyond"]) == {"AU18", "AU22"}
     for row in result["beyond"].values():
         assert (row["r"], row["slope"]) == (pytest.approx(1, abs=0.01), pytest.approx(0.6, abs=0.01))
@@ -75,7 +80,9 @@ class Symmetric:
         self._engine, self.bundle = engine, replace(engine.bundle, aus=WIDE)
 
     def run(self, picture: np.ndarray, aus: np.ndarray) -> Edit:
-        return self._engine.run(picture, translate(translate(aus, WIDE, PAPER_17), PAPER_17, self._engine.bundle.aus))
+        return self._engine.run(
+            picture, translate(translate(aus, WIDE, PAPER_17), PAPER_17, self._engine.bundle.aus)
+        )
 
 
 def test_an_engine_that_cannot_tell_sides_is_found_out(engine, people):
@@ -89,7 +96,10 @@ def test_an_engine_that_cannot_tell_sides_is_found_out(engine, people):
 def test_the_shipped_engine_tells_sides_apart(engine, people):
     result = sided_sweep(engine, people, [0, 1])
     for au in ("AU12", "AU45"):
-        assert result["aus"][au]["slope"] > 0.2 and abs(result["aus"][au]["other"]) < 0.6 * result["aus"][au]["slope"]
+        assert (
+            result["aus"][au]["slope"] > 0.2
+            and abs(result["aus"][au]["other"]) < 0.6 * result["aus"][au]["slope"]
+        )
     assert result["beyond"]["AU18"]["r"] > 0.5
 
 

@@ -9,7 +9,14 @@ pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[t
 from engines.face.action_units import translate
 from engines.face.au_estimator import ESTIMATED, index
 from engines.face.landmarks import FaceReader
-from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, LIPS_INNER_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP, align
+from engines.face.mesh import (
+    LEFT_LID_BOTTOM,
+    LEFT_LID_TOP,
+    LIPS_INNER_TOP,
+    RIGHT_LID_BOTTOM,
+    RIGHT_LID_TOP,
+    align,
+)
 from train.estimator import fit_motion
 from train.synthesis.changes import blink, draw_change, set_some
 from train.synthesis.deform import BASIS, LIPS_OUTER_TOP, MORE_TOGETHER, WHOLE, basis, moved, of_sides
@@ -41,7 +48,9 @@ def face(photo) -> tuple[np.ndarray, np.ndarray]:
     return cut(photo, crop), crop.mesh_to_crop(found.mesh_px)
 
 
-def drawn(face: tuple[np.ndarray, np.ndarray], change: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def drawn(
+    face: tuple[np.ndarray, np.ndarray], change: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Target, flow, painted mask and mesh after a change, lids drawn."""
     picture, mesh = face
     after = moved(mesh, REST, change)
@@ -59,16 +68,22 @@ def test_a_shut_eye_shows_skin_and_a_line_of_lashes_instead_of_an_eyeball(face):
     eyeball = eye(mesh, RIGHT_LID_TOP, RIGHT_LID_BOTTOM)
     lid = eyeball & (painted > 0.9)
     lid[after[RIGHT_LID_TOP[4], 1].round().astype(int) - 2 :] = False  # above the lashes
-    assert lid.sum() > 20 and picture[lid].mean(axis=1).std() > 2 * target[lid].mean(axis=1).std(), "white, iris and pupil are gone"
+    assert lid.sum() > 20 and picture[lid].mean(axis=1).std() > 2 * target[lid].mean(axis=1).std(), (
+        "white, iris and pupil are gone"
+    )
     x, y = after[RIGHT_LID_TOP[4], :2].round().astype(int)
-    assert target[y - 1 : y + 3, x].min() < 0.75 * target[y - 6 : y - 3, x].mean(), "lashes are darker than the lid above them"
+    assert target[y - 1 : y + 3, x].min() < 0.75 * target[y - 6 : y - 3, x].mean(), (
+        "lashes are darker than the lid above them"
+    )
 
 
 def test_a_lid_slides_over_an_eyeball_that_stays_where_it_is(face):
     picture, _ = face
     target, flow, _, after = drawn(face, told(AU45=0.45))
     visible = eye(after, RIGHT_LID_TOP, RIGHT_LID_BOTTOM)
-    above = np.roll(visible, 3, axis=0) & np.roll(visible, -1, axis=0)  # apart from the lashes' line and the lower lid
+    above = np.roll(visible, 3, axis=0) & np.roll(
+        visible, -1, axis=0
+    )  # apart from the lashes' line and the lower lid
     assert (visible & above).sum() > 8
     assert np.abs(flow[visible & above]).mean() < 0.6, "a warp alone would move it by several pixels"
     assert np.abs(target[visible & above].astype(int) - picture[visible & above]).mean() < 16
@@ -92,9 +107,13 @@ def test_upper_teeth_keep_still_while_the_jaw_drops(face):
     lip = mesh[13, 1]
     upper = in_first & in_second
     upper[int(lip) + 11 :] = False  # the upper row's edge and what is below it
-    upper[:, : int(mesh[13, 0]) - 12] = upper[:, int(mesh[13, 0]) + 12 :] = False  # front teeth; the row's sides follow the corners
+    upper[:, : int(mesh[13, 0]) - 12] = upper[:, int(mesh[13, 0]) + 12 :] = (
+        False  # front teeth; the row's sides follow the corners
+    )
     assert upper.sum() > 60 and first[upper].mean(axis=1).std() > 15, "teeth and the dark below them"
-    assert np.corrcoef(first[upper].ravel(), second[upper].ravel())[0, 1] > 0.9, "the same teeth at the same place"
+    assert np.corrcoef(first[upper].ravel(), second[upper].ravel())[0, 1] > 0.9, (
+        "the same teeth at the same place"
+    )
 
 
 def tooth_share(mesh: np.ndarray, after: np.ndarray, target: np.ndarray, share: float) -> float:
@@ -108,7 +127,9 @@ def tooth_share(mesh: np.ndarray, after: np.ndarray, target: np.ndarray, share: 
     return float(((row[..., 3] > 0.5) & (where[..., 1] < 0))[upper].mean())
 
 
-@pytest.mark.parametrize("smile", [{"AU12": 0.9, "AU25": 0.3}, {"AU06": 0.6, "AU12": 0.9, "AU25": 0.5}, {"AU12": 0.6, "AU25": 0.4}])
+@pytest.mark.parametrize(
+    "smile", [{"AU12": 0.9, "AU25": 0.3}, {"AU06": 0.6, "AU12": 0.9, "AU25": 0.5}, {"AU12": 0.6, "AU25": 0.4}]
+)
 def test_a_smile_shows_teeth_right_under_the_lip_and_nearly_to_the_corners(face, smile):
     """A lip that rises further than a tooth is high takes the row along, and the row curves with the mouth: no dark gap above it."""
     _, mesh = face
@@ -143,11 +164,15 @@ def test_the_labels_of_teeth_say_where_each_pixel_of_a_painted_mouth_lies(face):
     row = cv2.remap(teeth(), *places(where), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     tooth = (mask > 0.99) & (row[..., 3] > 0.99)
     assert tooth.sum() > 100, "a smile shows teeth"
-    assert np.corrcoef(painted[tooth].mean(axis=1), row[tooth][:, :3].mean(axis=1))[0, 1] > 0.6, "but for the shade of the lips"
+    assert np.corrcoef(painted[tooth].mean(axis=1), row[tooth][:, :3].mean(axis=1))[0, 1] > 0.6, (
+        "but for the shade of the lips"
+    )
     inside = (mask > 0.99) & (row[..., 3] < 0.01)
     assert painted[tooth].mean() > 1.5 * painted[inside].mean()
     x, y = mesh[13, :2]
-    assert where[round(float(y + 6)), round(float(x))] == pytest.approx([0, 6 / np.linalg.norm(mesh[33] - mesh[263]) - 0.045], abs=0.03)
+    assert where[round(float(y + 6)), round(float(x))] == pytest.approx(
+        [0, 6 / np.linalg.norm(mesh[33] - mesh[263]) - 0.045], abs=0.03
+    )
 
 
 def test_sides_add_up_to_the_whole_and_one_side_leaves_the_other(face):
@@ -158,7 +183,9 @@ def test_sides_add_up_to_the_whole_and_one_side_leaves_the_other(face):
         right, left = (rows[ESTIMATED.index(au + side)] for side in "RL")
         assert right + left == pytest.approx(whole[WHOLE.index(au)], abs=1e-6)
     after = moved(mesh, REST, told(AU12L=1.0)) - mesh
-    assert np.linalg.norm(after[291]) > 4 and np.linalg.norm(after[61]) < 1, "the left corner rises, the right one rests"
+    assert np.linalg.norm(after[291]) > 4 and np.linalg.norm(after[61]) < 1, (
+        "the left corner rises, the right one rests"
+    )
 
 
 def test_aus_that_act_together_go_little_further_than_the_strongest_alone(recorded):
@@ -168,9 +195,14 @@ def test_aus_that_act_together_go_little_further_than_the_strongest_alone(record
         after, _ = align(moved(recorded["neutral"].mesh_px, REST, change))
         return float(np.linalg.norm((after - aligned)[[105, 334]], axis=-1).mean())
 
-    raised, strongest = max(brow(told(AU01=1.0)), brow(told(AU02=1.0))), max(brow(told(**{au: 1.0})) for au in WHOLE)
+    raised, strongest = (
+        max(brow(told(AU01=1.0)), brow(told(AU02=1.0))),
+        max(brow(told(**{au: 1.0})) for au in WHOLE),
+    )
     assert raised < brow(told(AU01=1.0, AU02=1.0, AU05=1.0)) < (1 + MORE_TOGETHER) * strongest * 1.05
-    assert brow(told(AU01=0.3)) == pytest.approx(0.3 * brow(told(AU01=1.0)), rel=0.2), "a single AU stays linear"
+    assert brow(told(AU01=0.3)) == pytest.approx(0.3 * brow(told(AU01=1.0)), rel=0.2), (
+        "a single AU stays linear"
+    )
 
 
 def test_lips_never_turn_inside_out(recorded):
@@ -229,9 +261,9 @@ def test_calibration_reaches_the_wanted_answers_and_takes_others_off(monkeypatch
 
     _, answer = fit_motion.calibrated(leaky, Meshes())
     smile, frown = WHOLE.index("AU12"), WHOLE.index("AU15")
-    assert answer[smile, smile] == pytest.approx(fit_motion.ANSWER, abs=0.1) and answer[frown, frown] == pytest.approx(
-        fit_motion.ANSWER, abs=0.1
-    )
+    assert answer[smile, smile] == pytest.approx(fit_motion.ANSWER, abs=0.1) and answer[
+        frown, frown
+    ] == pytest.approx(fit_motion.ANSWER, abs=0.1)
     assert abs(answer[smile, frown]) < 0.5 * abs(leaky.reshape(count, -1)[smile] @ hears[:, frown])
 
 

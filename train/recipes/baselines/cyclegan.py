@@ -39,7 +39,12 @@ class CycleGan:
             "critic_emotion": Critic(patch_critic(size_px, width)),
             "critic_neutral": Critic(patch_critic(size_px, width)),
         }
-        self.shape: dict[str, Any] = {"model": self.name, "size_px": size_px, "width": width, "emotions": list(emotions)}
+        self.shape: dict[str, Any] = {
+            "model": self.name,
+            "size_px": size_px,
+            "width": width,
+            "emotions": list(emotions),
+        }
 
     @classmethod
     def from_shape(cls, shape: dict[str, Any]) -> "CycleGan":
@@ -54,7 +59,9 @@ class CycleGan:
     def turns(self, _step: int) -> list[Turn]:
         return [
             Turn(("to_emotion", "to_neutral"), lambda batch: self._translators_loss(self.networks, batch)),
-            Turn(("critic_emotion", "critic_neutral"), lambda batch: self._critics_loss(self.networks, batch)),
+            Turn(
+                ("critic_emotion", "critic_neutral"), lambda batch: self._critics_loss(self.networks, batch)
+            ),
         ]
 
     def _translators_loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -65,17 +72,27 @@ class CycleGan:
         terms = {
             "adversarial_generator": least_squares(networks["critic_emotion"](made_emotional)[0], 1)
             + least_squares(networks["critic_neutral"](made_neutral)[0], 1),
-            "cycle": losses.cycle_loss(to_neutral(made_emotional), neutral) + losses.cycle_loss(to_emotion(made_neutral), emotional),
-            "identity": losses.cycle_loss(to_emotion(emotional), emotional) + losses.cycle_loss(to_neutral(neutral), neutral),
+            "cycle": losses.cycle_loss(to_neutral(made_emotional), neutral)
+            + losses.cycle_loss(to_emotion(made_neutral), emotional),
+            "identity": losses.cycle_loss(to_emotion(emotional), emotional)
+            + losses.cycle_loss(to_neutral(neutral), neutral),
         }
-        return terms["adversarial_generator"] + CYCLE * terms["cycle"] + IDENTITY * terms["identity"], detached(terms)
+        return terms["adversarial_generator"] + CYCLE * terms["cycle"] + IDENTITY * terms[
+            "identity"
+        ], detached(terms)
 
     def _critics_loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Sect. 4: (D(y) - 1)^2 + D(G(x))^2, halved, for each domain."""
         with torch.no_grad():
-            made_emotional, made_neutral = networks["to_emotion"](batch["picture"]), networks["to_neutral"](batch["other"])
+            made_emotional, made_neutral = (
+                networks["to_emotion"](batch["picture"]),
+                networks["to_neutral"](batch["other"]),
+            )
         terms = {}
-        for name, real, fake in (("emotion", batch["other"], made_emotional), ("neutral", batch["picture"], made_neutral)):
+        for name, real, fake in (
+            ("emotion", batch["other"], made_emotional),
+            ("neutral", batch["picture"], made_neutral),
+        ):
             real_patches, fake_patches = networks[f"critic_{name}"](torch.cat([real, fake]))[0].chunk(2)
             terms[f"critic_{name}"] = (least_squares(real_patches, 1) + least_squares(fake_patches, 0)) / 2
         return terms["critic_emotion"] + terms["critic_neutral"], detached(terms)

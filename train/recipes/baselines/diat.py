@@ -37,7 +37,12 @@ class Diat:
     def __init__(self, size_px: int, width: int, emotions: tuple[str, ...] = ("happy",)):
         self.emotions = checked_one(emotions, "diat")
         self.networks = {"generator": Translator(width), "critic": Critic(class_critic(size_px, width))}
-        self.shape: dict[str, Any] = {"model": self.name, "size_px": size_px, "width": width, "emotions": list(emotions)}
+        self.shape: dict[str, Any] = {
+            "model": self.name,
+            "size_px": size_px,
+            "width": width,
+            "emotions": list(emotions),
+        }
 
     @classmethod
     def from_shape(cls, shape: dict[str, Any]) -> "Diat":
@@ -96,5 +101,8 @@ class Diat:
 
 def perceptual(made: list[Tensor], photo: list[Tensor]) -> Tensor:
     """The mean over layers of |made - photo|^2 / |photo|^2: 0 for the same features, 1 for none at all."""
-    ratios = [(a.float() - b.float()).square().mean() / b.float().square().mean().clamp(min=1e-8) for a, b in zip(made, photo, strict=True)]
+    ratios = [
+        (a.float() - b.float()).square().mean() / b.float().square().mean().clamp(min=1e-8)
+        for a, b in zip(made, photo, strict=True)
+    ]
     return torch.stack(ratios).mean()

@@ -23,7 +23,9 @@ from train.recipes.discrete import checked, one_hot, sheet, signed_batch, sizes,
 from train.recipes.recipe import Batch, Networks, Turn, detached, signed
 
 NOISE = 100  # numbers in z, the paper's
-GAN_STEPS = 1500  # of stage 1: at 16 faces a step, most of a short run on a CPU; with a GPU give it ten times as many
+GAN_STEPS = (
+    1500  # of stage 1: at 16 faces a step, most of a short run on a CPU; with a GPU give it ten times as many
+)
 
 
 class IcGan:
@@ -45,15 +47,21 @@ class IcGan:
             "encoder_y": Encoder(size_px, width, labels),
         }
         self.shape: dict[str, Any] = {
-            "model": self.name, "size_px": size_px, "width": width, "emotions": list(emotions), "gan_steps": gan_steps,
-        }  # fmt: skip
+            "model": self.name,
+            "size_px": size_px,
+            "width": width,
+            "emotions": list(emotions),
+            "gan_steps": gan_steps,
+        }
 
     @classmethod
     def from_shape(cls, shape: dict[str, Any]) -> "IcGan":
         return cls(*sizes(shape, cls.name), gan_steps=shape["gan_steps"])
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Domains:
-        return Domains(corpus, seed, self.shape["size_px"], self.emotions, self.emotions, held_out, noise=NOISE)
+        return Domains(
+            corpus, seed, self.shape["size_px"], self.emotions, self.emotions, held_out, noise=NOISE
+        )
 
     def batch(self, samples: Batch) -> Batch:
         return signed_batch(samples)
@@ -72,7 +80,9 @@ class IcGan:
 
     def _judged(self, networks: Networks, picture: Tensor, label: Tensor) -> Tensor:
         """Scores of pictures (B, 3, S, S) with labels (B,)."""
-        return networks["critic"](torch.cat([picture, tiled(one_hot(label, len(self.emotions)), picture)], dim=1))[0]
+        return networks["critic"](
+            torch.cat([picture, tiled(one_hot(label, len(self.emotions)), picture)], dim=1)
+        )[0]
 
     def _painted(self, networks: Networks, batch: Batch) -> Tensor:
         return networks["generator"](batch["noise"], one_hot(batch["wanted"], len(self.emotions)))
@@ -83,12 +93,18 @@ class IcGan:
         with torch.no_grad():
             fake = self._painted(networks, batch)
         wrong = torch.where(wanted == label, (label + 1) % len(self.emotions), wanted)
-        real, made, mismatched = self._judged(networks, torch.cat([photo, fake, photo]), torch.cat([label, wanted, wrong])).chunk(3)
+        real, made, mismatched = self._judged(
+            networks, torch.cat([photo, fake, photo]), torch.cat([label, wanted, wrong])
+        ).chunk(3)
         terms = {"adversarial_critic": losses.hinge_critic(real, torch.cat([made, mismatched]))}
         return terms["adversarial_critic"], detached(terms)
 
     def _generator_loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        terms = {"adversarial_generator": losses.hinge_generator(self._judged(networks, self._painted(networks, batch), batch["wanted"]))}
+        terms = {
+            "adversarial_generator": losses.hinge_generator(
+                self._judged(networks, self._painted(networks, batch), batch["wanted"])
+            )
+        }
         return terms["adversarial_generator"], detached(terms)
 
     def _noise_loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -100,7 +116,9 @@ class IcGan:
 
     def _label_loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """|| y - E_y(x) ||^2 as a mean, on photos."""
-        loss = F.mse_loss(networks["encoder_y"](batch["picture"]), one_hot(batch["label"], len(self.emotions)))
+        loss = F.mse_loss(
+            networks["encoder_y"](batch["picture"]), one_hot(batch["label"], len(self.emotions))
+        )
         return loss, {"label": loss.detach()}
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
@@ -120,7 +138,11 @@ class IcGan:
         if emotion not in self.emotions:
             return None
         wanted = torch.full((len(pictures),), self.emotions.index(emotion), device=pictures.device)
-        return unsigned(networks["generator"](networks["encoder_z"](signed(pictures)), one_hot(wanted, len(self.emotions))))
+        return unsigned(
+            networks["generator"](
+                networks["encoder_z"](signed(pictures)), one_hot(wanted, len(self.emotions))
+            )
+        )
 
     def picture(self, networks: Networks, corpus: Corpus) -> np.ndarray:
         return sheet(self, networks, corpus, self.shape["size_px"])

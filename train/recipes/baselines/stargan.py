@@ -39,7 +39,12 @@ class StarGan:
             "generator": Translator(width, labels=len(emotions)),
             "critic": Critic(class_critic(size_px, width, classes=len(emotions))),
         }
-        self.shape: dict[str, Any] = {"model": self.name, "size_px": size_px, "width": width, "emotions": list(emotions)}
+        self.shape: dict[str, Any] = {
+            "model": self.name,
+            "size_px": size_px,
+            "width": width,
+            "emotions": list(emotions),
+        }
 
     @classmethod
     def from_shape(cls, shape: dict[str, Any]) -> "StarGan":
@@ -84,7 +89,11 @@ class StarGan:
             "classes_fake": F.cross_entropy(classes, batch["wanted"]),
             "reconstruction": losses.cycle_loss(again, real),
         }
-        total = terms["adversarial_generator"] + CLASSES * terms["classes_fake"] + RECONSTRUCTION * terms["reconstruction"]
+        total = (
+            terms["adversarial_generator"]
+            + CLASSES * terms["classes_fake"]
+            + RECONSTRUCTION * terms["reconstruction"]
+        )
         return total, detached(terms)
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
