@@ -1,5 +1,7 @@
 """The puppet's side of a frame's life: what it is told -> a picture. For one thread."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +14,7 @@ from realtime.performance.curve_writer import CurveWriter
 from realtime.puppet.idle_motion import IdleMotion
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.puppet.settings import Settings
 from realtime.puppet.tracking_loss import TrackingLossFallback
 from realtime.timing import Timings
 
@@ -30,6 +33,7 @@ class Animator:
         """record: where what is told goes; badge: the mark on every picture."""
         self.badge, self._timings, self._record = badge, timings, record
         self._next: Puppet | None = None
+        self._settings_lock = threading.Lock()  # held while the settings or the retargeting of a photo change
         self._take(puppet, retarget, 0.0)
         self._presence, self._idle = TrackingLossFallback(), IdleMotion(retarget.settings.seed)
         self.seen = False  # whether the driver's face was ever in view
@@ -47,7 +51,7 @@ class Animator:
             self.asked = told.expression
         shown = self._presence.at(told, now_s)
         self.seen = self.seen or shown is not None
-        if self.retarget.settings.idle:
+        if self.settings.idle:
             shown = self._idle.over(shown, now_s)
         if self._record:
             self._record.add(np.zeros(len(ESTIMATED)) if shown is None else shown.expression, now_s)
@@ -82,6 +86,19 @@ class Animator:
         self._next = puppet
 
     @property
+    def settings(self) -> Settings:
+        """The settings in use. For any thread."""
+        return self.retarget.settings
+
+    def change_settings(self, change: Callable[[Settings], Settings]) -> None:
+        """Replaces the settings by what `change` makes of the present ones, from the next picture on.
+
+        Atomic and for any thread: neither another change nor a photo that is replaced meanwhile is lost.
+        """
+        with self._settings_lock:
+            self.retarget.settings = change(self.retarget.settings)
+
+    @property
     def told(self) -> np.ndarray:
         """(29,) the change from the photo's own expression that the puppet was told last."""
         return translate(
@@ -91,7 +108,8 @@ class Animator:
     def _change_photo(self, now_s: float) -> None:
         puppet, self._next = self._next, None
         if puppet:
-            self._take(puppet, Retarget(puppet.bundle, puppet.own_aus, self.retarget.settings), now_s)
+            with self._settings_lock:
+                self._take(puppet, Retarget(puppet.bundle, puppet.own_aus, self.settings), now_s)
 
     def _take(self, puppet: Puppet, retarget: Retarget, now_s: float) -> None:
         self.puppet, self.retarget = puppet, retarget

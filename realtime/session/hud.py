@@ -70,7 +70,7 @@ class LiveFigures:
         now_s = time.perf_counter()
         if now_s - self._line_s >= REFRESH_S:
             self._line, self._line_s = self._figures(now_s), now_s
-        how = self._loop.stage.retarget.settings
+        how = self._loop.stage.settings
         off = [f"{group} off" for group in GROUPS if group not in how.groups]
         notes = [*self._loop.notes, *([f"strength {how.strength:.0%}"] if how.strength != 1 else []), *off]
         return [(self._line, False), *([(", ".join(notes), True)] if notes else [])]

@@ -9,7 +9,7 @@ from engines.face.action_units import GROUPS
 from realtime.output.outputs import Output
 from realtime.process.log import answer, say
 from realtime.puppet.animator import Animator
-from realtime.puppet.settings import STRENGTH
+from realtime.puppet.settings import STRENGTH, Settings
 from realtime.session.live_loop import LiveLoop
 from realtime.session.photo_switcher import PhotoSwitcher
 from realtime.tracking.expression_tracker import ExpressionTracker
@@ -58,15 +58,18 @@ class KeyActions:
             self._finish()
 
     def _change_strength(self, step: float) -> None:
-        settings = self._stage.retarget.settings
-        strength = min(STRENGTH[1], max(STRENGTH[0], round(settings.strength + step, 2)))
-        self._stage.retarget.settings = settings.with_flags(strength=strength)
+        def change(settings: Settings) -> Settings:
+            strength = min(STRENGTH[1], max(STRENGTH[0], round(settings.strength + step, 2)))
+            return settings.with_flags(strength=strength)
+
+        self._stage.change_settings(change)
 
     def _toggle(self, group: str) -> None:
-        settings = self._stage.retarget.settings
-        self._stage.retarget.settings = settings.with_flags(
-            groups=tuple(g for g in GROUPS if (g in settings.groups) != (g == group))
-        )
+        def change(settings: Settings) -> Settings:
+            groups = tuple(g for g in GROUPS if (g in settings.groups) != (g == group))
+            return settings.with_flags(groups=groups)
+
+        self._stage.change_settings(change)
 
     def _recalibrate(self) -> None:
         self._performer.recalibrate()

@@ -347,14 +347,67 @@ def test_keys_change_strength_and_groups_within_their_limits(live, hands):
     press, _, _ = hands
     for _ in range(15):
         press("+")
-    assert stage.retarget.settings.strength == 2.0
+    assert stage.settings.strength == 2.0
     for _ in range(25):
         press("-")
-    assert stage.retarget.settings.strength == 0.0
+    assert stage.settings.strength == 0.0
     press("1"), press("3")
-    assert stage.retarget.settings.groups == ("eyes",)
+    assert stage.settings.groups == ("eyes",)
     press("1")
-    assert stage.retarget.settings.groups == ("brows", "eyes")
+    assert stage.settings.groups == ("brows", "eyes")
+
+
+@pytest.fixture
+def changing_photo(photo, monkeypatch):
+    """An Animator, keys that act on it, and a function that has another thread do something while its photo changes."""
+    puppet = Puppet(photo, StubEngine(aus=WIDE), SIZE)
+    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), Timings())
+    album = PhotoSwitcher([Path("man.jpg")], Puppet.from_file, stage.change, print)
+    controls = Controls(actions=KeyActions(None, stage, None, album, LiveRecording).actions())
+
+    def during_change(action):
+        def retarget_while_another_thread_acts(*arguments):
+            retarget = Retarget(*arguments)  # with the settings as they were before
+            thread = threading.Thread(target=action)
+            thread.start()
+            thread.join(0.2)  # as far as it comes
+            threads.append(thread)
+            return retarget
+
+        threads: list[threading.Thread] = []
+        monkeypatch.setattr("realtime.puppet.animator.Retarget", retarget_while_another_thread_acts)
+        stage.change(Puppet(photo, StubEngine(aus=WIDE), SIZE))
+        stage.show(None, 0.0)
+        for thread in threads:
+            thread.join(10)
+        assert len(threads) == 1
+
+    return stage, controls, during_change
+
+
+@pytest.mark.parametrize(
+    "key, strength, groups", [("+", 1.1, ("brows", "eyes", "mouth")), ("3", 1.0, ("brows", "eyes"))]
+)
+def test_a_key_pressed_while_the_photo_changes_is_not_lost(changing_photo, key, strength, groups):
+    stage, controls, during_change = changing_photo
+    during_change(lambda: controls.press(key))
+    assert (stage.settings.strength, stage.settings.groups) == (strength, groups)
+    assert stage.retarget.settings is stage.settings, "the new photo is drawn with them"
+
+
+def test_changes_of_settings_from_several_threads_are_all_kept(changing_photo):
+    stage, _, _ = changing_photo
+
+    def one_more(settings):
+        time.sleep(0.001)  # another thread would read the same settings here
+        return settings.with_flags(seed=settings.seed + 1)
+
+    threads = [threading.Thread(target=stage.change_settings, args=(one_more,)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stage.settings.seed == 20
 
 
 def test_the_next_photo_takes_over_with_the_same_settings_and_a_broken_one_is_passed_over(live, hands):
@@ -366,7 +419,7 @@ def test_the_next_photo_takes_over_with_the_same_settings_and_a_broken_one_is_pa
     wait_for(lambda: "woman.jpg" in "".join(said))
     wait_for(lambda: (output.images[-1][:60] != before[:60]).any())
     assert any("no face" in sentence and "passed over" in sentence for sentence in said)
-    assert stage.retarget.settings.strength == 0.9
+    assert stage.settings.strength == 0.9
     assert np.array_equal(
         stage.still[stage.badge.box], stage.badge.draw(stage.puppet.still.copy())[stage.badge.box]
     ), "it is marked too"
