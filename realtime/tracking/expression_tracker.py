@@ -4,13 +4,12 @@ import numpy as np
 
 from engines.face import au_estimator
 from engines.face.landmarks import Face, FaceReader
-from realtime.calibration.pyfeat_recorder import PyFeatRecorder
 from realtime.messages import DriverExpression, Frame
 from realtime.timing import Timings
 from realtime.tracking.driver_profile import Profile
-from realtime.tracking.estimator_fusion import FusedEstimator
 from realtime.tracking.face_validator import FaceValidator, Validation
 from realtime.tracking.neutral import Neutral
+from realtime.tracking.secondary_estimator import SecondaryEstimator
 from realtime.tracking.smoothing import OcclusionRollback, OneEuro
 
 
@@ -21,7 +20,7 @@ class ExpressionTracker:
         self,
         timings: Timings,
         neutral: Neutral | None = None,
-        second: FusedEstimator | PyFeatRecorder | None = None,
+        second: SecondaryEstimator | None = None,
         profile: Profile | None = None,
     ):
         """neutral: one that was learnt before, or Neutral.absent() for drivers that have no rest; default: the profile's, or learn it.
