@@ -18,7 +18,7 @@ from realtime.calibration.profile_fit import of_clip, resting
 from realtime.calibration.pyfeat_recorder import PyFeatRecorder
 from realtime.puppet.settings import DEAD_ZONE
 from realtime.sources.clip import open_frames
-from realtime.sources.frame_source import FrameDriver
+from realtime.sources.frame_source import FileFrames
 from realtime.timing import Timings
 from realtime.tracking.driver_profile import Profile
 from realtime.tracking.expression_tracker import ExpressionTracker
@@ -31,7 +31,7 @@ SLACK = 2  # pictures by which eye and tracker may differ
 Spans = list[tuple[int, int]]
 
 
-def open_clip(path: str) -> FrameDriver:
+def open_clip(path: str) -> FileFrames:
     """Raises DriverError."""
     driver = open_frames(path)
     if not driver.has_rest:

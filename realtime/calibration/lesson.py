@@ -21,7 +21,7 @@ from realtime.controls import Controls
 from realtime.messages import NOT_YET
 from realtime.output.window import Window, has_screen
 from realtime.process.log import say
-from realtime.sources.frame_source import FrameDriver
+from realtime.sources.frame_source import LiveFrames
 from realtime.sources.reconnecting_camera import ReconnectingCamera
 from realtime.timing import Timings
 from realtime.tracking import driver_profile
@@ -75,7 +75,7 @@ def ring() -> None:
 
 
 def lesson(
-    driver: FrameDriver,
+    driver: LiveFrames,
     window: Window | None,
     ring: Callable[[], None] = ring,
     clock: Callable[[], float] = time.perf_counter,

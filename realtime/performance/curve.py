@@ -36,8 +36,15 @@ KNOWN = f"known are {' '.join(au for au in MEANING if au[-1].isdigit())}, and wi
 class Performance(Protocol):
     """Something that tells the puppet what to do at every moment: a curve, a part of one, several of them."""
 
-    duration_s: float  # infinite for one that is repeated for ever
-    note: str  # as Told's
+    @property
+    def duration_s(self) -> float:
+        """Infinite for one that is repeated for ever."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """As DriverExpression's."""
+        ...
 
     def at(self, time_s: float) -> np.ndarray:
         """(29,) float32 in the order of ESTIMATED, a new array, at a moment counted from the beginning."""

@@ -10,6 +10,7 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -36,7 +37,9 @@ PACKAGES = ("mediapipe", "openvino", "onnxruntime", "opencv-python", "numpy", "a
 class Memory:
     """Pictures in memory, over and over, as fast as they are asked for: a camera that is never the bottleneck."""
 
-    live, has_rest, length, note = True, True, None, ""
+    live: Literal[True] = True
+    has_rest = True
+    note = ""
 
     def __init__(self, frames: list[np.ndarray], fps: float = 30.0, paced: bool = False):
         self._frames, self.fps, self._paced, self._number = frames, fps, paced, 0

@@ -23,7 +23,7 @@ from realtime.output.outputs import Output
 from realtime.performance.curve import Performance
 from realtime.process.log import LOG
 from realtime.puppet.animator import Animator
-from realtime.sources.frame_source import FrameDriver
+from realtime.sources.frame_source import LiveFrames
 from realtime.timing import Rate, Timings
 from realtime.tracking.expression_tracker import ExpressionTracker
 
@@ -36,7 +36,7 @@ class LiveLoop:
 
     def __init__(
         self,
-        driver: FrameDriver | Performance,
+        driver: LiveFrames | Performance,
         performer: ExpressionTracker | None,
         stage: Animator,
         outputs: list[Output],

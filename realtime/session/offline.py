@@ -11,7 +11,7 @@ from realtime.output.outputs import Output
 from realtime.performance.curve import Performance
 from realtime.performance.interpolation import SAME_S
 from realtime.puppet.animator import Animator
-from realtime.sources.frame_source import FrameDriver
+from realtime.sources.frame_source import FileFrames
 from realtime.timing import Timings
 from realtime.tracking.driver_profile import Profile
 from realtime.tracking.estimator_fusion import FusedEstimator
@@ -23,7 +23,7 @@ LONGEST_GAP_S = 5.0  # between two words of a file; a longer one is a broken tim
 
 
 def perform_frames(
-    driver: FrameDriver,
+    driver: FileFrames,
     timings: Timings,
     second: FusedEstimator | None = None,
     profile: Profile | None = None,

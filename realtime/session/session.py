@@ -40,7 +40,7 @@ from realtime.session.offline import at_rate, count_pictures, perform_curve, per
 from realtime.session.photo_switcher import PhotoSwitcher, photos
 from realtime.sources.camera import is_camera
 from realtime.sources.clip import RealtimePlayback, open_frames
-from realtime.sources.frame_source import FrameDriver
+from realtime.sources.frame_source import FileFrames, LiveFrames
 from realtime.sources.reconnecting_camera import ReconnectingCamera
 from realtime.timing import Timings
 from realtime.tracking import driver_profile
@@ -124,7 +124,7 @@ def run_session(options: argparse.Namespace, ending: ShutdownHandler) -> int:
 
 def _open_driver(
     cast: DriverSpec, live: bool, seconds: float | None, stack: ExitStack
-) -> FrameDriver | Performance:
+) -> LiveFrames | FileFrames | Performance:
     if cast.frames is None:
         return endless(cast.performance) if live else cast.performance
     driver = (
@@ -173,7 +173,11 @@ def _open_live(
 
 
 def _open_second(
-    options: argparse.Namespace, driver: FrameDriver, own: Profile | None, live: bool, stack: ExitStack
+    options: argparse.Namespace,
+    driver: LiveFrames | FileFrames,
+    own: Profile | None,
+    live: bool,
+    stack: ExitStack,
 ) -> FusedEstimator | None:
     """What --aus asks for beside MediaPipe, with the driver's own scale where their profile has one."""
     scale = (own and own.pyfeat) or (
@@ -197,10 +201,10 @@ class Session:
     """Everything of one run, open. `stack` closes it; `ending` is told when that begins."""
 
     options: argparse.Namespace
-    driver: FrameDriver | Performance
+    driver: LiveFrames | FileFrames | Performance
     second: FusedEstimator | None  # an estimator beside MediaPipe
     profile: Profile | None  # the driver's own
-    overlay: Overlay | None  # curves over what a FrameDriver shows
+    overlay: Overlay | None  # curves over the frames of a driver
     stage: Animator
     outputs: list[Output]
     timings: Timings

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -89,7 +90,9 @@ def _open_capture(which: int | str) -> cv2.VideoCapture:
 class Camera:
     """One opening of a camera by OpenCV. Raises CameraBusy when it does not open, DriverError when a read fails; steady.py mends that."""
 
-    live, has_rest, length, note = True, True, None, ""
+    live: Literal[True] = True
+    has_rest = True
+    note = ""
 
     def __init__(
         self,

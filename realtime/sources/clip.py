@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from engines.errors import DriverError, SourceError
 from engines.face.photo import load_photo
 from realtime.messages import Frame
-from realtime.sources.frame_source import FrameDriver
+from realtime.sources.frame_source import FileFrames
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -39,7 +40,8 @@ def _at_most(image: np.ndarray) -> np.ndarray:
 class Clip:
     """A video file by PyAV. Frames carry their own time in the file: captured_s = start + that."""
 
-    live, has_rest, note = False, True, ""
+    live: Literal[False] = False
+    has_rest = True
 
     def __init__(self, path: str | Path):
         import av
@@ -92,7 +94,8 @@ class Clip:
 class StillImage:
     """A single picture as a driver: its expression, held for duration_s. It has no rest to compare with."""
 
-    live, has_rest, note = False, False, ""
+    live: Literal[False] = False
+    has_rest = False
 
     def __init__(self, path: str | Path, duration_s: float = PICTURE_S, fps: float = 30.0):
         try:
@@ -115,9 +118,10 @@ class StillImage:
 class RealtimePlayback:
     """A file driver played like a camera: frames come at their time, late ones are skipped, the file starts again at its end."""
 
-    live, length, note = True, None, ""
+    live: Literal[True] = True
+    note = ""
 
-    def __init__(self, driver: FrameDriver, reopen: Callable[[], FrameDriver]):
+    def __init__(self, driver: FileFrames, reopen: Callable[[], FileFrames]):
         self._driver, self._reopen = driver, reopen
         self.fps, self.has_rest = driver.fps, driver.has_rest
         self._start_s: float | None = None  # of the file, at its first frame
@@ -148,7 +152,7 @@ class RealtimePlayback:
         self._driver.close()
 
 
-def open_frames(path: str, duration_s: float | None = None) -> FrameDriver:
+def open_frames(path: str, duration_s: float | None = None) -> FileFrames:
     """The clip or picture that --driver names; duration_s is how long a picture drives. Raises DriverError."""
     return (
         StillImage(path, duration_s or PICTURE_S)

@@ -1,19 +1,65 @@
-"""What every source of driver frames promises."""
+"""What every source of driver frames promises: live ones, whose frames come at their own time, and files."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from realtime.messages import Frame, NotYet
 
 
-class FrameDriver(Protocol):
-    """A source of driver frames. `live` is true when frames come at their own time and cannot be asked for again."""
+class LiveFrames(Protocol):
+    """A camera, or a file played like one: frames come at their own time and cannot be requested again."""
 
-    live: bool
-    fps: float  # nominal
-    length: int | None  # frames, where that is known
-    has_rest: bool  # whether it starts from a resting face from which a neutral can be learnt
-    note: str  # what is wrong with it, in two words for a screen; "" when nothing is
+    @property
+    def live(self) -> Literal[True]: ...
 
-    def read(self) -> Frame | NotYet | None: ...
+    @property
+    def fps(self) -> float:
+        """Nominal frames a second."""
+        ...
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether it starts with a resting face, from which a neutral can be learnt."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What is wrong with it, in two words for a screen; "" when nothing is."""
+        ...
+
+    def read(self) -> Frame | NotYet | None:
+        """The next frame, stamped when the device handed it over.
+
+        Returns: NOT_YET when there is none after a short wait (call it again), None once there will be no more.
+        Raises: DriverError when the source fails.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class FileFrames(Protocol):
+    """A clip or a picture: each frame is there as soon as it is requested, none is skipped."""
+
+    @property
+    def live(self) -> Literal[False]: ...
+
+    @property
+    def fps(self) -> float:
+        """Nominal frames a second."""
+        ...
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether it starts with a resting face, from which a neutral can be learnt; a single picture does not."""
+        ...
+
+    @property
+    def length(self) -> int | None:
+        """Frames in it, where that is known."""
+        ...
+
+    def read(self) -> Frame | None:
+        """The next frame, with its time in the file; None after the last. Raises DriverError."""
+        ...
 
     def close(self) -> None: ...

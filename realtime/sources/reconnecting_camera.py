@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum
+from typing import Literal
 
 from engines.errors import DriverError
 from realtime.messages import NOT_YET, Frame, NotYet
@@ -31,12 +32,13 @@ class ConnectionState(Enum):
 
 
 class ReconnectingCamera:
-    """A FrameDriver for a camera that may go and come. The first opening must succeed: it raises DriverError, as Camera does.
+    """LiveFrames of a camera that may go and come. The first opening must succeed: it raises DriverError, as Camera does.
 
     `say` is told each change in one sentence; `state` is the same for a screen.
     """
 
-    live, has_rest, length = True, True, None
+    live: Literal[True] = True
+    has_rest = True
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -51,7 +52,9 @@ class StubEngine:
 class ScriptedDriver:
     """Gives numbered grey frames at a pace, then ends, or fails, or hangs."""
 
-    live, has_rest, length, note = True, True, None, ""
+    live: Literal[True] = True
+    has_rest = True
+    note = ""
 
     def __init__(self, count: int, fps: float = 200.0, error: Exception | None = None):
         self.fps, self.closed = fps, False
