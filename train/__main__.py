@@ -71,6 +71,7 @@ def prepare(options: argparse.Namespace) -> None:
         options.workers,
         shard_size=options.shard_size,
         limit=options.limit,
+        hold_out=options.hold_out,
     )
     print(json.dumps({name: value for name, value in manifest.items() if name != "shards"}, indent=1))
 

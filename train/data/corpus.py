@@ -6,7 +6,6 @@ Knows which people training must not see. How the files look: shards.py; who wri
 
 import io
 import json
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,17 +17,9 @@ from engines.errors import DataError
 from engines.face import au_estimator
 from engines.face import crop as crops
 from train.data.shards import FACE, ShardReader, records_of, sha256_of
+from train.data.split import HELD_OUT_SHARE, Split
 
 FORMAT = "webdataset-1"
-HELD_OUT_SHARE = 0.04
-HELD_OUT_SOURCES = ("portraits",)  # the sharpest photos of real people: kept for evaluation whole
-HELD_OUT_CLIPS = ("d9", "talk_a", "smile_onset")
-SPLIT = {
-    "by": "person",
-    "held_out_share": HELD_OUT_SHARE,
-    "held_out_sources": list(HELD_OUT_SOURCES),
-    "held_out_clips": list(HELD_OUT_CLIPS),
-}
 
 
 @dataclass(frozen=True)
@@ -96,6 +87,12 @@ class Corpus:
             ]
         )
 
+    @property
+    def held_out_sources(self) -> tuple[str, ...]:
+        """Names of the sources that were held out whole, by `prepare --hold-out`."""
+        splits = [Split.from_manifest(manifest["split"]) for manifest in self.manifests]
+        return tuple(sorted({name for split in splits for name in split.sources}))
+
     @cached_property
     def source(self) -> np.ndarray:
         """(N,) str. Takes memory for every face: `is_from` does not."""
@@ -131,20 +128,13 @@ def faces_of(corpus: Corpus, held_out: bool) -> np.ndarray:
     """(n,) int32: numbers of the training people's faces, or of those held out. Raises DataError when there is none."""
     faces = np.flatnonzero(corpus.held_out == held_out).astype(np.int32)
     if not len(faces):
-        whom = "held-out" if held_out else "training"
-        whole = " and ".join(HELD_OUT_SOURCES)
+        side = "held-out" if held_out else "training"
+        whole = f", and all of {' and '.join(corpus.held_out_sources)}" if corpus.held_out_sources else ""
         raise DataError(
-            f"The corpus has no {whom} faces: prepare more people (about 4 % are held out by name, and a folder called {whole} is whole)."
+            f"The corpus has no {side} faces: prepare more people (about {HELD_OUT_SHARE:.0%} are held out by "
+            f"name{whole}; see prepare --hold-out)."
         )
     return faces
-
-
-def is_held_out(person: str) -> bool:
-    """Whether a person, "source/name", is kept from training: whole sources, some clips, and a fixed 4 % of everybody else by name."""
-    source, name = person.split("/", 1)
-    if source in HELD_OUT_SOURCES or (source == "drivers" and name in HELD_OUT_CLIPS):
-        return True
-    return source != "drivers" and zlib.crc32(person.encode()) % 1000 < HELD_OUT_SHARE * 1000
 
 
 def load_corpus(folders: list[Path], verify: bool = False) -> Corpus:
@@ -158,7 +148,7 @@ def load_corpus(folders: list[Path], verify: bool = False) -> Corpus:
         raise DataError("The corpora have crops of different sizes: prepare them with one --size.")
     indices = [_index(folder, manifest) for folder, manifest in zip(folders, manifests, strict=True)]
     columns = ("aus", "angles_deg", "opening", "person", "is_clip", "held_out")
-    return Corpus(
+    corpus = Corpus(
         indices=indices,
         readers=[ShardReader(folder) for folder in folders],
         starts=np.cumsum([0] + [len(index) for index in indices]),
@@ -172,6 +162,19 @@ def load_corpus(folders: list[Path], verify: bool = False) -> Corpus:
             for name in columns
         },
     )
+    if any(manifest["split"] != manifests[0]["split"] for manifest in manifests):
+        _check_split(corpus)
+    return corpus
+
+
+def _check_split(corpus: Corpus) -> None:
+    """Raises DataError when a person is held out in one folder and for training in another."""
+    both = np.intersect1d(corpus.person[corpus.held_out], corpus.person[~corpus.held_out])
+    if len(both):
+        raise DataError(
+            f"The corpora disagree about {len(both)} people, who are held out in one and for training in another: "
+            "prepare them with the same --hold-out."
+        )
 
 
 def verify(folder: Path) -> int:
@@ -215,10 +218,13 @@ def read_manifest(folder: Path, finished: bool = True) -> dict:
         raise DataError(
             f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is {au_estimator.VERSION} on {crops.RULE}: prepare it again, into an empty folder."
         )
-    if manifest["split"] != SPLIT:
+    try:
+        Split.from_manifest(manifest["split"])
+    except ValueError as error:
         raise DataError(
-            f"{folder} holds out other people than this version does: prepare it again, into an empty folder."
-        )
+            f"{folder} holds out other people than this version does ({error}): prepare it again, into an empty "
+            "folder."
+        ) from error
     if finished and not manifest["finished"]:
         raise DataError(
             f"{folder} is unfinished, {manifest['faces']} faces so far: run the same prepare again, it goes on from there."
@@ -243,12 +249,15 @@ def _index(folder: Path, manifest: dict) -> np.ndarray:
 
 
 def rebuild_index(folder: Path, manifest: dict) -> None:
-    """Writes index.bin anew from the shards. Raises DataError when the folder cannot be written or the shards hold other faces."""
-    path, part, sources = folder / "index.bin", folder / "index.bin.part", list(manifest["sources"])
+    """Writes index.bin again from the shards. Raises DataError when the folder cannot be written or the shards hold other faces."""
+    path = folder / "index.bin"
+    part = folder / "index.bin.part"
+    sources = list(manifest["sources"])
+    split = Split.from_manifest(manifest["split"])
     try:
         with open(part, "wb") as file:
             for number, shard in enumerate(manifest["shards"]):
-                for record in records_of(folder / shard["name"], number, sources, is_held_out):
+                for record in records_of(folder / shard["name"], number, sources, split.holds_out):
                     file.write(record.tobytes())
     except OSError as error:
         raise DataError(

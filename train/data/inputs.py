@@ -2,9 +2,9 @@
 
 Jobs are small (where the bytes lie, not the bytes), so that a million of them pass through a queue in little memory.
 
-Names matter, because people are held out, not photos. The source of a face is the folder, tar or clip that was given, by name;
-its person is told by the file's name, see `person_of`. Two sources are reserved (train/data/corpus.py): a folder called `portraits`
-is held out whole, and of one called `drivers` the clips d9, talk_a and smile_onset are, and nobody else.
+Names matter, because people are held out, not photos. The source of a face is the folder, tar or clip that was
+given, by name; its person follows from the file's name, see `person_of`. Which of them are held out is the split's
+(train/data/split.py), given by `prepare --hold-out`.
 """
 
 import os

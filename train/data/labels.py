@@ -17,7 +17,7 @@ from engines.face import crop as crops
 from engines.face.landmarks import Face, FaceReader
 from engines.face.mesh import align
 from train.data.inputs import CLIP_STRIDE, Job
-from train.data.shards import Labelled
+from train.data.shards import LabelledFace
 from train.data.synthetic_faces import NobodyFaces
 
 MAX_YAW_DEG = 40.0  # beyond, half of the mesh is a guess
@@ -26,7 +26,7 @@ JPEG_QUALITY = 95  # 4:4:4; 44 dB from the crop, less than the resampling into i
 NOBODY_PX = 512  # side of a drawn face: crops are taken at 256 and less
 MAX_SIDE_PX = 20_000  # OpenCV moves no picture of 32,767 px, and the landmarker's second look adds a border of 0.3 on each side
 
-Found = tuple[list[Labelled], Counter]  # faces, and why others were left out
+Found = tuple[list[LabelledFace], Counter]  # faces, and why others were left out
 
 
 def opening(mesh_px: np.ndarray) -> np.ndarray:
@@ -117,11 +117,13 @@ def _label_clip(job: Job) -> Found:
     return _collected(results) if number or job.at else ([], Counter({"not a readable clip": 1}))
 
 
-def _collected(results: list[Labelled | str]) -> Found:
-    return [r for r in results if isinstance(r, Labelled)], Counter(r for r in results if isinstance(r, str))
+def _collected(results: list[LabelledFace | str]) -> Found:
+    return [r for r in results if isinstance(r, LabelledFace)], Counter(
+        r for r in results if isinstance(r, str)
+    )
 
 
-def _label_face(job: Job, picture: np.ndarray, face: Face | None) -> Labelled | str:
+def _label_face(job: Job, picture: np.ndarray, face: Face | None) -> LabelledFace | str:
     """The face as the corpus keeps it, or why it does not."""
     if face is None:
         return "no face"
@@ -139,7 +141,7 @@ def _label_face(job: Job, picture: np.ndarray, face: Face | None) -> Labelled | 
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     ]
     _, jpg = cv2.imencode(".jpg", crops.cut(picture, crop), how)
-    return Labelled(
+    return LabelledFace(
         jpg.tobytes(),
         mesh,
         au_estimator.measure(face),

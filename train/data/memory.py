@@ -18,7 +18,8 @@ from engines.face.au_estimator import ESTIMATED
 from train.data.corpus import load_corpus
 from train.data.inputs import Job
 from train.data.prepare import PrepareRun, begin, finish, write_manifest
-from train.data.shards import FACE, Labelled, sha256_of, shard_name
+from train.data.shards import FACE, LabelledFace, sha256_of, shard_name
+from train.data.split import DEFAULT_SPLIT, Split
 
 SMALL, TIMES = 2000, 100
 AUS = len(ESTIMATED)
@@ -28,13 +29,18 @@ ALLOWED_MB = 18.0
 
 
 def write_toy(
-    folder: Path, faces: int, size_px: int = 64, shard_size: int = 1000, seed: int = 0, source: str = "toy"
+    folder: Path,
+    faces: int,
+    size_px: int = 64,
+    shard_size: int = 1000,
+    seed: int = 0,
+    source: str = "toy",
+    split: Split = DEFAULT_SPLIT,
 ) -> dict:
     """A corpus of coloured noise with AUs drawn at random, two faces a person; returns its manifest."""
     rng = np.random.default_rng(seed)
-    run = PrepareRun(
-        folder, begin(folder, {"size_px": size_px, "shard_size": shard_size, "toy": [faces, seed]})
-    )
+    options = {"size_px": size_px, "shard_size": shard_size, "toy": [faces, seed]}
+    run = PrepareRun(folder, begin(folder, options, split))
     for number in range(faces):
         picture = cv2.resize(
             rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (size_px, size_px), interpolation=cv2.INTER_CUBIC
@@ -43,7 +49,7 @@ def write_toy(
         aus = (rng.uniform(-0.2, 1.0, AUS) * (rng.random(AUS) < 0.12)).astype(np.float32)
         mesh = rng.uniform(0, size_px, (478, 3)).astype(np.float32)
         person = f"{source}/{number // 2}"
-        face = Labelled(
+        face = LabelledFace(
             jpg,
             mesh,
             aus,

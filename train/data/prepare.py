@@ -1,14 +1,15 @@
-"""Folders, tars, clips and faces of nobody -> a corpus: aligned crops with AU labels in shards, labelled in parallel.
+"""Folders, tars, clips and synthetic faces -> a corpus: aligned crops with AU labels in shards, labelled in parallel.
 
-A run that is cut off (killed, a full disk) keeps its finished shards, and the same command goes on after them: the
-manifest, written after every shard, says how far the list of jobs was worked off. Memory does not grow with the corpus.
+A run that is stopped (killed, a full disk) keeps its finished shards, and the same command resumes after them: the
+manifest, written after every shard, records how much of the list of jobs is done. Memory does not grow with the
+corpus.
 """
 
 import hashlib
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from multiprocessing import get_context
@@ -22,11 +23,12 @@ from engines.face import au_estimator
 from engines.face import crop as crops
 from engines.face.landmarks import find_model
 from train.data import labels
-from train.data.corpus import FORMAT, SPLIT, is_held_out, read_manifest
+from train.data.corpus import FORMAT, read_manifest
 from train.data.folders import FULL, READ_ONLY, make_folder, write_whole
 from train.data.histogram import check_matplotlib, write_histograms
 from train.data.inputs import CLIP_STRIDE, Job, find_jobs
-from train.data.shards import FACE, FACES_PER_SHARD, ShardWriter, sha256_of
+from train.data.shards import FACE, FACES_PER_SHARD, LabelledFace, ShardWriter, sha256_of
+from train.data.split import DEFAULT_SPLIT, Split
 from train.data.synthetic_faces import find_weights
 
 CHUNK = 8  # pictures sent to a process at a time: ~0.1 s of work
@@ -41,14 +43,26 @@ def prepare(
     workers: int = 2,
     shard_size: int = FACES_PER_SHARD,
     limit: int | None = None,
+    hold_out: Sequence[str] | None = None,
 ) -> dict:
-    """Writes a corpus to the folder `out`, or goes on with one; returns its manifest. `limit`: jobs looked at of each input.
+    """Writes a corpus to the folder `out`, or resumes one; returns its manifest.
 
-    Raises DataError when an option makes no sense, nothing usable is found, `out` holds something else, the disk is full or a
-    process dies; EngineError or PuppetError when the face model or the faces of nobody are not installed.
+    Args:
+        inputs: folders, .tar files, clips, "nobody:COUNT".
+        size_px: side of the crops, a multiple of 16.
+        workers: labelling processes.
+        shard_size: faces in a shard.
+        limit: pictures and clips looked at in each input; None: all.
+        hold_out: sources and people ("source/name") that training must not see; None: DEFAULT_SPLIT.
+
+    Raises:
+        DataError: an option makes no sense, nothing usable is found, `out` holds something else, the disk is full
+            or a process dies.
+        PuppetError: the face model or the synthetic faces are not installed.
     """
     _check(size_px, workers, shard_size, limit)
-    total, listed = _count(inputs, limit)
+    split = DEFAULT_SPLIT if hold_out is None else Split.of(hold_out)
+    total, listed = _count(inputs, limit, split if hold_out is not None else None)
     options = {
         "size_px": size_px,
         "shard_size": shard_size,
@@ -61,7 +75,7 @@ def prepare(
     }
     manifest, run = None, None
     try:
-        manifest = begin(out, options)
+        manifest = begin(out, options, split)
         if manifest["finished"]:
             return manifest
         _check_installed(inputs)
@@ -111,37 +125,47 @@ def _check_installed(inputs: list[Path | str]) -> None:
         find_weights()
 
 
-def _count(inputs: list[Path | str], limit: int | None) -> tuple[int, str]:
-    """How many pictures and frames will be looked at, and a hash of what they are."""
-    total, listed = 0, hashlib.sha256()
+def _count(inputs: list[Path | str], limit: int | None, split: Split | None) -> tuple[int, str]:
+    """How many pictures and frames will be looked at, and a hash of what they are.
+
+    split: what the user asked to hold out, if they did. Raises DataError when something of it is in no input.
+    """
+    total = 0
+    listed = hashlib.sha256()
+    missing = {*split.sources, *split.people} if split else set()
     for job in find_jobs(inputs, limit):
         total += job.pictures
+        missing -= {job.source, job.person}
         listed.update(
             f"{job.source}\0{job.name}\0{job.size}\0{job.at}\0{job.frames}\0{job.seed}\n".encode(
                 errors="replace"
             )
         )
+    if missing:
+        raise DataError(
+            f"--hold-out {sorted(missing)[0]} is in none of the inputs: give the name of a folder, tar or clip "
+            "without its ending, or SOURCE/NAME of one person."
+        )
     return total, listed.hexdigest()
 
 
-def begin(out: Path, options: dict) -> dict:
-    """The manifest to start with, which is written at once, or to go on with: beside one, what looks like a shard is one.
+def begin(out: Path, options: dict, split: Split = DEFAULT_SPLIT) -> dict:
+    """The manifest of a new corpus, which is written at once, or of the corpus in `out`, to resume it.
 
-    Raises DataError when `out` holds a corpus that these options do not make, or shards of somebody else.
+    Beside a manifest, whatever looks like a shard is one of its own. Raises DataError when `out` holds a corpus that
+    these options do not make, or shards without a manifest.
     """
     make_folder(out)
     manifest = read_manifest(out, finished=False) if (out / "manifest.json").exists() else None
     if manifest is None and any(out.glob("shard-*.tar")):
         raise DataError(f"{out} holds shards and no manifest.json: give another --out, or delete them.")
-    if manifest is None or not (
-        manifest["finished"] or manifest["shards"]
-    ):  # nothing that could be gone on with
+    if manifest is None or not (manifest["finished"] or manifest["shards"]):  # nothing to resume
         manifest = {
             "format": FORMAT,
             "finished": False,
             "estimator": au_estimator.VERSION,
             "crop_rule": crops.RULE,
-            "split": SPLIT,
+            "split": split.to_manifest(),
             "size_px": options["size_px"],
             "aus": list(au_estimator.ESTIMATED),
             "options": options,
@@ -156,7 +180,7 @@ def begin(out: Path, options: dict) -> dict:
             "progress": {"jobs": 0, "faces_of_next": 0, "pictures": 0},
         }
         write_manifest(out, manifest)
-    if manifest["options"] != options:
+    if manifest["options"] != options or Split.from_manifest(manifest["split"]) != split:
         raise DataError(
             f"{out} already holds a corpus of other faces or options: give another --out, or delete it."
         )
@@ -167,7 +191,10 @@ class PrepareRun:
     """A corpus in the making: what has been written, and the shard that is being written."""
 
     def __init__(self, out: Path, manifest: dict):
-        self.out, self.manifest, self.writer = out, manifest, None
+        self.out = out
+        self.manifest = manifest
+        self.split = Split.from_manifest(manifest["split"])
+        self.writer: ShardWriter | None = None
         self.progress = dict(manifest["progress"])
         self.sources, self.rejected = Counter(manifest["sources"]), Counter(manifest["rejected"])
         self.named = {reason: list(names) for reason, names in manifest["rejected_first"].items()}
@@ -183,18 +210,16 @@ class PrepareRun:
     def _shards(self) -> set[str]:
         return {shard["name"] for shard in self.manifest["shards"]}
 
-    def take(self, job: Job, found: list, reasons: Counter) -> None:
-        """Writes what was found in the next job, but for faces that were written before the run was cut off."""
+    def take(self, job: Job, found: list[LabelledFace], reasons: Counter[str]) -> None:
+        """Writes what was found in the next job, except faces that were written before the run was stopped."""
         for face in found[self.progress["faces_of_next"] :]:
-            if self.writer is None:
-                self.writer = ShardWriter(self.out, len(self.manifest["shards"]))
+            writer = self.writer = self.writer or ShardWriter(self.out, len(self.manifest["shards"]))
             self.sources[face.source] += 1
-            self.writer.add(
-                face, f"{self.faces:09d}", list(self.sources).index(face.source), is_held_out(face.person)
-            )
+            source_number = list(self.sources).index(face.source)
+            writer.add(face, f"{self.faces:09d}", source_number, self.split.holds_out(face.person))
             self.faces += 1
             self.progress["faces_of_next"] += 1
-            if len(self.writer) == self.manifest["options"]["shard_size"]:
+            if len(writer) == self.manifest["options"]["shard_size"]:
                 self.finish_shard()
         for reason in reasons:
             names = self.named.setdefault(reason, [])
@@ -215,13 +240,13 @@ class PrepareRun:
                 index.write(np.array(self.writer.records, FACE).tobytes())
             self.writer = None
             self.manifest["shards"].append(entry)
-        told = {
+        counts = {
             "faces": self.faces,
             "sources": dict(self.sources),
             "rejected": dict(self.rejected),
             "rejected_first": self.named,
         }
-        self.manifest.update(told, progress=dict(self.progress))
+        self.manifest.update(counts, progress=dict(self.progress))
         write_manifest(self.out, self.manifest)
 
     def abandon(self) -> None:
@@ -268,7 +293,7 @@ def _in_order(
 ) -> Iterator[tuple[Job, labels.Found]]:
     """Every job with what was found, in the order of the jobs. The list is read only so far ahead that no process waits:
     the pool's own map would read it whole."""
-    waiting = deque()
+    waiting: deque[tuple[list[Job], Future[list[labels.Found]]]] = deque()
     for chunk in chunks:
         waiting.append((chunk, pool.submit(labels.label, chunk)))
         if len(waiting) >= in_flight:

@@ -49,7 +49,7 @@ FACE = np.dtype(
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledFace:
     """One face as a corpus keeps it."""
 
     jpg: bytes  # the crop
@@ -110,7 +110,7 @@ class ShardWriter:
     def __len__(self) -> int:
         return len(self.records)
 
-    def add(self, face: Labelled, key: str, source_number: int, held_out: bool) -> None:
+    def add(self, face: LabelledFace, key: str, source_number: int, held_out: bool) -> None:
         record = np.zeros((), FACE)
         members = {"jpg": face.jpg, "mesh.npy": _npy(face.mesh), "json": json.dumps(_as_json(face)).encode()}
         for extension, data in members.items():
@@ -146,7 +146,7 @@ def _npy(array: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _as_json(face: Labelled) -> dict:
+def _as_json(face: LabelledFace) -> dict:
     numbers = {"aus": face.aus, "angles_deg": face.angles_deg, "opening": face.opening}
     return {
         "name": face.name,

@@ -43,6 +43,10 @@ class Scaled:
     def held_out(self) -> np.ndarray:
         return self.corpus.held_out
 
+    @property
+    def held_out_sources(self) -> tuple[str, ...]:
+        return self.corpus.held_out_sources
+
     def own(self, i) -> np.ndarray:
         """Intensities 0..1 of one face (29,) or of several (n, 29)."""
         return self.corpus.own(i)

@@ -74,11 +74,15 @@ def held_out_faces(corpus: Corpus) -> np.ndarray:
 
 
 def choose_faces(corpus: Corpus, count: int) -> np.ndarray:
-    """`count` held-out photos, half of them from the sharp source where there is one, the same ones every time. Raises DataError."""
+    """`count` held-out photos, the same ones every time. Raises DataError when there is none.
+
+    Half of them are from the sources that are held out whole, where there are any: those are kept for evaluation
+    because they are sharp.
+    """
     held = held_out_faces(corpus)
-    sharp = corpus.is_from("portraits")[held]
-    half = held[sharp][: max(count // 2, count - int((~sharp).sum()))]
-    return np.concatenate([half, held[~sharp][: count - len(half)]])[:count]
+    reserved = corpus.is_from(*corpus.held_out_sources)[held]
+    half = held[reserved][: max(count // 2, count - int((~reserved).sum()))]
+    return np.concatenate([half, held[~reserved][: count - len(half)]])[:count]
 
 
 def sweep(

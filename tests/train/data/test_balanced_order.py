@@ -85,7 +85,7 @@ def test_a_corpus_without_such_people_is_refused(tmp_path):
             stream(corpus, seed=0, held_out=True)
     write_toy(tmp_path / "portraits", 4, size_px=32, source="portraits")
     for stream in (BalancedOrder, PairSource):
-        with pytest.raises(DataError, match=r"has no training faces.*a folder called portraits is whole"):
+        with pytest.raises(DataError, match=r"has no training faces.*all of portraits"):
             stream(load_corpus([tmp_path / "portraits"]), seed=0)
 
 

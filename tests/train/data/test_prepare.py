@@ -22,10 +22,11 @@ from engines.face import au_estimator  # noqa: E402
 from engines.face.au_estimator import ESTIMATED  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402
 from train.data import prepare as preparing  # noqa: E402
-from train.data.corpus import is_held_out, load_corpus, verify  # noqa: E402
+from train.data.corpus import load_corpus, verify  # noqa: E402
 from train.data.inputs import find_jobs, person_of  # noqa: E402
 from train.data.prepare import PrepareRun, begin, finish, prepare  # noqa: E402
 from train.data.shards import ShardWriter  # noqa: E402
+from train.data.split import DEFAULT_SPLIT  # noqa: E402
 from train.data.synthetic_faces import ADULTS, MAYBE_MINORS, adults, write_faces  # noqa: E402
 
 
@@ -110,6 +111,7 @@ def test_people_not_photos_are_held_out():
         == person_of("Ada_Lovelace_0007", "lfw")
         != person_of("Ada_Byron_0001", "lfw")
     )
+    is_held_out = DEFAULT_SPLIT.holds_out
     assert is_held_out("portraits/anybody") and is_held_out("drivers/d9") and not is_held_out("drivers/d3")
     camera = {
         person_of(f"{name}_{number}", "photos")
@@ -174,7 +176,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(tmp_path):
     assert not (tmp_path / "out" / "manifest.json").exists()
     (tmp_path / "file").write_text("no folder")
     (tmp_path / "theirs").mkdir()
-    (tmp_path / "theirs" / "shard-000000.tar").write_bytes(b"somebody else's")
+    (tmp_path / "theirs" / "shard-000000.tar").write_bytes(b"of another program")
     for name, words in {"file": "cannot be made", "theirs": "no manifest.json"}.items():
         with pytest.raises(DataError, match=words):
             prepare([SAMPLES], tmp_path / name, size_px=64, workers=1)
@@ -202,9 +204,10 @@ def test_pictures_that_cannot_be_read_are_counted_and_stop_nothing(tmp_path):
     from train.data import labels
 
     head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    chunk = lambda name, data: (
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-    )  # noqa: E731
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
     (tmp_path / "claims.png").write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
     )
@@ -291,11 +294,11 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(inputs, folder
 
 def test_a_run_that_was_killed_anywhere_comes_out_the_same(tmp_path, corpus, monkeypatch):
     from train.data.inputs import Job
-    from train.data.shards import Labelled
+    from train.data.shards import LabelledFace
 
     monkeypatch.setattr(preparing, "write_histograms", lambda *_: None)
     faces = [
-        Labelled(
+        LabelledFace(
             b"jpg",
             corpus.mesh(0),
             corpus.aus[i % len(corpus)],

@@ -14,10 +14,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from engines.errors import DataError  # noqa: E402
-from train.data.corpus import is_held_out, load_corpus, verify  # noqa: E402
+from train.data.corpus import load_corpus, verify  # noqa: E402
 from train.data.faces import Faces  # noqa: E402
 from train.data.memory import ALLOWED_MB, write_many, write_toy  # noqa: E402
 from train.data.shards import OPEN_FILES, records_of  # noqa: E402
+from train.data.split import DEFAULT_SPLIT  # noqa: E402
 
 pytest_plugins = ["tests.support.toy_corpus"]
 
@@ -183,7 +184,10 @@ def test_a_hundred_times_the_faces_take_no_more_memory(toy_folder, tmp_path):
 
 def test_index_records_can_be_read_from_a_shard_alone(folder, corpus):
     sources = list(corpus.manifests[0]["sources"])
-    records = [record.copy() for record in records_of(folder / "shard-000000.tar", 0, sources, is_held_out)]
+    records = [
+        record.copy()
+        for record in records_of(folder / "shard-000000.tar", 0, sources, DEFAULT_SPLIT.holds_out)
+    ]
     assert (np.array(records) == corpus.indices[0][:3]).all()
     with pytest.raises(DataError, match="no whole shard"):
-        list(records_of(folder / "aus.png", 0, sources, is_held_out))
+        list(records_of(folder / "aus.png", 0, sources, DEFAULT_SPLIT.holds_out))
