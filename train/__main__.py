@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         if error.errno not in DISK_FAULTS:
             raise
         return _say(
-            f"{error.filename or options.step}: {error.strerror}; free or choose another place and run it again.",
+            f"{error.filename or options.step}: {error.strerror}; free or choose another place and run it "
+            "again.",
             DataError.exit_status,
         )
     return 0
@@ -146,7 +147,8 @@ def export(options: argparse.Namespace) -> None:
         compiled, made_by = compile_with_torch_tensorrt(generator)
     bundle, differences = run(generator, options.out, record, measured_by)
     print(
-        f"wrote {bundle.folder}: {bundle.onnx.stat().st_size / 1e6:.1f} MB, worst differences from PyTorch {differences}"
+        f"wrote {bundle.folder}: {bundle.onnx.stat().st_size / 1e6:.1f} MB, worst differences from PyTorch "
+        f"{differences}"
     )
     if options.via == "torch-tensorrt":
         print(keep_for_gpu(bundle, compiled, made_by))

@@ -1,15 +1,14 @@
 """Attention's guard: keeps mean(A) of edits within a band by acting on the weight that presses on it.
 
-GANimation's best-known failure: A saturates at 1 and the output equals the input; the opposite one: colour repaints the face.
-A term on mean(1 - A) presses A up, one on mean(A) presses it down; the guard halves or doubles the weight of whichever is used.
+GANimation's best-known failure: A saturates at 1 and the output equals the input; the opposite one: colour
+repaints the face. A term on mean(1 - A) presses A up, one on mean(A) presses it down; the guard halves or
+doubles the weight of whichever is used.
 """
 
 from dataclasses import dataclass
 
-SMALLEST, LARGEST = (
-    1 / 64,
-    64.0,
-)  # beyond, the weight is not the cause: wrong labels are, or the learning rate
+# Beyond, the weight is not the cause: wrong labels are, or the learning rate
+SMALLEST, LARGEST = 1 / 64, 64.0
 
 
 @dataclass
@@ -23,7 +22,9 @@ class AttentionGuard:
     factor: float = 1.0
 
     def look(self, attention: float, step: int) -> str | None:
-        """mean(A) of held-out edits after some steps -> what was done about it; None when it lies within the band, or too early."""
+        """mean(A) of held-out edits after some steps -> what was done about it; None when it lies within the
+        band, or too early.
+        """
         if step < self.rests_until:
             return None
         if self.low <= attention <= self.high:

@@ -1,7 +1,9 @@
-"""A run on disk, from which it goes on exactly: weights, averages, optimisers, RNG as safetensors; counts and settings as JSON.
+"""A run on disk, from which it goes on exactly: weights, averages, optimisers, RNG as safetensors; counts and
+settings as JSON.
 
-A checkpoint is a folder, written beside the old one and renamed over it, so that a killed run keeps its last good one.
-Samples are a function of their number, so `seen` is all that the sampler has to remember, and the learning rate follows from it.
+A checkpoint is a folder, written beside the old one and renamed over it, so that a killed run keeps its last
+good one. Samples are a function of their number, so `seen` is all that the sampler has to remember, and the
+learning rate follows from it.
 """
 
 import json
@@ -26,7 +28,10 @@ Optimisers = Mapping[str, torch.optim.Optimizer]
 def save(
     folder: Path, networks: Networks, averages: Networks, optimisers: Optimisers, state: dict[str, Any]
 ) -> None:
-    """Writes the checkpoint `folder`; `state` is JSON: recipe, shape, images seen, ... Raises DataError when the disk is full."""
+    """Writes the checkpoint `folder`; `state` is JSON: recipe, shape, images seen, ...
+
+    Raises DataError when the disk is full.
+    """
     partial = folder.with_name(folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -43,7 +48,8 @@ def save(
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, SafetensorError) or error.errno in FULL:
             raise DataError(
-                f"{folder} could not be written ({error}): free some disk space; the checkpoint before it is unharmed."
+                f"{folder} could not be written ({error}): free some disk space; the checkpoint before it is "
+                "unharmed."
             ) from error
         raise
     old = folder.with_name(folder.name + ".old")
@@ -55,7 +61,9 @@ def save(
 
 
 def find(folder: Path) -> Path | None:
-    """The checkpoint, or the one before it when a run was killed between the two renames; None when there is neither."""
+    """The checkpoint, or the one before it when a run was killed between the two renames; None when there is
+    neither.
+    """
     for place in (folder, folder.with_name(folder.name + ".old")):
         if (place / "state.json").is_file():
             return place
@@ -78,7 +86,10 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def load(folder: Path, networks: Networks, averages: Networks, optimisers: Optimisers | None = None) -> None:
-    """Fills networks (and optimisers and the RNG) from a checkpoint. Raises DataError when it is of other networks or damaged."""
+    """Fills networks (and optimisers and the RNG) from a checkpoint.
+
+    Raises DataError when it is of other networks or damaged.
+    """
     found = find(folder) or folder
     try:
         for name, network in networks.items():
@@ -91,7 +102,8 @@ def load(folder: Path, networks: Networks, averages: Networks, optimisers: Optim
             torch.set_rng_state(load_file(found / "rng.safetensors")["cpu"])
     except FileNotFoundError as error:
         raise DataError(
-            f"{folder} lacks {Path(str(error.filename or error)).name}: it is a checkpoint of another recipe or incomplete."
+            f"{folder} lacks {Path(str(error.filename or error)).name}: it is a checkpoint of another recipe "
+            "or incomplete."
         ) from error
     except (RuntimeError, SafetensorError) as error:
         raise DataError(

@@ -174,7 +174,8 @@ def _prepare(steps: Steps) -> None:
         default=None,
         metavar="SOURCE",
         help="keep a source from training: a folder, tar or clip by name, without its ending. SOURCE/NAME holds out "
-        "one person and leaves the rest of that source to training. Of sources that are not named, 4 %% of the "
+        "one person and leaves the rest of that source to training. Of sources that are not named, 4 %% of "
+        "the "
         "people are held out by name. May be given several times; replaces the default: "
         f"{', '.join(DEFAULT_HOLD_OUT)}. none: hold out no more than the 4 %%. Recorded in the manifest",
     )

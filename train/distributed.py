@@ -1,9 +1,10 @@
 """Where a run happens: device, precision, processes. The only file that knows Hugging Face Accelerate.
 
-Accelerate and not Lightning Fabric: it starts from `accelerate launch` or from plain `python` alike, reads the cluster from the
-environment, and asks nothing of the training loop. Used for that, for autocast and for collectives; not for wrapping networks:
-DistributedDataParallel averages gradients during one backward of one forward, while a critic with a penalty has three forwards
-and a gradient inside its loss. Gradients are averaged here after backward instead: one flat tensor, one reduction a turn.
+Accelerate and not Lightning Fabric: it starts from `accelerate launch` or from plain `python` alike, reads
+the cluster from the environment, and asks nothing of the training loop. Used for that, for autocast and for
+collectives; not for wrapping networks: DistributedDataParallel averages gradients during one backward of one
+forward, while a critic with a penalty has three forwards and a gradient inside its loss. Gradients are
+averaged here after backward instead: one flat tensor, one reduction a turn.
 """
 
 from collections.abc import Iterable

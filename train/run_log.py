@@ -1,7 +1,7 @@
 """What a run says while it goes on: a progress bar, a JSONL of statistics, TensorBoard scalars and pictures.
 
-Only the main process makes one. A resumed run drops the lines beyond its checkpoint, so that every count of images stands
-once in stats.jsonl; the first line after it averages fewer steps. Knows nothing of networks.
+Only the main process makes one. A resumed run drops the lines beyond its checkpoint, so that every count of
+images stands once in stats.jsonl; the first line after it averages fewer steps. Knows nothing of networks.
 """
 
 import json

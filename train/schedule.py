@@ -1,4 +1,6 @@
-"""How long a run is, how fast it learns, and which samples each batch holds: functions of the images seen, and of nothing else."""
+"""How long a run is, how fast it learns, and which samples each batch holds: functions of the images seen,
+and of nothing else.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +13,8 @@ class Schedule:
     images: int = 160_000
     batch: int = 16
     rate: float | None = None  # Adam's; the recipe's own by default
-    decay_from: float = (
-        2 / 3
-    )  # share of the images after which the rate falls linearly, to 1 % of itself: the paper's 20 and 10 epochs
+    # Share of the images after which the rate falls linearly, to 1 % of itself: the paper's 20 and 10 epochs
+    decay_from: float = 2 / 3
     warm_up: int = 4_000  # images over which the rate rises
     average: float = 0.998  # per step, of the moving average that is exported
     accumulate: int = 1  # micro-batches of one step: the same gradient in less memory
@@ -22,13 +23,13 @@ class Schedule:
     save_every_s: float = 240.0
     report_every: int = 4_000  # images between held-out figures, where the attention guard has its say
     grid_every: int = 12_000  # images; 0 for no grids
-    stats_every: int = (
-        50  # steps whose mean is a line of statistics, so that a critic's noise does not hide a trend
-    )
+    # Steps whose mean is a line of statistics, so that a critic's noise does not hide a trend
+    stats_every: int = 50
     workers: int = 1
     bf16: bool = True
     resident: bool = False  # faces kept on the device
-    compile: bool = False  # torch.compile on the averaged networks; a critic with a penalty cannot be (second derivatives)
+    # torch.compile on the averaged networks; a critic with a penalty cannot be (second derivatives)
+    compile: bool = False
 
 
 def rate_share(plan: Schedule, seen: int) -> float:
@@ -40,7 +41,9 @@ def rate_share(plan: Schedule, seen: int) -> float:
 
 
 class Numbers:
-    """The sample numbers of each batch of this process: every process takes its own part of every global batch."""
+    """The sample numbers of each batch of this process: every process takes its own part of every global
+    batch.
+    """
 
     def __init__(self, first: int, last: int, batch: int, rank: int, processes: int):
         self._starts = range(

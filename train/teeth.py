@@ -1,9 +1,11 @@
 """The one row of teeth that puppets show where their photo has none: a picture, and what a place in it means.
 
-Training targets are drawn with it (train/synthesis/mouths.py), and the compact generator keeps it as a constant that it lays into mouths
-(train/networks/compact.py): teeth that a network paints from memory are a white band; teeth that it only has to place are sharp.
+Training targets are drawn with it (train/synthesis/mouths.py), and the compact generator keeps it as a
+constant that it lays into mouths (train/networks/compact.py): teeth that a network paints from memory are a
+white band; teeth that it only has to place are sharp.
 
-teeth.png: the upper teeth of the right half of a face of nobody (seed 291), cut out and mirrored; BGR and alpha.
+teeth.png: the upper teeth of the right half of a face of nobody (seed 291), cut out and mirrored; BGR and
+alpha.
 """
 
 from functools import lru_cache
@@ -12,9 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-PX_PER_UNIT = (
-    200.0  # outer eye distances, in the picture as `teeth` gives it; crops show a unit on about 100 px
-)
+# Outer eye distances, in the picture as `teeth` gives it; crops show a unit on about 100 px
+PX_PER_UNIT = 200.0
 EDGE_PX = (55.0, 35.0)  # x of the midline, y of the incisors' edge
 
 
@@ -37,5 +38,7 @@ def teeth() -> np.ndarray:
 
 
 def places(units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(..., 2) outer eye distances, right of the midline and below the incisors' edge -> x and y pixels of `teeth`, float32."""
+    """(..., 2) outer eye distances, right of the midline and below the incisors' edge -> x and y pixels of
+    `teeth`, float32.
+    """
     return tuple((units[..., axis] * PX_PER_UNIT + EDGE_PX[axis]).astype(np.float32) for axis in (0, 1))

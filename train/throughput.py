@@ -1,8 +1,10 @@
-"""Samples a second of adversarial training: paper and compact networks, FP32 and bf16, one after the other and round again.
+"""Samples a second of adversarial training: paper and compact networks, FP32 and bf16, one after the other
+and round again.
 
-Machines are noisy, so the variants take turns and medians and ratios count. FLOPs of the forward passes are counted, those of the
-others follow from them, and are set against the fastest matrix product that this machine shows. Data: random pictures, or a corpus; then
-the loader is measured beside the training, as a share of a step that waits for it and of one core that it uses.
+Machines are noisy, so the variants take turns and medians and ratios count. FLOPs of the forward passes are
+counted, those of the others follow from them, and are set against the fastest matrix product that this
+machine shows. Data: random pictures, or a corpus; then the loader is measured beside the training, as a share
+of a step that waits for it and of one core that it uses.
 """
 
 import statistics
@@ -78,8 +80,10 @@ class Variant:
             count += 1
 
     def flops(self) -> float:
-        """Of one critic turn a sample. A backward pass costs two forward ones; the penalty is a forward pass, the half of a backward
-        pass that goes down to the picture, and the backward pass of both: in all g + (2 + 4) c + (1 + 1 + 4) c.
+        """Of one critic turn a sample.
+
+        A backward pass costs two forward ones; the penalty is a forward pass, the half of a backward pass
+        that goes down to the picture, and the backward pass of both: in all g + (2 + 4) c + (1 + 1 + 4) c.
         """
         batch = self.recipe.batch(self.samples)
         photo = batch["picture"][:1]
@@ -132,8 +136,10 @@ def measure(
         device = variants[0].run.place.device
         peaks = {dtype: matrix_peak(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
         lines = [
-            f"{device}, {torch.get_num_threads()} threads, {size_px} px, batch {batch}, PyTorch {torch.__version__}; medians",
-            f"matrix peak: {peaks[torch.float32] / 1e9:.0f} GFLOP/s fp32, {peaks[torch.bfloat16] / 1e9:.0f} bf16",
+            f"{device}, {torch.get_num_threads()} threads, {size_px} px, batch {batch}, PyTorch "
+            f"{torch.__version__}; medians",
+            f"matrix peak: {peaks[torch.float32] / 1e9:.0f} GFLOP/s fp32, {peaks[torch.bfloat16] / 1e9:.0f} "
+            "bf16",
             f"{'network':<24}{'critic/s':>9}{'ratio':>7}{'generator/s':>13}{'5 + 1/s':>9}{'GFLOP a critic sample':>23}{'of peak':>9}",
         ]
         first = None
@@ -155,7 +161,9 @@ def measure(
 
 
 def loader_share(variant: Variant, corpus, batch: int) -> str:
-    """What the loader costs a real run of the fastest variant: the share of a step spent waiting, and of a core spent loading."""
+    """What the loader costs a real run of the fastest variant: the share of a step spent waiting, and of a
+    core spent loading.
+    """
     data = variant.recipe.dataset(corpus, 0)
     started_s = time.process_time()
     for number in range(2 * batch):
@@ -181,6 +189,8 @@ def loader_share(variant: Variant, corpus, batch: int) -> str:
     whole_s = time.perf_counter() - started_s
     step_ms = 1000 * whole_s / LOADED_STEPS
     return (
-        f"loader, one process, beside {variant.name}: {100 * waited_s / whole_s:.1f} % of a step waits for data ({step_ms:.0f} ms a step of {batch}); "
-        f"a sample costs {1000 * sample_s:.2f} ms of one core, {100 * sample_s * batch / (whole_s / LOADED_STEPS):.1f} % of a step"
+        f"loader, one process, beside {variant.name}: {100 * waited_s / whole_s:.1f} % of a step waits for "
+        f"data ({step_ms:.0f} ms a step of {batch}); "
+        f"a sample costs {1000 * sample_s:.2f} ms of one core, "
+        f"{100 * sample_s * batch / (whole_s / LOADED_STEPS):.1f} % of a step"
     )

@@ -1,7 +1,10 @@
-"""The training loop. Progress is counted in images seen; nothing else is a clock. Knows no loss: those are a Recipe's.
+"""The training loop.
 
-A step: a batch in; for each turn of the recipe its loss, its gradients (averaged over processes), its optimiser, its moving
-average. Every few minutes a checkpoint; every few thousand images held-out figures, the attention guard's say, and a grid to look at.
+Progress is counted in images seen; nothing else is a clock. Knows no loss: those are a Recipe's.
+
+A step: a batch in; for each turn of the recipe its loss, its gradients (averaged over processes), its
+optimiser, its moving average. Every few minutes a checkpoint; every few thousand images held-out figures, the
+attention guard's say, and a grid to look at.
 """
 
 import json
@@ -41,12 +44,14 @@ class TrainingRun:
     def __init__(self, recipe: Recipe, out: Path, plan: Schedule, start_from: Path | None = None):
         """start_from: another run, whose averaged networks this one begins with.
 
-        Raises DataError when the folder's checkpoint is of another recipe, network, AU set or estimator, or cannot be started from.
+        Raises DataError when the folder's checkpoint is of another recipe, network, AU set or estimator, or
+        cannot be started from.
         """
         self.recipe, self.out, self.plan, self.place = recipe, out, plan, ProcessGroup(plan.bf16)
         if plan.batch % (self.place.processes * plan.accumulate):
             raise DataError(
-                f"A batch of {plan.batch} does not divide into {self.place.processes} processes of {plan.accumulate} micro-batches: choose another --batch."
+                f"A batch of {plan.batch} does not divide into {self.place.processes} processes of "
+                f"{plan.accumulate} micro-batches: choose another --batch."
             )
         make_folder(out, OutputError)
         self.networks = {
@@ -70,7 +75,8 @@ class TrainingRun:
         self.started_from: dict[str, Any] | None = None  # provenance
         if checkpoint.find(self.folder) and start_from:
             raise DataError(
-                f"{out} already holds a run: leave out --start-from to go on with it, or choose another --out."
+                f"{out} already holds a run: leave out --start-from to go on with it, or choose another "
+                "--out."
             )
         if start_from:
             self.started_from = begin_with(start_from, recipe, self.networks, self.averages)
@@ -88,7 +94,8 @@ class TrainingRun:
         if theirs != mine:
             other = ", ".join(name for name in mine if theirs[name] != mine[name])
             raise DataError(
-                f"{self.folder} is of another run ({other} differ): choose another --out, or the options it was begun with."
+                f"{self.folder} is of another run ({other} differ): choose another --out, or the options it "
+                "was begun with."
             )
         checkpoint.load(self.folder, self.networks, self.averages, self.optimisers)
         self.seen, self.step, self.started_from = state["seen"], state["step"], state.get("started_from")
@@ -100,7 +107,8 @@ class TrainingRun:
         mine = float(np.float32(self.seen))
         if self.place.any(self.place.mean({"seen": mine})["seen"] != mine):
             raise DataError(
-                f"The processes found different checkpoints in {self.out}: give an --out on a disk that all hosts share."
+                f"The processes found different checkpoints in {self.out}: give an --out on a disk that all "
+                "hosts share."
             )
 
     def _identity(self) -> dict[str, Any]:
@@ -124,7 +132,10 @@ class TrainingRun:
         checkpoint.save(self.folder, self.networks, self.averages, self.optimisers, state)
 
     def advance(self, samples: Batch) -> dict[str, float]:
-        """One batch: every turn of the recipe. Returns the terms. Raises DataError when a loss is no longer a number."""
+        """One batch: every turn of the recipe.
+
+        Returns the terms. Raises DataError when a loss is no longer a number.
+        """
         samples = {name: value.to(self.place.device, non_blocking=True) for name, value in samples.items()}
         if self.resident:
             samples = self.resident.fill(samples)
@@ -145,7 +156,10 @@ class TrainingRun:
         return figures
 
     def take(self, turn: Turn, batches: list[Batch], samples: Batch) -> dict[str, float]:
-        """One turn on the micro-batches that `samples` became. No weight is moved by a loss or a gradient that is no number."""
+        """One turn on the micro-batches that `samples` became.
+
+        No weight is moved by a loss or a gradient that is no number.
+        """
         for name, network in self.networks.items():
             network.requires_grad_(name in turn.networks)
         moving = [self.networks[name] for name in turn.networks]
@@ -155,9 +169,8 @@ class TrainingRun:
         for batch in batches:
             with self.place.autocast():
                 loss, terms = turn.loss(batch)
-            if self.place.any(
-                not torch.isfinite(loss.detach())
-            ):  # before backward: grid_sample's crashes on a flow that is no number
+            # Before backward: grid_sample's crashes on a flow that is no number
+            if self.place.any(not torch.isfinite(loss.detach())):
                 self._stop(
                     samples, "loss", [name for name, value in terms.items() if not math.isfinite(value)]
                 )
@@ -183,12 +196,10 @@ class TrainingRun:
     @torch.no_grad()
     def _average(self, name: str) -> None:
         optimiser, weights = self.optimisers[name], list(self.networks[name].parameters())
-        moved = max(
-            (float(slot["step"]) for slot in optimiser.state.values()), default=0.0
-        )  # this network's own steps, not the run's
-        kept = min(
-            self.plan.average, moved / (moved + 10)
-        )  # a short average at first, so that grids show the network, not its beginning
+        # This network's own steps, not the run's
+        moved = max((float(slot["step"]) for slot in optimiser.state.values()), default=0.0)
+        # A short average at first, so that grids show the network, not its beginning
+        kept = min(self.plan.average, moved / (moved + 10))
         for slow, fast in zip(self.averages[name].parameters(), weights, strict=True):
             slow.lerp_(fast, 1 - kept)
 
@@ -197,7 +208,8 @@ class TrainingRun:
         path = self.out / f"bad_batch{self.place.rank or ''}.npz"
         np.savez(path, **{name: value.cpu().numpy() for name, value in samples.items()})
         raise DataError(
-            f"The {what} is no longer a number after {self.seen} images ({', '.join(where) or 'on another process'}); the batch is in {path}. "
+            f"The {what} is no longer a number after {self.seen} images "
+            f"({', '.join(where) or 'on another process'}); the batch is in {path}. "
             "Start again from the last checkpoint with a lower --rate."
         )
 
@@ -212,7 +224,9 @@ class TrainingRun:
         return said["over"] > 0
 
     def held_out_batch(self, corpus: Corpus) -> Batch | None:
-        """Samples of people that training does not see, the same ones every time; None when the corpus holds nobody out."""
+        """Samples of people that training does not see, the same ones every time; None when the corpus holds
+        nobody out.
+        """
         if not corpus.held_out.any():
             return None
         data = self.recipe.dataset(corpus, HELD_OUT_SEED, held_out=True)
@@ -242,8 +256,8 @@ def fit(
     until: int | None = None,
     start_from: Path | None = None,
 ) -> int:
-    """Trains until plan.images (or, in this call, `until`) are seen, plan.max_s is over, or Ctrl-C; goes on from out/checkpoint, or
-    begins with the averaged weights of the run `start_from`.
+    """Trains until plan.images (or, in this call, `until`) are seen, plan.max_s is over, or Ctrl-C; goes on
+    from out/checkpoint, or begins with the averaged weights of the run `start_from`.
 
     Returns the images seen in all. Statistics go to out/stats.jsonl and out/tensorboard. Raises DataError.
     """
@@ -257,9 +271,9 @@ def fit(
                 f"--resident is for the recipe ganimation: {recipe.name} draws its samples from disk."
             )
         data = run.resident = Resident(data, place.device)
-    cv2.setNumThreads(
-        1
-    )  # OpenCV's threads, if it has any by now, do not survive the fork of a loader: one that lets go of them waits for ever
+    # OpenCV's threads, if it has any by now, do not survive the fork of a loader: one that lets go of them
+    # waits for ever
+    cv2.setNumThreads(1)
     loader = DataLoader(
         data,
         batch_sampler=numbers,
@@ -308,7 +322,10 @@ class _Watcher:
         self._recent: deque[dict[str, float]] = deque(maxlen=run.plan.stats_every)
 
     def look(self, figures: dict[str, float]) -> None:
-        """After each step. What acts on the run depends on its count of images only, so that a resumed run acts alike."""
+        """After each step.
+
+        What acts on the run depends on its count of images only, so that a resumed run acts alike.
+        """
         run, plan = self._run, self._run.plan
         self._recent.append(figures)
         self._record.advance(plan.batch)

@@ -1,6 +1,8 @@
-"""A new run that begins with what another one has learnt: the averaged weights of its checkpoint, or of a bundle, and nothing else of it.
+"""A new run that begins with what another one has learnt: the averaged weights of its checkpoint, or of a
+bundle, and nothing else of it.
 
-A compact generator of the paper's 17 AUs can start one of the wide vocabulary: it answers the same to whatever both can be told.
+A compact generator of the paper's 17 AUs can start one of the wide vocabulary: it answers the same to
+whatever both can be told.
 """
 
 from dataclasses import asdict, replace
@@ -25,7 +27,8 @@ HEADS = ("out.weight", "out.bias")  # and those that are as long as its heads ar
 
 
 def begin_with(source: Path, recipe: Recipe, networks: Networks, averages: Networks) -> dict[str, Any]:
-    """Fills `averages`, and the networks that they are of, from the run, checkpoint or bundle `source`; returns where they come from, as JSON.
+    """Fills `averages`, and the networks that they are of, from the run, checkpoint or bundle `source`;
+    returns where they come from, as JSON.
 
     Raises DataError when there is no checkpoint, or one of another network.
     """
@@ -72,17 +75,22 @@ def _begin_with_bundle(
 def _another(source: Path, theirs: Any, mine: Any) -> DataError:
     other = ", ".join(_differences(theirs, mine))
     return DataError(
-        f"{source} is a run of another network ({other} differ): give --start-from one of this network, or its options."
+        f"{source} is a run of another network ({other} differ): give --start-from one of this network, or "
+        "its options."
     )
 
 
 def _network_of(shape: dict[str, Any]) -> Shape | Any:
-    """What of a recipe's shape fixes its averaged networks, comparable: a generator's shape, or all of a baseline's."""
+    """What of a recipe's shape fixes its averaged networks, comparable: a generator's shape, or all of a
+    baseline's.
+    """
     return read_shape(shape["generator"]) if "generator" in shape else shape
 
 
 def _widens(theirs: Any, mine: Any) -> bool:
-    """Whether a compact generator can start another: the same but for sides, and for teeth, which the new one has to learn to lay."""
+    """Whether a compact generator can start another: the same but for sides, and for teeth, which the new one
+    has to learn to lay.
+    """
     if not (isinstance(theirs, Shape) and isinstance(mine, Shape)) or theirs == mine:
         return False
     more = (theirs.vocabulary, mine.vocabulary) in (

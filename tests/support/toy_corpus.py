@@ -1,4 +1,5 @@
-"""A toy corpus for tests of what lies on disk and in which order it is read: noise with AUs, 1200 faces in 20 shards.
+"""A toy corpus for tests of what lies on disk and in which order it is read: noise with AUs, 1200 faces in 20
+shards.
 
 A pytest plugin, so that the files that name it share one corpus.
 """

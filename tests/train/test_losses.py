@@ -40,7 +40,9 @@ def test_interpolates_lie_between_and_have_no_history():
 
 
 def linear(slope: float):
-    """A critic whose gradient is `slope` at each of a picture's numbers: over n of them the norm is |slope| sqrt(n)."""
+    """A critic whose gradient is `slope` at each of a picture's numbers: over n of them the norm is |slope|
+    sqrt(n).
+    """
     weight = torch.tensor(slope, requires_grad=True)
     return weight, lambda picture: weight * picture.flatten(1).sum(dim=1, keepdim=True)
 

@@ -16,7 +16,8 @@ def test_the_table_has_every_variant_with_counted_work_and_the_loader(corpus_fol
     rows = {line[:24].strip(): line[24:].split() for line in table if re.match(r"(paper|compact) ", line)}
     assert list(rows) == ["paper fp32", "paper bf16", "compact fp32", "compact bf16"]
     assert rows["paper fp32"][1] == "1.00", "ratios are to the first"
-    # At 64 px a quarter of the listing's 10.63 and 0.68 GMAC, two FLOPs each: g + 12 c, but for the heads' padding at the edge.
+    # At 64 px a quarter of the listing's 10.63 and 0.68 GMAC, two FLOPs each: g + 12 c, but for the heads'
+    # padding at the edge.
     assert float(rows["paper fp32"][4]) == pytest.approx(2 * (10.63 + 12 * 0.68) / 4, rel=0.02)
     assert all(float(row[0]) > 0 and row[5].endswith("%") for row in rows.values())
     assert "of a step waits for data" in table[-1]

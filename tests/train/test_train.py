@@ -145,9 +145,13 @@ def test_the_border_of_the_crop_is_always_the_photo():
 def test_loss_terms_are_means_worked_out_by_hand():
     size = 4
     batch = {
-        "picture": torch.zeros(1, 3, size, size), "target": torch.full((1, 3, size, size), 0.5), "weight": torch.ones(1, 1, size, size),
-        "painted": torch.zeros(1, 1, size, size), "flow": torch.full((1, 2, 2, 2), 3.0), "flow_weight": torch.ones(1, 1, 2, 2),
-    }  # fmt: skip
+        "picture": torch.zeros(1, 3, size, size),
+        "target": torch.full((1, 3, size, size), 0.5),
+        "weight": torch.ones(1, 1, size, size),
+        "painted": torch.zeros(1, 1, size, size),
+        "flow": torch.full((1, 2, 2, 2), 3.0),
+        "flow_weight": torch.ones(1, 1, 2, 2),
+    }
     colour, attention, flow = (
         torch.ones(1, 3, size, size),
         torch.full((1, 1, size, size), 0.75),

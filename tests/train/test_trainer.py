@@ -27,8 +27,28 @@ from train.synthesis.pairs import PairSource  # noqa: E402
 from train.trainer import TrainingRun, fit  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-FIT = ["--recipe", "ganimation", "--model", "paper", "--width", "8", "--size", "64", "--batch", "4", "--fp32", "--quiet", "--stats-every", "1",
-       "--workers", "0", "--critic-steps", "2", "--grid-every", "0"]  # fmt: skip
+FIT = [
+    "--recipe",
+    "ganimation",
+    "--model",
+    "paper",
+    "--width",
+    "8",
+    "--size",
+    "64",
+    "--batch",
+    "4",
+    "--fp32",
+    "--quiet",
+    "--stats-every",
+    "1",
+    "--workers",
+    "0",
+    "--critic-steps",
+    "2",
+    "--grid-every",
+    "0",
+]
 
 
 def test_the_rate_rises_stays_and_falls():

@@ -1,8 +1,11 @@
-"""In which order training sees faces: number -> face, a pure function of (seed, number). Knows nothing of pictures.
+"""In which order training sees faces: number -> face, a pure function of (seed, number).
 
-So a run that stopped goes on from the number that it had reached, in the middle of an epoch too, and several machines agree
-without talking. An epoch draws as many faces as there are. Expressions that are rare are drawn more often than their
-number, and faces come a few shards at a time, so that a disk is read nearly from one end to the other.
+Knows nothing of pictures.
+
+So a run that stopped goes on from the number that it had reached, in the middle of an epoch too, and several
+machines agree without talking. An epoch draws as many faces as there are. Expressions that are rare are drawn
+more often than their number, and faces come a few shards at a time, so that a disk is read nearly from one
+end to the other.
 """
 
 import numpy as np
@@ -20,7 +23,9 @@ _BUCKET_OF = np.array([BUCKETS.index(whole(name)) for name in ESTIMATED], np.int
 
 
 def expression_of(aus: np.ndarray) -> np.ndarray:
-    """(N, 29) measures -> (N,) int8: the place in BUCKETS of each face's strongest AU, or RESTING when none reaches SHOWN."""
+    """(N, 29) measures -> (N,) int8: the place in BUCKETS of each face's strongest AU, or RESTING when none
+    reaches SHOWN.
+    """
     found = np.empty(len(aus), np.int8)
     for start in range(0, len(aus), AT_ONCE):
         some = np.clip(aus[start : start + AT_ONCE], 0, 1)
@@ -31,7 +36,9 @@ def expression_of(aus: np.ndarray) -> np.ndarray:
 
 
 def shares(counts: np.ndarray, balance: float) -> np.ndarray:
-    """Faces in each bucket -> share of an epoch for each: as counts ** (1 - balance), so 0 leaves them and 1 makes them equal."""
+    """Faces in each bucket -> share of an epoch for each: as counts ** (1 - balance), so 0 leaves them and 1
+    makes them equal.
+    """
     weights = np.where(counts > 0, np.maximum(counts, 1) ** (1.0 - balance), 0.0)
     return weights / weights.sum()
 
@@ -39,9 +46,9 @@ def shares(counts: np.ndarray, balance: float) -> np.ndarray:
 class BalancedOrder:
     """The faces of a corpus' training people (or of those held out), endlessly, epoch after epoch.
 
-    balance: 0 draws every face once an epoch, 1 draws every expression equally often. window: shards shuffled together; 8
-    shards of 1000 faces mix people and sources well, and stay in the page cache of a small machine (~300 MB).
-    Raises DataError when there is no such face.
+    balance: 0 draws every face once an epoch, 1 draws every expression equally often. window: shards shuffled
+    together; 8 shards of 1000 faces mix people and sources well, and stay in the page cache of a small
+    machine (~300 MB). Raises DataError when there is no such face.
     """
 
     def __init__(
@@ -51,9 +58,8 @@ class BalancedOrder:
         self.faces = faces_of(corpus, held_out)
         self.expression = expression_of(corpus.aus)[self.faces]
         counts = np.bincount(self.expression, minlength=RESTING + 1)
-        self.times = (shares(counts, balance) * len(self.faces) / np.maximum(counts, 1)).astype(
-            np.float32
-        )  # an epoch, by bucket
+        # An epoch, by bucket
+        self.times = (shares(counts, balance) * len(self.faces) / np.maximum(counts, 1)).astype(np.float32)
         self._shard = corpus.shard[self.faces].astype(np.int32)
         self._shards = int(self._shard.max()) + 1
         self._epochs: dict[int, np.ndarray] = {}
@@ -78,7 +84,8 @@ class BalancedOrder:
     def _drawn(self, rng: np.random.Generator) -> np.ndarray:
         count = len(self.faces)
         shuffled = rng.permutation(count)
-        # Systematic sampling: a face that is due 1.3 times comes once or twice, and all together come exactly `count` times.
+        # Systematic sampling: a face that is due 1.3 times comes once or twice, and all together come exactly
+        # `count` times.
         due = np.cumsum(self.times[self.expression[shuffled]], dtype=np.float64)
         due *= count / due[-1]
         due[-1] = count

@@ -1,7 +1,9 @@
-"""Prepared faces, opened for training and evaluation: pictures by number from shards on disk, measures as columns.
+"""Prepared faces, opened for training and evaluation: pictures by number from shards on disk, measures as
+columns.
 
-Everything is read when it is asked for, out of files that are mapped, so that a corpus of any size takes the same memory.
-Knows which people training must not see. How the files look: shards.py; who writes them: prepare.py.
+Everything is read when it is asked for, out of files that are mapped, so that a corpus of any size takes the
+same memory. Knows which people training must not see. How the files look: shards.py; who writes them:
+prepare.py.
 """
 
 import io
@@ -24,7 +26,10 @@ FORMAT = "webdataset-1"
 
 @dataclass(frozen=True)
 class Corpus:
-    """Faces of one or several prepared folders, in a fixed order. Columns have length N and must not be written to."""
+    """Faces of one or several prepared folders, in a fixed order.
+
+    Columns have length N and must not be written to.
+    """
 
     indices: list[np.ndarray]  # one (n,) map of FACE records a folder
     readers: list[ShardReader]
@@ -33,9 +38,8 @@ class Corpus:
     aus: np.ndarray  # (N, 29) float32 unclipped measures, in the order of ESTIMATED
     angles_deg: np.ndarray  # (N, 3) float32: pitch, yaw, roll in the crop
     opening: np.ndarray  # (N, 2) float32: inner lip gap and inner mouth width, outer eye distances
-    person: (
-        np.ndarray
-    )  # (N,) int64, the same number for one person in every corpus; a hash, so not 0, 1, 2 ...
+    # (N,) int64, the same number for one person in every corpus; a hash, so not 0, 1, 2 ...
+    person: np.ndarray
     is_clip: np.ndarray  # (N,) bool
     held_out: np.ndarray  # (N,) bool: people that training must not see
     size_px: int
@@ -50,7 +54,8 @@ class Corpus:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if picture is None or picture.shape != (self.size_px, self.size_px, 3):
             raise DataError(
-                f"Face {i} of {self._place(i)[0].folder} is damaged: copy the shards back whole, or prepare the corpus again, into an empty folder."
+                f"Face {i} of {self._place(i)[0].folder} is damaged: copy the shards back whole, or prepare "
+                "the corpus again, into an empty folder."
             )
         return picture
 
@@ -60,7 +65,8 @@ class Corpus:
             return np.load(io.BytesIO(self._member(i, "mesh")), allow_pickle=False)
         except ValueError as error:
             raise DataError(
-                f"The mesh of face {i} of {self._place(i)[0].folder} is damaged: copy the shards back whole, or prepare the corpus again, into an empty folder."
+                f"The mesh of face {i} of {self._place(i)[0].folder} is damaged: copy the shards back whole, "
+                "or prepare the corpus again, into an empty folder."
             ) from error
 
     def meshes(self, indices: np.ndarray) -> np.ndarray:
@@ -125,13 +131,17 @@ class Corpus:
 
 
 def faces_of(corpus: Corpus, held_out: bool) -> np.ndarray:
-    """(n,) int32: numbers of the training people's faces, or of those held out. Raises DataError when there is none."""
+    """(n,) int32: numbers of the training people's faces, or of those held out.
+
+    Raises DataError when there is none.
+    """
     faces = np.flatnonzero(corpus.held_out == held_out).astype(np.int32)
     if not len(faces):
         side = "held-out" if held_out else "training"
         whole = f", and all of {' and '.join(corpus.held_out_sources)}" if corpus.held_out_sources else ""
         raise DataError(
-            f"The corpus has no {side} faces: prepare more people (about {HELD_OUT_SHARE:.0%} are held out by "
+            f"The corpus has no {side} faces: prepare more people (about {HELD_OUT_SHARE:.0%} are held out "
+            "by "
             f"name{whole}; see prepare --hold-out)."
         )
     return faces
@@ -140,7 +150,8 @@ def faces_of(corpus: Corpus, held_out: bool) -> np.ndarray:
 def load_corpus(folders: list[Path], verify: bool = False) -> Corpus:
     """Opens prepared folders; `verify` reads every byte first and compares hashes.
 
-    Raises DataError when a folder is missing, unfinished, damaged, or of another estimator, crop, split or format.
+    Raises DataError when a folder is missing, unfinished, damaged, or of another estimator, crop, split or
+    format.
     """
     folders = [Path(folder) for folder in folders]
     manifests = [_checked_hashes(folder) if verify else read_manifest(folder) for folder in folders]
@@ -172,13 +183,17 @@ def _check_split(corpus: Corpus) -> None:
     both = np.intersect1d(corpus.person[corpus.held_out], corpus.person[~corpus.held_out])
     if len(both):
         raise DataError(
-            f"The corpora disagree about {len(both)} people, who are held out in one and for training in another: "
+            f"The corpora disagree about {len(both)} people, who are held out in one and for training in "
+            "another: "
             "prepare them with the same --hold-out."
         )
 
 
 def verify(folder: Path) -> int:
-    """Reads every byte of a corpus; returns its number of shards. Raises DataError that names the first file that is not as it was."""
+    """Reads every byte of a corpus; returns its number of shards.
+
+    Raises DataError that names the first file that is not as it was.
+    """
     return len(_checked_hashes(folder)["shards"])
 
 
@@ -187,12 +202,14 @@ def _checked_hashes(folder: Path) -> dict:
     for shard in manifest["shards"]:
         if sha256_of(folder / shard["name"]) != shard["sha256"]:
             raise DataError(
-                f"{folder / shard['name']} is not what was prepared (another SHA-256): copy it back, or prepare the corpus again, into an empty folder."
+                f"{folder / shard['name']} is not what was prepared (another SHA-256): copy it back, or "
+                "prepare the corpus again, into an empty folder."
             )
     _index(folder, manifest)
     if sha256_of(folder / "index.bin") != manifest["index_sha256"]:
         raise DataError(
-            f"{folder / 'index.bin'} is not what was prepared (another SHA-256): delete it, it will be made from the shards."
+            f"{folder / 'index.bin'} is not what was prepared (another SHA-256): delete it, it will be made "
+            "from the shards."
         )
     return manifest
 
@@ -202,7 +219,8 @@ def read_manifest(folder: Path, finished: bool = True) -> dict:
     path = folder / "manifest.json"
     if not path.is_file():
         raise DataError(
-            f"{folder} is not a prepared corpus: run `python -m train prepare --out {folder} YOUR_FACES` first."
+            f"{folder} is not a prepared corpus: run `python -m train prepare --out {folder} YOUR_FACES` "
+            "first."
         )
     try:
         manifest = json.loads(path.read_text())
@@ -212,22 +230,26 @@ def read_manifest(folder: Path, finished: bool = True) -> dict:
         ) from error
     if manifest.get("format") != FORMAT:
         raise DataError(
-            f"{folder} is a corpus of another format ({manifest.get('format', 'crops.u8')}, this is {FORMAT}): prepare it again, into an empty folder."
+            f"{folder} is a corpus of another format ({manifest.get('format', 'crops.u8')}, this is "
+            f"{FORMAT}): prepare it again, into an empty folder."
         )
     if (manifest["estimator"], manifest["crop_rule"]) != (au_estimator.VERSION, crops.RULE):
         raise DataError(
-            f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is {au_estimator.VERSION} on {crops.RULE}: prepare it again, into an empty folder."
+            f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is "
+            f"{au_estimator.VERSION} on {crops.RULE}: prepare it again, into an empty folder."
         )
     try:
         Split.from_manifest(manifest["split"])
     except ValueError as error:
         raise DataError(
-            f"{folder} holds out other people than this version does ({error}): prepare it again, into an empty "
+            f"{folder} holds out other people than this version does ({error}): prepare it again, into an "
+            "empty "
             "folder."
         ) from error
     if finished and not manifest["finished"]:
         raise DataError(
-            f"{folder} is unfinished, {manifest['faces']} faces so far: run the same prepare again, it goes on from there."
+            f"{folder} is unfinished, {manifest['faces']} faces so far: run the same prepare again, it goes "
+            "on from there."
         )
     for shard in manifest["shards"]:
         file = folder / shard["name"]
@@ -249,7 +271,10 @@ def _index(folder: Path, manifest: dict) -> np.ndarray:
 
 
 def rebuild_index(folder: Path, manifest: dict) -> None:
-    """Writes index.bin again from the shards. Raises DataError when the folder cannot be written or the shards hold other faces."""
+    """Writes index.bin again from the shards.
+
+    Raises DataError when the folder cannot be written or the shards hold other faces.
+    """
     path = folder / "index.bin"
     part = folder / "index.bin.part"
     sources = list(manifest["sources"])
@@ -261,11 +286,13 @@ def rebuild_index(folder: Path, manifest: dict) -> None:
                     file.write(record.tobytes())
     except OSError as error:
         raise DataError(
-            f"{path} is lost and cannot be made again ({error.strerror}): make {folder} writable, or copy it back."
+            f"{path} is lost and cannot be made again ({error.strerror}): make {folder} writable, or copy it "
+            "back."
         ) from error
     if part.stat().st_size != manifest["faces"] * FACE.itemsize:
         part.unlink()
         raise DataError(
-            f"The shards of {folder} do not hold the {manifest['faces']} faces that the manifest counts: prepare it again, into an empty folder."
+            f"The shards of {folder} do not hold the {manifest['faces']} faces that the manifest counts: "
+            "prepare it again, into an empty folder."
         )
     part.replace(path)

@@ -1,7 +1,9 @@
-"""Faces by emotion, for baselines that know labels only: a face that clearly shows one, and a face of the emotion it shall show.
+"""Faces by emotion, for baselines that know labels only: a face that clearly shows one, and a face of the
+emotion it shall show.
 
-Number i is a pure function of (seed, i), noise and mixes too. Emotions are drawn equally often, however rare they are. Labels
-come from the AUs (train/data/emotions.py); faces without a clear one are left out. Knows no losses.
+Number i is a pure function of (seed, i), noise and mixes too. Emotions are drawn equally often, however rare
+they are. Labels come from the AUs (train/data/emotions.py); faces without a clear one are left out. Knows no
+losses.
 """
 
 import cv2
@@ -17,10 +19,10 @@ from train.data.jitter import jittered
 class Domains(Dataset):
     """An endless, seekable stream of a corpus' training people, or of those held out.
 
-    An item: picture (S, S, 3) uint8 BGR of a face that shows sources[label]; label, wanted () int64, places in `sources` and
-    `targets`; mix () float32 in 0..1; other (S, S, 3), another's face that shows targets[wanted], if `pairs`; noise (n,) float32,
-    normal, if `noise` is n.
-    Raises DataError for an unknown emotion, one that no training face shows, or crops smaller than size_px.
+    An item: picture (S, S, 3) uint8 BGR of a face that shows sources[label]; label, wanted () int64, places
+    in `sources` and `targets`; mix () float32 in 0..1; other (S, S, 3), another's face that shows
+    targets[wanted], if `pairs`; noise (n,) float32, normal, if `noise` is n. Raises DataError for an unknown
+    emotion, one that no training face shows, or crops smaller than size_px.
     """
 
     def __init__(
@@ -37,7 +39,8 @@ class Domains(Dataset):
     ):
         if size_px > corpus.size_px:
             raise DataError(
-                f"The corpus has crops of {corpus.size_px} px, {size_px} px are wanted: prepare it with --size {size_px}."
+                f"The corpus has crops of {corpus.size_px} px, {size_px} px are wanted: prepare it with "
+                f"--size {size_px}."
             )
         self.corpus, self.seed, self.size_px, self.length = corpus, seed, size_px, length
         self.sources, self.targets, self._pairs, self._noise = sources, targets, pairs, noise
@@ -71,7 +74,10 @@ class Domains(Dataset):
 
 
 def _faces(shown: np.ndarray, held_out: np.ndarray, emotion: str, wants_held_out: bool) -> np.ndarray:
-    """Which faces show an emotion. Where nobody who is held out does, training people stand in, so that a run can be watched."""
+    """Which faces show an emotion.
+
+    Where nobody who is held out does, training people stand in, so that a run can be watched.
+    """
     if emotion not in EMOTIONS:
         raise DataError(f"There is no emotion called {emotion!r}: choose among {', '.join(EMOTIONS)}.")
     whole = shown == EMOTIONS.index(emotion)
@@ -80,6 +86,7 @@ def _faces(shown: np.ndarray, held_out: np.ndarray, emotion: str, wants_held_out
         found = np.flatnonzero(whole)
     if len(found) == 0:
         raise DataError(
-            f"No training face of this corpus looks clearly {emotion}: leave it out of --emotions, or prepare more faces."
+            f"No training face of this corpus looks clearly {emotion}: leave it out of --emotions, or "
+            "prepare more faces."
         )
     return found.astype(np.int32)

@@ -1,12 +1,16 @@
-"""Seven emotions as action units: a face's AUs -> the emotion it shows clearly, and back. For baselines that know labels only.
+"""Seven emotions as action units: a face's AUs -> the emotion it shows clearly, and back.
 
-EMFACS names which AUs make an emotion, on both sides of the face: of a sided AU the mean counts. A face is scored for each by a weighted mean of those AUs above their usual level,
-less the AUs that speak against it; it gets a label when one score is high and clearly the highest. Knows no pictures.
+For baselines that know labels only.
 
-Of 28,050 faces (UTK, LFW, clips, portraits) 11.0 % are neutral, 30.2 % happy, 2.2 % surprised, 1.4 % sad, 5.7 % angry, 4.9 %
-disgusted, 2.0 % afraid; 42.4 % show nothing clear. Photos of people who pose or speak hold little disgust and fear: to the
-eye, those two are mostly wrinkled noses and wide, worried mouths, and weak labels. Happy, neutral and surprised are sound.
-Source: Friesen & Ekman, EMFACS-7 (1983); FACS Investigator's Guide (2002), table 10-2.
+EMFACS names which AUs make an emotion, on both sides of the face: of a sided AU the mean counts. A face is
+scored for each by a weighted mean of those AUs above their usual level, less the AUs that speak against it;
+it gets a label when one score is high and clearly the highest. Knows no pictures.
+
+Of 28,050 faces (UTK, LFW, clips, portraits) 11.0 % are neutral, 30.2 % happy, 2.2 % surprised, 1.4 % sad, 5.7
+% angry, 4.9 % disgusted, 2.0 % afraid; 42.4 % show nothing clear. Photos of people who pose or speak hold
+little disgust and fear: to the eye, those two are mostly wrinkled noses and wide, worried mouths, and weak
+labels. Happy, neutral and surprised are sound. Source: Friesen & Ekman, EMFACS-7 (1983); FACS Investigator's
+Guide (2002), table 10-2.
 """
 
 import numpy as np
@@ -87,7 +91,9 @@ _EVIDENCE = np.stack([_row(EVIDENCE[name]) for name in EMOTIONS[1:]])
 
 
 def scores(aus: np.ndarray) -> np.ndarray:
-    """(N, 29) measures -> (N, 6): how much a face shows of each of EMOTIONS[1:]; at most 1, and below 0 where AUs contradict."""
+    """(N, 29) measures -> (N, 6): how much a face shows of each of EMOTIONS[1:]; at most 1, and below 0 where
+    AUs contradict.
+    """
     shown = np.clip((paper_17(aus) - _USUAL) / (1 - _USUAL), 0, 1)
     return shown @ _EVIDENCE.T
 
@@ -102,5 +108,8 @@ def classify(aus: np.ndarray) -> np.ndarray:
 
 
 def prototype(name: str) -> np.ndarray:
-    """(29,) float32 intensities of one of EMOTIONS in full, in the order of ESTIMATED. Raises KeyError for another name."""
+    """(29,) float32 intensities of one of EMOTIONS in full, in the order of ESTIMATED.
+
+    Raises KeyError for another name.
+    """
     return translate(_row(PROTOTYPES[name]), PAPER_17, ESTIMATED)

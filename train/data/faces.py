@@ -1,4 +1,6 @@
-"""Single photos for adversarial training: a face, its AUs, and the AUs that it shall be given. Knows no losses.
+"""Single photos for adversarial training: a face, its AUs, and the AUs that it shall be given.
+
+Knows no losses.
 
 Number i is a pure function of (seed, i): a resumed run, or one on more machines, sees exactly the same.
 Source: GANimation, section 5: wanted AUs are those of another photo, and noise.
@@ -20,11 +22,12 @@ NOISE = 0.1  # U(-0.1, 0.1) on the wanted AUs, as in the paper's code
 
 
 class Faces(Dataset):
-    """An endless, seekable stream of a corpus' training people (or of those held out), balanced by expression.
+    """An endless, seekable stream of a corpus' training people (or of those held out), balanced by
+    expression.
 
-    An item: picture (S, S, 3) uint8 BGR; own, wanted (N,) float32 in 0..1, N the AUs of the vocabulary `aus`; mix () float32 in
-    0..1, where between a real and a made picture the gradient penalty looks; label () int64, a place in EMOTIONS or -1.
-    Raises DataError when the corpus' crops are smaller than size_px.
+    An item: picture (S, S, 3) uint8 BGR; own, wanted (N,) float32 in 0..1, N the AUs of the vocabulary `aus`;
+    mix () float32 in 0..1, where between a real and a made picture the gradient penalty looks; label ()
+    int64, a place in EMOTIONS or -1. Raises DataError when the corpus' crops are smaller than size_px.
     """
 
     def __init__(
@@ -39,13 +42,13 @@ class Faces(Dataset):
     ):
         if size_px > corpus.size_px:
             raise DataError(
-                f"The corpus has crops of {corpus.size_px} px, {size_px} px are wanted: prepare it with --size {size_px}."
+                f"The corpus has crops of {corpus.size_px} px, {size_px} px are wanted: prepare it with "
+                f"--size {size_px}."
             )
         self.corpus, self.seed, self.size_px, self.length, self.aus = corpus, seed, size_px, length, aus
         self.order = BalancedOrder(corpus, seed, balance, held_out=held_out)
-        others = np.flatnonzero(~corpus.held_out).astype(
-            np.int32
-        )  # what is asked for comes from training people, whoever is asked
+        # What is asked for comes from training people, whoever is asked
+        others = np.flatnonzero(~corpus.held_out).astype(np.int32)
         self._others = others if len(others) else self.order.faces
 
     def __len__(self) -> int:

@@ -1,4 +1,7 @@
-"""Folders and files on a disk that may refuse: a sentence for the user, and no file that is there in part. Knows no corpus."""
+"""Folders and files on a disk that may refuse: a sentence for the user, and no file that is there in part.
+
+Knows no corpus.
+"""
 
 import errno
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""A picture of a corpus' labels: one panel for each AU, or for each side of it, one line for each source. Knows numbers and names only."""
+"""A picture of a corpus' labels: one panel for each AU, or for each side of it, one line for each source.
+
+Knows numbers and names only.
+"""
 
 from pathlib import Path
 
@@ -26,7 +29,9 @@ def count(aus: np.ndarray, source: np.ndarray, sources: int) -> np.ndarray:
 
 
 def check_matplotlib() -> None:
-    """Raises DataError when the drawing's library is missing: better before hours of labelling than after them."""
+    """Raises DataError when the drawing's library is missing: better before hours of labelling than after
+    them.
+    """
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:

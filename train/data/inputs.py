@@ -1,10 +1,11 @@
 """Folders, tars, clips and `nobody:COUNT` -> a list of jobs, in a fixed order, without decoding a picture.
 
-Jobs are small (where the bytes lie, not the bytes), so that a million of them pass through a queue in little memory.
+Jobs are small (where the bytes lie, not the bytes), so that a million of them pass through a queue in little
+memory.
 
-Names matter, because people are held out, not photos. The source of a face is the folder, tar or clip that was
-given, by name; its person follows from the file's name, see `person_of`. Which of them are held out is the split's
-(train/data/split.py), given by `prepare --hold-out`.
+Names matter, because people are held out, not photos. The source of a face is the folder, tar or clip that
+was given, by name; its person follows from the file's name, see `person_of`. Which of them are held out is
+the split's (train/data/split.py), given by `prepare --hold-out`.
 """
 
 import os
@@ -73,7 +74,8 @@ def _bytes_of(path: Path) -> int:
 def find_jobs(inputs: list[Path | str], limit: int | None = None) -> Iterator[Job]:
     """Everything to look at in the inputs; of each, at most `limit` jobs.
 
-    Raises DataError when an input is missing, is no readable tar, or asks for more faces of nobody than there are.
+    Raises DataError when an input is missing, is no readable tar, or asks for more faces of nobody than there
+    are.
     """
     for given in inputs:
         yield from islice(_jobs_in(str(given)), limit)
@@ -102,9 +104,8 @@ def _in_file(path: Path, source: str) -> Iterator[Job]:
         yield Job(path.name, person_of(path.stem, source), source, str(path), 0, _bytes_of(path))
     elif path.suffix.lower() in CLIPS:
         capture = cv2.VideoCapture(str(path))
-        frames = (
-            int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 1
-        )  # one look will say that it is unreadable
+        # One look will say that it is unreadable
+        frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 1
         capture.release()
         if not 0 < frames < 10**8:  # a stream that does not say how long it is: one job reads to its end
             yield Job(path.name, f"{source}/{path.stem}", source, str(path), frames=10**6)

@@ -1,4 +1,6 @@
-"""A face turned, scaled, shifted and mirrored a little, so that a generator does not rely on perfect alignment."""
+"""A face turned, scaled, shifted and mirrored a little, so that a generator does not rely on perfect
+alignment.
+"""
 
 import cv2
 import numpy as np
@@ -17,7 +19,9 @@ _MIRRORED = [
 
 
 def draw_jitter(size: int, rng: np.random.Generator) -> tuple[bool, np.ndarray]:
-    """Whether a crop of `size` px is mirrored, and then how it is moved: (2, 3) float64, new pixels from old ones."""
+    """Whether a crop of `size` px is mirrored, and then how it is moved: (2, 3) float64, new pixels from old
+    ones.
+    """
     mirror = bool(rng.random() < 0.5)
     centre, scale = (size - 1) / 2, 1 + rng.uniform(-JITTER_SCALE, JITTER_SCALE)
     matrix = cv2.getRotationMatrix2D((centre, centre), rng.uniform(-JITTER_DEG, JITTER_DEG), scale)
@@ -28,7 +32,9 @@ def draw_jitter(size: int, rng: np.random.Generator) -> tuple[bool, np.ndarray]:
 def jittered(
     picture: np.ndarray, mesh: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """(S, S, 3) uint8 and its mesh (478, 3) in crop pixels, or None -> both moved the same way; mirrored half the time."""
+    """(S, S, 3) uint8 and its mesh (478, 3) in crop pixels, or None -> both moved the same way; mirrored half
+    the time.
+    """
     return moved_by(picture, mesh, *draw_jitter(len(picture), rng))
 
 

@@ -1,4 +1,6 @@
-"""A picture, a stretch of a clip or a face of nobody -> what a corpus keeps of the faces in it. Runs in prepare's processes.
+"""A picture, a stretch of a clip or a face of nobody -> what a corpus keeps of the faces in it.
+
+Runs in prepare's processes.
 
 Labels come from the estimator that also reads the live driver. Knows nothing of shards, order or progress.
 """
@@ -24,13 +26,16 @@ MAX_YAW_DEG = 40.0  # beyond, half of the mesh is a guess
 MIN_EYE_DISTANCE_PX = 28.0  # outer eye corners; smaller faces are mush at any crop size
 JPEG_QUALITY = 95  # 4:4:4; 44 dB from the crop, less than the resampling into it loses
 NOBODY_PX = 512  # side of a drawn face: crops are taken at 256 and less
-MAX_SIDE_PX = 20_000  # OpenCV moves no picture of 32,767 px, and the landmarker's second look adds a border of 0.3 on each side
+# OpenCV moves no picture of 32,767 px, and the landmarker's second look adds a border of 0.3 on each side
+MAX_SIDE_PX = 20_000
 
 Found = tuple[list[LabelledFace], Counter]  # faces, and why others were left out
 
 
 def opening(mesh_px: np.ndarray) -> np.ndarray:
-    """(..., 478, 3) -> (..., 2): inner lip gap (mean of three columns) and inner mouth width, outer eye distances."""
+    """(..., 478, 3) -> (..., 2): inner lip gap (mean of three columns) and inner mouth width, outer eye
+    distances.
+    """
     scale = align(mesh_px)[1].scale
     gap = np.linalg.norm(mesh_px[..., [13, 82, 312], :2] - mesh_px[..., [14, 87, 317], :2], axis=-1).mean(
         axis=-1
@@ -45,12 +50,13 @@ _size_px = 256
 
 
 def start(size_px: int) -> None:
-    """Makes this process ready: one landmarker a process, as it cannot be sent to another and takes 0.3 s to start."""
+    """Makes this process ready: one landmarker a process, as it cannot be sent to another and takes 0.3 s to
+    start.
+    """
     global _reader, _size_px
     if parent_process() is not None:
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # Ctrl-C is for the process that writes; it ends this one
+        # Ctrl-C is for the process that writes; it ends this one
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         Thread(target=_leave_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     _reader, _size_px = FaceReader(max_faces=2), size_px

@@ -1,7 +1,8 @@
-"""python -m train.data.memory: how much memory a corpus takes to load and stream from, 2,000 faces beside 200,000.
+"""python -m train.data.memory: how much memory a corpus takes to load and stream from, 2,000 faces beside
+200,000.
 
-The faces are noise, and the large corpus is the small one a hundred times (hard links), so that this takes seconds. What
-counts is anonymous memory: pages of mapped files are the kernel's to take back.
+The faces are noise, and the large corpus is the small one a hundred times (hard links), so that this takes
+seconds. What counts is anonymous memory: pages of mapped files are the kernel's to take back.
 """
 
 import os
@@ -24,7 +25,8 @@ from train.data.split import DEFAULT_SPLIT, Split
 SMALL, TIMES = 2000, 100
 AUS = len(ESTIMATED)
 STREAMED = 3000  # samples drawn: several shards, and all that is allocated once
-# Of growth: what an order of 200,000 faces works with takes 12, steady to 1; the index, were it loaded, would take 37 more.
+# Of growth: what an order of 200,000 faces works with takes 12, steady to 1; the index, were it loaded, would
+# take 37 more.
 ALLOWED_MB = 18.0
 
 

@@ -1,8 +1,9 @@
-"""Folders, tars, clips and synthetic faces -> a corpus: aligned crops with AU labels in shards, labelled in parallel.
+"""Folders, tars, clips and synthetic faces -> a corpus: aligned crops with AU labels in shards, labelled in
+parallel.
 
-A run that is stopped (killed, a full disk) keeps its finished shards, and the same command resumes after them: the
-manifest, written after every shard, records how much of the list of jobs is done. Memory does not grow with the
-corpus.
+A run that is stopped (killed, a full disk) keeps its finished shards, and the same command resumes after
+them: the manifest, written after every shard, records how much of the list of jobs is done. Memory does not
+grow with the corpus.
 """
 
 import hashlib
@@ -90,16 +91,19 @@ def prepare(
             raise DataError(f"Stopped; {kept}: run the same prepare again, it goes on after them.") from None
         if isinstance(error, BrokenProcessPool):
             raise DataError(
-                f"A labelling process died, for want of memory perhaps; {kept}: run it again with fewer --workers."
+                f"A labelling process died, for want of memory perhaps; {kept}: run it again with fewer "
+                "--workers."
             ) from error
         if error.errno in FULL:
             raise DataError(
-                f"The disk is full; {kept}: free some space and run the same prepare again, it goes on after them."
+                f"The disk is full; {kept}: free some space and run the same prepare again, it goes on after "
+                "them."
             ) from error
         if error.errno in READ_ONLY:
             where = error.filename or out
             raise DataError(
-                f"{where} cannot be written ({error.strerror}); {kept}: make it writable, or choose another --out."
+                f"{where} cannot be written ({error.strerror}); {kept}: make it writable, or choose another "
+                "--out."
             ) from error
         raise
     finally:
@@ -110,7 +114,8 @@ def prepare(
 def _check(size_px: int, workers: int, shard_size: int, limit: int | None) -> None:
     if size_px < SIZE_STEP or size_px % SIZE_STEP:
         raise DataError(
-            f"Crops of {size_px} px do not fit the generators: give --size a multiple of {SIZE_STEP}, as 128 or 256."
+            f"Crops of {size_px} px do not fit the generators: give --size a multiple of {SIZE_STEP}, as 128 "
+            "or 256."
         )
     for name, value in (("workers", workers), ("shard-size", shard_size), ("limit", limit)):
         if value is not None and value < 1:
@@ -118,7 +123,9 @@ def _check(size_px: int, workers: int, shard_size: int, limit: int | None) -> No
 
 
 def _check_installed(inputs: list[Path | str]) -> None:
-    """Raises PuppetError when something is missing that would be noticed hours later, or by a process that dies of it."""
+    """Raises PuppetError when something is missing that would be noticed hours later, or by a process that
+    dies of it.
+    """
     find_model()
     check_matplotlib()
     if any(str(given).startswith("nobody:") for given in inputs):
@@ -143,7 +150,8 @@ def _count(inputs: list[Path | str], limit: int | None, split: Split | None) -> 
         )
     if missing:
         raise DataError(
-            f"--hold-out {sorted(missing)[0]} is in none of the inputs: give the name of a folder, tar or clip "
+            f"--hold-out {sorted(missing)[0]} is in none of the inputs: give the name of a folder, tar or "
+            "clip "
             "without its ending, or SOURCE/NAME of one person."
         )
     return total, listed.hexdigest()
@@ -152,8 +160,8 @@ def _count(inputs: list[Path | str], limit: int | None, split: Split | None) -> 
 def begin(out: Path, options: dict, split: Split = DEFAULT_SPLIT) -> dict:
     """The manifest of a new corpus, which is written at once, or of the corpus in `out`, to resume it.
 
-    Beside a manifest, whatever looks like a shard is one of its own. Raises DataError when `out` holds a corpus that
-    these options do not make, or shards without a manifest.
+    Beside a manifest, whatever looks like a shard is one of its own. Raises DataError when `out` holds a
+    corpus that these options do not make, or shards without a manifest.
     """
     make_folder(out)
     manifest = read_manifest(out, finished=False) if (out / "manifest.json").exists() else None
@@ -233,7 +241,9 @@ class PrepareRun:
         }
 
     def finish_shard(self) -> None:
-        """Closes the shard, then the index, then the manifest: whatever is cut off in between is written again."""
+        """Closes the shard, then the index, then the manifest: whatever is cut off in between is written
+        again.
+        """
         if self.writer is not None:
             entry = self.writer.close()
             with open(self.out / "index.bin", "ab") as index:
@@ -291,8 +301,10 @@ def _chunks(jobs: Iterable[Job]) -> Iterator[list[Job]]:
 def _in_order(
     pool: ProcessPoolExecutor, chunks: Iterator[list[Job]], in_flight: int
 ) -> Iterator[tuple[Job, labels.Found]]:
-    """Every job with what was found, in the order of the jobs. The list is read only so far ahead that no process waits:
-    the pool's own map would read it whole."""
+    """Every job with what was found, in the order of the jobs.
+
+    The list is read only so far ahead that no process waits: the pool's own map would read it whole.
+    """
     waiting: deque[tuple[list[Job], Future[list[labels.Found]]]] = deque()
     for chunk in chunks:
         waiting.append((chunk, pool.submit(labels.label, chunk)))
@@ -304,13 +316,17 @@ def _in_order(
 
 
 def finish(out: Path, manifest: dict, inputs: list[Path | str]) -> dict:
-    """Counts people, draws the histograms and closes the manifest, which it returns. Raises DataError when there is no face."""
+    """Counts people, draws the histograms and closes the manifest, which it returns.
+
+    Raises DataError when there is no face.
+    """
     if not manifest["faces"]:
         for name in ("manifest.json", "index.bin"):
             (out / name).unlink(missing_ok=True)
         why = manifest["rejected"] or "no pictures at all"
         raise DataError(
-            f"No usable face in {', '.join(map(str, inputs))} ({why}): give folders, tars or clips that show faces."
+            f"No usable face in {', '.join(map(str, inputs))} ({why}): give folders, tars or clips that show "
+            "faces."
         )
     index = np.memmap(out / "index.bin", FACE, "r").view(np.ndarray)
     people, first = np.unique(index["person"], return_index=True)

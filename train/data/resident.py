@@ -1,7 +1,8 @@
 """Faces kept on the training device: every crop is decoded once, and a batch is cut out of them there.
 
-For GPUs that would wait for JPEG decoding. A corpus of N faces takes 3 S^2 N bytes of the device's memory: 1.4 GB for 28,000 at
-128 px. Samples are those of train.data.faces, but for how pixels are interpolated: jitter after shrinking, not before.
+For GPUs that would wait for JPEG decoding. A corpus of N faces takes 3 S^2 N bytes of the device's memory:
+1.4 GB for 28,000 at 128 px. Samples are those of train.data.faces, but for how pixels are interpolated:
+jitter after shrinking, not before.
 """
 
 import cv2
@@ -17,7 +18,8 @@ from train.data.jitter import draw_jitter
 
 
 class Resident(Dataset):
-    """Yields what Faces does with `row` and `old_from_new` for the picture; `fill` turns these into pictures on the device.
+    """Yields what Faces does with `row` and `old_from_new` for the picture; `fill` turns these into pictures
+    on the device.
 
     Raises DataError when the device has too little memory.
     """
@@ -33,7 +35,8 @@ class Resident(Dataset):
         except (RuntimeError, MemoryError) as error:  # out of memory on a GPU, or on a CPU
             gib = len(faces.order.faces) * size * size * 3 / 2**30
             raise DataError(
-                f"{device} has no room for {gib:.1f} GiB of faces: leave out --resident, or choose a smaller --size."
+                f"{device} has no room for {gib:.1f} GiB of faces: leave out --resident, or choose a smaller "
+                "--size."
             ) from error
         for row, face in enumerate(faces.order.faces):
             self._pictures[row] = torch.from_numpy(

@@ -1,10 +1,13 @@
-"""The corpus on disk: WebDataset shards, and an index of one fixed-size record a face. Knows the bytes and no face finder.
+"""The corpus on disk: WebDataset shards, and an index of one fixed-size record a face.
 
-`shard-000000.tar` holds, face after face, `KEY.jpg` (the aligned crop, quality 95, no chroma subsampling), `KEY.mesh.npy`
-((478, 3) float32, crop pixels) and `KEY.json` (name, person, source, measures). Any WebDataset reader reads them. The same
-faces give the same bytes, so that a shard's SHA-256 names its contents. `index.bin` says where each face lies and repeats
-its numbers; it is opened as a map, so memory does not grow with the corpus, and made again from the shards when it is lost.
-Format: github.com/webdataset/webdataset; POSIX ustar.
+Knows the bytes and no face finder.
+
+`shard-000000.tar` holds, face after face, `KEY.jpg` (the aligned crop, quality 95, no chroma subsampling),
+`KEY.mesh.npy` ((478, 3) float32, crop pixels) and `KEY.json` (name, person, source, measures). Any WebDataset
+reader reads them. The same faces give the same bytes, so that a shard's SHA-256 names its contents.
+`index.bin` says where each face lies and repeats its numbers; it is opened as a map, so memory does not grow
+with the corpus, and made again from the shards when it is lost. Format: github.com/webdataset/webdataset;
+POSIX ustar.
 """
 
 import hashlib
@@ -21,9 +24,8 @@ import numpy as np
 from engines.errors import DataError
 from engines.face.au_estimator import ESTIMATED
 
-FACES_PER_SHARD = (
-    1000  # ~40 MB at 256 px: one read ahead on any disk, and little is lost when a run is cut off
-)
+# ~40 MB at 256 px: one read ahead on any disk, and little is lost when a run is cut off
+FACES_PER_SHARD = 1000
 OPEN_FILES = 64  # of the 256 to 1024 that a process may have
 
 # Where a face lies and what is measured on it. `person` is a hash, see person_number.
@@ -64,7 +66,9 @@ class LabelledFace:
 
 
 def person_number(person: str) -> int:
-    """A name as 63 bits: the same in every corpus, and no two people meet by chance in any corpus that fits on a disk."""
+    """A name as 63 bits: the same in every corpus, and no two people meet by chance in any corpus that fits
+    on a disk.
+    """
     return int.from_bytes(hashlib.blake2b(person.encode(), digest_size=8).digest(), "little") >> 1
 
 
@@ -172,8 +176,9 @@ class _Descriptor:
 
 
 class ShardReader:
-    """Bytes out of the shards of a folder, from any process or thread: reads carry their own position, and a process that
-    was started with a copy of this opens its own files. At most OPEN_FILES stay open."""
+    """Bytes out of the shards of a folder, from any process or thread: reads carry their own position, and a
+    process that was started with a copy of this opens its own files. At most OPEN_FILES stay open.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -196,13 +201,17 @@ class ShardReader:
         data = os.pread(descriptor.number, size, at)
         if len(data) != size:
             raise DataError(
-                f"{self.folder / shard_name(shard)} ends too early: copy it back whole, or prepare the corpus again."
+                f"{self.folder / shard_name(shard)} ends too early: copy it back whole, or prepare the "
+                "corpus again."
             )
         return data
 
 
 def records_of(path: Path, number: int, sources: list[str], is_held_out) -> Iterator[np.ndarray]:
-    """The index records of a shard, from the shard alone. Raises DataError when it is no shard of a corpus."""
+    """The index records of a shard, from the shard alone.
+
+    Raises DataError when it is no shard of a corpus.
+    """
     try:
         with tarfile.open(path, "r:") as tar:
             record = np.zeros((), FACE)

@@ -1,8 +1,9 @@
 """Which people training must not see: the corpus' split, by person and never by picture.
 
-A person is "source/name" (train/data/inputs.py). A split names sources that are held out whole, and single people of other
-sources. Of a source of which people are named, nobody else is held out; of every other source, a fixed share by the hash of
-the person's name. So the same person falls on the same side in every corpus of one split, whenever it is prepared.
+A person is "source/name" (train/data/inputs.py). A split names sources that are held out whole, and single
+people of other sources. Of a source of which people are named, nobody else is held out; of every other
+source, a fixed share by the hash of the person's name. So the same person falls on the same side in every
+corpus of one split, whenever it is prepared.
 """
 
 import zlib
@@ -13,21 +14,27 @@ from typing import Any
 from engines.errors import DataError
 
 HELD_OUT_SHARE = 0.04  # of the people of a source that the split does not mention
-# The default of `prepare --hold-out`: the sharpest photos of real people whole, and three of the clips of drivers.
+# The default of `prepare --hold-out`: the sharpest photos of real people whole, and three of the clips of
+# drivers.
 DEFAULT_HOLD_OUT = ("portraits", "drivers/d9", "drivers/talk_a", "drivers/smile_onset")
 NOTHING_NAMED = "none"  # of `prepare --hold-out`: only the share is held out
 
 
 @dataclass(frozen=True)
 class Split:
-    """Sources held out whole, and people ("source/name") held out of sources whose other people are all for training."""
+    """Sources held out whole, and people ("source/name") held out of sources whose other people are all for
+    training.
+    """
 
     sources: tuple[str, ...]
     people: tuple[str, ...]
 
     @classmethod
     def of(cls, hold_out: Sequence[str]) -> "Split":
-        """From the values of --hold-out: SOURCE, SOURCE/NAME, or "none" alone. Raises DataError for an empty one."""
+        """From the values of --hold-out: SOURCE, SOURCE/NAME, or "none" alone.
+
+        Raises DataError for an empty one.
+        """
         named = [item.strip().strip("/") for item in hold_out]
         if not all(named):
             raise DataError(

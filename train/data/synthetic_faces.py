@@ -1,11 +1,11 @@
 """Faces of nobody: photographs drawn by the MobileStyleGAN in the PyPI wheel `random-face`.
 
-The wheel is used as a box of weights only (its own code wants an OpenVINO of 2021): the mapping network turns a normal
-512-vector into a style, the synthesis network a style into a 1024 px face. A seed names a face, so a corpus is a range
-of seeds and can be drawn again anywhere. Knows nothing of AUs or training.
+The wheel is used as a box of weights only (its own code wants an OpenVINO of 2021): the mapping network turns
+a normal 512-vector into a style, the synthesis network a style into a 1024 px face. A seed names a face, so a
+corpus is a range of seeds and can be drawn again anywhere. Knows nothing of AUs or training.
 
-Install with `pip install --no-deps random-face==2021.7.21.1` (its declared needs are for code that is not used here).
-Source: Belousov, "MobileStyleGAN", arXiv 2104.04767; weights Apache-2.0.
+Install with `pip install --no-deps random-face==2021.7.21.1` (its declared needs are for code that is not
+used here). Source: Belousov, "MobileStyleGAN", arXiv 2104.04767; weights Apache-2.0.
 """
 
 from collections.abc import Iterable
@@ -139,12 +139,16 @@ MEAN_SAMPLES = 2000  # styles averaged for the truncation's centre; the mean mov
 
 
 def adults(count: int | None = None) -> tuple[int, ...]:
-    """The first `count` seeds whose faces were looked at and are adults; None: all. Raises DataError for more than there are."""
+    """The first `count` seeds whose faces were looked at and are adults; None: all.
+
+    Raises DataError for more than there are.
+    """
     if count is None:
         return ADULTS
     if not 1 <= count <= len(ADULTS):
         raise DataError(
-            f"Only {len(ADULTS)} faces of nobody were looked at and are adults, not {count}: ask for 1 to {len(ADULTS)}."
+            f"Only {len(ADULTS)} faces of nobody were looked at and are adults, not {count}: ask for 1 to "
+            f"{len(ADULTS)}."
         )
     return ADULTS[:count]
 
@@ -178,15 +182,17 @@ class NobodyFaces:
         """The face named by `seed`: (size_px, size_px, 3) uint8 BGR."""
         z = np.random.default_rng(seed).standard_normal((1, 512), dtype=np.float32)
         style = self._mean_style + TRUNCATION * (self._mapping(z)[0] - self._mean_style)
-        image = self._synthesis(style)[0][0].transpose(1, 2, 0)[
-            :, :, ::-1
-        ]  # (1024, 1024, 3), -1..1, RGB -> BGR
+        # (1024, 1024, 3), -1..1, RGB -> BGR
+        image = self._synthesis(style)[0][0].transpose(1, 2, 0)[:, :, ::-1]
         image = np.clip((image + 1) * 127.5 + 0.5, 0, 255).astype(np.uint8)
         return cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA)
 
 
 def write_faces(folder: Path, seeds: Iterable[int], size_px: int = 512) -> int:
-    """Writes nobody-SEED.jpg for every seed that is not there yet; returns how many were drawn. Raises DataError, PuppetError."""
+    """Writes nobody-SEED.jpg for every seed that is not there yet; returns how many were drawn.
+
+    Raises DataError, PuppetError.
+    """
     from tqdm import tqdm
 
     if size_px < 1:
@@ -202,6 +208,7 @@ def write_faces(folder: Path, seeds: Iterable[int], size_px: int = 512) -> int:
             write_whole(path, data.tobytes())
         except OSError as error:
             raise DataError(
-                f"{path} cannot be written ({error.strerror}): free some space and run it again, the faces that were drawn are kept."
+                f"{path} cannot be written ({error.strerror}): free some space and run it again, the faces "
+                "that were drawn are kept."
             ) from error
     return len(missing)

@@ -1,6 +1,9 @@
-"""An ONNX graph whose convolutions compute in 8 bits, by QuantizeLinear and DequantizeLinear. The one file that imports nncf.
+"""An ONNX graph whose convolutions compute in 8 bits, by QuantizeLinear and DequantizeLinear.
 
-Both OpenVINO and ONNX Runtime read such graphs, and compute a convolution between the two kinds of nodes in integers. Knows no faces.
+The one file that imports nncf.
+
+Both OpenVINO and ONNX Runtime read such graphs, and compute a convolution between the two kinds of nodes in
+integers. Knows no faces.
 """
 
 import logging
@@ -21,14 +24,17 @@ with warnings.catch_warnings():
 
 NNCF_VERSION = nncf.__version__
 CONVOLUTIONS = ("Conv", "ConvTranspose")
-# mixed: inputs of any sign are asymmetric. Ranges are the least and the greatest value seen: the mean over crops of each crop's greatest,
-# NNCF's default, cuts the strongest expressions off (flow wrong by up to 11 px, now 1). Weights use half of their 8 bits' range, so that
-# sums of two products fit 16 bits on CPUs without VNNI, where they would saturate: costs a fifth of the accuracy, and no time.
+# mixed: inputs of any sign are asymmetric. Ranges are the least and the greatest value seen: the mean over
+# crops of each crop's greatest, NNCF's default, cuts the strongest expressions off (flow wrong by up to 11
+# px, now 1). Weights use half of their 8 bits' range, so that sums of two products fit 16 bits on CPUs
+# without VNNI, where they would saturate: costs a fifth of the accuracy, and no time.
 PRESET = {"preset": "mixed", "ranges": "min, max", "overflow_fix": "enable", "bias_correction": False}
 
 
 def quantised(model: ModelProto, examples: Sequence[tuple[np.ndarray, np.ndarray]]) -> ModelProto:
-    """The graph (of `folded`) with every convolution in 8 bits. examples: crops (S, S, 3) uint8 and AU inputs (N,) float32."""
+    """The graph (of `folded`) with every convolution in 8 bits. examples: crops (S, S, 3) uint8 and AU inputs
+    (N,) float32.
+    """
     nncf.set_log_level(logging.ERROR)
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -75,7 +81,9 @@ def put_back(whole: ModelProto, original: ModelProto, names: Sequence[str]) -> M
 
 
 def folded(model: ModelProto) -> tuple[ModelProto, set[str]]:
-    """A bundle's graph, changed in place, with FP32 weights where it holds FP16 ones and casts; and the names of those weights."""
+    """A bundle's graph, changed in place, with FP32 weights where it holds FP16 ones and casts; and the names
+    of those weights.
+    """
     stored = {
         weight.name: weight for weight in model.graph.initializer if weight.data_type == TensorProto.FLOAT16
     }

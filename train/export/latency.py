@@ -1,7 +1,9 @@
-"""One edit at a time in PyTorch, beside the engine that a call would use: what compiling an engine is good for.
+"""One edit at a time in PyTorch, beside the engine that a call would use: what compiling an engine is good
+for.
 
-PyTorch runs the same weights through the same contract, copies included: the crop goes to the device once, AUs go up and what the
-generator says comes down for every edit. Eager, as people write it, and by torch.compile, which captures CUDA graphs on a GPU.
+PyTorch runs the same weights through the same contract, copies included: the crop goes to the device once,
+AUs go up and what the generator says comes down for every edit. Eager, as people write it, and by
+torch.compile, which captures CUDA graphs on a GPU.
 """
 
 from collections.abc import Callable
@@ -51,7 +53,10 @@ class TorchEngine:
 
 
 def measure(name: str, runs: int = RUNS, threads: int | None = None) -> str:
-    """A table of medians; what PyTorch cannot compile is told and left out. Raises EngineError, DataError for a bundle that cannot be used."""
+    """A table of medians; what PyTorch cannot compile is told and left out.
+
+    Raises EngineError, DataError for a bundle that cannot be used.
+    """
     bundle = load_bundle(name)
     network, cases = restore(bundle), stored_cases(bundle)
     if threads:

@@ -1,7 +1,9 @@
-"""A checkpoint -> a bundle: the averaged generator as ONNX with normalisation inside, checked against PyTorch before it counts.
+"""A checkpoint -> a bundle: the averaged generator as ONNX with normalisation inside, checked against PyTorch
+before it counts.
 
-Weights are stored as FP16 and cast in the graph (half the file; every backend folds the cast), so the parity check compares
-with a PyTorch network whose weights were rounded the same way: what is compared is the graph, not the rounding.
+Weights are stored as FP16 and cast in the graph (half the file; every backend folds the cast), so the parity
+check compares with a PyTorch network whose weights were rounded the same way: what is compared is the graph,
+not the rounding.
 """
 
 import shutil
@@ -24,13 +26,16 @@ from train.command_line import BASELINES
 from train.networks.from_shape import build
 
 OPSET = 18
-# Differences from PyTorch that are refused: more than one grey level (a rounding that falls the other way), two thousandths of
-# attention (half a grey level where C and photo are as different as black and white), a hundredth of a pixel of flow.
+# Differences from PyTorch that are refused: more than one grey level (a rounding that falls the other way),
+# two thousandths of attention (half a grey level where C and photo are as different as black and white), a
+# hundredth of a pixel of flow.
 MAX_COLOUR, MAX_ATTENTION, MAX_FLOW_PX = 1.01, 2e-3, 1e-2
 
 
 class Exported(nn.Module):
-    """The engine's contract around a generator: uint8 BGR picture in, uint8 colour out, channels last; flow where there is one."""
+    """The engine's contract around a generator: uint8 BGR picture in, uint8 colour out, channels last; flow
+    where there is one.
+    """
 
     def __init__(self, generator: nn.Module):
         super().__init__()
@@ -44,11 +49,15 @@ class Exported(nn.Module):
 
 
 def load_average(folder: Path) -> nn.Module:
-    """The averaged generator of a checkpoint. Raises DataError when there is none, or none that edits by AUs."""
+    """The averaged generator of a checkpoint.
+
+    Raises DataError when there is none, or none that edits by AUs.
+    """
     state = checkpoint.read_state(folder)
     if state["recipe"] in BASELINES:
         raise DataError(
-            f"{folder} is of the baseline {state['recipe']}, which knows no AUs: compare it, it cannot drive a puppet."
+            f"{folder} is of the baseline {state['recipe']}, which knows no AUs: compare it, it cannot drive "
+            "a puppet."
         )
     average = build(state["shape"]["generator"])
     checkpoint.load(folder, {}, {"generator": average})
@@ -58,10 +67,11 @@ def load_average(folder: Path) -> nn.Module:
 def export(
     generator: nn.Module, folder: Path, training: dict, estimator: str = au_estimator.VERSION
 ) -> tuple[Bundle, dict[str, float]]:
-    """Writes a bundle into `folder`; returns it and the worst differences found. estimator: that of the generator's training labels.
+    """Writes a bundle into `folder`; returns it and the worst differences found. estimator: that of the
+    generator's training labels.
 
-    It is written beside the folder and moved into it once it has passed: a bundle that was there stays until then.
-    Raises DataError when the differences are too large.
+    It is written beside the folder and moved into it once it has passed: a bundle that was there stays until
+    then. Raises DataError when the differences are too large.
     """
     shape = generator.shape.as_dict()
     rounded = build(shape).eval()
@@ -87,7 +97,9 @@ def export(
 
 
 def beside(folder: Path) -> Path:
-    """Where a bundle is written before it is moved into its folder, on the same disk; that may be named "." or through a link."""
+    """Where a bundle is written before it is moved into its folder, on the same disk; that may be named "."
+    or through a link.
+    """
     folder = folder.resolve()
     return folder.with_name(folder.name + ".part")
 
@@ -100,9 +112,8 @@ def _write_onnx(wrapped: Exported, path: Path) -> int:
         outputs = wrapped(*example)
     names = ["colour", "attention", "flow"][: len(outputs)]
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the exporter warns about itself and about what it leaves unfolded; the comparison decides
+        # The exporter warns about itself and about what it leaves unfolded; the comparison decides
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             wrapped,
             example,
@@ -120,7 +131,9 @@ def _write_onnx(wrapped: Exported, path: Path) -> int:
 
 
 def compare(wrapped: Exported, bundle: Bundle, trials: int = 6) -> dict[str, float]:
-    """Worst differences between PyTorch and the reference backend on random pictures and changes, among them no change."""
+    """Worst differences between PyTorch and the reference backend on random pictures and changes, among them
+    no change.
+    """
     engine, rng = load(bundle, "reference"), np.random.default_rng(1)
     worst = {"colour": 0.0, "attention": 0.0, "flow_px": 0.0}
     for trial in range(trials):

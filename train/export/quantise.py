@@ -1,11 +1,14 @@
-"""A bundle -> the same bundle with a variant in INT8: post-training quantisation on real crops, checked before it counts.
+"""A bundle -> the same bundle with a variant in INT8: post-training quantisation on real crops, checked
+before it counts.
 
-Only convolutions are quantised, in and out of 8 bits at each: their inputs as a whole, their weights channel by channel. Everything
-else stays as it was, above all the gate that makes no change exactly the identity. Convolutions that spoil the picture most stay as
-they were, too: each is tried alone, and the worst are put back, one after the other, until the TARGETS hold.
+Only convolutions are quantised, in and out of 8 bits at each: their inputs as a whole, their weights channel
+by channel. Everything else stays as it was, above all the gate that makes no change exactly the identity.
+Convolutions that spoil the picture most stay as they were, too: each is tried alone, and the worst are put
+back, one after the other, until the TARGETS hold.
 
-Sources: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference" (CVPR 2018); NNCF
-(github.com/openvinotoolkit/nncf), which finds the ranges. The graph itself: train/export/int8_search.py.
+Sources: Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
+inference" (CVPR 2018); NNCF (github.com/openvinotoolkit/nncf), which finds the ranges. The graph itself:
+train/export/int8_search.py.
 """
 
 import shutil
@@ -29,12 +32,14 @@ from train.report.scaled import Scaled, at_size
 from train.synthesis.changes import blink, draw_change
 
 FILE = "generator-int8.onnx"
-FACES = 128  # whose ranges are taken; 300 only widened the ranges by their rarest pixels, and were worse; LOG 2026-11-22
+# Whose ranges are taken; 300 only widened the ranges by their rarest pixels, and were worse; LOG 2026-11-22
+FACES = 128
 TRIED = 24  # held-out edits that choose which convolutions stay as they were
 CHECKED = 48  # other held-out edits that the figures are of
 BLINK_SHARE = 0.2  # as in training
-# Mean differences from FP32 at which no further convolution is put back: about twice those of BF16 (.14, .03, .007), which nobody sees.
-# Of the generator that ships, each tenth of the picture's error that is saved costs a hundredth of the time down to there, then more.
+# Mean differences from FP32 at which no further convolution is put back: about twice those of BF16 (.14, .03,
+# .007), which nobody sees. Of the generator that ships, each tenth of the picture's error that is saved costs
+# a hundredth of the time down to there, then more.
 TARGETS = {"colour": 0.3, "blended": 0.06, "flow_px": 0.016}
 MAX_COLOUR = 1.0  # grey levels of C on average: a variant that differs more is refused
 
@@ -56,10 +61,12 @@ def quantise(
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Bundle, dict[str, float]]:
-    """Writes the INT8 variant into a bundle's folder; returns the bundle and the variant's mean differences from FP32.
+    """Writes the INT8 variant into a bundle's folder; returns the bundle and the variant's mean differences
+    from FP32.
 
-    corpora: prepared folders; training people are for the ranges, those held out for the check. Ranges are of `faces` faces. Raises
-    DataError, and writes nothing, when the variant is not good enough or the corpora do not suit; EngineError when the bundle does not.
+    corpora: prepared folders; training people are for the ranges, those held out for the check. Ranges are of
+    `faces` faces. Raises DataError, and writes nothing, when the variant is not good enough or the corpora do
+    not suit; EngineError when the bundle does not.
     """
     bundle, corpus = load_bundle(folder), load_corpus(list(corpora))
     sized, backend = at_size(corpus, bundle.size_px), OpenVino()
@@ -77,13 +84,15 @@ def quantise(
         kept = _choose(original, whole, known[:TRIED], replace(bundle, folder=part), say)
         if kept == convolutions(original):
             raise DataError(
-                f"No convolution of {bundle.name} can be quantised without spoiling the picture: nothing was written; leave it without INT8."
+                f"No convolution of {bundle.name} can be quantised without spoiling the picture: nothing was "
+                "written; leave it without INT8."
             )
         onnx.save(halved(put_back(whole, original, kept), half), str(part / FILE))
         errors = differences(_opened(replace(bundle, folder=part)), known[TRIED:] or known)
         if errors["colour"] > MAX_COLOUR:
             raise DataError(
-                f"In INT8, the colours of {bundle.name} differ from FP32 by {errors['colour']:.2f} grey levels on average, allowed is "
+                f"In INT8, the colours of {bundle.name} differ from FP32 by {errors['colour']:.2f} grey "
+                "levels on average, allowed is "
                 f"{MAX_COLOUR:g}: nothing was written; try more --faces, or leave this bundle without INT8."
             )
         calibration = {
@@ -108,7 +117,9 @@ def quantise(
 def edits_of(
     corpus: Corpus | Scaled, engine: Engine, count: int, seed: int, held_out: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """`count` crops (S, S, 3) uint8 BGR and AU inputs (N,) float32 as training draws them, the same ones every time. Raises DataError."""
+    """`count` crops (S, S, 3) uint8 BGR and AU inputs (N,) float32 as training draws them, the same ones
+    every time. Raises DataError.
+    """
     faces, rng = faces_of(corpus, held_out), np.random.default_rng(seed)
     chosen = rng.permutation(faces) if len(faces) >= count else rng.choice(faces, count)
     for face in chosen[:count]:
@@ -120,7 +131,9 @@ def edits_of(
 
 
 def differences(engine: Engine, known: Sequence[Known]) -> dict[str, float]:
-    """Means over edits: "colour" and "blended" in grey levels, "attention", and "flow_px" in crop pixels, 0 without a flow."""
+    """Means over edits: "colour" and "blended" in grey levels, "attention", and "flow_px" in crop pixels, 0
+    without a flow.
+    """
     rows = []
     for case in known:
         edit = engine.run(case.crop, case.aus)
@@ -152,7 +165,8 @@ def _choose(
     for number, name in enumerate(names, 1):
         alone[name], _ = excess([other for other in names if other != name])
         say(
-            f"convolution {number} of {len(names)} alone in INT8: {alone[name]:.2f} of what is aimed at ({name})"
+            f"convolution {number} of {len(names)} alone in INT8: {alone[name]:.2f} of what is aimed at "
+            f"({name})"
         )
     worst_first = sorted(names, key=lambda name: -alone[name])
     for count in range(len(names) + 1):

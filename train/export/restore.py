@@ -1,7 +1,9 @@
-"""A bundle -> the network that it was exported from, so that a generator goes on learning, or is exported at another size, without its checkpoint.
+"""A bundle -> the network that it was exported from, so that a generator goes on learning, or is exported at
+another size, without its checkpoint.
 
-The exporter keeps the names of parameters, but for the weights of linear layers, which it turns and renames: those are found by
-the bias that is added to their product. Whether the network is the right one is not believed but measured, against the bundle.
+The exporter keeps the names of parameters, but for the weights of linear layers, which it turns and renames:
+those are found by the bias that is added to their product. Whether the network is the right one is not
+believed but measured, against the bundle.
 """
 
 from pathlib import Path
@@ -21,19 +23,25 @@ HALF = "_half"  # what train.export.onnx_export adds to the name of a weight tha
 
 
 def is_bundle(place: Path) -> bool:
-    """Whether a path means a bundle: a folder with a bundle.json, or the name of one of engines/ where no such path is."""
+    """Whether a path means a bundle: a folder with a bundle.json, or the name of one of engines/ where no
+    such path is.
+    """
     return any(
         (folder / "bundle.json").is_file() for folder in ([place] if place.exists() else [ENGINES / place])
     )
 
 
 def shape_of(bundle: Bundle) -> dict:
-    """The shape that train.networks.from_shape makes its generator from. Raises DataError when the bundle does not tell."""
+    """The shape that train.networks.from_shape makes its generator from.
+
+    Raises DataError when the bundle does not tell.
+    """
     told = bundle.training.get("shape")
     shape = told.get("generator") if isinstance(told, dict) else None
     if not isinstance(shape, dict):
         raise DataError(
-            f"{bundle.folder}/bundle.json does not tell its network's shape: use the run that it was exported from."
+            f"{bundle.folder}/bundle.json does not tell its network's shape: use the run that it was "
+            "exported from."
         )
     return shape
 
@@ -41,7 +49,8 @@ def shape_of(bundle: Bundle) -> dict:
 def restore(bundle: Bundle) -> nn.Module:
     """The compact generator of a bundle, its weights as rounded there.
 
-    Raises DataError for a graph that does not name its parameters: another version's, or the paper's network, whose normalisations lose theirs.
+    Raises DataError for a graph that does not name its parameters: another version's, or the paper's network,
+    whose normalisations lose theirs.
     """
     from train.export.onnx_export import Exported, check, compare
 
@@ -67,7 +76,10 @@ def restore(bundle: Bundle) -> nn.Module:
 
 
 def resized(generator: nn.Module, size_px: int) -> nn.Module:
-    """The same weights for crops of another size. Raises DataError for a size that its layers cannot halve."""
+    """The same weights for crops of another size.
+
+    Raises DataError for a size that its layers cannot halve.
+    """
     if size_px % STEP_PX or not size_px:
         raise DataError(f"{size_px} px is no multiple of {STEP_PX}: generators halve their crops four times.")
     other = build({**generator.shape.as_dict(), "size_px": size_px})
@@ -80,9 +92,8 @@ def _values(bundle: Bundle) -> dict[str, np.ndarray]:
     graph = onnx.load(str(bundle.onnx)).graph
     stored = {weight.name.removesuffix(HALF): numpy_helper.to_array(weight) for weight in graph.initializer}
     for node in graph.node:
-        if (
-            node.op_type == "Identity" and node.input[0] in stored
-        ):  # the exporter stores equal parameters once
+        # The exporter stores equal parameters once
+        if node.op_type == "Identity" and node.input[0] in stored:
             stored[node.output[0]] = stored[node.input[0]]
     products = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "MatMul"}
     for node in graph.node:

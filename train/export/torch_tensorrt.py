@@ -1,7 +1,10 @@
-"""A generator -> a TensorRT engine by torch-tensorrt: from PyTorch itself, without ONNX. The one file that imports torch_tensorrt.
+"""A generator -> a TensorRT engine by torch-tensorrt: from PyTorch itself, without ONNX.
 
-For researchers whose layers ONNX cannot say. What comes out is a serialised engine that engines.backends.tensorrt opens like its own. It is
-typed as that one is: convolutions in FP16, the statistics of normalisations and all else in FP32. torch-tensorrt itself runs nothing here.
+The one file that imports torch_tensorrt.
+
+For researchers whose layers ONNX cannot say. What comes out is a serialised engine that
+engines.backends.tensorrt opens like its own. It is typed as that one is: convolutions in FP16, the statistics
+of normalisations and all else in FP32. torch-tensorrt itself runs nothing here.
 """
 
 import copy
@@ -42,13 +45,15 @@ def compile_with_torch_tensorrt(generator: nn.Module) -> tuple[bytes, str]:
         ValueError,
     ) as error:  # torch-tensorrt has no exception of its own for what it cannot compile
         raise DataError(
-            f"torch-tensorrt cannot compile this generator ({_first_line(error)}): nothing was written; export it without --via."
+            f"torch-tensorrt cannot compile this generator ({_first_line(error)}): nothing was written; "
+            "export it without --via."
         ) from error
     return engine, f"torch-tensorrt {library.__version__}"
 
 
 def keep_for_gpu(bundle: Bundle, engine: bytes, made_by: str) -> str:
-    """Puts an engine where the live program looks for one of this bundle, if it passes the same check; returns a sentence that says so.
+    """Puts an engine where the live program looks for one of this bundle, if it passes the same check;
+    returns a sentence that says so.
 
     Raises EngineError when it fails, or when there is no GPU to try it on.
     """
@@ -69,7 +74,9 @@ class Typed(nn.Module):
         self.generator = _typed(copy.deepcopy(generator))
 
     def forward(self, image: Tensor, aus: Tensor) -> tuple[Tensor, ...]:
-        """(1, S, S, 3) uint8 BGR and (1, N) float32 -> colour (1, S, S, 3) uint8, attention (1, S, S), flow (1, s, s, 2) where there is one."""
+        """(1, S, S, 3) uint8 BGR and (1, N) float32 -> colour (1, S, S, 3) uint8, attention (1, S, S), flow
+        (1, s, s, 2) where there is one.
+        """
         colour, attention, flow = self.generator(image.float().permute(0, 3, 1, 2) / 255, aus)
         grey_levels = (colour.clamp(0, 1) * 255 + 0.5).floor()
         outputs = (grey_levels.permute(0, 2, 3, 1).to(torch.uint8), attention[:, 0])

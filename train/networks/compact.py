@@ -1,15 +1,16 @@
 """The compact generator: a photo's crop and a change of AUs -> colour, attention, flow.
 
-A U-net of dense 3x3 convolutions at 1/4, 1/8 and 1/16 of the crop, reached by pixel-unshuffle (dense at low resolution is
-what CPUs are fast at), modulated by the AUs (FiLM: Perez et al., AAAI 2018). No normalisation: residual branches start at
-zero instead, so there are no statistics to fold or to go wrong in half precision.
+A U-net of dense 3x3 convolutions at 1/4, 1/8 and 1/16 of the crop, reached by pixel-unshuffle (dense at low
+resolution is what CPUs are fast at), modulated by the AUs (FiLM: Perez et al., AAAI 2018). No normalisation:
+residual branches start at zero instead, so there are no statistics to fold or to go wrong in half precision.
 
     out = A * warp(photo, flow) + (1 - A) * C        (GANimation eq. 1, with the photo moved by the flow)
 
-Three facts are built in, not learnt. A zero change is exactly the identity: flow and 1 - A are multiplied by a gate that is
-0 there. The crop's edge is exactly the photo: both are multiplied by a window that is 0 at the border. And sides: crops are
-upright, so each half of the picture is told the AUs of its own side (FiLM alone says the same everywhere; LOG, run 3).
-Teeth are a constant picture that is laid into mouths: the network only says where.
+Three facts are built in, not learnt. A zero change is exactly the identity: flow and 1 - A are multiplied by
+a gate that is 0 there. The crop's edge is exactly the photo: both are multiplied by a window that is 0 at the
+border. And sides: crops are upright, so each half of the picture is told the AUs of its own side (FiLM alone
+says the same everywhere; LOG, run 3). Teeth are a constant picture that is laid into mouths: the network only
+says where.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -23,17 +24,16 @@ from engines.errors import DataError
 from train.networks.vocabulary import WIDE, Speaks, shares, views, with_vocabulary
 from train.teeth import EDGE_PX, PX_PER_UNIT, teeth
 
-FLOW_UNIT_PX = (
-    16.0  # the flow head's unit in pixels of a 256 px crop, so that its weights are of the others' size
-)
-TEETH_UNIT = (
-    0.15  # the unit of the head that says where in the teeth a pixel lies, outer eye distances, likewise
-)
+# The flow head's unit in pixels of a 256 px crop, so that its weights are of the others' size
+FLOW_UNIT_PX = 16.0
+# The unit of the head that says where in the teeth a pixel lies, outer eye distances, likewise
+TEETH_UNIT = 0.15
 LIGHTEST = 1.6  # the teeth's brightness at most, of the picture's own
-GATE_HALF = 0.08  # sum of |change|, of two sides their mean, at which half of an edit is let through: far below any visible expression
-MIDDLE_SHARE = (
-    0.12  # of the crop's side, over which what the right half is told becomes what the left half is told
-)
+# Sum of |change|, of two sides their mean, at which half of an edit is let through: far below any visible
+# expression
+GATE_HALF = 0.08
+# Of the crop's side, over which what the right half is told becomes what the left half is told
+MIDDLE_SHARE = 0.12
 WINDOW_SHARE = 0.06  # of the crop's side, over which edits fade out at its border
 
 
@@ -56,13 +56,17 @@ class Shape(Speaks):
 
     @classmethod
     def from_dict(cls, written: dict) -> "Shape":
-        """Back from JSON. Checkpoints older than some key lack it. Raises DataError for another network, meaning or key."""
+        """Back from JSON.
+
+        Checkpoints older than some key lack it. Raises DataError for another network, meaning or key.
+        """
         sizes = with_vocabulary({**written, "blocks": tuple(written.get("blocks", cls.blocks))})
         model, conditioning = sizes.pop("model", "compact"), sizes.pop("conditioning", "relative")
         unknown = sizes.keys() - {field.name for field in fields(cls)}
         if model != "compact" or conditioning != "relative" or unknown:
             raise DataError(
-                f"These weights are of a {conditioning} {model} network{f' with {sorted(unknown)}' if unknown else ''}, "
+                f"These weights are of a {conditioning} {model} "
+                f"network{f' with {sorted(unknown)}' if unknown else ''}, "
                 "not of a relative compact one: train anew, or use the version that wrote them."
             )
         return cls(**sizes)
@@ -86,22 +90,24 @@ class Block(nn.Module):
 
 
 def across(values: Tensor, width: int) -> Tensor:
-    """(B, V, C) values of each half of the face -> (B, C, 1, width), one running into the other at the middle; (B, C, 1, 1) of one view."""
+    """(B, V, C) values of each half of the face -> (B, C, 1, width), one running into the other at the
+    middle; (B, C, 1, 1) of one view.
+    """
     if values.shape[1] == 1:
         return values[:, 0, :, None, None]
-    place = (
-        torch.arange(width, device=values.device, dtype=values.dtype) + 0.5
-    ) / width  # the person's right is the picture's left
+    # The person's right is the picture's left
+    place = (torch.arange(width, device=values.device, dtype=values.dtype) + 0.5) / width
     left = ((place - 0.5) / MIDDLE_SHARE + 0.5).clamp(0, 1)
     right_half, left_half = values[:, 0, :, None, None], values[:, 1, :, None, None]
     return right_half + (left_half - right_half) * left
 
 
 class CompactGenerator(nn.Module):
-    """forward(photo (B, 3, S, S) in 0..1, change (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S), flow (B, 2, S/2, S/2) px or None.
+    """forward(photo (B, 3, S, S) in 0..1, change (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S),
+    flow (B, 2, S/2, S/2) px or None.
 
-    With `tell_mouth`, of a generator that lays teeth, besides: how much of a pixel lies inside a mouth that it paints (B, 1, S, S) 0..1,
-    and where in train.teeth it lies (B, 2, S/2, S/2), outer eye distances.
+    With `tell_mouth`, of a generator that lays teeth, besides: how much of a pixel lies inside a mouth that
+    it paints (B, 1, S, S) 0..1, and where in train.teeth it lies (B, 2, S/2, S/2), outer eye distances.
     """
 
     def __init__(self, shape: Shape = Shape()):
@@ -123,7 +129,8 @@ class CompactGenerator(nn.Module):
         self.quarter_up = nn.ModuleList(Block(q, condition) for _ in range(shape.blocks[3]))
         self.to_half = nn.Conv2d(q, 4 * shape.head, 3, padding=1)
         self.mix_half = nn.Conv2d(shape.head, shape.head, 3, padding=1)
-        # Colour and attention, shuffled to full size; at half size: flow; where in train.teeth, whether inside a mouth, how light.
+        # Colour and attention, shuffled to full size; at half size: flow; where in train.teeth, whether
+        # inside a mouth, how light.
         self.out = nn.Conv2d(shape.head, 4 * 4 + 2 * shape.flow + 4 * shape.teeth, 3, padding=1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
@@ -133,9 +140,8 @@ class CompactGenerator(nn.Module):
                 self.out.bias[-2] = -3.0  # nowhere inside a mouth
         if shape.teeth:
             row = torch.from_numpy(teeth() / np.array([255, 255, 255, 1], np.float32))
-            self.register_buffer(
-                "row", row.permute(2, 0, 1)[None].contiguous(), persistent=False
-            )  # (1, 4, h, w): BGR times alpha, alpha
+            # (1, 4, h, w): BGR times alpha, alpha
+            self.register_buffer("row", row.permute(2, 0, 1)[None].contiguous(), persistent=False)
         self.register_buffer("shares", shares(shape.spoken), persistent=False)
         self.register_buffer("window", _window(shape.size_px), persistent=False)
         self.register_buffer("half_window", _window(shape.size_px // 2), persistent=False)
@@ -175,8 +181,9 @@ class CompactGenerator(nn.Module):
         return (colour, attention, flow, inside, where) if tell_mouth else (colour, attention, flow)
 
     def _with_teeth(self, colour: Tensor, mouth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Colour (B, 3, S, S) and the mouth's heads (B, 4, S/2, S/2) -> colour with teeth, how much of a pixel lies inside a mouth (B, 1,
-        S, S), and where in train.teeth it lies (B, 2, S/2, S/2), outer eye distances.
+        """Colour (B, 3, S, S) and the mouth's heads (B, 4, S/2, S/2) -> colour with teeth, how much of a
+        pixel lies inside a mouth (B, 1, S, S), and where in train.teeth it lies (B, 2, S/2, S/2), outer
+        eye distances.
         """
         where = mouth[:, :2] * TEETH_UNIT
         fine = F.interpolate(
@@ -220,5 +227,8 @@ def warp(photo: Tensor, flow: Tensor) -> Tensor:
 
 
 def compose(photo: Tensor, colour: Tensor, attention: Tensor, flow: Tensor | None) -> Tensor:
-    """GANimation eq. 1: A = 1 keeps the photo, here moved by the flow where there is one. All in 0..1, (B, 3, S, S)."""
+    """GANimation eq.
+
+    1: A = 1 keeps the photo, here moved by the flow where there is one. All in 0..1, (B, 3, S, S).
+    """
     return attention * (photo if flow is None else warp(photo, flow)) + (1 - attention) * colour

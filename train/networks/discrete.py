@@ -1,7 +1,9 @@
-"""The networks of the baselines: translators from picture to picture, their critics, and IcGAN's generator and encoder.
+"""The networks of the baselines: translators from picture to picture, their critics, and IcGAN's generator
+and encoder.
 
-All work in -1..1. The translators share GANimation's trunk, so that figure 6 compares methods and not sizes; where a paper had
-another one, its recipe says so. No batch statistics anywhere: averages of weights would not follow them.
+All work in -1..1. The translators share GANimation's trunk, so that figure 6 compares methods and not sizes;
+where a paper had another one, its recipe says so. No batch statistics anywhere: averages of weights would not
+follow them.
 """
 
 import itertools
@@ -16,7 +18,9 @@ from train.networks.paper import Trunk, tiled
 
 
 class Translator(nn.Module):
-    """forward(picture (B, 3, S, S), label (B, K) or None where K is 0) -> picture (B, 3, S, S), both in -1..1. S: a multiple of 4."""
+    """forward(picture (B, 3, S, S), label (B, K) or None where K is 0) -> picture (B, 3, S, S), both in
+    -1..1. S: a multiple of 4.
+    """
 
     def __init__(self, width: int, labels: int = 0, blocks: int = 6):
         super().__init__()
@@ -29,7 +33,10 @@ class Translator(nn.Module):
 
 
 class Painter(nn.Module):
-    """IcGAN's generator, after DCGAN: forward(z (B, Z), label (B, K)) -> picture (B, 3, S, S) in -1..1. S: a power of two, 8 or more."""
+    """IcGAN's generator, after DCGAN: forward(z (B, Z), label (B, K)) -> picture (B, 3, S, S) in -1..1.
+
+    S: a power of two, 8 or more.
+    """
 
     def __init__(self, size_px: int, width: int, noise: int, labels: int):
         super().__init__()
@@ -74,10 +81,11 @@ def _widths(size_px: int, width: int) -> list[int]:
 def class_critic(
     size_px: int, width: int, classes: int = 0, inputs: int = 3, spectral: bool = False
 ) -> CriticShape:
-    """A critic of whole faces, with a head for classes where there are any: at width 32 and 128 px the compact critic."""
-    layers = max(
-        1, min(5, round(math.log2(size_px)) - 2)
-    )  # down to a map of 2x2 patches, or coarser than 64 px each
+    """A critic of whole faces, with a head for classes where there are any: at width 32 and 128 px the
+    compact critic.
+    """
+    # Down to a map of 2x2 patches, or coarser than 64 px each
+    layers = max(1, min(5, round(math.log2(size_px)) - 2))
     return CriticShape(
         size_px, classes, inputs, 2 * width, 16 * width, layers, unshuffle=2, spectral=spectral
     )

@@ -1,4 +1,7 @@
-"""From the shape that a checkpoint or a command names to the generator it means. The one list of generators."""
+"""From the shape that a checkpoint or a command names to the generator it means.
+
+The one list of generators.
+"""
 
 from dataclasses import fields
 
@@ -35,6 +38,7 @@ def paper_shape(written: dict) -> PaperShape:
     unknown = sizes.keys() - {field.name for field in fields(PaperShape)}
     if unknown or sizes.get("conditioning", "absolute") not in ("absolute", "relative"):
         raise DataError(
-            f"These weights are of another paper generator ({written}): train anew, or use the version that wrote them."
+            f"These weights are of another paper generator ({written}): train anew, or use the version that "
+            "wrote them."
         )
     return PaperShape(**sizes)

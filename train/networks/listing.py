@@ -1,7 +1,7 @@
 """A table of every network in the house: parameters, work and size. It counts; it measures no time.
 
-MAC: multiply-accumulates of convolutions and matrix products for one picture, as PyTorch's own counter sees them (its
-figure is FLOP, two for each); activations, normalisation and warps are not in it.
+MAC: multiply-accumulates of convolutions and matrix products for one picture, as PyTorch's own counter sees
+them (its figure is FLOP, two for each); activations, normalisation and warps are not in it.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 """The paper's generator, to the parameter: photo and AUs -> colour mask and attention mask.
 
-GANimation (Pumarola et al., ECCV 2018), sect. 4.1, on the encoder, residual blocks and decoder of Johnson et al. (ECCV 2016)
-as StarGAN uses them: 8,471,296 parameters at 17 AUs. It moves nothing: its flow is None. It knows no loss.
+GANimation (Pumarola et al., ECCV 2018), sect. 4.1, on the encoder, residual blocks and decoder of Johnson et
+al. (ECCV 2016) as StarGAN uses them: 8,471,296 parameters at 17 AUs. It moves nothing: its flow is None. It
+knows no loss.
 """
 
 from dataclasses import asdict, dataclass
@@ -22,16 +23,18 @@ class PaperShape(Speaks):
     size_px: int = 128  # any multiple of 4: the network is convolutional, this is what it was trained at
     width: int = 64  # channels at full size; twice that at 1/2, four times at 1/4
     blocks: int = 6
-    conditioning: Literal["absolute", "relative"] = (
-        "absolute"  # intensities wanted, or their change from the photo's own
-    )
+    # Intensities wanted, or their change from the photo's own
+    conditioning: Literal["absolute", "relative"] = "absolute"
 
     def as_dict(self) -> dict:
         return {"model": "paper", **asdict(self)}
 
 
 class Trunk(nn.Module):
-    """(B, inputs, S, S) -> (B, width, S, S): conv 7x7, two halvings, residual blocks, two doublings. No bias: each conv is normalised."""
+    """(B, inputs, S, S) -> (B, width, S, S): conv 7x7, two halvings, residual blocks, two doublings.
+
+    No bias: each conv is normalised.
+    """
 
     def __init__(self, inputs: int, width: int, blocks: int):
         super().__init__()
@@ -70,9 +73,11 @@ class ResidualBlock(nn.Module):
 
 
 class PaperGenerator(nn.Module):
-    """forward(photo (B, 3, S, S) in 0..1, aus (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S), None.
+    """forward(photo (B, 3, S, S) in 0..1, aus (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S),
+    None.
 
-    With "relative" conditioning the AUs are the wanted change; that no change keeps the photo is then learnt, not built in.
+    With "relative" conditioning the AUs are the wanted change; that no change keeps the photo is then learnt,
+    not built in.
     """
 
     def __init__(self, shape: PaperShape = PaperShape()):
@@ -96,8 +101,9 @@ def tiled(condition: Tensor, picture: Tensor) -> Tensor:
 class InstanceNorm(nn.GroupNorm):
     """Affine instance norm (B, C, H, W), as GroupNorm with a channel a group.
 
-    PyTorch's kernels want whole planes: on a CPU, with channels last, the generator's forward and backward pass takes 60 ms a
-    sample and core this way, 74 with nn.InstanceNorm2d, and 116 with GroupNorm left to channels last (width 32, 128 px, bf16).
+    PyTorch's kernels want whole planes: on a CPU, with channels last, the generator's forward and backward
+    pass takes 60 ms a sample and core this way, 74 with nn.InstanceNorm2d, and 116 with GroupNorm left to
+    channels last (width 32, 128 px, bf16).
     """
 
     def __init__(self, channels: int):

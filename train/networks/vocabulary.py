@@ -1,4 +1,6 @@
-"""Which AUs a generator speaks: its shape names one of engines.face.action_units.VOCABULARIES. And how one that speaks the paper's 17 is widened.
+"""Which AUs a generator speaks: its shape names one of engines.face.action_units.VOCABULARIES.
+
+And how one that speaks the paper's 17 is widened.
 
 Shapes written before there were two vocabularies name none and speak the paper's 17.
 """
@@ -32,16 +34,21 @@ class Speaks:
 
 
 def with_vocabulary(written: Mapping[str, Any]) -> dict[str, Any]:
-    """A shape's JSON with its vocabulary by name, and no count. Raises DataError for AUs that this version does not know."""
+    """A shape's JSON with its vocabulary by name, and no count.
+
+    Raises DataError for AUs that this version does not know.
+    """
     sizes = dict(written)
     count, name = sizes.pop("aus", None), sizes.setdefault("vocabulary", PAPER)
     if name not in VOCABULARIES:
         raise DataError(
-            f"This network speaks the AU vocabulary {name!r}, this version {', '.join(VOCABULARIES)}: train one anew."
+            f"This network speaks the AU vocabulary {name!r}, this version {', '.join(VOCABULARIES)}: train "
+            "one anew."
         )
     if count not in (None, len(VOCABULARIES[name])):
         raise DataError(
-            f"This network takes {count} AUs and {name} has {len(VOCABULARIES[name])}: train one on this version's labels."
+            f"This network takes {count} AUs and {name} has {len(VOCABULARIES[name])}: train one on this "
+            "version's labels."
         )
     return sizes
 
@@ -52,17 +59,21 @@ def named(aus: Sequence[str]) -> str:
         if known == tuple(aus):
             return name
     raise DataError(
-        f"These {len(aus)} AUs are none of the vocabularies that networks are trained on ({', '.join(VOCABULARIES)})."
+        f"These {len(aus)} AUs are none of the vocabularies that networks are trained on "
+        f"({', '.join(VOCABULARIES)})."
     )
 
 
 def shares(aus: Sequence[str]) -> Tensor:
-    """(N,) float32: 1/2 for each side of an AU and 1 for a whole one, so that a sum over both vocabularies means the same."""
+    """(N,) float32: 1/2 for each side of an AU and 1 for a whole one, so that a sum over both vocabularies
+    means the same.
+    """
     return torch.tensor([1.0 if whole(name) == name else 0.5 for name in aus])
 
 
 def views(aus: Sequence[str]) -> Tensor:
-    """(V, N, W) float32: `change @ views` are the whole AUs as each half of the face shows them, the person's right half first.
+    """(V, N, W) float32: `change @ views` are the whole AUs as each half of the face shows them, the person's
+    right half first.
 
     One view where the vocabulary knows no sides.
     """
@@ -76,7 +87,8 @@ def views(aus: Sequence[str]) -> Tensor:
 
 
 def widened(weight: Tensor, spoken: Sequence[str], wanted: Sequence[str]) -> Tensor:
-    """Weights (C, len(spoken)) of a layer that is told AUs -> (C, len(wanted)): it answers as if it were told the translated ones.
+    """Weights (C, len(spoken)) of a layer that is told AUs -> (C, len(wanted)): it answers as if it were told
+    the translated ones.
 
     So each side has half of what the whole had, and AUs that were not known have 0.
     """
@@ -84,5 +96,7 @@ def widened(weight: Tensor, spoken: Sequence[str], wanted: Sequence[str]) -> Ten
 
 
 def translation(spoken: Sequence[str], wanted: Sequence[str]) -> Tensor:
-    """(len(spoken), len(wanted)) float32: `values @ translation` is engines.face.action_units.translate on tensors."""
+    """(len(spoken), len(wanted)) float32: `values @ translation` is engines.face.action_units.translate on
+    tensors.
+    """
     return torch.from_numpy(translate(np.eye(len(spoken), dtype=np.float32), spoken, wanted))

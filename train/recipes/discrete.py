@@ -1,4 +1,6 @@
-"""What the baselines of figure 6 share: samples into batches, which emotions a run may have, and a sheet to look at. No loss."""
+"""What the baselines of figure 6 share: samples into batches, which emotions a run may have, and a sheet to
+look at. No loss.
+"""
 
 from typing import Any, Protocol
 
@@ -21,7 +23,9 @@ class Translates(Protocol):
     emotions: tuple[str, ...]
 
     def translate(self, networks: Networks, pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, 0..1; None for one that it was not trained for."""
+        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, 0..1; None for one that it was not trained
+        for.
+        """
         ...
 
 
@@ -59,7 +63,9 @@ def sizes(shape: dict[str, Any], model: str) -> tuple[int, int, tuple[str, ...]]
 
 
 def signed_batch(samples: Batch) -> Batch:
-    """What train.data.domains gives, stacked -> picture, other (B, 3, S, S) in -1..1; mix (B, 1, 1, 1); the rest as it is."""
+    """What train.data.domains gives, stacked -> picture, other (B, 3, S, S) in -1..1; mix (B, 1, 1, 1); the
+    rest as it is.
+    """
     batch = dict(samples)
     for name in ("picture", "other"):
         if name in samples:

@@ -1,11 +1,13 @@
 """Distillation: a compact generator learns to answer as a larger one does, from photos alone.
 
-The teacher is any bundle (train/recipes/ganimation.py's paper network, a wider compact one); it runs as an engine, so nothing of
-how it was made is needed. Photos are the corpus', wanted AUs are other faces' (train.data.faces); no pairs, no critic.
+The teacher is any bundle (train/recipes/ganimation.py's paper network, a wider compact one); it runs as an
+engine, so nothing of how it was made is needed. Photos are the corpus', wanted AUs are other faces'
+(train.data.faces); no pairs, no critic.
 
     L = picture |I_s - I_t|_1 + colour |(1 - A_t)(C_s - C_t)|_1 + attention |A_s - A_t|_1 + flow |F_s - F_t|_1     (means)
 
-after Hinton et al., "Distilling the knowledge in a neural network" (2015): the student sees the teacher's inner answers, too.
+after Hinton et al., "Distilling the knowledge in a neural network" (2015): the student sees the teacher's
+inner answers, too.
 """
 
 from dataclasses import dataclass
@@ -54,11 +56,13 @@ class Distil:
     def __init__(self, shape: Shape, teacher: Bundle, weights: DistillationWeights = DistillationWeights()):
         if shape.size_px != teacher.size_px:
             raise DataError(
-                f"The teacher {teacher.name} edits {teacher.size_px} px crops: train its student with --size {teacher.size_px}."
+                f"The teacher {teacher.name} edits {teacher.size_px} px crops: train its student with --size "
+                f"{teacher.size_px}."
             )
         if shape.spoken != teacher.aus:
             raise DataError(
-                f"The teacher {teacher.name} speaks other AUs than {shape.vocabulary}: a student speaks its teacher's."
+                f"The teacher {teacher.name} speaks other AUs than {shape.vocabulary}: a student speaks its "
+                "teacher's."
             )
         if not teacher.flow_px and shape.flow:
             raise DataError(
@@ -97,7 +101,9 @@ class Distil:
 
 
 def distillation_terms(outputs: tuple[Tensor, Tensor, Tensor | None], batch: Batch) -> dict[str, Tensor]:
-    """A student's outputs and batch: picture, colour (B, 3, S, S), attention (B, 1, S, S), flow (B, 2, s, s) or none, of the teacher."""
+    """A student's outputs and batch: picture, colour (B, 3, S, S), attention (B, 1, S, S), flow (B, 2, s, s)
+    or none, of the teacher.
+    """
     colour, attention, flow = outputs
     teacher_flow, size = batch.get("flow"), colour.shape[-1]
     result = compose(batch["picture"], colour, attention, flow)
@@ -117,7 +123,10 @@ def distillation_terms(outputs: tuple[Tensor, Tensor, Tensor | None], batch: Bat
 
 
 class Lessons(Dataset):
-    """Faces with a teacher's answers. The engine is opened once in each loader process, when the first lesson is asked for."""
+    """Faces with a teacher's answers.
+
+    The engine is opened once in each loader process, when the first lesson is asked for.
+    """
 
     def __init__(self, faces: Faces, teacher: Bundle):
         self._faces, self._bundle = faces, teacher

@@ -1,4 +1,7 @@
-"""Which recipe: from the options of `fit`, and from the checkpoint of a baseline. The one place that knows every recipe."""
+"""Which recipe: from the options of `fit`, and from the checkpoint of a baseline.
+
+The one place that knows every recipe.
+"""
 
 import argparse
 from dataclasses import replace
@@ -42,7 +45,8 @@ def baseline(name: str) -> type:
     }[name]
 
 
-# Options of `fit` that only some recipes have; whoever gives another one is told so, before it trains what was not meant.
+# Options of `fit` that only some recipes have; whoever gives another one is told so, before it trains what
+# was not meant.
 COMPACT = {"channels", "no_flow"}
 USED = {
     "supervised": COMPACT | {"vocabulary", "no_teeth"},
@@ -51,12 +55,8 @@ USED = {
     "paper": {"model", "conditioning", "adversary", "attention_term", "critic_steps", "width", "vocabulary"},
     **{name: {"width", "emotions"} for name in BASELINES},
 }
-SIZES = {
-    "paper": 4,
-    "stargan": 4,
-    "cyclegan": 4,
-    "diat": 4,
-}  # a crop's side is a multiple of this; of 16 for compact generators
+# A crop's side is a multiple of this; of 16 for compact generators
+SIZES = {"paper": 4, "stargan": 4, "cyclegan": 4, "diat": 4}
 
 
 def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
@@ -73,11 +73,13 @@ def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
     multiple = SIZES.get(options.model if name == "ganimation" else name, 16)
     if size % multiple or (name == "icgan" and size & (size - 1)):
         raise DataError(
-            f"{name} needs crops whose side is {'a power of two' if name == 'icgan' else f'a multiple of {multiple}'}, not {size} px."
+            f"{name} needs crops whose side is "
+            f"{'a power of two' if name == 'icgan' else f'a multiple of {multiple}'}, not {size} px."
         )
     if size > corpus_size_px or (name == "supervised" and size != corpus_size_px):
         raise DataError(
-            f"The corpus has {corpus_size_px} px crops, which do not serve at {size} px: prepare it with --size {size}."
+            f"The corpus has {corpus_size_px} px crops, which do not serve at {size} px: prepare it with "
+            f"--size {size}."
         )
     if name == "supervised":
         return Supervised(
@@ -98,7 +100,8 @@ def _check_used(options: argparse.Namespace, name: str) -> None:
     for option in sorted(set().union(*USED.values()) - USED[kind]):
         if getattr(options, option) not in (None, False):
             raise DataError(
-                f"--{option.replace('_', '-')} means nothing to {called}: leave it out, or choose another --recipe or --model."
+                f"--{option.replace('_', '-')} means nothing to {called}: leave it out, or choose another "
+                "--recipe or --model."
             )
 
 
@@ -130,11 +133,15 @@ def _ganimation(options: argparse.Namespace, size_px: int, vocabulary: str) -> G
 
 
 def load_baseline(folder: Path) -> tuple[Recipe, Networks]:
-    """A baseline's run -> its recipe and averaged networks, for comparing. Raises DataError when the folder is no baseline's."""
+    """A baseline's run -> its recipe and averaged networks, for comparing.
+
+    Raises DataError when the folder is no baseline's.
+    """
     state = checkpoint.read_state(folder / "checkpoint")
     if state["recipe"] not in BASELINES:
         raise DataError(
-            f"{folder} is a run of {state['recipe']}, not of a baseline: export it and give the bundle to --engines."
+            f"{folder} is a run of {state['recipe']}, not of a baseline: export it and give the bundle to "
+            "--engines."
         )
     recipe = baseline(state["recipe"]).from_shape(state["shape"])
     averages = {name: recipe.networks[name] for name in recipe.averaged}

@@ -1,11 +1,13 @@
 """GANimation in full (Pumarola et al., ECCV 2018), unsupervised: photos with AU labels, no pairs.
 
-Eq. 5 and 6: the critic learns to tell real photos from edits and to read AUs; once in five steps the generator learns to fool it, to
-be read as what was wanted, and to come back to the photo when told the photo's own AUs. Terms and weights are in train/losses.py.
+Eq. 5 and 6: the critic learns to tell real photos from edits and to read AUs; once in five steps the
+generator learns to fool it, to be read as what was wanted, and to come back to the photo when told the
+photo's own AUs. Terms and weights are in train/losses.py.
 
-Conditioning is the generator's: "absolute" (the paper: the wanted AUs) or "relative" (Ling et al., ECCV 2020: their change;
-then a change of nothing must give the photo back, too). Three adversaries: "wgan-gp" as in the paper; "hinge-sn", hinge loss and spectral
-norm, which costs no second derivative; "hinge-r1", hinge loss and a penalty on the gradient at real photos only.
+Conditioning is the generator's: "absolute" (the paper: the wanted AUs) or "relative" (Ling et al., ECCV 2020:
+their change; then a change of nothing must give the photo back, too). Three adversaries: "wgan-gp" as in the
+paper; "hinge-sn", hinge loss and spectral norm, which costs no second derivative; "hinge-r1", hinge loss and
+a penalty on the gradient at real photos only.
 """
 
 from typing import Any, Literal
@@ -28,12 +30,16 @@ from train.report.grids import grid
 Adversary = Literal["wgan-gp", "hinge-sn", "hinge-r1"]
 ADVERSARIES: tuple[Adversary, ...] = ("wgan-gp", "hinge-sn", "hinge-r1")
 CRITIC_STEPS = 5  # for one of the generator: a Wasserstein critic has to stay near its optimum
-ATTENTION_WARM_UP = 2_000  # steps over which the weight of the attention term rises from 0: at once, A closes before C is worth showing
+# Steps over which the weight of the attention term rises from 0: at once, A closes before C is worth showing
+ATTENTION_WARM_UP = 2_000
 AttentionTerm = Literal["changed", "kept"]
 
 
 class Ganimation:
-    """A Recipe. `generator`: a PaperGenerator or a CompactGenerator; its shape fixes size and conditioning."""
+    """A Recipe.
+
+    `generator`: a PaperGenerator or a CompactGenerator; its shape fixes size and conditioning.
+    """
 
     name = "ganimation"
     averaged = ("generator",)
@@ -51,13 +57,17 @@ class Ganimation:
         critic_steps: int = CRITIC_STEPS,
         attention_warm_up: int = ATTENTION_WARM_UP,
     ):
-        """attention_term: "kept" is eq. 2's || A ||, against copying; "changed" presses on mean(1 - A) instead, for smaller edits."""
+        """attention_term: "kept" is eq.
+
+        2's || A ||, against copying; "changed" presses on mean(1 - A) instead, for smaller edits.
+        """
         shape = generator.shape.as_dict()
         self._spoken = generator.shape.spoken
         fits = (critic.size_px, critic.aus) == (shape["size_px"], len(self._spoken))
         if not fits or critic.spectral != (adversary == "hinge-sn"):
             raise DataError(
-                "A critic has the generator's crop size and AUs, and spectral norm exactly with the adversary hinge-sn."
+                "A critic has the generator's crop size and AUs, and spectral norm exactly with the "
+                "adversary hinge-sn."
             )
         self.networks = {"generator": generator, "critic": Critic(critic)}
         self.shape: dict[str, Any] = {
@@ -80,7 +90,9 @@ class Ganimation:
         return Faces(corpus, seed, self._size_px, held_out, aus=self._spoken)
 
     def batch(self, samples: Batch) -> Batch:
-        """picture (B, 3, S, S) 0..1; own, wanted (B, N); mix (B, 1, 1, 1), the gradient penalty's place between real and fake."""
+        """picture (B, 3, S, S) 0..1; own, wanted (B, N); mix (B, 1, 1, 1), the gradient penalty's place
+        between real and fake.
+        """
         return {
             "picture": pictures(samples["picture"]),
             "own": samples["own"],

@@ -1,7 +1,9 @@
-"""The seam between the training loop and what is trained: a Recipe has networks, data and losses; the loop has everything else.
+"""The seam between the training loop and what is trained: a Recipe has networks, data and losses; the loop
+has everything else.
 
-The loop (train/trainer.py) knows optimisers, devices, precision, averages, checkpoints and clocks, and no loss. A recipe knows
-its losses and none of those. So GANimation, the supervised stage, distillation and the baselines are a file each.
+The loop (train/trainer.py) knows optimisers, devices, precision, averages, checkpoints and clocks, and no
+loss. A recipe knows its losses and none of those. So GANimation, the supervised stage, distillation and the
+baselines are a file each.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,8 +26,9 @@ Loss = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
 class Turn:
     """One optimiser step: the networks that it moves, and what it lowers.
 
-    loss: batch -> the total, a mean over the batch, and its unweighted terms (detached scalars) for the record. It is called
-    once a micro-batch; it may use any network of the recipe, and only those in `networks` get gradients.
+    loss: batch -> the total, a mean over the batch, and its unweighted terms (detached scalars) for the
+    record. It is called once a micro-batch; it may use any network of the recipe, and only those in
+    `networks` get gradients.
     """
 
     networks: tuple[str, ...]
@@ -36,26 +39,29 @@ class Recipe(Protocol):
     """What is trained. One that weighs an attention mask has a `guard` (train/attention_guard.py), too."""
 
     name: str
-    networks: dict[
-        str, nn.Module
-    ]  # every network with weights to learn, by the name of its file in a checkpoint
-    averaged: tuple[
-        str, ...
-    ]  # those whose moving average is kept; it is what is looked at, exported and compared
+    # Every network with weights to learn, by the name of its file in a checkpoint
+    networks: dict[str, nn.Module]
+    # Those whose moving average is kept; it is what is looked at, exported and compared
+    averaged: tuple[str, ...]
     rate: float  # of Adam, where the plan names none
     betas: tuple[float, float]  # of Adam
     clip: float | None  # the largest norm of a network's gradient
-    shape: dict[
-        str, Any
-    ]  # JSON: all that fixes weights and their meaning; a checkpoint with another is refused. "generator" is what is exported
+    # JSON: all that fixes weights and their meaning; a checkpoint with another is refused. "generator" is
+    # what is exported
+    shape: dict[str, Any]
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Dataset:
-        """number -> dict of arrays. A pure function of (seed, number): whatever is drawn at random is drawn here, so that a
-        resumed run, or one on more machines, sees exactly the same samples."""
+        """number -> dict of arrays.
+
+        A pure function of (seed, number): whatever is drawn at random is drawn here, so that a resumed run,
+        or one on more machines, sees exactly the same samples.
+        """
         ...
 
     def batch(self, samples: Batch) -> Batch:
-        """What the loader stacked (uint8, channels last), already on the device -> float tensors, channels first."""
+        """What the loader stacked (uint8, channels last), already on the device -> float tensors, channels
+        first.
+        """
         ...
 
     def turns(self, step: int) -> list[Turn]:

@@ -1,4 +1,6 @@
-"""The supervised stage: pseudo-pairs with dense flow teach the generator what to move and what to paint. Made the default engine.
+"""The supervised stage: pseudo-pairs with dense flow teach the generator what to move and what to paint.
+
+Made the default engine.
 
 Every term is a mean over pixels, so batch size and resolution do not change a weight's meaning.
 """
@@ -28,16 +30,15 @@ class SupervisedWeights:
     picture: float = 4.0  # L1 of the result in 0..1, weighted by region
     edges: float = 3.0  # L1 of its horizontal and vertical differences: L1 alone is content with a blur
     flow: float = 0.06  # L1 of the flow per pixel of a 256 px crop
-    colour: float = (
-        2.0  # L1 of C by itself: seen only through 1 - A, C stays poor and A closes over it (LOG, run 1)
-    )
+    # L1 of C by itself: seen only through 1 - A, C stays poor and A closes over it (LOG, run 1)
+    colour: float = 2.0
     detail: float = 6.0  # L1 of the differences of C by itself where it is seen: teeth and lashes are edges
     inside: float = 1.0  # cross-entropy of being inside a painted mouth
-    teeth: float = 30.0  # L1 of where in the teeth a painted mouth's pixels lie, outer eye distances: 0.3 a pixel of a 256 px crop
+    # L1 of where in the teeth a painted mouth's pixels lie, outer eye distances: 0.3 a pixel of a 256 px crop
+    teeth: float = 30.0
     open: float = 0.5  # -log(1 - A) where the target shows what no warp can draw
-    changed: float = (
-        0.02  # mean(1 - A): what the flow can do, colour must not; colour is only as sharp as the crop
-    )
+    # mean(1 - A): what the flow can do, colour must not; colour is only as sharp as the crop
+    changed: float = 0.02
 
 
 class Supervised:
@@ -105,8 +106,9 @@ def supervised_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Outputs of a generator for batch["picture"] -> the total and its terms (unweighted, detached).
 
-    batch: picture, target (B, 3, S, S) in 0..1; flow (B, 2, S/2, S/2) px; flow_weight (B, 1, S/2, S/2); weight, painted (B, 1, S, S).
-    mouth: what a generator that lays teeth tells of mouths (compact.py); the batch's own: mouth (B, 1, S, S), teeth (B, 2, S/2, S/2).
+    batch: picture, target (B, 3, S, S) in 0..1; flow (B, 2, S/2, S/2) px; flow_weight (B, 1, S/2, S/2);
+    weight, painted (B, 1, S, S). mouth: what a generator that lays teeth tells of mouths (compact.py); the
+    batch's own: mouth (B, 1, S, S), teeth (B, 2, S/2, S/2).
     """
     size = colour.shape[-1]
     result = compose(batch["picture"], colour, attention, flow)
@@ -132,7 +134,9 @@ def supervised_loss(
 
 
 def weighted_mean(error: Tensor, weight: Tensor) -> Tensor:
-    """Mean of (B, C, H, W) errors times (B, 1, H, W) weights; not divided by the weights, so that a painted mouth adds."""
+    """Mean of (B, C, H, W) errors times (B, 1, H, W) weights; not divided by the weights, so that a painted
+    mouth adds.
+    """
     return (error * weight).mean()
 
 

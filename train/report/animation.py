@@ -1,4 +1,6 @@
-"""The paper's figure 1: a photo goes through expressions, as a film (MP4) and as a sheet; several photos together, as an animated picture (WebP)."""
+"""The paper's figure 1: a photo goes through expressions, as a film (MP4) and as a sheet; several photos
+together, as an animated picture (WebP).
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -16,16 +18,11 @@ from train.report.photos import Photo
 from train.report.sheets import sheet
 
 FPS = 25
-RAMP_S, HOLD_S, REST_S = (
-    0.5,
-    0.4,
-    0.15,
-)  # up and down, at the height, between: about the pace of acted expressions
+# Up and down, at the height, between: about the pace of acted expressions
+RAMP_S, HOLD_S, REST_S = 0.5, 0.4, 0.15
 MAX_SIDE_PX = 720  # of the film: it plays everywhere and stays small
-TOGETHER_PX, TOGETHER_FPS = (
-    256,
-    12,
-)  # of a face in the animated picture: three of them and all expressions are half a megabyte
+# Of a face in the animated picture: three of them and all expressions are half a megabyte
+TOGETHER_PX, TOGETHER_FPS = 256, 12
 SHOWN = (0.0, 0.25, 0.5, 0.75, 1.0)  # of an expression's way up, on the sheet
 
 
@@ -45,7 +42,10 @@ def story(own: np.ndarray, fps: float = FPS) -> Iterator[np.ndarray]:
 
 
 def film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path:
-    """Writes the largest face's story as H.264 (yuv420p, plays in browsers). Raises OutputError when it cannot be written."""
+    """Writes the largest face's story as H.264 (yuv420p, plays in browsers).
+
+    Raises OutputError when it cannot be written.
+    """
     import av
 
     height, width = photo.image.shape[:2]
@@ -74,8 +74,8 @@ def film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path:
 
 
 def together(engine: Engine, photos: Sequence[Photo], path: Path) -> Path:
-    """Writes the largest face of each photo, side by side, as one animated WebP without end; each is an expression ahead of the one
-    before it. Raises OutputError when it cannot be written.
+    """Writes the largest face of each photo, side by side, as one animated WebP without end; each is an
+    expression ahead of the one before it. Raises OutputError when it cannot be written.
     """
     parts = []
     for place, photo in enumerate(photos):

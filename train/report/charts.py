@@ -1,4 +1,6 @@
-"""The evaluation's two charts, by matplotlib: how every AU answers every command, and commanded against measured. Knows numbers only, and no file."""
+"""The evaluation's two charts, by matplotlib: how every AU answers every command, and commanded against
+measured. Knows numbers only, and no file.
+"""
 
 from collections.abc import Sequence
 
@@ -14,7 +16,8 @@ matplotlib.rcParams["font.size"] = 8
 
 
 def heat_map(answers: Sequence[Sequence[float]]) -> np.ndarray:
-    """17 x 17 answers a unit of command: rows commanded, columns answered; a perfect engine has ones on the diagonal, else zeros.
+    """17 x 17 answers a unit of command: rows commanded, columns answered; a perfect engine has ones on the
+    diagonal, else zeros.
 
     (H, W, 3) uint8 BGR.
     """
@@ -48,7 +51,8 @@ def heat_map(answers: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def scatter(au: np.ndarray, commanded: np.ndarray, measured: np.ndarray, table: dict) -> np.ndarray:
-    """A panel an AU: commanded change (n,) against measured change (n,) of the swept AU (its place in `au`); table: r and slope by name.
+    """A panel an AU: commanded change (n,) against measured change (n,) of the swept AU (its place in `au`);
+    table: r and slope by name.
 
     (H, W, 3) uint8 BGR.
     """

@@ -1,6 +1,8 @@
-"""The paper's figure 6: discrete emotions by several methods on the same held-out faces, as a figure and as a table.
+"""The paper's figure 6: discrete emotions by several methods on the same held-out faces, as a figure and as a
+table.
 
-A method is an Editor: it is told a face and an emotion's name. GANimation engines get the emotion's AUs, baselines its label.
+A method is an Editor: it is told a face and an emotion's name. GANimation engines get the emotion's AUs,
+baselines its label.
 """
 
 import json
@@ -44,7 +46,9 @@ class Editor(Protocol):
     name: str  # for the figure: at most about 16 letters
 
     def edit(self, crop: np.ndarray, own: np.ndarray, emotion: str) -> np.ndarray | None:
-        """(S, S, 3) uint8 BGR and its own intensities (29,) -> (S, S, 3) uint8, or None for an emotion that it was not made for."""
+        """(S, S, 3) uint8 BGR and its own intensities (29,) -> (S, S, 3) uint8, or None for an emotion that
+        it was not made for.
+        """
         ...
 
 
@@ -55,12 +59,16 @@ class Translator(Protocol):
     shape: dict[str, Any]  # with "size_px"
 
     def translate(self, networks: "dict[str, nn.Module]", pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> the same showing the emotion, or None for an emotion that it was not made for."""
+        """(B, 3, S, S) in 0..1 -> the same showing the emotion, or None for an emotion that it was not made
+        for.
+        """
         ...
 
 
 class EngineEditor:
-    """A GANimation engine that is told an emotion's AUs; those that the emotion does not name fall to their usual level at rest."""
+    """A GANimation engine that is told an emotion's AUs; those that the emotion does not name fall to their
+    usual level at rest.
+    """
 
     def __init__(self, engine: Engine, name: str | None = None):
         self.name = name or engine.bundle.name
@@ -123,19 +131,19 @@ class Tally:
     idle_error: list[float] = field(default_factory=list)  # the same of the photo
     found: list[bool] = field(default_factory=list)
     identity: list[float] = field(default_factory=list)
-    features: list[np.ndarray] = field(
-        default_factory=list
-    )  # one edit a face: for the distance every method has the same count
+    # One edit a face: for the distance every method has the same count
+    features: list[np.ndarray] = field(default_factory=list)
     emotions: set[str] = field(default_factory=set)
 
 
 def compare(
     editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 40, identity: Embed | None = None
 ) -> dict:
-    """Edits `count` held-out faces by every method to every emotion; writes figure-6.png, compare.md and compare.json into `out`.
+    """Edits `count` held-out faces by every method to every emotion; writes figure-6.png, compare.md and
+    compare.json into `out`.
 
-    The Frechet distance is to photos of other held-out people; without `identity` there are neither distances nor cosines. Returns
-    the figures. Raises DataError when nobody is held out or no method is given.
+    The Frechet distance is to photos of other held-out people; without `identity` there are neither distances
+    nor cosines. Returns the figures. Raises DataError when nobody is held out or no method is given.
     """
     if not editors:
         raise DataError("Nothing to compare: name engines or runs of baselines.")
@@ -143,9 +151,8 @@ def compare(
     halves = split(corpus, 2 * count)
     if not len(halves.edited):
         raise DataError("The corpus holds too few people out to compare on: prepare more people.")
-    faces = halves.edited[
-        np.argsort(scores(corpus.aus[halves.edited]).max(axis=1), kind="stable")
-    ]  # the calmest first: they are shown
+    # The calmest first: they are shown
+    faces = halves.edited[np.argsort(scores(corpus.aus[halves.edited]).max(axis=1), kind="stable")]
     tallies = {editor.name: Tally() for editor in editors}
     if len(tallies) < len(editors):
         raise DataError("Two of the methods have the same name: give their folders different names.")
@@ -161,7 +168,8 @@ def compare(
                 au_estimator.estimate(found[0]),
                 identity(crop, found[0].landmarks_px) if identity else None,
             )
-            # Identity is read where the photo's eyes, nose and mouth are: an edit in which no face is found counts as it looks.
+            # Identity is read where the photo's eyes, nose and mouth are: an edit in which no face is found
+            # counts as it looks.
             at_photo = partial(identity, landmarks_px=found[0].landmarks_px) if identity else None
             unedited.append(me)
             for editor in editors:
@@ -178,7 +186,8 @@ def compare(
         )
     if not names:
         raise DataError(
-            "The landmarker finds no face in any of the held-out crops: prepare the corpus again from sharper photos."
+            "The landmarker finds no face in any of the held-out crops: prepare the corpus again from "
+            "sharper photos."
         )
     result = without_nan(_figures(tallies, reference, unedited, identity is not None))
     write_png(out / "figure-6.png", sheet(rows, ["photo", *SHOWN_EMOTIONS], names, cell_px=150, names_px=110))
@@ -266,15 +275,18 @@ def table(result: dict) -> str:
         distance = "Too few faces for a Frechet distance."
     else:
         distance = (
-            f"Frechet: squared distance on identity features of {result['frechet_samples']} edits to as many other people's photos, biased "
+            f"Frechet: squared distance on identity features of {result['frechet_samples']} edits to as many "
+            "other people's photos, biased "
             "upwards by so few; set it against the unedited photos' own."
         )
     same = "1" if result["identity_known"] else "-"
     lines = [
         "# Emotions by several methods",
         "",
-        f"{result['faces']} held-out faces, each edited to {', '.join(SHOWN_EMOTIONS)}, where a method knows the emotion. AU error: RMSE of the AUs "
-        f"that the emotion names, measured again by {result['estimator']} where it finds a face, as a share of the photo's own (1 is what doing "
+        f"{result['faces']} held-out faces, each edited to {', '.join(SHOWN_EMOTIONS)}, where a method knows "
+        "the emotion. AU error: RMSE of the AUs "
+        f"that the emotion names, measured again by {result['estimator']} where it finds a face, as a share "
+        "of the photo's own (1 is what doing "
         f"nothing gives). Identity is read at the photo's landmarks. {distance}",
         "",
         "| method | Frechet | identity cosine | 5th percentile | AU error | landmarks found | emotions |",
@@ -283,7 +295,9 @@ def table(result: dict) -> str:
     ]
     for name, row in result["methods"].items():
         lines.append(
-            f"| {name} | {number(row['frechet'], '.4f')} | {number(row['identity_cosine'])} | {number(row['identity_cosine_p5'])} "
-            f"| {number(row['au_error_of_idle'], '.2f')} | {number(row['landmarks_found'], '.1%')} | {', '.join(row['emotions']) or 'none'} |"
+            f"| {name} | {number(row['frechet'], '.4f')} | {number(row['identity_cosine'])} | "
+            f"{number(row['identity_cosine_p5'])} "
+            f"| {number(row['au_error_of_idle'], '.2f')} | {number(row['landmarks_found'], '.1%')} | "
+            f"{', '.join(row['emotions']) or 'none'} |"
         )
     return "\n".join([*lines, "", "![figure 6](figure-6.png)", ""])

@@ -1,10 +1,13 @@
-"""A second opinion of another family: dlib's 68 landmarks instead of MediaPipe's mesh, distances instead of blendshapes.
+"""A second opinion of another family: dlib's 68 landmarks instead of MediaPipe's mesh, distances instead of
+blendshapes.
 
-The live estimator made the training's labels and measures the results: a generator could please it alone. dlib's regression trees (Kazemi &
-Sullivan, CVPR 2014, trained on iBUG 300-W) know nothing of it. What AUs do to the 68 points is measured in the style of OpenFace, freed from
-in-plane turn and size. How far such a distance goes between real faces that show an AU weakly and strongly is the yardstick for edits.
+The live estimator made the training's labels and measures the results: a generator could please it alone.
+dlib's regression trees (Kazemi & Sullivan, CVPR 2014, trained on iBUG 300-W) know nothing of it. What AUs do
+to the 68 points is measured in the style of OpenFace, freed from in-plane turn and size. How far such a
+distance goes between real faces that show an AU weakly and strongly is the yardstick for edits.
 
-The one file that imports dlib; its model comes in the wheel face-recognition-models (for research, not for commerce). Not needed by anything else.
+The one file that imports dlib; its model comes in the wheel face-recognition-models (for research, not for
+commerce). Not needed by anything else.
 """
 
 from importlib.util import find_spec
@@ -24,13 +27,17 @@ from train.report import measures
 from train.report.sweep import held_out_faces
 
 MODEL = "shape_predictor_68_face_landmarks.dat"
-# dlib's points depend on the box that they start from, and are whole pixels: means over five boxes tremble less. Shifts and sizes in box sides.
+# dlib's points depend on the box that they start from, and are whole pixels: means over five boxes tremble
+# less. Shifts and sizes in box sides.
 BOXES = ((0.0, 0.0, 1.0), (-0.03, 0.0, 0.96), (0.03, 0.0, 1.05), (0.0, -0.03, 1.05), (0.0, 0.03, 0.96))
-DOWN = 0.185  # box sides that the centre of dlib's own boxes lies below the eyes: median of 217 faces, where they are as wide as the face's outline
+# Box sides that the centre of dlib's own boxes lies below the eyes: median of 217 faces, where they are as
+# wide as the face's outline
+DOWN = 0.185
 REAL_FACES = 1500  # held out, for the yardstick
 LEAST_FACES = 100  # for nine numbers an AU, and five faces in the strongest twentieth
 LOW, HIGH = 1 / 3, 0.95  # quantiles of people who show an AU weakly and strongly
-SEEN = 0.2  # least r between an AU and dlib's distance in real people; below it the distance says nothing of the AU
+# Least r between an AU and dlib's distance in real people; below it the distance says nothing of the AU
+SEEN = 0.2
 
 
 class SecondOpinion:
@@ -41,9 +48,8 @@ class SecondOpinion:
             import dlib
         except ImportError as error:
             raise DataError("The second opinion needs dlib: pip install -e '.[second-opinion]'.") from error
-        package = find_spec(
-            "face_recognition_models"
-        )  # found, not imported: it wants a part of setuptools that is gone
+        # Found, not imported: it wants a part of setuptools that is gone
+        package = find_spec("face_recognition_models")
         model = Path(package.submodule_search_locations[0]) / "models" / MODEL if package else None
         if model is None or not model.is_file():
             raise DataError(
@@ -52,9 +58,11 @@ class SecondOpinion:
         self._rectangle, self._predict = dlib.rectangle, dlib.shape_predictor(str(model))
 
     def points(self, picture: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
-        """(68, 2) float64 picture pixels of the face in a (H, W, 3) uint8 BGR picture; (478, 2) landmarks say where it is.
+        """(68, 2) float64 picture pixels of the face in a (H, W, 3) uint8 BGR picture; (478, 2) landmarks say
+        where it is.
 
-        For an edit, give the photo's landmarks: the box then is the same, and MediaPipe has no part in what is seen.
+        For an edit, give the photo's landmarks: the box then is the same, and MediaPipe has no part in what
+        is seen.
         """
         rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         outline = landmarks_px[list(FACE_OVAL), :2]
@@ -80,13 +88,13 @@ class SecondOpinion:
 def distances(points: np.ndarray) -> dict[str, float]:
     """(68, 2) points -> a distance for each AU that they show, growing with the AU; outer eye distances.
 
-    Numbers as in iBUG 300-W, from 0: 17 - 26 brows, 31 - 35 under the nose, 36 - 47 eyes, 48 - 59 outer and 60 - 67 inner lips, 8 the chin.
+    Numbers as in iBUG 300-W, from 0: 17 - 26 brows, 31 - 35 under the nose, 36 - 47 eyes, 48 - 59 outer and
+    60 - 67 inner lips, 8 the chin.
     """
     across = points[45] - points[36]
     size = np.hypot(*across)
-    turn = (
-        np.array([[across[0], across[1]], [-across[1], across[0]]]) / size**2
-    )  # to eyes that lie level and 1 apart
+    # To eyes that lie level and 1 apart
+    turn = np.array([[across[0], across[1]], [-across[1], across[0]]]) / size**2
     upright = points @ turn.T
 
     def height(*places: int) -> float:
@@ -137,11 +145,13 @@ def read_real_faces(
 
 
 def yardstick(seen: np.ndarray, aus: np.ndarray, angles_deg: np.ndarray) -> dict[str, dict[str, float]]:
-    """What dlib sees between real people who show an AU weakly and strongly: distances (n, 14), intensities (n, 17), angles (n, 3).
+    """What dlib sees between real people who show an AU weakly and strongly: distances (n, 14), intensities
+    (n, 17), angles (n, 3).
 
-    By AU: `slope`, the difference between the lowest third and the strongest twentieth of the people, a unit of AU; `low` and `high`, these groups'
-    means; `r` over all. What pose, smile and jaw do is taken off first, as the labels of many AUs are freed from it. A line through everybody
-    would not do: blendshapes rise steeply from rest and flatten, and edits go the whole way. Empty with fewer than LEAST_FACES.
+    By AU: `slope`, the difference between the lowest third and the strongest twentieth of the people, a unit
+    of AU; `low` and `high`, these groups' means; `r` over all. What pose, smile and jaw do is taken off
+    first, as the labels of many AUs are freed from it. A line through everybody would not do: blendshapes
+    rise steeply from rest and flatten, and edits go the whole way. Empty with fewer than LEAST_FACES.
     """
     if len(seen) < LEAST_FACES:
         return {}
@@ -170,10 +180,13 @@ def yardstick(seen: np.ndarray, aus: np.ndarray, angles_deg: np.ndarray) -> dict
 def opinion(
     au: np.ndarray, commanded: np.ndarray, changed: np.ndarray, real: dict[str, dict[str, float]]
 ) -> dict[str, dict]:
-    """The sweep as dlib sees it, by AU. Edits: places in PAPER_17 (n,), commanded changes (n,), changes of distances (n, 14). real: a `yardstick`.
+    """The sweep as dlib sees it, by AU.
 
-    r: between command and dlib's change. slope: dlib's change a unit of command, in what dlib sees a unit of the AU between real people; None
-    without a yardstick, or where dlib sees nothing of the AU in them. real_r: how well dlib sees the AU there.
+    Edits: places in PAPER_17 (n,), commanded changes (n,), changes of distances (n, 14). real: a `yardstick`.
+
+    r: between command and dlib's change. slope: dlib's change a unit of command, in what dlib sees a unit of
+    the AU between real people; None without a yardstick, or where dlib sees nothing of the AU in them.
+    real_r: how well dlib sees the AU there.
     """
     table = {}
     for place, name in enumerate(AUS):

@@ -1,8 +1,10 @@
-"""A bundle against people that are held out of training: does it do what it is told, and nothing else, and is it still the same person?
+"""A bundle against people that are held out of training: does it do what it is told, and nothing else, and is
+it still the same person?
 
-Every held-out photo gets every AU of the paper's 17 at four levels, on both sides alike; the result is found and measured again by the live
-estimator (circular: it also made the labels) and compared with what was commanded. Writes report.md, the PNGs that it shows, and figures.json.
-Markdown, because it reads in a terminal as on a forge, two runs compare by diff, and the PNGs go into a paper as they are.
+Every held-out photo gets every AU of the paper's 17 at four levels, on both sides alike; the result is found
+and measured again by the live estimator (circular: it also made the labels) and compared with what was
+commanded. Writes report.md, the PNGs that it shows, and figures.json. Markdown, because it reads in a
+terminal as on a forge, two runs compare by diff, and the PNGs go into a paper as they are.
 """
 
 import json
@@ -35,7 +37,8 @@ from train.report.sides import sided_sweep, sides_sheet
 from train.report.steadiness import steadiness, still_driver
 from train.report.sweep import Embed, Sweep, cases, choose_faces, sweep, table
 
-DISTANCE_FACES = 20  # faces for the Frechet distance, a face of the sweep: each costs 1/35 as much, and the distance wants many
+# Faces for the Frechet distance, a face of the sweep: each costs 1/35 as much, and the distance wants many
+DISTANCE_FACES = 20
 FORMAT = 3  # of figures.json
 
 
@@ -50,19 +53,20 @@ def evaluate(
     photos: Sequence[Path] = (),
     second: SecondOpinion | None = None,
 ) -> dict:
-    """Measures an engine on `count` held-out faces, writes report.md, figures.json and PNGs into `folder`; returns the figures.
+    """Measures an engine on `count` held-out faces, writes report.md, figures.json and PNGs into `folder`;
+    returns the figures.
 
-    identity: a train.report.identity.Identity; without one there are neither cosines nor distances. still: a clip of a resting
-    driver, instead of simulated ones. distance_faces: of the Frechet distance, both halves together. photos: with faces larger than
-    the engine's crop, for sharpness at their own resolution. second: another family's eyes. Raises DataError, OutputError, SourceError.
+    identity: a train.report.identity.Identity; without one there are neither cosines nor distances. still: a
+    clip of a resting driver, instead of simulated ones. distance_faces: of the Frechet distance, both halves
+    together. photos: with faces larger than the engine's crop, for sharpness at their own resolution. second:
+    another family's eyes. Raises DataError, OutputError, SourceError.
     """
     corpus = at_size(corpus, engine.bundle.size_px)
     faces = choose_faces(corpus, count)
     make_folder(folder, OutputError)
     driver = still_driver(still) if still else None  # a wrong clip is noticed before the sweep, not after it
-    own_size = (
-        native_sharpness(engine, read_photos(list(photos), engine.bundle.size_px)) if photos else {}
-    )  # photos likewise
+    # Photos likewise
+    own_size = native_sharpness(engine, read_photos(list(photos), engine.bundle.size_px)) if photos else {}
     rows = sweep(engine, corpus, faces, identity, second)
     read = np.array(sorted(set(rows.face), key=rows.face.index))
     result = {
@@ -136,9 +140,11 @@ def speed(engine: Engine, crop: np.ndarray, runs: int = 100) -> dict[str, float]
 
 
 def outside_error(engine: Engine, crop: np.ndarray, own: np.ndarray) -> float:
-    """Greatest difference, in grey levels, outside the crop of a photo into which a full smile was drawn; must be 0.
+    """Greatest difference, in grey levels, outside the crop of a photo into which a full smile was drawn;
+    must be 0.
 
-    The photo is made from the crop: enlarged, turned, mirrored at its edges, so that the way back is no trivial one.
+    The photo is made from the crop: enlarged, turned, mirrored at its edges, so that the way back is no
+    trivial one.
     """
     size = len(crop)
     turn = cv2.getRotationMatrix2D((size / 2, size / 2), 10, 1.3)
@@ -194,14 +200,19 @@ def mask_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
 def parts(
     engine: Engine, crop: np.ndarray, own: np.ndarray, names: tuple[str, ...], level: float
 ) -> list[np.ndarray]:
-    """A, C, flow where the engine has one, and the result of an edit, as pictures (S, S, 3) or (s, s, 3) uint8."""
+    """A, C, flow where the engine has one, and the result of an edit, as pictures (S, S, 3) or (s, s, 3)
+    uint8.
+    """
     edit = engine.run(crop, change_to(engine, own, names, level))
     moved = [] if edit.flow is None else [flow_picture(edit.flow, full_px=0.04 * len(crop))]
     return [mask_picture(edit.attention), edit.colour.copy(), *moved, compose(crop, edit)]
 
 
 def case_sheet(engine: Engine, corpus: Corpus, chosen: dict[str, list[dict]], count: int) -> np.ndarray:
-    """The best and the worst cases of `sweep.cases`, `count` of each: photo, A, C, flow, result. More than three stand side by side."""
+    """The best and the worst cases of `sweep.cases`, `count` of each: photo, A, C, flow, result.
+
+    More than three stand side by side.
+    """
     columns = ["photo", "A", "C", *(["flow"] if engine.bundle.flow_px else []), "result"]
     rows: dict[str, list] = {kind: [] for kind in ("best", "worst")}
     names: dict[str, list] = {kind: [] for kind in rows}

@@ -1,4 +1,7 @@
-"""The figures of the GANimation paper (ECCV 2018), drawn from given photos by any engine. Figure 6 is train/report/compare.py."""
+"""The figures of the GANimation paper (ECCV 2018), drawn from given photos by any engine.
+
+Figure 6 is train/report/compare.py.
+"""
 
 import json
 from collections.abc import Sequence
@@ -58,16 +61,19 @@ def draw(
     faces: int = 24,
     identity: Embed | None = None,
 ) -> list[Path]:
-    """Draws one of the paper's figures 1, 4, 5, 7, 8, 9 into the folder `out`; returns the files: PNGs under 3 MB, MP4s, and of several photos an animated WebP.
+    """Draws one of the paper's figures 1, 4, 5, 7, 8, 9 into the folder `out`; returns the files: PNGs under
+    3 MB, MP4s, and of several photos an animated WebP.
 
-    photos: files; figure 9 needs none. corpus: for figure 7 its real expressions are sampled; figure 9 needs it. Figure 9 takes
-    its cases from the folder `evaluation` of an `evaluate` of this engine on this corpus, or sweeps `faces` held-out faces itself. Figure 8
-    writes its first edit in full besides, every pixel of it. Raises SourceError, DataError, OutputError.
+    photos: files; figure 9 needs none. corpus: for figure 7 its real expressions are sampled; figure 9 needs
+    it. Figure 9 takes its cases from the folder `evaluation` of an `evaluate` of this engine on this corpus,
+    or sweeps `faces` held-out faces itself. Figure 8 writes its first edit in full besides, every pixel of
+    it. Raises SourceError, DataError, OutputError.
     """
     if figure == 9:
         if corpus is None:
             raise DataError(
-                "Figure 9 shows best and worst cases among people that are held out of training: give a corpus."
+                "Figure 9 shows best and worst cases among people that are held out of training: give a "
+                "corpus."
             )
         make_folder(out, OutputError)
         seen = at_size(corpus, engine.bundle.size_px)
@@ -78,7 +84,8 @@ def draw(
         return [_write(out, 9, "cases", case_sheet(engine, seen, chosen, CASES))]
     if figure not in FIGURES:
         raise DataError(
-            f"There is no figure {figure} here: draw {', '.join(map(str, FIGURES))}, or figure 6 by `python -m train compare`."
+            f"There is no figure {figure} here: draw {', '.join(map(str, FIGURES))}, or figure 6 by `python "
+            "-m train compare`."
         )
     make_folder(out, OutputError)
     files, read = [], read_photos([Path(path) for path in photos], engine.bundle.size_px)
@@ -119,13 +126,16 @@ def draw_all(
     identity: Embed | None = None,
     evaluation: Path | None = None,
 ) -> list[Path]:
-    """The figures in `only`; None: all that can be drawn of what is given (9 wants a corpus, the others photos). As `draw`."""
+    """The figures in `only`; None: all that can be drawn of what is given (9 wants a corpus, the others
+    photos). As `draw`.
+    """
     possible = [figure for figure in FIGURES if (corpus is not None if figure == 9 else bool(photos))]
     if not (only or possible):
         raise SourceError("There is nothing to draw: give photos of faces, or a corpus for figure 9.")
     if evaluation is not None and 9 not in (only or possible):
         raise DataError(
-            "An evaluation is for figure 9, which needs the corpus too: give --corpus, or leave --evaluation out."
+            "An evaluation is for figure 9, which needs the corpus too: give --corpus, or leave --evaluation "
+            "out."
         )
     return [
         path
@@ -139,7 +149,10 @@ def _write(out: Path, figure: int, name: str, picture: np.ndarray) -> Path:
 
 
 def single_aus(engine: Engine, photo: Photo) -> np.ndarray:
-    """Figure 4: each AU at 0, .33, .66 and 1, from a face whose other AUs stay as they are. At 0 a face that did not show the AU is the photo."""
+    """Figure 4: each AU at 0, .33, .66 and 1, from a face whose other AUs stay as they are.
+
+    At 0 a face that did not show the AU is the photo.
+    """
     subject, half = photo.subjects[0], (len(PAPER_17) + 1) // 2
     rows = [[subject.edited(engine, (au,), level) for level in LEVELS] for au in PAPER_17]
     rows += [[subject.picture]] * (2 * half - len(rows))
@@ -180,10 +193,13 @@ def many(engine: Engine, photo: Photo, corpus: Corpus | None = None) -> np.ndarr
 
 
 def real_expressions(corpus: Corpus, count: int = SAMPLED, pool: int = 3000) -> list[np.ndarray]:
-    """Intensities (29,) that people of a corpus really show, far apart from each other (farthest-point sampling of a random pool)."""
+    """Intensities (29,) that people of a corpus really show, far apart from each other (farthest-point
+    sampling of a random pool).
+    """
     chosen = np.random.default_rng(7).permutation(len(corpus))[:pool]
     values = corpus.own(chosen)
-    # The least unusual comes first: a corpus' extremes are its broken detections, so the outermost 2 % are left out.
+    # The least unusual comes first: a corpus' extremes are its broken detections, so the outermost 2 % are
+    # left out.
     unusual = np.linalg.norm(values - np.median(values, axis=0), axis=1)
     values = values[np.argsort(unusual)][: max(1, int(0.98 * len(values)))]
     taken, nearest = [0], np.linalg.norm(values - values[0], axis=1)
@@ -194,7 +210,9 @@ def real_expressions(corpus: Corpus, count: int = SAMPLED, pool: int = 3000) -> 
 
 
 def made_up_expressions(own: np.ndarray, count: int = SAMPLED) -> list[np.ndarray]:
-    """Intensities (29,): COMBINATIONS at drawn strengths, now and then two at once, from a face that is half at rest. The same every time."""
+    """Intensities (29,): COMBINATIONS at drawn strengths, now and then two at once, from a face that is half
+    at rest. The same every time.
+    """
     rng = np.random.default_rng(7)
     found = []
     for number in range(count):
@@ -211,7 +229,9 @@ def made_up_expressions(own: np.ndarray, count: int = SAMPLED) -> list[np.ndarra
 
 
 def everybody(engine: Engine, photo: Photo) -> dict[str, np.ndarray]:
-    """Figure 8: an uncropped photo, and every face of it edited and put back at the photo's own resolution, by the expression's name."""
+    """Figure 8: an uncropped photo, and every face of it edited and put back at the photo's own resolution,
+    by the expression's name.
+    """
     shown = {"photo": photo.image}
     for name, names, level in EXPRESSIONS:
         if name in IN_A_CROWD:
@@ -237,23 +257,30 @@ def side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def stored_cases(evaluation: Path, engine: Engine, corpus: Corpus) -> dict[str, list[dict]]:
-    """The best and worst cases as an evaluation's figures.json names them. Raises DataError when it is missing or of another engine or corpus."""
+    """The best and worst cases as an evaluation's figures.json names them.
+
+    Raises DataError when it is missing or of another engine or corpus.
+    """
     try:
         stored = json.loads((Path(evaluation) / "figures.json").read_text())
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{evaluation} holds no figures.json that can be read: run `python -m train evaluate --out {evaluation}` first."
+            f"{evaluation} holds no figures.json that can be read: run `python -m train evaluate --out "
+            f"{evaluation}` first."
         ) from error
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         raise DataError(
-            f"{evaluation}/figures.json is of another version of this program: run `python -m train evaluate` again."
+            f"{evaluation}/figures.json is of another version of this program: run `python -m train "
+            "evaluate` again."
         )
     if stored["bundle_sha256"] != engine.bundle.sha256:
         raise DataError(
-            f"{evaluation} is of {stored['bundle']}, another engine than {engine.bundle.name}: give this engine's, or none."
+            f"{evaluation} is of {stored['bundle']}, another engine than {engine.bundle.name}: give this "
+            "engine's, or none."
         )
     if stored["corpus_faces"] != len(corpus):
         raise DataError(
-            f"{evaluation} is of a corpus of {stored['corpus_faces']} faces, this one has {len(corpus)}: give the one that was evaluated."
+            f"{evaluation} is of a corpus of {stored['corpus_faces']} faces, this one has {len(corpus)}: "
+            "give the one that was evaluated."
         )
     return stored["cases"]

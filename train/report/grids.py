@@ -1,5 +1,7 @@
-"""Pictures to look at while a run goes on: rows of held-out people, columns of edits. For any generator: with flow or without,
-told changes of AUs or intensities."""
+"""Pictures to look at while a run goes on: rows of held-out people, columns of edits.
+
+For any generator: with flow or without, told changes of AUs or intensities.
+"""
 
 import cv2
 import numpy as np
@@ -31,9 +33,8 @@ COLUMNS: tuple[tuple[str, ...], ...] = (
     ("AU20",),
     ("AU23",),
 )
-BEYOND_17 = tuple(
-    au for au in WIDE if au not in PAPER_17 and au[:4] not in ("AU05", "AU07")
-)  # as many as there is room for
+# As many as there is room for
+BEYOND_17 = tuple(au for au in WIDE if au not in PAPER_17 and au[:4] not in ("AU05", "AU07"))
 SCALE = 0.7  # of the crop's size in a grid
 MAX_CELL_PX = 128  # nineteen columns of more are wider than a screen, and TensorBoard keeps every grid
 MIN_CELL_PX = 64  # smaller ones hold no title
@@ -42,14 +43,18 @@ Edited = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def given(network: nn.Module, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """What a generator is told (N,) float32 of intensities (29,): wanted minus own, or wanted where it is conditioned on intensities."""
+    """What a generator is told (N,) float32 of intensities (29,): wanted minus own, or wanted where it is
+    conditioned on intensities.
+    """
     relative = getattr(network.shape, "conditioning", "relative") == "relative"
     return translate(wanted - own if relative else wanted, ESTIMATED, network.shape.spoken)
 
 
 @torch.no_grad()
 def edits(network: nn.Module, picture: np.ndarray, aus: np.ndarray) -> list[Edited]:
-    """(S, S, 3) uint8 BGR and the generator's AU inputs (n, N) -> n times result, colour (S, S, 3) uint8, attention (S, S)."""
+    """(S, S, 3) uint8 BGR and the generator's AU inputs (n, N) -> n times result, colour (S, S, 3) uint8,
+    attention (S, S).
+    """
     device = next(network.parameters()).device
     photo = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255
     found: list[Edited] = []
@@ -85,8 +90,11 @@ def crop_for(network: nn.Module, corpus: Corpus, face: int) -> np.ndarray:
 
 
 def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
-    """(H, W, 3) uint8 BGR. Rows of people: common expressions at full strength, all AUs at rest, A and C; then the first person, every
-    AU at every level and, by a generator that knows sides, the other AUs on one side alone."""
+    """(H, W, 3) uint8 BGR.
+
+    Rows of people: common expressions at full strength, all AUs at rest, A and C; then the first person,
+    every AU at every level and, by a generator that knows sides, the other AUs on one side alone.
+    """
     faces, lines = grid_faces(corpus, rows), []
     for face in faces:
         picture, own = crop_for(network, corpus, face), corpus.own(face)

@@ -1,7 +1,9 @@
-"""Is it still the same person? Cosine between MobileFaceNet embeddings (Chen et al., 2018), for evaluation only.
+"""Is it still the same person?
 
-The network is a file that the user gives (a .tflite with a 112 px RGB input); OpenVINO runs it. Faces are aligned by five
-points to the template of the ArcFace family, which such networks are trained on.
+Cosine between MobileFaceNet embeddings (Chen et al., 2018), for evaluation only.
+
+The network is a file that the user gives (a .tflite with a 112 px RGB input); OpenVINO runs it. Faces are
+aligned by five points to the template of the ArcFace family, which such networks are trained on.
 """
 
 from pathlib import Path

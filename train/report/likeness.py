@@ -1,8 +1,11 @@
-"""Do edited faces look like real ones? The Frechet distance on identity features, beside what two groups of real people are apart.
+"""Do edited faces look like real ones?
 
-The held-out people are split into two halves. One half stays as it is. The other is edited: each face is given the expression
-that another photo of its half really shows, as in GANimation's training, so that both halves show as much expression. Both distances, edited and real,
-are of the same counts, so they have the same bias, and their difference is the edit's.
+The Frechet distance on identity features, beside what two groups of real people are apart.
+
+The held-out people are split into two halves. One half stays as it is. The other is edited: each face is
+given the expression that another photo of its half really shows, as in GANimation's training, so that both
+halves show as much expression. Both distances, edited and real, are of the same counts, so they have the same
+bias, and their difference is the edit's.
 """
 
 from collections.abc import Callable
@@ -29,7 +32,10 @@ class Halves:
 
 
 def split(corpus: Corpus, count: int) -> Halves:
-    """`count` held-out faces or as many as there are, in two halves by person, the same ones every time. Raises DataError."""
+    """`count` held-out faces or as many as there are, in two halves by person, the same ones every time.
+
+    Raises DataError.
+    """
     faces = held_out_faces(corpus)[:count]
     people = np.random.default_rng(11).permutation(np.unique(corpus.person[faces]))
     first = np.isin(corpus.person[faces], people[: (len(people) + 1) // 2])
@@ -53,7 +59,9 @@ def features(
 
 
 def distances(corpus: Corpus, halves: Halves, identity: Embed, edit: EditFace) -> dict:
-    """Frechet distance of edited and of real faces to the other half, with counts; None where too few faces are left."""
+    """Frechet distance of edited and of real faces to the other half, with counts; None where too few faces
+    are left.
+    """
     with FaceReader() as reader:
         here = features(corpus, halves.real, identity, reader, None, "real faces")
         there = features(corpus, halves.edited, identity, reader, None, "other real faces")
@@ -73,6 +81,8 @@ def distances(corpus: Corpus, halves: Halves, identity: Embed, edit: EditFace) -
 
 
 def somebody_elses_expression(corpus: Corpus, halves: Halves) -> Callable[[int], np.ndarray]:
-    """Number of a face in the edited half -> the intensities (29,) that another face of that half really shows."""
+    """Number of a face in the edited half -> the intensities (29,) that another face of that half really
+    shows.
+    """
     lender = dict(zip(halves.edited.tolist(), np.roll(halves.edited, 1).tolist(), strict=True))
     return lambda number: corpus.own(lender[number])

@@ -1,4 +1,6 @@
-"""What is measured on pictures and numbers: small pure functions, each with its unit. Knows no engine, no corpus and no file.
+"""What is measured on pictures and numbers: small pure functions, each with its unit.
+
+Knows no engine, no corpus and no file.
 
 Grey levels are 0..255, whatever the picture's use; a mean over pixels is a mean over the three colours, too.
 """
@@ -20,7 +22,10 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Structural similarity of two (H, W, 3) uint8 pictures, mean of the colours; 1 when they are equal. Source: Wang et al., IEEE TIP 2004."""
+    """Structural similarity of two (H, W, 3) uint8 pictures, mean of the colours; 1 when they are equal.
+
+    Source: Wang et al., IEEE TIP 2004.
+    """
     return float(np.mean(cv2.quality.QualitySSIM_compute(a, b)[0][:3]))
 
 
@@ -49,13 +54,18 @@ def slope(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def gain(x: np.ndarray, y: np.ndarray) -> float:
-    """Least-squares slope of y (n,) on x (n,) through the origin, for commands that hardly vary: a command of nothing does nothing."""
+    """Least-squares slope of y (n,) on x (n,) through the origin, for commands that hardly vary: a command of
+    nothing does nothing.
+    """
     power = float(x @ x)
     return float(x @ y / power) if power > 1e-12 else 0.0
 
 
 def leakage(commanded: np.ndarray, others: np.ndarray) -> float:
-    """Mean |change of an AU that was not commanded| a unit of commanded change: (n,) and (n, k). Only strong commands count; NaN without any."""
+    """Mean |change of an AU that was not commanded| a unit of commanded change: (n,) and (n, k).
+
+    Only strong commands count; NaN without any.
+    """
     strong = np.abs(commanded) > STRONG
     return (
         float(np.mean(np.abs(others[strong]) / np.abs(commanded[strong])[:, None]))
@@ -65,7 +75,10 @@ def leakage(commanded: np.ndarray, others: np.ndarray) -> float:
 
 
 def miss(place: int, commanded: float, measured: np.ndarray) -> float:
-    """How far an edit is from its command: |measured - commanded| / |commanded| over all AUs (n,). 0 is perfect, 1 is what doing nothing gives."""
+    """How far an edit is from its command: |measured - commanded| / |commanded| over all AUs (n,).
+
+    0 is perfect, 1 is what doing nothing gives.
+    """
     error = measured.astype(np.float64).copy()
     error[place] -= commanded
     return float(np.linalg.norm(error) / abs(commanded))
@@ -76,12 +89,14 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared Frechet distance between the Gaussians of two samples (n, D) and (m, D); the features' unit, squared.
+    """Squared Frechet distance between the Gaussians of two samples (n, D) and (m, D); the features' unit,
+    squared.
 
         |m1 - m2|^2 + Tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2)        Heusel et al., NeurIPS 2017, eq. 6
 
-    C1 and C2 are the samples' covariances (over n - 1). It is biased upwards, the more the fewer the samples: only distances
-    of equal n and m compare. The root is taken of a symmetric product, so that numpy's eigh does.
+    C1 and C2 are the samples' covariances (over n - 1). It is biased upwards, the more the fewer the samples:
+    only distances of equal n and m compare. The root is taken of a symmetric product, so that numpy's eigh
+    does.
     """
     a, b = a.astype(np.float64), b.astype(np.float64)
     c1, c2 = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
@@ -93,16 +108,20 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def masked_error(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
-    """Mean |a - b| in grey levels of two (H, W, 3) uint8 pictures where mask (H, W) is true; NaN where it is nowhere."""
+    """Mean |a - b| in grey levels of two (H, W, 3) uint8 pictures where mask (H, W) is true; NaN where it is
+    nowhere.
+    """
     return float(np.abs(a[mask].astype(np.int16) - b[mask]).mean()) if mask.any() else float("nan")
 
 
 def kept(
     attention: np.ndarray, flow: np.ndarray | None, above: float = 0.99, still_px: float = 0.05
 ) -> np.ndarray:
-    """(S, S) bool: where an edit says that the photo stays: A > `above`, and the flow (s, s, 2) is shorter than `still_px`.
+    """(S, S) bool: where an edit says that the photo stays: A > `above`, and the flow (s, s, 2) is shorter
+    than `still_px`.
 
-    0.05 px move an edge of 20 grey levels a pixel by one level; 1 - A = 0.01 mixes in 2.5 levels of the colour at most.
+    0.05 px move an edge of 20 grey levels a pixel by one level; 1 - A = 0.01 mixes in 2.5 levels of the
+    colour at most.
     """
     mask = attention > above
     if flow is None:
@@ -112,13 +131,17 @@ def kept(
 
 
 def sharpness(picture: np.ndarray, mask: np.ndarray) -> float:
-    """Variance of the Laplacian of the grey picture (H, W, 3) uint8 inside mask (H, W) bool, grey levels squared."""
+    """Variance of the Laplacian of the grey picture (H, W, 3) uint8 inside mask (H, W) bool, grey levels
+    squared.
+    """
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_32F)[mask].var())
 
 
 def flicker(frames: Sequence[np.ndarray], mask: np.ndarray) -> float:
-    """Root mean square of the differences between neighbouring frames (H, W, 3) uint8 inside mask (H, W), grey levels."""
+    """Root mean square of the differences between neighbouring frames (H, W, 3) uint8 inside mask (H, W),
+    grey levels.
+    """
     squares = [np.mean((b[mask].astype(np.float32) - a[mask]) ** 2) for a, b in pairwise(frames)]
     return float(np.sqrt(np.mean(squares)))
 

@@ -1,8 +1,8 @@
 """Is an edited photo as sharp as the photo, at the photo's own resolution?
 
-The sweep measures on crops, where everything was resampled once already. Here single AUs are drawn into photos whose faces are larger
-than the crop, as they are live. Skin that is stretched loses sharpness by right: so the same motion is also drawn by a resampler that
-loses next to nothing and is too slow to be live.
+The sweep measures on crops, where everything was resampled once already. Here single AUs are drawn into
+photos whose faces are larger than the crop, as they are live. Skin that is stretched loses sharpness by
+right: so the same motion is also drawn by a resampler that loses next to nothing and is too slow to be live.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,20 @@ from train.report import measures
 from train.report.edits import SMILE, change_to
 from train.report.photos import Photo
 
-IDEAL = (
-    cv2.INTER_LANCZOS4
-)  # over 8 x 8 pixels; on a photo enlarged three times by it, it gave the same within half a hundredth
+# Over 8 x 8 pixels; on a photo enlarged three times by it, it gave the same within half a hundredth
+IDEAL = cv2.INTER_LANCZOS4
 
 
 def native_sharpness(engine: Engine, photos: Sequence[Photo]) -> dict:
-    """Sharpness of full single AUs and of full smiles in each photo's largest face, of the photo's own. Raises DataError when no face is
-    larger than the engine's crop: enlarged faces are no sharper than crops.
+    """Sharpness of full single AUs and of full smiles in each photo's largest face, of the photo's own.
+
+    Raises DataError when no face is larger than the engine's crop: enlarged faces are no sharper than crops.
     """
     larger = [photo for photo in photos if photo.subjects[0].crop.frame_px_per_crop_px > 1]
     if not larger:
         raise DataError(
-            f"No face in --photos is larger than the engine's {engine.bundle.size_px} px crop: give larger photos."
+            f"No face in --photos is larger than the engine's {engine.bundle.size_px} px crop: give larger "
+            "photos."
         )
     singles, smiles = [], []
     for photo in tqdm(larger, desc="sharpness of photos", unit="photo", disable=None):

@@ -1,4 +1,7 @@
-"""The evaluation's figures as a page of Markdown. Knows figures.json and the names of the PNGs beside it, and measures nothing."""
+"""The evaluation's figures as a page of Markdown.
+
+Knows figures.json and the names of the PNGs beside it, and measures nothing.
+"""
 
 import numpy as np
 
@@ -16,8 +19,10 @@ def page(result: dict) -> str:
     lines = [
         f"# Evaluation of {r['bundle']} ({r['engine']})",
         "",
-        f"{r['faces']} photos of people that the corpus holds out of training, {r['edits']} edits of single AUs at four levels; AUs measured again by "
-        f"{r['estimator']}, which also made the training's labels: part of the agreement is the estimator's with itself.",
+        f"{r['faces']} photos of people that the corpus holds out of training, {r['edits']} edits of single "
+        "AUs at four levels; AUs measured again by "
+        f"{r['estimator']}, which also made the training's labels: part of the agreement is the estimator's "
+        "with itself.",
         "",
     ]
     if r["unread_faces"]:
@@ -49,7 +54,8 @@ def _summary(r: dict) -> list[str]:
         ("off-target leakage a unit", number(r["mean_leak"])),
         (
             "landmarks found",
-            f"{number(r['landmarks_found'], '.1%')}; after full smiles {number(r['smile_landmarks_found'], '.1%')}",
+            f"{number(r['landmarks_found'], '.1%')}; after full smiles "
+            f"{number(r['smile_landmarks_found'], '.1%')}",
         ),
         (
             "identity cosine, full single AUs",
@@ -65,7 +71,8 @@ def _summary(r: dict) -> list[str]:
         ),
         (
             "zero edit, PSNR",
-            f"{number(r['zero_edit_psnr_db'], '.1f')} dB, worst {number(r['zero_edit_psnr_worst_db'], '.1f')} (100 is equal)",
+            f"{number(r['zero_edit_psnr_db'], '.1f')} dB, worst "
+            f"{number(r['zero_edit_psnr_worst_db'], '.1f')} (100 is equal)",
         ),
         (
             "zero edit, SSIM",
@@ -88,7 +95,8 @@ def _summary(r: dict) -> list[str]:
         ),
         (
             "speed",
-            f"{number(r['engine_ms'], '.1f')} ms a crop, 95th percentile {number(r['engine_p95_ms'], '.1f')} ms",
+            f"{number(r['engine_ms'], '.1f')} ms a crop, 95th percentile {number(r['engine_p95_ms'], '.1f')} "
+            "ms",
         ),
     ]
     return ["| | |", "|---|---|", *[f"| {name} | {value} |" for name, value in rows]]
@@ -137,7 +145,8 @@ def _sides(r: dict) -> list[str]:
     lines = [
         "## One side alone",
         "",
-        f"Each sided AU at full on one side of {r['sided']['faces']} faces, then on the other: what that side did a unit of command, and "
+        f"Each sided AU at full on one side of {r['sided']['faces']} faces, then on the other: what that "
+        "side did a unit of command, and "
         "what the other side did. Perfect is 1 and 0.",
         "",
         "| AU | commanded side | other side |",
@@ -162,10 +171,14 @@ def _second_opinion(r: dict) -> list[str]:
     lines = [
         "## A second opinion",
         "",
-        "The same edits as dlib's 68 landmarks show them, which had no part in labels or training: a distance for each AU that they show. Its yardstick "
-        "is how far the distance goes between real held-out people who show the AU weakly and strongly. r: between command and dlib's "
-        "change. Independent slope: dlib's change a unit of command, in what it sees a unit of the AU between people. "
-        "Real r: how well the distance follows the AU between people; where it is low, dlib hardly sees this AU.",
+        "The same edits as dlib's 68 landmarks show them, which had no part in labels or training: a "
+        "distance for each AU that they show. Its yardstick "
+        "is how far the distance goes between real held-out people who show the AU weakly and strongly. r: "
+        "between command and dlib's "
+        "change. Independent slope: dlib's change a unit of command, in what it sees a unit of the AU "
+        "between people. "
+        "Real r: how well the distance follows the AU between people; where it is low, dlib hardly sees this "
+        "AU.",
         "",
         "| AU | r | independent slope | slope by the estimator | real r | yardstick's AU, weak and strong |",
         "|---|---|---|---|---|---|",
@@ -173,7 +186,8 @@ def _second_opinion(r: dict) -> list[str]:
     for au, row in r["second_opinion"]["aus"].items():
         span = f"{row['real']['low']:.2f}, {row['real']['high']:.2f}" if row["real"] else "-"
         lines.append(
-            f"| {au} | {row['r']:.2f} | {number(row['slope'], '.2f')} | {r['aus'][au]['slope']:.2f} | {number(row['real_r'], '.2f')} | {span} |"
+            f"| {au} | {row['r']:.2f} | {number(row['slope'], '.2f')} | {r['aus'][au]['slope']:.2f} | "
+            f"{number(row['real_r'], '.2f')} | {span} |"
         )
     return lines
 
@@ -189,10 +203,15 @@ def _same_person(r: dict) -> list[str]:
         ]
     return [
         *lines,
-        f"Cosine of identity features to the photo; two strangers have {number(r['identity_cosine_strangers'])} on average. The squared "
-        f"Frechet distance is between {r['frechet_samples']} real held-out faces and {r['frechet_samples']} other people's, edited to another "
-        f"photo's expression ({number(r['frechet_edited'], '.4f')}), and between the same two groups unedited ({number(r['frechet_real'], '.4f')}, "
-        f"what no edit at all gives). The same people before and after the edit are {number(r['frechet_same_people'], '.4f')} apart. With {r['frechet_features']} features and so few samples it is biased upwards: compare only runs of equal counts.",
+        "Cosine of identity features to the photo; two strangers have "
+        f"{number(r['identity_cosine_strangers'])} on average. The squared "
+        f"Frechet distance is between {r['frechet_samples']} real held-out faces and {r['frechet_samples']} "
+        "other people's, edited to another "
+        f"photo's expression ({number(r['frechet_edited'], '.4f')}), and between the same two groups "
+        f"unedited ({number(r['frechet_real'], '.4f')}, "
+        "what no edit at all gives). The same people before and after the edit are "
+        f"{number(r['frechet_same_people'], '.4f')} apart. With {r['frechet_features']} features and so few "
+        "samples it is biased upwards: compare only runs of equal counts.",
     ]
 
 
@@ -200,12 +219,16 @@ def _elsewhere(r: dict) -> list[str]:
     return [
         "## Everything else stays",
         "",
-        f"Where A > .99 and the flow is under 0.05 px ({number(r['kept_share'], '.0%')} of the crop on average), edits differ from the photo by "
-        f"{number(r['background_error_grey'], '.3f')} grey levels on average, {number(r['background_error_worst_grey'], '.3f')} in the worst edit; outside the "
+        f"Where A > .99 and the flow is under 0.05 px ({number(r['kept_share'], '.0%')} of the crop on "
+        "average), edits differ from the photo by "
+        f"{number(r['background_error_grey'], '.3f')} grey levels on average, "
+        f"{number(r['background_error_worst_grey'], '.3f')} in the worst edit; outside the "
         f"crop by {number(r['outside_crop_error_grey'], '.0f')}.",
         "",
-        f"Flicker: {r['flicker_pairs']} puppets, driver: {r['flicker_driver']}, read by the live tracker and not smoothed. Its AUs tremble by "
-        f"{number(r['driver_tremble'], '.4f')} RMS from frame to frame, and the face by {number(r['flicker_grey'], '.2f')} grey levels "
+        f"Flicker: {r['flicker_pairs']} puppets, driver: {r['flicker_driver']}, read by the live tracker and "
+        "not smoothed. Its AUs tremble by "
+        f"{number(r['driver_tremble'], '.4f')} RMS from frame to frame, and the face by "
+        f"{number(r['flicker_grey'], '.2f')} grey levels "
         f"(worst puppet {number(r['flicker_worst_grey'], '.2f')}).",
     ]
 
@@ -214,7 +237,8 @@ def _sharpness(r: dict) -> list[str]:
     lines = [
         "## Sharpness",
         "",
-        "The median over full single AUs of the variance of the Laplacian inside the face's outline, divided by the unedited picture's. Crops were "
+        "The median over full single AUs of the variance of the Laplacian inside the face's outline, divided "
+        "by the unedited picture's. Crops were "
         "resampled once already.",
     ]
     if not r["native_photos"]:
@@ -223,9 +247,12 @@ def _sharpness(r: dict) -> list[str]:
     return [
         *lines,
         "",
-        f"At their own resolution, in {r['native_photos']} photos whose crops are {low} to {high} px wide: {number(r['native_sharpness'], '.2f')}, 5th percentile "
-        f"{number(r['native_sharpness_p5'], '.2f')}. Stretched skin loses sharpness by right: the same motion by Lanczos sampling keeps "
-        f"{number(r['native_sharpness_ideal'], '.2f')}, so {number(r['native_sharpness_of_ideal'], '.2f')} of what can be kept is kept.",
+        f"At their own resolution, in {r['native_photos']} photos whose crops are {low} to {high} px wide: "
+        f"{number(r['native_sharpness'], '.2f')}, 5th percentile "
+        f"{number(r['native_sharpness_p5'], '.2f')}. Stretched skin loses sharpness by right: the same "
+        "motion by Lanczos sampling keeps "
+        f"{number(r['native_sharpness_ideal'], '.2f')}, so {number(r['native_sharpness_of_ideal'], '.2f')} "
+        "of what can be kept is kept.",
     ]
 
 
@@ -233,14 +260,16 @@ def _cases(r: dict) -> list[str]:
     lines = [
         "## Best and worst",
         "",
-        "Single AUs brought to 1. Miss is |measured - commanded| over all AUs, divided by the command: 0 is perfect, 1 is what doing nothing gives.",
+        "Single AUs brought to 1. Miss is |measured - commanded| over all AUs, divided by the command: 0 is "
+        "perfect, 1 is what doing nothing gives.",
         "",
         "| | AU | face | commanded | measured | miss | identity |",
         "|---|---|---|---|---|---|---|",
     ]
     for kind in ("best", "worst"):
         lines += [
-            f"| {kind} | {case['au']} | {case['face']} | {case['commanded']:+.2f} | {number(case['measured'], '+.2f')} | {number(case['miss'], '.2f')} "
+            f"| {kind} | {case['au']} | {case['face']} | {case['commanded']:+.2f} | "
+            f"{number(case['measured'], '+.2f')} | {number(case['miss'], '.2f')} "
             f"| {number(case['identity'], '.2f')} |"
             for case in r["cases"][kind]
         ]

@@ -1,4 +1,7 @@
-"""A photo file -> the people in it, each ready to be edited: crop, own AUs, the way back into the photo. Knows no figure."""
+"""A photo file -> the people in it, each ready to be edited: crop, own AUs, the way back into the photo.
+
+Knows no figure.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +48,9 @@ class Photo:
     subjects: list[Subject]
 
     def showing(self, engine: Engine, wanted: list[np.ndarray]) -> np.ndarray:
-        """The whole photo, at its own resolution, with intensities (17,) for each subject in turn; the rest as they are."""
+        """The whole photo, at its own resolution, with intensities (17,) for each subject in turn; the rest
+        as they are.
+        """
         drawn = self.image.copy()
         for subject, aus in zip(self.subjects, wanted, strict=False):
             before = drawn.copy()  # boxes of neighbours overlap: each is drawn over what stands there already
@@ -56,7 +61,10 @@ class Photo:
 
 
 def read_photos(paths: list[Path], size_px: int) -> list[Photo]:
-    """Photos with their people in crops of size_px. Raises SourceError, also for a photo in which no face is found."""
+    """Photos with their people in crops of size_px.
+
+    Raises SourceError, also for a photo in which no face is found.
+    """
     if not paths:
         raise SourceError("No photo was named: give one or several photos of faces.")
     photos, taken = [], set()
@@ -76,14 +84,17 @@ def read_photos(paths: list[Path], size_px: int) -> list[Photo]:
                 )
             if not subjects:
                 raise SourceError(
-                    f"No face was found in {path}: use a photo that shows one from the front, well lit, at least 100 px high."
+                    f"No face was found in {path}: use a photo that shows one from the front, well lit, at "
+                    "least 100 px high."
                 )
             photos.append(Photo(_unlike(path.stem, taken), image, subjects))
     return photos
 
 
 def _unlike(name: str, taken: set[str]) -> str:
-    """The name, or name-2, name-3 ..., whichever is not in `taken` yet (in any case: disks differ in that); adds it."""
+    """The name, or name-2, name-3 ..., whichever is not in `taken` yet (in any case: disks differ in that);
+    adds it.
+    """
     numbered = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
     free = next(each for each in numbered if each.casefold() not in taken)
     taken.add(free.casefold())

@@ -1,4 +1,7 @@
-"""A corpus seen at another size, so that an engine of 128 px is measured on a corpus of 256 px. Crops of any size show the same square."""
+"""A corpus seen at another size, so that an engine of 128 px is measured on a corpus of 256 px.
+
+Crops of any size show the same square.
+"""
 
 from dataclasses import dataclass
 
@@ -56,11 +59,15 @@ class Scaled:
 
 
 def at_size(corpus: Corpus, size_px: int) -> Corpus | Scaled:
-    """The corpus with pictures of size_px. Raises DataError when its own are smaller: enlarged ones would be blamed on the engine."""
+    """The corpus with pictures of size_px.
+
+    Raises DataError when its own are smaller: enlarged ones would be blamed on the engine.
+    """
     if corpus.size_px == size_px:
         return corpus
     if corpus.size_px < size_px:
         raise DataError(
-            f"The engine edits {size_px} px crops and the corpus has {corpus.size_px} px: prepare it with --size {size_px}."
+            f"The engine edits {size_px} px crops and the corpus has {corpus.size_px} px: prepare it with "
+            f"--size {size_px}."
         )
     return Scaled(corpus, size_px)

@@ -1,6 +1,8 @@
-"""Sheets of labelled pictures for reports, figures and logs: cells in rows, a word over each column, a name beside each row.
+"""Sheets of labelled pictures for reports, figures and logs: cells in rows, a word over each column, a name
+beside each row.
 
-Knows pixels and words only. Everything is BGR uint8; a sheet is written as PNG and kept under a size that a page can carry.
+Knows pixels and words only. Everything is BGR uint8; a sheet is written as PNG and kept under a size that a
+page can carry.
 """
 
 from collections.abc import Sequence
@@ -56,7 +58,10 @@ def sheet(
     cell_px: int = 160,
     names_px: int = 84,
 ) -> np.ndarray:
-    """Square pictures in rows -> one (H, W, 3) picture; None leaves a cell empty. `columns` stand above, `names` to the left."""
+    """Square pictures in rows -> one (H, W, 3) picture; None leaves a cell empty.
+
+    `columns` stand above, `names` to the left.
+    """
     wide = max(len(row) for row in rows)
     gap = np.full((cell_px, GAP_PX, 3), LINE, np.uint8)
     lines = []
@@ -91,7 +96,9 @@ def shrunk(picture: np.ndarray, cell_px: int) -> np.ndarray:
 
 
 def flow_picture(flow: np.ndarray, full_px: float) -> np.ndarray:
-    """(s, s, 2) flow -> (s, s, 3): the hue is where it moves to, white is rest, full colour is full_px or more."""
+    """(s, s, 2) flow -> (s, s, 3): the hue is where it moves to, white is rest, full colour is full_px or
+    more.
+    """
     towards = -flow  # out(p) = photo(p + flow): what is seen has come the other way
     hue = (np.degrees(np.arctan2(towards[..., 1], towards[..., 0])) % 360) / 2
     strength = np.clip(np.linalg.norm(flow, axis=-1) / full_px, 0, 1) * 255
@@ -105,7 +112,10 @@ def mask_picture(attention: np.ndarray) -> np.ndarray:
 
 
 def write_png(path: Path, picture: np.ndarray, max_bytes: int | None = MAX_BYTES) -> Path:
-    """Writes a PNG, made smaller until it has no more than max_bytes; None keeps every pixel. Raises OutputError."""
+    """Writes a PNG, made smaller until it has no more than max_bytes; None keeps every pixel.
+
+    Raises OutputError.
+    """
     while True:
         encoded = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 6])[1]
         if max_bytes is None or len(encoded) <= max_bytes:

@@ -1,7 +1,8 @@
-"""One side of the face alone, for engines that speak sides: does the commanded side move, and does the other one stay?
+"""One side of the face alone, for engines that speak sides: does the commanded side move, and does the other
+one stay?
 
-Every sided AU is brought to full on the person's right alone and on the left alone. AU18 and AU22, which such engines know
-besides the paper's 17, are swept as those are.
+Every sided AU is brought to full on the person's right alone and on the left alone. AU18 and AU22, which such
+engines know besides the paper's 17, are swept as those are.
 """
 
 from collections.abc import Sequence
@@ -35,8 +36,11 @@ SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def sided_sweep(engine: Engine, corpus: Corpus, faces: Sequence[int]) -> dict | None:
-    """Up to FACES faces. Of each sided AU the answer of the commanded side and of the other, a unit of command; of whole AUs beyond
-    the paper's 17 r and slope. Left and right together: what is said of AU12 is the mean of smiles on the right and on the left.
+    """Up to FACES faces.
+
+    Of each sided AU the answer of the commanded side and of the other, a unit of command; of whole AUs beyond
+    the paper's 17 r and slope. Left and right together: what is said of AU12 is the mean of smiles on the
+    right and on the left.
 
     None for an engine that speaks no sides. None in place of a figure where no face is left to measure.
     """
@@ -95,7 +99,10 @@ def _whole(commanded: np.ndarray, answered: np.ndarray) -> dict[str, float | Non
 
 
 def sides_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
-    """A few faces: winks, crooked smiles, one brow raised, pucker and funnel. The person's right is the picture's left."""
+    """A few faces: winks, crooked smiles, one brow raised, pucker and funnel.
+
+    The person's right is the picture's left.
+    """
     rows = []
     for face in faces[:: max(1, len(faces) // SHOWN_FACES)][:SHOWN_FACES]:
         crop, own = corpus.picture(int(face)), corpus.own(face)

@@ -1,7 +1,9 @@
-"""How still does a picture stay when its driver does? A still face with a sensor's noise, through the live estimator, unsmoothed.
+"""How still does a picture stay when its driver does?
 
-The live loop smooths (One-Euro) and ignores the smallest changes; both are left out here, so this is the worst that a viewer
-could see, and what an engine makes of it.
+A still face with a sensor's noise, through the live estimator, unsmoothed.
+
+The live loop smooths (One-Euro) and ignores the smallest changes; both are left out here, so this is the
+worst that a viewer could see, and what an engine makes of it.
 """
 
 from collections.abc import Iterator
@@ -73,7 +75,8 @@ def still_driver(clip: Path) -> Driver:
     aus = readings(clip_frames(clip))
     if len(aus) < 2:
         raise DataError(
-            f"{clip} shows no face that the tracker can follow: give --still a clip of a face that rests, seen from the front."
+            f"{clip} shows no face that the tracker can follow: give --still a clip of a face that rests, "
+            "seen from the front."
         )
     return Driver(clip.name, aus)
 
@@ -81,7 +84,9 @@ def still_driver(clip: Path) -> Driver:
 def puppet_flicker(
     engine: Engine, crop: np.ndarray, own: np.ndarray, region: np.ndarray, driver: np.ndarray
 ) -> float:
-    """RMS of the differences between neighbouring pictures of a crop driven by readings (n, 29), in region (S, S), grey levels."""
+    """RMS of the differences between neighbouring pictures of a crop driven by readings (n, 29), in region
+    (S, S), grey levels.
+    """
     squares, before = [], None
     for wanted in driver:
         picture = compose(crop, engine.run(crop, towards(engine, own, wanted)))

@@ -1,6 +1,8 @@
-"""Every AU at every level on photos of people that are held out of training: what was commanded, and what the estimator reads afterwards.
+"""Every AU at every level on photos of people that are held out of training: what was commanded, and what the
+estimator reads afterwards.
 
-Only numbers are kept, a few hundred bytes an edit, so that memory does not grow with pictures. Knows no report.
+Only numbers are kept, a few hundred bytes an edit, so that memory does not grow with pictures. Knows no
+report.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,12 +23,10 @@ from train.report import measures
 from train.report.edits import LEVELS, SMILE, change_to
 
 MAX_YAW_DEG = 25.0  # beyond, the estimator's own error grows, and would be blamed on the engine
-Embed = Callable[
-    [np.ndarray, np.ndarray], np.ndarray
-]  # a picture and its landmarks -> unit vector; train/report/identity.py
-Measure = Callable[
-    [np.ndarray, np.ndarray], np.ndarray
-]  # a picture and the photo's landmarks -> distances (14,); train/report/dlib_opinion.py
+# A picture and its landmarks -> unit vector; train/report/identity.py
+Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# A picture and the photo's landmarks -> distances (14,); train/report/dlib_opinion.py
+Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass
@@ -40,35 +40,36 @@ class Sweep:
     measured: list[np.ndarray] = field(default_factory=list)  # (17,) changes
     found: list[bool] = field(default_factory=list)  # a face, by the landmarker
     changed: list[float] = field(default_factory=list)  # mean(1 - A)
-    background: list[float] = field(
-        default_factory=list
-    )  # grey levels where the edit says that it keeps the photo
+    # Grey levels where the edit says that it keeps the photo
+    background: list[float] = field(default_factory=list)
     kept_share: list[float] = field(default_factory=list)  # of the crop, where that is
     identity: list[float] = field(default_factory=list)  # cosine to the photo; of full edits only
     sharpness: list[float] = field(default_factory=list)  # of the photo's, in the face; of full edits only
-    second: list[np.ndarray] = field(
-        default_factory=list
-    )  # (14,) changes of distances; none without a second opinion
+    # (14,) changes of distances; none without a second opinion
+    second: list[np.ndarray] = field(default_factory=list)
 
     zero_psnr: list[float] = field(default_factory=list)  # dB
     zero_ssim: list[float] = field(default_factory=list)
     smile_identity: list[float] = field(default_factory=list)
     smile_found: list[bool] = field(default_factory=list)
     smile_sharpness: list[float] = field(default_factory=list)
-    unread: list[int] = field(
-        default_factory=list
-    )  # faces that the landmarker does not find in their own crop: left out
+    # Faces that the landmarker does not find in their own crop: left out
+    unread: list[int] = field(default_factory=list)
 
     def of(self, name: str) -> np.ndarray:
         return np.array(getattr(self, name))
 
 
 def held_out_faces(corpus: Corpus) -> np.ndarray:
-    """Numbers of held-out photos that look at the camera, shuffled, the same way every time. Raises DataError when there is none."""
+    """Numbers of held-out photos that look at the camera, shuffled, the same way every time.
+
+    Raises DataError when there is none.
+    """
     held = np.flatnonzero(corpus.held_out & ~corpus.is_clip & (np.abs(corpus.angles_deg[:, 1]) < MAX_YAW_DEG))
     if not len(held):
         raise DataError(
-            "The corpus holds nobody out: prepare more people (about 4 % of them are kept from training by name)."
+            "The corpus holds nobody out: prepare more people (about 4 % of them are kept from training by "
+            "name)."
         )
     return np.random.default_rng(7).permutation(held)
 
@@ -76,8 +77,8 @@ def held_out_faces(corpus: Corpus) -> np.ndarray:
 def choose_faces(corpus: Corpus, count: int) -> np.ndarray:
     """`count` held-out photos, the same ones every time. Raises DataError when there is none.
 
-    Half of them are from the sources that are held out whole, where there are any: those are kept for evaluation
-    because they are sharp.
+    Half of them are from the sources that are held out whole, where there are any: those are kept for
+    evaluation because they are sharp.
     """
     held = held_out_faces(corpus)
     reserved = corpus.is_from(*corpus.held_out_sources)[held]
@@ -92,14 +93,18 @@ def sweep(
     identity: Embed | None = None,
     second: Measure | None = None,
 ) -> Sweep:
-    """All single AUs at all levels, the zero edit and a full smile of each face. Raises DataError when no face can be read."""
+    """All single AUs at all levels, the zero edit and a full smile of each face.
+
+    Raises DataError when no face can be read.
+    """
     rows = Sweep()
     with FaceReader() as reader:
         for number in tqdm(faces, desc="sweeping AUs", unit="face", disable=None):
             _sweep_face(rows, engine, corpus.picture(int(number)), int(number), reader, identity, second)
     if not rows.face:
         raise DataError(
-            "The landmarker finds no face in any of the held-out crops: prepare the corpus again from sharper photos."
+            "The landmarker finds no face in any of the held-out crops: prepare the corpus again from "
+            "sharper photos."
         )
     return rows
 
@@ -206,7 +211,8 @@ def table(rows: Sweep) -> dict:
 
 
 def cases(rows: Sweep, count: int = 6) -> dict[str, list[dict]]:
-    """The best and the worst full edits by `measures.miss`, each of another AU and another face, the most telling first.
+    """The best and the worst full edits by `measures.miss`, each of another AU and another face, the most
+    telling first.
 
     An edit after which no face is found has missed by infinity, written as null.
     """

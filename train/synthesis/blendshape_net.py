@@ -1,8 +1,8 @@
 """MediaPipe's blendshape network by itself: landmarks in, 52 scores out.
 
-The FaceLandmarker feeds 146 of its own landmarks to a small network; it never sees the picture. So the scores of a mesh
-that was only imagined (a photo's mesh, moved by an AU) can be had in a millisecond, without drawing it.
-Source of the subset: MediaPipe, face_blendshapes_graph.cc.
+The FaceLandmarker feeds 146 of its own landmarks to a small network; it never sees the picture. So the scores
+of a mesh that was only imagined (a photo's mesh, moved by an AU) can be had in a millisecond, without drawing
+it. Source of the subset: MediaPipe, face_blendshapes_graph.cc.
 """
 
 import tempfile
@@ -171,13 +171,14 @@ class BlendshapeNet:
         core = ov.Core()
         settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
         with zipfile.ZipFile(find_model()) as bundle, tempfile.TemporaryDirectory() as folder:
-            network = bundle.extract(
-                "face_blendshapes.tflite", folder
-            )  # OpenVINO reads tflite from files only
+            # OpenVINO reads tflite from files only
+            network = bundle.extract("face_blendshapes.tflite", folder)
             self._request = core.compile_model(network, "CPU", settings).create_infer_request()
 
     def __call__(self, mesh: np.ndarray) -> np.ndarray:
-        """(..., 478, 2 or 3) landmarks in any similarity frame -> (..., 52) float32, in the order of BLENDSHAPES."""
+        """(..., 478, 2 or 3) landmarks in any similarity frame -> (..., 52) float32, in the order of
+        BLENDSHAPES.
+        """
         flat = np.asarray(mesh, np.float32)[..., list(SUBSET), :2].reshape(-1, 1, len(SUBSET), 2)
         scores = np.stack([self._request.infer({0: points})[0].copy() for points in flat])
         return scores.reshape(*np.shape(mesh)[:-2], len(BLENDSHAPES))

@@ -1,4 +1,6 @@
-"""Which changes of AUs training asks for: single AUs, AUs that act together, other people's expressions, and one side alone. Knows no pictures."""
+"""Which changes of AUs training asks for: single AUs, AUs that act together, other people's expressions, and
+one side alone. Knows no pictures.
+"""
 
 import numpy as np
 
@@ -33,7 +35,8 @@ EVERY_GROUP = (
     ("AU05", "AU06", "AU07", "AU45"),
     ("AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU18", "AU20", "AU22", "AU23", "AU25", "AU26"),
 )
-# How often a single AU is drawn: those that speech and looking around use most, and the blink, whose flow is small and hard to find.
+# How often a single AU is drawn: those that speech and looking around use most, and the blink, whose flow is
+# small and hard to find.
 OFTEN = {
     "AU45": 3.0,
     "AU01": 2.0,
@@ -53,7 +56,9 @@ _SINGLE = np.array([OFTEN.get(au, 1.0) for au in WHOLE]) / sum(OFTEN.get(au, 1.0
 def draw_change(
     rng: np.random.Generator, own: np.ndarray, others: np.ndarray, towards_rest: bool
 ) -> np.ndarray:
-    """A face's own AUs (29,), 0..1, and somebody else's -> the change that is asked for, (29,) float32, -1..1."""
+    """A face's own AUs (29,), 0..1, and somebody else's -> the change that is asked for, (29,) float32,
+    -1..1.
+    """
     wanted = own.copy()
     choice = rng.random()
     if towards_rest and choice < 0.55:

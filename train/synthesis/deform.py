@@ -1,9 +1,10 @@
 """How a mesh moves with AUs: the wanted change of 29 AUs -> where every landmark goes.
 
-Each AU but the blink is a displacement of the pose-free mesh, learnt within people (clips and several photos of one
-person), so that identity drops out, and scaled so that the estimator, shown the picture that was moved so, answers the change
-that was wanted (fit_motion.py). A side's displacement is the whole's, faded out across the middle of the face. The blink is
-geometry: lids meet when AU45 is full, from whatever opening the photo has. Knows no pictures.
+Each AU but the blink is a displacement of the pose-free mesh, learnt within people (clips and several photos
+of one person), so that identity drops out, and scaled so that the estimator, shown the picture that was moved
+so, answers the change that was wanted (fit_motion.py). A side's displacement is the whole's, faded out across
+the middle of the face. The blink is geometry: lids meet when AU45 is full, from whatever opening the photo
+has. Knows no pictures.
 """
 
 from functools import lru_cache
@@ -33,11 +34,13 @@ RIGHTS, LEFTS = ([ESTIMATED.index(sides(au)[side]) for au in SIDED] for side in 
 MORE_TOGETHER = 0.1  # raised inner and outer brows go this share further together than the stronger one alone
 MIDDLE = 0.12  # outer eye distances from the face's middle over which a side's displacement fades out
 
-# Skin above the right upper lid, column by column over RIGHT_LID_TOP[1:-1], and the share of the lid's way it goes.
+# Skin above the right upper lid, column by column over RIGHT_LID_TOP[1:-1], and the share of the lid's way it
+# goes.
 CREASE = ((247, 30, 29, 27, 28, 56, 190), 0.30)
 FOLD = ((113, 225, 224, 223, 222, 221, 189), 0.10)
 LOWER_LID_SHARE = 0.12  # of a blink's way; the rest is the upper lid's
-# The lips' outer contour, column by column over the inner one without its corners: red that presses together, but never turns inside out.
+# The lips' outer contour, column by column over the inner one without its corners: red that presses together,
+# but never turns inside out.
 LIPS_OUTER_TOP = (185, 40, 39, 37, 0, 267, 269, 270, 409)
 LIPS_OUTER_BOTTOM = (146, 91, 181, 84, 17, 314, 405, 321, 375)
 THINNEST = 0.2  # of a lip's own thickness
@@ -45,12 +48,16 @@ THINNEST = 0.2  # of a lip's own thickness
 
 @lru_cache(maxsize=1)
 def basis() -> np.ndarray:
-    """(29, 478, 3) float32: displacement of the aligned mesh for a full unit of each AU; the blink's rows are zero."""
+    """(29, 478, 3) float32: displacement of the aligned mesh for a full unit of each AU; the blink's rows are
+    zero.
+    """
     return of_sides(np.load(BASIS, allow_pickle=False))
 
 
 def of_sides(both: np.ndarray) -> np.ndarray:
-    """Displacements of WHOLE (19, 478, 3) -> of ESTIMATED (29, 478, 3); both sides of an AU add up to the whole."""
+    """Displacements of WHOLE (19, 478, 3) -> of ESTIMATED (29, 478, 3); both sides of an AU add up to the
+    whole.
+    """
     across = np.clip(mean_face()[:, 0] / MIDDLE, -1, 1)  # the person's right is at negative x
     share = {RIGHT: (1 - across) / 2, LEFT: (1 + across) / 2, "": np.ones_like(across)}
     rows = []
@@ -84,7 +91,9 @@ def moved(
 
 
 def _together(sum_of_all: np.ndarray, displacements: np.ndarray) -> np.ndarray:
-    """(478, 3) displacements, bent down smoothly where AUs that act together add up to much more than the strongest of them alone."""
+    """(478, 3) displacements, bent down smoothly where AUs that act together add up to much more than the
+    strongest of them alone.
+    """
     both = displacements[RIGHTS] + displacements[LEFTS]
     strongest = np.linalg.norm(np.concatenate([displacements, both]), axis=-1).max(axis=0)
     length = np.linalg.norm(sum_of_all, axis=-1)

@@ -1,7 +1,8 @@
-"""Eyes that shut: an upper lid of smooth skin slides over an eyeball that stays where it is, down to a line of lashes.
+"""Eyes that shut: an upper lid of smooth skin slides over an eyeball that stays where it is, down to a line
+of lashes.
 
-A warp alone would squash the iris and pull lashes over the stretched skin of an open eye's narrow lid. So the lid is drawn: its
-colour runs from the crease above to the skin below the eye, both the photo's own.
+A warp alone would squash the iris and pull lashes over the stretched skin of an open eye's narrow lid. So the
+lid is drawn: its colour runs from the crease above to the skin below the eye, both the photo's own.
 """
 
 from dataclasses import dataclass
@@ -50,7 +51,8 @@ def _eyes() -> tuple[_Eye, _Eye]:
 def close(
     target: np.ndarray, flow: np.ndarray, source: np.ndarray, mesh: np.ndarray, target_mesh: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws the lids of eyes that a target shuts. target, source: (S, S, 3) uint8 before and after the warp by `flow` (S, S, 2).
+    """Draws the lids of eyes that a target shuts. target, source: (S, S, 3) uint8 before and after the warp
+    by `flow` (S, S, 2).
 
     Returns the target, the flow, 0 on eyeballs, and the (S, S) float32 mask of what was painted.
     """
@@ -113,7 +115,9 @@ def _lid_skin(
     margin: np.ndarray,
     shape: tuple[int, int],
 ) -> np.ndarray:
-    """(h, w, 3) float32: the lid's colours between its upper edge and its margin, 9 points each, and a little beyond."""
+    """(h, w, 3) float32: the lid's colours between its upper edge and its margin, 9 points each, and a little
+    beyond.
+    """
     rows = []
     for columns in (eye.crease, eye.below):
         colours = np.array([_colour(source, place) for place in mesh[columns, :2]], np.float32)
@@ -124,9 +128,8 @@ def _lid_skin(
     texture *= (1 + BULGE * np.sin(np.pi * np.linspace(0, 1, _TEXTURE[1])))[:, None, None].astype(np.float32)
     out = np.array([0, 6.0])
     around = np.concatenate([upper - out, upper, margin, margin + out])
-    around[::9, 0] -= 6 * np.sign(
-        margin[-1, 0] - margin[0, 0]
-    )  # corners, outwards, so that a blurred mask's edge finds colours, too
+    # Corners, outwards, so that a blurred mask's edge finds colours, too
+    around[::9, 0] -= 6 * np.sign(margin[-1, 0] - margin[0, 0])
     around[8::9, 0] += 6 * np.sign(margin[-1, 0] - margin[0, 0])
     way = np.zeros((*shape, 2), np.float32)
     _rasterise(around.astype(np.float32), _COLUMNS, _STRIPS, way)

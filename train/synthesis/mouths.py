@@ -1,9 +1,11 @@
-"""What shows between lips that part, where the photo's own were shut: teeth, tongue and a dark inside, drawn in layers.
+"""What shows between lips that part, where the photo's own were shut: teeth, tongue and a dark inside, drawn
+in layers.
 
-Upper teeth hang on the skull, so that they keep still while lips move over them, until a lip has risen by a tooth's height: then it takes
-them along, as motion that is stronger than life would else leave a dark gap above them. Lower teeth and tongue go with the jaw. One
-mouth for everybody, matched in brightness: a generator that is shown another donor's mouth
-each time learns the mean of all mouths, a blur (LOG, run 1); one that is always shown the same mouth learns its teeth.
+Upper teeth hang on the skull, so that they keep still while lips move over them, until a lip has risen by a
+tooth's height: then it takes them along, as motion that is stronger than life would else leave a dark gap
+above them. Lower teeth and tongue go with the jaw. One mouth for everybody, matched in brightness: a
+generator that is shown another donor's mouth each time learns the mean of all mouths, a blur (LOG, run 1);
+one that is always shown the same mouth learns its teeth.
 """
 
 import cv2
@@ -16,21 +18,21 @@ from train.teeth import places, teeth
 RIM = list(LIPS_INNER_TOP) + list(LIPS_INNER_BOTTOM[-2:0:-1])  # the inner lip contour, once around: 20 points
 SKIN = [205, 425, 50, 280, 18, 164]  # cheeks, chin and under the nose: what brightness is compared on
 TEETH_SKIN = 118.0  # grey level of the skin that the teeth came with
-LIGHT = (
-    0.4,
-    1.08,
-)  # of the teeth: they differ less from face to face than skin does, and are white in no photo
-SHOWN_AT_REST = 0.045  # outer eye distances of upper teeth below the resting upper lip: 4 mm, as an opening jaw draws the lip down with it
-TOOTH = 0.115  # height of the front teeth: a lip that rises further takes them along, or smiles would show a dark gap above them
-ROUND, NARROW = (
-    0.175,
-    0.215,
-)  # half widths of a mouth: up to the first its lips hide the teeth, from the second on they show; at rest .28
-ARCH = 0.6  # share of the corners' lift that the row follows at the sides: smiles curve, and a straight row leaves their corners dark
-ROW_HALF, WIDER = (
-    0.27,
-    1.25,
-)  # mouths of a greater half width show a wider row, up to so many times: dark corners look like gaps
+# Of the teeth: they differ less from face to face than skin does, and are white in no photo
+LIGHT = 0.4, 1.08
+# Outer eye distances of upper teeth below the resting upper lip: 4 mm, as an opening jaw draws the lip down
+# with it
+SHOWN_AT_REST = 0.045
+# Height of the front teeth: a lip that rises further takes them along, or smiles would show a dark gap above
+# them
+TOOTH = 0.115
+# Half widths of a mouth: up to the first its lips hide the teeth, from the second on they show; at rest .28
+ROUND, NARROW = 0.175, 0.215
+# Share of the corners' lift that the row follows at the sides: smiles curve, and a straight row leaves their
+# corners dark
+ARCH = 0.6
+# Mouths of a greater half width show a wider row, up to so many times: dark corners look like gaps
+ROW_HALF, WIDER = 0.27, 1.25
 ARC = 0.9  # how far teeth lie back at the sides: z = ARC * x^2, outer eye distances
 DARK, TONGUE = np.array([26.0, 22.0, 46.0]), np.array([80.0, 72.0, 145.0])  # BGR at TEETH_SKIN
 LOWER_TEETH = (0.82, 0.72)  # size and brightness, of the upper ones'
@@ -38,16 +40,20 @@ RIM_SHADE_UNITS = 0.035  # over which lips darken what lies behind them
 
 
 def needs_mouth(gap_before: float, gap_after: float) -> bool:
-    """Whether lips part so much more than before (inner lip gaps, outer eye distances) that a warp alone would stretch lips or teeth."""
+    """Whether lips part so much more than before (inner lip gaps, outer eye distances) that a warp alone
+    would stretch lips or teeth.
+    """
     return gap_after > 0.035 and gap_after > 1.7 * gap_before + 0.02
 
 
 def paint(
     target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A mouth between a target's lips. target: (S, S, 3) uint8, already warped; rest: the photo's mesh without its expression; target_mesh: the target's.
+    """A mouth between a target's lips. target: (S, S, 3) uint8, already warped; rest: the photo's mesh
+    without its expression; target_mesh: the target's.
 
-    Returns the picture, the (S, S) float32 mask of what was painted, and (S, S, 2) float32 where in train.teeth each of its pixels lies.
+    Returns the picture, the (S, S) float32 mask of what was painted, and (S, S, 2) float32 where in
+    train.teeth each of its pixels lies.
     """
     size = len(target)
     box, (left, top) = box_around(target_mesh[RIM, :2], size)
@@ -61,9 +67,8 @@ def paint(
     )
     x, y = _in_units(xs, ys, rest[13, :2], pose)
     jaw = (target_mesh - rest)[[148, 152, 377], :2].mean(axis=0)
-    _, below = _in_units(
-        xs, ys, rest[14, :2] + jaw, pose
-    )  # units below the lower lip as the jaw alone would carry it
+    # Units below the lower lip as the jaw alone would carry it
+    _, below = _in_units(xs, ys, rest[14, :2] + jaw, pose)
     gap = float(np.linalg.norm(target_mesh[13, :2] - target_mesh[14, :2]) / pose.scale)
     layer = np.broadcast_to(DARK, (*x.shape, 3)).astype(np.float32).copy()
     tongue = np.exp(-((x / 0.19) ** 4) - ((below + 0.01) / max(0.08, 0.32 * gap)) ** 2)[..., None] * np.clip(
@@ -72,9 +77,8 @@ def paint(
     layer += (TONGUE - layer) * 0.85 * tongue
     small, dim = LOWER_TEETH
     upper, lower = _upper_row(x, y, rest, target_mesh, pose), np.stack([x, -(below + 0.012)], axis=-1) / small
-    is_lower = (upper[..., 1:] > 0) & (
-        lower[..., 1:] < upper[..., 1:]
-    )  # both rows are clear between their edges
+    # Both rows are clear between their edges
+    is_lower = (upper[..., 1:] > 0) & (lower[..., 1:] < upper[..., 1:])
     where = np.where(is_lower, lower, upper).astype(np.float32)
     row = cv2.remap(teeth(), *places(where), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     layer = layer * (1 - row[..., 3:]) + row[..., :3] * np.where(is_lower, np.float32(dim), np.float32(1))
@@ -92,9 +96,11 @@ def paint(
 def _upper_row(
     x: np.ndarray, y: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray, pose: Pose
 ) -> np.ndarray:
-    """Where pixels lie in the upper row. x, y: from the resting upper lip -> (..., 2) right of the midline and below the incisors' edge.
+    """Where pixels lie in the upper row. x, y: from the resting upper lip -> (..., 2) right of the midline
+    and below the incisors' edge.
 
-    All in outer eye distances. How much of a tooth shows depends on how far the lip has risen, the row's sides and width on the corners.
+    All in outer eye distances. How much of a tooth shows depends on how far the lip has risen, the row's
+    sides and width on the corners.
     """
 
     def units(points: np.ndarray) -> np.ndarray:
@@ -115,7 +121,9 @@ def _upper_row(
 def _in_units(
     xs: np.ndarray, ys: np.ndarray, origin: np.ndarray, pose: Pose
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels -> x and y in the face's own frame, outer eye distances from `origin` (2,) px, on an arc that lies back at the sides."""
+    """Pixels -> x and y in the face's own frame, outer eye distances from `origin` (2,) px, on an arc that
+    lies back at the sides.
+    """
     axes = pose.scale * pose.rotation[:2]  # columns: where right, down and back go in the picture
     inverse = np.linalg.inv(axes[:, :2]).astype(np.float32)
     xs, ys, back = xs - np.float32(origin[0]), ys - np.float32(origin[1]), np.float32(0)

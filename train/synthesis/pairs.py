@@ -1,8 +1,10 @@
-"""Pseudo-pairs: one face in two expressions, with the change of AUs and the flow between them, from single photos.
+"""Pseudo-pairs: one face in two expressions, with the change of AUs and the flow between them, from single
+photos.
 
-Three kinds. warp: the photo -> the photo with its mesh moved by the wanted change (a mouth is painted where lips part).
-reversed: the photo moved away from its expression -> the photo, so that real pixels are the target. clip: two frames of one
-person. Pair number i is a pure function of (seed, i): a resumed run sees exactly the pairs it would have seen.
+Three kinds. warp: the photo -> the photo with its mesh moved by the wanted change (a mouth is painted where
+lips part). reversed: the photo moved away from its expression -> the photo, so that real pixels are the
+target. clip: two frames of one person. Pair number i is a pure function of (seed, i): a resumed run sees
+exactly the pairs it would have seen.
 """
 
 from dataclasses import dataclass, replace
@@ -23,10 +25,8 @@ from train.synthesis.regions import face_mask, shut, weights
 from train.synthesis.warp import draw, flow_between, polygon_mask
 
 KINDS = {"warp": 0.50, "reversed": 0.36, "clip": 0.14}
-SOURCE_SHARES = {
-    "nobody_adults": 0.22,
-    "drivers": 0.13,
-}  # sharp pictures, drawn more often than their number; the rest shares what is left
+# Sharp pictures, drawn more often than their number; the rest shares what is left
+SOURCE_SHARES = {"nobody_adults": 0.22, "drivers": 0.13}
 BLINK_SHARE = {"warp": 0.2, "reversed": 0.04}  # of pairs that blink besides; opening shut eyes is a guess
 CLIP_POSE_DEG = 5.0  # frames of a clip that are paired look the same way within this
 MAX_YAW_DEG = 32.0  # beyond, a moved mesh folds at the far side of the nose
@@ -42,15 +42,18 @@ class Pair:
     flow: np.ndarray  # (S/2, S/2, 2) float32, crop pixels
     flow_weight: np.ndarray  # (S/2, S/2) float32
     weight: np.ndarray  # (S, S) float32, how much each target pixel counts
-    painted: np.ndarray  # (S, S) float32, 1 where the target shows what no warp of the picture can: the inside of a mouth, a lid
+    # (S, S) float32, 1 where the target shows what no warp of the picture can: the inside of a mouth, a lid
+    painted: np.ndarray
     mouth: np.ndarray  # (S, S) float32, 1 inside a painted mouth
-    teeth: (
-        np.ndarray
-    )  # (S/2, S/2, 2) float32, where in train.teeth a painted mouth's pixels lie, outer eye distances
+    # (S/2, S/2, 2) float32, where in train.teeth a painted mouth's pixels lie, outer eye distances
+    teeth: np.ndarray
 
 
 class PairSource(Dataset):
-    """An endless, seekable stream of pairs of a corpus' training people, or of those held out. Raises DataError when there is no such face."""
+    """An endless, seekable stream of pairs of a corpus' training people, or of those held out.
+
+    Raises DataError when there is no such face.
+    """
 
     def __init__(self, corpus: Corpus, seed: int = 0, length: int = 10**9, held_out: bool = False):
         self.corpus, self.seed, self.length = corpus, seed, length

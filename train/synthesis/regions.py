@@ -1,4 +1,6 @@
-"""Where in a pair of pictures errors weigh how much: eyes, brows and lips more than cheeks, the face more than what is behind it."""
+"""Where in a pair of pictures errors weigh how much: eyes, brows and lips more than cheeks, the face more
+than what is behind it.
+"""
 
 import cv2
 import numpy as np
@@ -16,10 +18,13 @@ from engines.face.mesh import (
 from train.synthesis.deform import LIPS_OUTER_BOTTOM, LIPS_OUTER_TOP
 from train.synthesis.warp import polygon_mask
 
-SHUT_LIPS = 0.014  # outer eye distances by which shut lips overlap their detected inner rim, so that no teeth are left between
+# Outer eye distances by which shut lips overlap their detected inner rim, so that no teeth are left between
+SHUT_LIPS = 0.014
 RIGHT_BROW = [70, 63, 105, 66, 107, 55, 65, 52, 53, 46]
 LEFT_BROW = [300, 293, 334, 296, 336, 285, 295, 282, 283, 276]
-UNKNOWN = 0.15  # weight of a real mouth's inside that the other picture does not show: every mouth is another one, their mean is a blur
+# Weight of a real mouth's inside that the other picture does not show: every mouth is another one, their mean
+# is a blur
+UNKNOWN = 0.15
 _LIDS = [
     list(top) + list(bottom[-2:0:-1])
     for top, bottom in ((RIGHT_LID_TOP, RIGHT_LID_BOTTOM), (LEFT_LID_TOP, LEFT_LID_BOTTOM))
@@ -34,7 +39,8 @@ def face_mask(mesh: np.ndarray, size_px: int) -> np.ndarray:
 def weights(
     before: np.ndarray, after: np.ndarray, painted: np.ndarray, unknown: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Meshes of a pair, (S, S) masks of what was painted and of what nobody can know -> weight (S, S) of pixels and (S/2, S/2) of the flow, float32.
+    """Meshes of a pair, (S, S) masks of what was painted and of what nobody can know -> weight (S, S) of
+    pixels and (S/2, S/2) of the flow, float32.
 
     Eyes, brows and lips count where they are in either picture, or a shut eye would count for nothing.
     """
@@ -57,7 +63,8 @@ def weights(
 
 
 def shut(mesh: np.ndarray, gap_before: float, gap_after: float) -> np.ndarray:
-    """A source mesh with its inner lip rim drawn into the lips as far as the target shuts them, so that no teeth are left.
+    """A source mesh with its inner lip rim drawn into the lips as far as the target shuts them, so that no
+    teeth are left.
 
     Gaps between the inner lips, outer eye distances.
     """

@@ -1,7 +1,8 @@
 """A moved mesh -> a dense flow, and pictures moved by it.
 
-Flow is backward and in crop pixels: out(p) = in(p + flow(p)). Inside the mesh it is linear in each triangle; between the
-face's outline and a ring around it, it fades to nothing, so that hair and collar follow a little and the background stays.
+Flow is backward and in crop pixels: out(p) = in(p + flow(p)). Inside the mesh it is linear in each triangle;
+between the face's outline and a ring around it, it fades to nothing, so that hair and collar follow a little
+and the background stays.
 """
 
 from functools import lru_cache
@@ -26,7 +27,9 @@ RING = 1.42  # the ring of rest, in face radii: wide enough that a dropped chin 
 
 @lru_cache(maxsize=1)
 def triangles() -> np.ndarray:
-    """(T, 3) int32 over 468 landmarks and 36 ring points: the mesh, its eyes and mouth filled, its surroundings."""
+    """(T, 3) int32 over 468 landmarks and 36 ring points: the mesh, its eyes and mouth filled, its
+    surroundings.
+    """
     strips = []
     for top, bottom in (
         (LIPS_INNER_TOP, LIPS_INNER_BOTTOM),
@@ -50,7 +53,9 @@ def with_ring(mesh_px: np.ndarray, ring_of: np.ndarray) -> np.ndarray:
 
 
 def flow_between(target_mesh: np.ndarray, source_mesh: np.ndarray, size_px: int) -> np.ndarray:
-    """(S, S, 2) float32 flow that draws the target: for a target pixel, where in the source picture it comes from."""
+    """(S, S, 2) float32 flow that draws the target: for a target pixel, where in the source picture it comes
+    from.
+    """
     flow = np.zeros((size_px, size_px, 2), np.float32)
     _rasterise(with_ring(target_mesh, source_mesh), with_ring(source_mesh, source_mesh), triangles(), flow)
     return flow

@@ -1,4 +1,6 @@
-"""What training sees: an order that can be sought, samples that are pure functions of their number, emotions from AUs."""
+"""What training sees: an order that can be sought, samples that are pure functions of their number, emotions
+from AUs.
+"""
 
 import cv2
 import numpy as np

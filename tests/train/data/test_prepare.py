@@ -1,4 +1,6 @@
-"""Data for training: from photos, tars and clips to a corpus; runs that are cut off go on and come out the same."""
+"""Data for training: from photos, tars and clips to a corpus; runs that are cut off go on and come out the
+same.
+"""
 
 import errno
 import json
@@ -32,7 +34,9 @@ from train.data.synthetic_faces import ADULTS, MAYBE_MINORS, adults, write_faces
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> list[Path]:
-    """The shipped photos with an unreadable and a faceless picture among them, a tar, and a clip of seven frames."""
+    """The shipped photos with an unreadable and a faceless picture among them, a tar, and a clip of seven
+    frames.
+    """
     top = tmp_path_factory.mktemp("inputs")
     photos, clips = top / "photos", top / "clips"
     shutil.copytree(SAMPLES, photos, ignore=lambda _, names: [n for n in names if not n.endswith(".jpg")])

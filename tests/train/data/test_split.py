@@ -1,4 +1,6 @@
-"""The split: which people `prepare --hold-out` keeps from training, and that corpora written before still open."""
+"""The split: which people `prepare --hold-out` keeps from training, and that corpora written before still
+open.
+"""
 
 import json
 import shutil

@@ -1,4 +1,6 @@
-"""train export --via torch-tensorrt: from a checkpoint to an engine in the cache, by doubles of torch-tensorrt and of the GPU."""
+"""train export --via torch-tensorrt: from a checkpoint to an engine in the cache, by doubles of
+torch-tensorrt and of the GPU.
+"""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -156,16 +158,14 @@ def test_the_engine_goes_into_the_cache_and_the_live_program_takes_it(
     gpu, torch_tensorrt, checkpoint, tmp_path, capsys
 ):
     assert command.main(["export", str(checkpoint), "--out", str(tmp_path / "onnx")]) == 0
-    torch_tensorrt.engine = to_fp16(
-        tmp_path / "onnx" / "generator.onnx"
-    ).SerializeToString()  # what the double of TensorRT runs
+    # What the double of TensorRT runs
+    torch_tensorrt.engine = to_fp16(tmp_path / "onnx" / "generator.onnx").SerializeToString()
     gpu.trt.renamed = {"colour": "output0", "attention": "output1", "flow": "output2"}
     assert export(checkpoint, tmp_path / "mine") == 0
     said = capsys.readouterr().out
     assert "wrote" in said and "by torch-tensorrt 2.13.0 is in the cache" in said
-    engine = load(
-        tmp_path / "mine", "gpu"
-    )  # the double cannot compile: this one can only be the one from the cache
+    # The double cannot compile: this one can only be the one from the cache
+    engine = load(tmp_path / "mine", "gpu")
     assert engine.name.startswith("TensorRT 11.0.0 NVIDIA GeForce RTX 4090")
     assert engine.run(np.zeros((64, 64, 3), np.uint8), np.zeros(29, np.float32)).attention.shape == (64, 64)
 
@@ -216,9 +216,8 @@ def test_the_real_torch_tensorrt_compiles_or_says_what_it_lacks():
     import subprocess
 
     code = "from tests.train.export.test_torch_tensorrt import small, via; print(len(via.compile_with_torch_tensorrt(small('compact'))[0]))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
-    )  # apart: it changes what `import tensorrt` means
+    # Apart: it changes what `import tensorrt` means
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         assert f"{DataError.__name__}: {via.NEEDS}" in done.stderr.strip().splitlines()[-1], done.stderr
         pytest.skip(done.stderr.strip().splitlines()[-1])

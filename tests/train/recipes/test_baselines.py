@@ -1,4 +1,6 @@
-"""The baselines of figure 6: each network learns in its own turn only, samples repeat themselves, and every recipe translates."""
+"""The baselines of figure 6: each network learns in its own turn only, samples repeat themselves, and every
+recipe translates.
+"""
 
 import json
 
@@ -22,7 +24,10 @@ SHADE = {"neutral": 40, "happy": 120, "surprised": 200}  # the faces of the toy 
 
 
 class ToyCorpus:
-    """Grey squares in the place of faces: the shade is the emotion. Every fifth person is held out, and none of them is surprised."""
+    """Grey squares in the place of faces: the shade is the emotion.
+
+    Every fifth person is held out, and none of them is surprised.
+    """
 
     size_px = SIZE
 
@@ -100,9 +105,8 @@ def test_each_turn_gives_gradients_to_its_own_networks_only(make):
             for name, net in recipe.networks.items()
             if any(p.grad is not None and p.grad.any() for p in net.parameters())
         }
-        resting = (
-            {"generator"} if make is inverting else set()
-        )  # named for its average's sake; it must not move
+        # Named for its average's sake; it must not move
+        resting = {"generator"} if make is inverting else set()
         assert moved == set(turn.networks) - resting
         trained |= moved
     if make not in (painting, inverting):

@@ -1,4 +1,6 @@
-"""The second opinion: what 68 points say, the yardstick between people, and dlib itself on the shipped photos where it is installed."""
+"""The second opinion: what 68 points say, the yardstick between people, and dlib itself on the shipped photos
+where it is installed.
+"""
 
 from importlib.util import find_spec
 
@@ -96,7 +98,9 @@ def test_an_au_makes_its_distance_grow_whatever_the_size_and_turn_of_the_face(au
 
 
 def people_seen(count: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distances that grow by 0.2 a unit of their AU, less steeply at its top, besides what pitch and a smile do."""
+    """Distances that grow by 0.2 a unit of their AU, less steeply at its top, besides what pitch and a smile
+    do.
+    """
     rng = np.random.default_rng(0)
     aus, angles = rng.uniform(0, 1, (count, 17)) ** 2, rng.normal(0, 10, (count, 3))
     seen = np.array([[0.2 * row[PAPER_17.index(au)] for au in AUS] for row in aus])

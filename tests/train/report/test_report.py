@@ -1,4 +1,6 @@
-"""Reports: every measure against numbers worked out by hand, and whole reports and figures on the shipped photos."""
+"""Reports: every measure against numbers worked out by hand, and whole reports and figures on the shipped
+photos.
+"""
 
 import json
 import shutil
@@ -92,9 +94,8 @@ def test_the_frechet_distance_of_two_gaussians_is_its_closed_form():
     c1, c2 = np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([[1.0, -0.7], [-0.7, 3.0]])  # they do not commute
     a, b = white @ np.linalg.cholesky(c1).T, white @ np.linalg.cholesky(c2).T + [1, -2]
     product = c1 @ c2
-    root_trace = np.sqrt(
-        np.trace(product) + 2 * np.sqrt(np.linalg.det(product))
-    )  # of any 2 x 2 matrix with positive eigenvalues
+    # Of any 2 x 2 matrix with positive eigenvalues
+    root_trace = np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))
     assert measures.frechet(a, b) == pytest.approx(5 + 3 + 4 - 2 * root_trace)
     assert measures.frechet(a, a) == pytest.approx(0, abs=1e-9) and measures.frechet(b, a) == pytest.approx(
         measures.frechet(a, b)
@@ -125,7 +126,9 @@ def test_blur_takes_sharpness_and_noise_makes_flicker():
 
 
 def hand_made_sweep() -> Sweep:
-    """Two faces that answer by half and leak a tenth of the command into the next AU; of one edit nothing is left of the face."""
+    """Two faces that answer by half and leak a tenth of the command into the next AU; of one edit nothing is
+    left of the face.
+    """
     rows = Sweep(
         zero_psnr=[50.0, 40.0],
         zero_ssim=[1.0, 0.9],

@@ -1,4 +1,6 @@
-"""Evaluation of one side of the face alone: that the right side is asked, and that the answers of both are told apart."""
+"""Evaluation of one side of the face alone: that the right side is asked, and that the answers of both are
+told apart.
+"""
 
 from dataclasses import replace
 

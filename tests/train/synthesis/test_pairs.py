@@ -1,4 +1,6 @@
-"""What a training target shows: lids, teeth, sides and lips that do what faces do, and motion that is calibrated by what it draws."""
+"""What a training target shows: lids, teeth, sides and lips that do what faces do, and motion that is
+calibrated by what it draws.
+"""
 
 import cv2
 import numpy as np
@@ -81,9 +83,8 @@ def test_a_lid_slides_over_an_eyeball_that_stays_where_it_is(face):
     picture, _ = face
     target, flow, _, after = drawn(face, told(AU45=0.45))
     visible = eye(after, RIGHT_LID_TOP, RIGHT_LID_BOTTOM)
-    above = np.roll(visible, 3, axis=0) & np.roll(
-        visible, -1, axis=0
-    )  # apart from the lashes' line and the lower lid
+    # Apart from the lashes' line and the lower lid
+    above = np.roll(visible, 3, axis=0) & np.roll(visible, -1, axis=0)
     assert (visible & above).sum() > 8
     assert np.abs(flow[visible & above]).mean() < 0.6, "a warp alone would move it by several pixels"
     assert np.abs(target[visible & above].astype(int) - picture[visible & above]).mean() < 16
@@ -107,9 +108,8 @@ def test_upper_teeth_keep_still_while_the_jaw_drops(face):
     lip = mesh[13, 1]
     upper = in_first & in_second
     upper[int(lip) + 11 :] = False  # the upper row's edge and what is below it
-    upper[:, : int(mesh[13, 0]) - 12] = upper[:, int(mesh[13, 0]) + 12 :] = (
-        False  # front teeth; the row's sides follow the corners
-    )
+    # Front teeth; the row's sides follow the corners
+    upper[:, : int(mesh[13, 0]) - 12] = upper[:, int(mesh[13, 0]) + 12 :] = False
     assert upper.sum() > 60 and first[upper].mean(axis=1).std() > 15, "teeth and the dark below them"
     assert np.corrcoef(first[upper].ravel(), second[upper].ravel())[0, 1] > 0.9, (
         "the same teeth at the same place"
@@ -131,7 +131,9 @@ def tooth_share(mesh: np.ndarray, after: np.ndarray, target: np.ndarray, share: 
     "smile", [{"AU12": 0.9, "AU25": 0.3}, {"AU06": 0.6, "AU12": 0.9, "AU25": 0.5}, {"AU12": 0.6, "AU25": 0.4}]
 )
 def test_a_smile_shows_teeth_right_under_the_lip_and_nearly_to_the_corners(face, smile):
-    """A lip that rises further than a tooth is high takes the row along, and the row curves with the mouth: no dark gap above it."""
+    """A lip that rises further than a tooth is high takes the row along, and the row curves with the mouth:
+    no dark gap above it.
+    """
     _, mesh = face
     target, _, _, after = drawn(face, told(**smile))
     assert tooth_share(mesh, after, target, 0.6) > 0.8

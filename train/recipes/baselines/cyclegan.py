@@ -1,8 +1,9 @@
-"""CycleGAN (Zhu et al., ICCV 2017): neutral faces and faces of one emotion, two translators and two critics of patches.
+"""CycleGAN (Zhu et al., ICCV 2017): neutral faces and faces of one emotion, two translators and two critics
+of patches.
 
-As in the paper: least-squares adversarial loss (sect. 4), cycle (eq. 2) with weight 10, identity (sect. 5.2) with half of that,
-Adam 2e-4. Not as in it: no buffer of earlier pictures, because a resumed run could not repeat itself; GANimation's trunk; critics
-without normalisation. A run learns one emotion.
+As in the paper: least-squares adversarial loss (sect. 4), cycle (eq. 2) with weight 10, identity (sect. 5.2)
+with half of that, Adam 2e-4. Not as in it: no buffer of earlier pictures, because a resumed run could not
+repeat itself; GANimation's trunk; critics without normalisation. A run learns one emotion.
 """
 
 from typing import Any
@@ -65,7 +66,10 @@ class CycleGan:
         ]
 
     def _translators_loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 3: L_GAN(G, D_Y) + L_GAN(F, D_X) + λ L_cyc, and the identity loss of sect. 5.2. Terms are of both directions."""
+        """Eq. 3: L_GAN(G, D_Y) + L_GAN(F, D_X) + λ L_cyc, and the identity loss of sect. 5.2.
+
+        Terms are of both directions.
+        """
         to_emotion, to_neutral = networks["to_emotion"], networks["to_neutral"]
         neutral, emotional = batch["picture"], batch["other"]
         made_emotional, made_neutral = to_emotion(neutral), to_neutral(emotional)
@@ -103,7 +107,9 @@ class CycleGan:
 
     @torch.no_grad()
     def translate(self, networks: Networks, pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, or neutral, 0..1; None for one that it was not trained for."""
+        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, or neutral, 0..1; None for one that it was
+        not trained for.
+        """
         if emotion not in (*self.emotions, "neutral"):
             return None
         return unsigned(networks["to_neutral" if emotion == "neutral" else "to_emotion"](signed(pictures)))

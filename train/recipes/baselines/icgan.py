@@ -1,9 +1,11 @@
-"""IcGAN (Perarnau et al., "Invertible Conditional GANs for image editing", 2016, arXiv 1611.06355): a conditional GAN, then its inverse.
+"""IcGAN (Perarnau et al., "Invertible Conditional GANs for image editing", 2016, arXiv 1611.06355): a
+conditional GAN, then its inverse.
 
-Stage 1: a generator paints faces from noise z and an emotion y; the critic sees y beside the picture, and real faces with a wrong y
-as false (Reed et al., ICML 2016). Stage 2: the generator rests; an encoder learns z from pictures that it painted, another y from
-photos. An edit is G(E_z(photo), y wanted): what z does not hold of a face is lost, as in the paper. Not as in it: hinge loss and
-spectral norm for its log loss, normalisation within a picture for batch norm, y beside the pixels instead of after the first conv.
+Stage 1: a generator paints faces from noise z and an emotion y; the critic sees y beside the picture, and
+real faces with a wrong y as false (Reed et al., ICML 2016). Stage 2: the generator rests; an encoder learns z
+from pictures that it painted, another y from photos. An edit is G(E_z(photo), y wanted): what z does not hold
+of a face is lost, as in the paper. Not as in it: hinge loss and spectral norm for its log loss, normalisation
+within a picture for batch norm, y beside the pixels instead of after the first conv.
 """
 
 from typing import Any
@@ -23,9 +25,8 @@ from train.recipes.discrete import checked, one_hot, sheet, signed_batch, sizes,
 from train.recipes.recipe import Batch, Networks, Turn, detached, signed
 
 NOISE = 100  # numbers in z, the paper's
-GAN_STEPS = (
-    1500  # of stage 1: at 16 faces a step, most of a short run on a CPU; with a GPU give it ten times as many
-)
+# Of stage 1: at 16 faces a step, most of a short run on a CPU; with a GPU give it ten times as many
+GAN_STEPS = 1500
 
 
 class IcGan:
@@ -73,7 +74,8 @@ class IcGan:
                 Turn(("generator",), lambda batch: self._generator_loss(self.networks, batch)),
             ]
         return [
-            # The generator gets no gradient here and does not move; it is named so that its average comes to where it rests.
+            # The generator gets no gradient here and does not move; it is named so that its average comes to
+            # where it rests.
             Turn(("encoder_z", "generator"), lambda batch: self._noise_loss(self.networks, batch)),
             Turn(("encoder_y",), lambda batch: self._label_loss(self.networks, batch)),
         ]
@@ -134,7 +136,9 @@ class IcGan:
 
     @torch.no_grad()
     def translate(self, networks: Networks, pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> faces like them with an emotion, 0..1; None for one that it was not trained for."""
+        """(B, 3, S, S) in 0..1 -> faces like them with an emotion, 0..1; None for one that it was not trained
+        for.
+        """
         if emotion not in self.emotions:
             return None
         wanted = torch.full((len(pictures),), self.emotions.index(emotion), device=pictures.device)

@@ -1,8 +1,8 @@
 """StarGAN (Choi et al., CVPR 2018): one generator for several emotions, told by a label which one.
 
-As in the paper: generator (GANimation's trunk was StarGAN's first), a critic that also classifies, WGAN-GP (eq. 8), classes (eq. 2
-and 3), reconstruction (eq. 4), weights 1 and 10, five steps of the critic for one of the generator. Smaller: by default half the
-width, and a critic whose first conv sees folded pixels.
+As in the paper: generator (GANimation's trunk was StarGAN's first), a critic that also classifies, WGAN-GP
+(eq. 8), classes (eq. 2 and 3), reconstruction (eq. 4), weights 1 and 10, five steps of the critic for one of
+the generator. Smaller: by default half the width, and a critic whose first conv sees folded pixels.
 """
 
 from typing import Any
@@ -102,7 +102,9 @@ class StarGan:
 
     @torch.no_grad()
     def translate(self, networks: Networks, pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, 0..1; None for one that it was not trained for."""
+        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, 0..1; None for one that it was not trained
+        for.
+        """
         if emotion not in self.emotions:
             return None
         wanted = torch.full((len(pictures),), self.emotions.index(emotion), device=pictures.device)
