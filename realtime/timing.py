@@ -53,6 +53,30 @@ class Timings:
         }
 
 
+class Ticks:
+    """Times at a fixed rate. One that is already past is left out, not made up for: after a computer's sleep, or a stall."""
+
+    def __init__(self, per_second: float, start_s: float):
+        """start_s: when number 0 is due, in seconds of time.perf_counter()."""
+        self._per_second = per_second
+        self._start_s = start_s
+        self.number = 0
+
+    @property
+    def time_s(self) -> float:
+        """Of this tick, from the start."""
+        return self.number / self._per_second
+
+    @property
+    def due_s(self) -> float:
+        """When this tick is due."""
+        return self._start_s + self.time_s
+
+    def advance(self, now_s: float) -> None:
+        """The tick after this one, or the newest one before now_s where that is later."""
+        self.number = max(self.number + 1, int((now_s - self._start_s) * self._per_second))
+
+
 class Rate:
     """How often something happened lately. `add` is for one thread, `per_second` for any."""
 

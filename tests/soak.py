@@ -31,6 +31,8 @@ from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import Settings
 from realtime.session import live_loop
+from realtime.session.expression_source import FrameExpressions
+from realtime.session.output_fanout import OutputFanout
 from realtime.sources import camera
 from realtime.sources.camera import Camera
 from realtime.sources.reconnecting_camera import ReconnectingCamera
@@ -136,16 +138,9 @@ class Meeting:
         )
         self._performer = expression_tracker.ExpressionTracker(self.timings)
         self.believed = self.unbelieved = 0  # words of the driver while all is well
-        self._loop = live_loop.LiveLoop(
-            self._camera,
-            self._told,
-            stage,
-            [self.vcam, recording, window],
-            self.timings,
-            FPS,
-            controls=controls,
-            say=said["output"],
-        )
+        source = FrameExpressions(self._camera, self._told, self.timings)
+        outputs = OutputFanout([self.vcam, recording, window], said["output"])
+        self._loop = live_loop.LiveLoop(source, stage, outputs, self.timings, FPS, controls=controls)
         self._covers = {"still": stage.still, "slate": stage.slate}
         self.looks: list[Memory] = []
         self.begun_s = self.ended_s = sim.now_s  # of what is measured
@@ -156,11 +151,7 @@ class Meeting:
         end_s, wall_end_s = self._sim.now_s + self._hours * 3600, wall.monotonic() + wall_s
         with self._loop.running():
             self.fate.start()
-            while (
-                self._sim.now_s < end_s
-                and wall.monotonic() < wall_end_s
-                and not self._loop._stopping.is_set()
-            ):
+            while self._sim.now_s < end_s and wall.monotonic() < wall_end_s and not self._loop.stopped:
                 self._loop.wait(float(np.clip(self._hours * 3600 / 64, *LOOK_S)))
                 self.looks.append(Memory.now(self._sim))
             self.fate.stop()

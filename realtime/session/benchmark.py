@@ -22,7 +22,9 @@ from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import Settings
+from realtime.session.expression_source import FrameExpressions
 from realtime.session.live_loop import LiveLoop
+from realtime.session.output_fanout import OutputFanout
 from realtime.sources.camera import is_camera
 from realtime.sources.clip import open_frames
 from realtime.timing import Timings
@@ -75,7 +77,9 @@ def measure(
         stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus, settings), timings)
         camera = Memory(frames, CAMERA_FPS, paced)
         with ExpressionTracker(timings) as performer:
-            loop = LiveLoop(camera, performer, stage, [NullOutput()], timings, fps=OUTPUT_FPS, clocked=paced)
+            source = FrameExpressions(camera, performer, timings, back_pressure=not paced)
+            outputs = OutputFanout([NullOutput()])
+            loop = LiveLoop(source, stage, outputs, timings, fps=OUTPUT_FPS, clocked=paced)
             with loop.running():
                 time.sleep(WARM_S)
                 timings.clear()

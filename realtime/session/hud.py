@@ -1,8 +1,9 @@
-"""What the preview tells of a live run: figures, what is wrong, and AU by AU the closed loop: what the driver does, what the puppet
-is told, and what its own picture shows. All three are changes from rest, 0 to 1, of the paper's 17 AUs.
+"""What the preview and the log show of a live run.
+
+Figures, what is wrong, and AU by AU the closed loop: what the driver does, what is asked of the puppet, and what its own picture
+shows. All three are changes from rest, 0 to 1, of the paper's 17 AUs.
 """
 
-import threading
 import time
 from collections.abc import Sequence
 
@@ -15,98 +16,127 @@ from engines.face.landmarks import FaceReader
 from realtime.latest_value import Latest
 from realtime.messages import RenderedFrame
 from realtime.overlay import SHADE, WHITE, write, write_lines
+from realtime.process.worker import Worker
 from realtime.session.live_loop import LiveLoop
 from realtime.timing import Timings
 
-LOOKS_A_SECOND = 4.0  # at the puppet: enough for the eye, 3 % of a core
+LOOKS_PER_SECOND = 4.0  # at the puppet: enough for the eye, 3 % of a core
+UNUSED_S = 2.0  # without a picture, after which the second tracker is closed: the bars are hidden
 REFRESH_S = 0.5  # of the figures: percentiles over thousands of samples cost a millisecond
 LEAVE_S = 1.0
-COLOURS = {"driver": (235, 180, 90), "told": (90, 200, 255), "shown": (130, 220, 120)}  # BGR
+COLOURS = {"driver": (235, 180, 90), "target": (90, 200, 255), "shown": (130, 220, 120)}  # BGR
 WIDTH_SHARE = 0.2  # of the picture's, for the bars
-TOP_SHARE, ROWS_SHARE = 0.08, 0.84  # of its height: between the badge and the figures
+TOP_SHARE = 0.08  # of its height: below the badge
+ROWS_SHARE = 0.84  # of its height: above the figures
 SMALLEST_ROW_PX = 9  # a preview that is smaller has no room for bars
 
 
-class Remeasured:
-    """Tracks the puppet's own pictures, a few a second, in a thread of its own. Use as a context manager."""
+class PuppetTracker:
+    """Tracks the puppet's own pictures, a few a second, in a thread that runs while pictures are offered."""
 
     def __init__(self) -> None:
-        self.aus: np.ndarray | None = (
-            None  # (29,) 0..1 as last seen; None while no face is found in the picture
-        )
+        self.aus: np.ndarray | None = None  # (29,) 0..1 of the last picture; None without a face in it
         self._pictures: Latest[RenderedFrame] = Latest()
-        self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="puppet's own face", daemon=True)
+        self._worker = Worker(self._track, "puppet's own face")
 
-    def __enter__(self) -> "Remeasured":
-        self._thread.start()
+    def __enter__(self) -> "PuppetTracker":
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._leaving.set()
         self._pictures.close()
-        self._thread.join(LEAVE_S)
+        self._worker.close(LEAVE_S)
 
-    def look(self, picture: RenderedFrame) -> None:
-        """Offers a picture; never waits."""
+    def offer(self, picture: RenderedFrame) -> None:
+        """A picture to be tracked; never waits. The first one, and the first after a pause, starts the thread."""
         self._pictures.put(picture)
+        if not self._worker.stopping:
+            self._worker.start()
 
-    def _work(self) -> None:
+    def _track(self) -> None:
         with FaceReader(video=True) as reader:
-            while not self._leaving.wait(1 / LOOKS_A_SECOND):
-                if picture := self._pictures.take(1 / LOOKS_A_SECOND):
-                    face = reader.follow(picture.image, time.perf_counter())
-                    self.aus = None if face is None else au_estimator.estimate(face)
+            while not self._worker.wait(1 / LOOKS_PER_SECOND):
+                picture = self._pictures.take(UNUSED_S)
+                if picture is None:
+                    break
+                face = reader.follow(picture.image, time.perf_counter())
+                self.aus = None if face is None else au_estimator.estimate(face)
+        self.aus = None
 
 
 class LiveFigures:
-    """What a preview and a log tell of a live run: a line of figures, and one of what is not as it should be (true)."""
+    """A line of figures of a live run, and a line of what is not as it should be (True)."""
 
     def __init__(self, loop: LiveLoop, timings: Timings, engine: str):
-        self._loop, self._timings, self._engine = loop, timings, engine
-        self._line, self._line_s = "", -REFRESH_S
+        """engine: the name of what draws."""
+        self._loop = loop
+        self._timings = timings
+        self._engine = engine
+        self._line = ""
+        self._line_s = -REFRESH_S  # when it was made
 
     def __call__(self) -> list[tuple[str, bool]]:
         now_s = time.perf_counter()
         if now_s - self._line_s >= REFRESH_S:
             self._line, self._line_s = self._figures(now_s), now_s
-        how = self._loop.stage.settings
-        off = [f"{group} off" for group in GROUPS if group not in how.groups]
-        notes = [*self._loop.notes, *([f"strength {how.strength:.0%}"] if how.strength != 1 else []), *off]
+        settings = self._loop.animator.settings
+        notes = list(self._loop.notes)
+        if settings.strength != 1:
+            notes.append(f"strength {settings.strength:.0%}")
+        notes += [f"{group} off" for group in GROUPS if group not in settings.groups]
         return [(self._line, False), *([(", ".join(notes), True)] if notes else [])]
 
     def _figures(self, now_s: float) -> str:
         known = self._timings.summary()
         parts = [f"{self._loop.rate.per_second(now_s):.0f} new pictures a second"]
-        for name, said in (("capture to output", "camera to output"), ("output clock late", "clock late")):
-            if name in known:
-                parts.append(f"{said} {known[name]['p50_ms']:.0f} ms (95 % {known[name]['p95_ms']:.0f})")
+        for series, label in (("capture to output", "camera to output"), ("output clock late", "clock late")):
+            if series in known:
+                figures = known[series]
+                parts.append(f"{label} {figures['p50_ms']:.0f} ms (95 % {figures['p95_ms']:.0f})")
         return ", ".join([*parts, f"dropped {sum(self._loop.dropped.values())}", self._engine])
 
 
 class Hud:
     """Everything that is written over the preview."""
 
-    def __init__(self, figures: LiveFigures, loop: LiveLoop, again: Remeasured):
-        self._figures, self._loop, self._again = figures, loop, again
+    def __init__(self, figures: LiveFigures, loop: LiveLoop, puppet_tracker: PuppetTracker):
+        self._figures = figures
+        self._loop = loop
+        self._puppet_tracker = puppet_tracker
 
     def __call__(self, image: np.ndarray) -> None:
         """Writes it over a (H, W, 3) picture, in place."""
-        stage, measured = self._loop.stage, self._again.aus
-        self._again.look(self._loop.shown)
         write_lines(image, self._figures())
-        draw_bars(
-            image, (stage.asked, stage.told, None if measured is None else measured - stage.puppet.own_aus)
-        )
+        if not has_room_for_bars(image):
+            return
+        self._puppet_tracker.offer(self._loop.shown)
+        animator, aus = self._loop.animator, self._puppet_tracker.aus
+        shown = None if aus is None else aus - animator.puppet.own_aus
+        draw_bars(image, (animator.asked, animator.told, shown))
+
+
+def has_room_for_bars(image: np.ndarray) -> bool:
+    """Whether the bars of `draw_bars` can be read on a picture of this size."""
+    return _row_height_px(image) >= SMALLEST_ROW_PX
+
+
+def _row_height_px(image: np.ndarray) -> int:
+    return round(image.shape[0] * ROWS_SHARE) // (len(PAPER_17) + 1)  # a row of names, and one for each AU
 
 
 def draw_bars(image: np.ndarray, changes: Sequence[np.ndarray | None]) -> None:
-    """Three bars an AU along the right edge, in place: (29,) changes of driver, told and shown; None leaves a bar out."""
-    height, width = image.shape[:2]
-    pitch = round(height * ROWS_SHARE) // (len(PAPER_17) + 1)
-    if pitch < SMALLEST_ROW_PX:
+    """Draws three bars for each AU along the right edge, in place, where there is room.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        changes: (29,) of the driver, of what is asked of the puppet, and of what it shows; None leaves the bars out.
+    """
+    if not has_room_for_bars(image):
         return
-    panel_px, letters, top = round(width * WIDTH_SHARE), max(8, pitch * 5 // 9), round(height * TOP_SHARE)
+    height, width = image.shape[:2]
+    pitch = _row_height_px(image)
+    panel_px = round(width * WIDTH_SHARE)
+    letters = max(8, pitch * 5 // 9)
+    top = round(height * TOP_SHARE)
     left = width - panel_px
     panel = image[top : top + pitch * (len(PAPER_17) + 1), left:]
     panel[:] = (panel * SHADE).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What keys do to a live run besides its switches: stronger, groups, another photo, a recording. For the main thread."""
+"""What keys do to a live run besides its switches: strength, groups, another photo, a recording. For the main thread."""
 
 import time
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from functools import partial
 
 from engines.errors import OutputError
 from engines.face.action_units import GROUPS
-from realtime.output.outputs import Output
+from realtime.output.live_recording import LiveRecording
 from realtime.process.log import answer, say
 from realtime.puppet.animator import Animator
 from realtime.puppet.settings import STRENGTH, Settings
-from realtime.session.live_loop import LiveLoop
+from realtime.session.output_fanout import OutputFanout
 from realtime.session.photo_switcher import PhotoSwitcher
 from realtime.tracking.expression_tracker import ExpressionTracker
 
@@ -18,76 +18,82 @@ STRENGTH_STEP = 0.1
 
 
 class KeyActions:
-    """Acts on a loop and its stage; `actions` are for Controls."""
+    """Acts on an animator and the outputs; `actions` are for Controls."""
 
     def __init__(
         self,
-        loop: LiveLoop,
-        stage: Animator,
-        performer: ExpressionTracker | None,
-        album: PhotoSwitcher,
-        open_recording: Callable[[str], Output],
+        animator: Animator,
+        outputs: OutputFanout,
+        tracker: ExpressionTracker | None,
+        photo_switcher: PhotoSwitcher,
+        open_recording: Callable[[str], LiveRecording],
     ):
-        """performer: None where a curve drives; open_recording: a file's name -> an output."""
-        self._loop, self._stage, self._performer, self._album, self._open = (
-            loop,
-            stage,
-            performer,
-            album,
-            open_recording,
-        )
-        self._recording: Output | None = None
+        """
+        Args:
+            animator: whose settings keys change.
+            outputs: get a recording.
+            tracker: of the driver, None where a curve drives.
+            photo_switcher: closed with this.
+            open_recording: a file's name -> an output. Raises OutputError.
+        """
+        self._animator = animator
+        self._outputs = outputs
+        self._tracker = tracker
+        self._photo_switcher = photo_switcher
+        self._open_recording = open_recording
+        self._recording: LiveRecording | None = None
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """By the names of controls.KEYS."""
-        acts = {
+        actions = {
             "stronger": partial(self._change_strength, STRENGTH_STEP),
             "weaker": partial(self._change_strength, -STRENGTH_STEP),
-            "next photo": self._album.next,
+            "next photo": self._photo_switcher.next,
             "record": self._record,
             **{group: partial(self._toggle, group) for group in GROUPS},
         }
-        if self._performer and self._performer.has_rest:  # a picture has none that could be learnt
-            acts["recalibrate"] = self._recalibrate
-        return acts
+        if self._tracker and self._tracker.has_rest:  # a picture has none that could be learnt
+            actions["recalibrate"] = partial(self._recalibrate, self._tracker)
+        return actions
 
     def close(self) -> None:
         """Finishes a recording."""
-        self._album.close()
+        self._photo_switcher.close()
         if self._recording:
-            self._finish()
+            self._finish(self._recording)
 
     def _change_strength(self, step: float) -> None:
         def change(settings: Settings) -> Settings:
             strength = min(STRENGTH[1], max(STRENGTH[0], round(settings.strength + step, 2)))
             return settings.with_flags(strength=strength)
 
-        self._stage.change_settings(change)
+        self._animator.change_settings(change)
 
     def _toggle(self, group: str) -> None:
         def change(settings: Settings) -> Settings:
             groups = tuple(g for g in GROUPS if (g in settings.groups) != (g == group))
             return settings.with_flags(groups=groups)
 
-        self._stage.change_settings(change)
+        self._animator.change_settings(change)
 
-    def _recalibrate(self) -> None:
-        self._performer.recalibrate()
+    @staticmethod
+    def _recalibrate(tracker: ExpressionTracker) -> None:
+        tracker.recalibrate()
         answer("Look straight and at rest for a second.")
 
     def _record(self) -> None:
         if self._recording:
-            return self._finish()
+            return self._finish(self._recording)
         try:
-            self._recording = self._open(time.strftime("puppet-%Y%m%d-%H%M%S.mp4"))
+            self._recording = self._open_recording(time.strftime("puppet-%Y%m%d-%H%M%S.mp4"))
         except OutputError as error:
             return say(str(error))
-        self._loop.add(self._recording)
+        self._outputs.add(self._recording)
         answer(f"Recording into {self._recording.name}; r ends it.")
 
-    def _finish(self) -> None:
-        recording, self._recording = self._recording, None
-        self._loop.remove(recording)
+    def _finish(self, recording: LiveRecording) -> None:
+        self._recording = None
+        self._outputs.remove(recording)
         try:
             recording.close()
         except OutputError as error:  # the call goes on

@@ -1,14 +1,14 @@
-"""Several photos to choose from in a call: the next one is prepared aside, and takes over between two pictures."""
+"""Several photos to choose from in a call: the next one is prepared in the background, and takes over between two pictures."""
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from engines.errors import SourceError
+from realtime.process.worker import Worker
 from realtime.puppet.puppet import Puppet
 from realtime.sources.clip import PICTURE_SUFFIXES
 
-LEAVE_S = 1.0  # a photo of fifty megapixels takes as long to be prepared
+LEAVE_S = 1.0  # for a photo that is being prepared: one of fifty megapixels takes as long
 
 
 def photos(source: str) -> list[Path]:
@@ -29,7 +29,7 @@ def photos(source: str) -> list[Path]:
 
 
 class PhotoSwitcher:
-    """Photos in a row. `next` is for one thread; a photo that cannot be used is told and passed over."""
+    """Photos in a row. `next` is for one thread; a photo that cannot be used is reported and skipped."""
 
     def __init__(
         self,
@@ -38,30 +38,36 @@ class PhotoSwitcher:
         show: Callable[[Puppet], None],
         say: Callable[[str], None],
     ):
-        """paths: the first of them is shown already; prepare: a photo -> its puppet, raises SourceError; show: takes it over."""
-        self._paths, self._prepare, self._show, self._say = paths, prepare, show, say
-        self._number = 0
-        self._thread: threading.Thread | None = None
+        """
+        Args:
+            paths: of the photos; the first is shown already.
+            prepare: a photo -> its puppet. Called in a background thread. Raises SourceError.
+            show: takes the puppet over.
+            say: called with a sentence about every change.
+        """
+        self._paths = paths
+        self._prepare = prepare
+        self._show = show
+        self._say = say
+        self._number = 0  # of the photo that is shown
+        self._worker = Worker(self._show_next, "photo switcher")
 
     def next(self) -> None:
-        """Prepares the photo after this one; says so when there is none, and does nothing while one is being prepared."""
+        """Prepares the photo after this one; does nothing while one is being prepared."""
         if len(self._paths) == 1:
             return self._say("There is no other photo: name a folder with --source.")
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._turn, name="album", daemon=True)
-            self._thread.start()
+        self._worker.start()
 
     def close(self) -> None:
-        if self._thread:
-            self._thread.join(LEAVE_S)
+        self._worker.close(LEAVE_S)
 
-    def _turn(self) -> None:
+    def _show_next(self) -> None:
         for _ in self._paths[1:]:
             self._number = (self._number + 1) % len(self._paths)
             path = self._paths[self._number]
             try:
                 self._show(self._prepare(path))
             except SourceError as error:
-                self._say(f"{error} It is passed over.")
+                self._say(f"{error} It is skipped.")
                 continue
             return self._say(f"The photo is {path} now.")

@@ -33,10 +33,12 @@ from realtime.puppet.animator import Animator
 from realtime.puppet.canvas import parse_size
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
-from realtime.session.hud import Hud, LiveFigures, Remeasured
+from realtime.session.expression_source import CurveExpressions, ExpressionSource, FrameExpressions
+from realtime.session.hud import Hud, LiveFigures, PuppetTracker
 from realtime.session.key_actions import KeyActions
 from realtime.session.live_loop import LiveLoop
 from realtime.session.offline import at_rate, count_pictures, perform_curve, perform_frames, play_offline
+from realtime.session.output_fanout import OutputFanout
 from realtime.session.photo_switcher import PhotoSwitcher, photos
 from realtime.sources.camera import is_camera
 from realtime.sources.clip import RealtimePlayback, open_frames
@@ -246,39 +248,33 @@ class Session:
 
     def live(self, engine: Engine, sound: Microphone | None) -> tuple[int, int]:
         """Threads, until Ctrl-C, q, --seconds or a closed window; returns the exit status and the pictures sent."""
-        performer, seconds = None, self.options.seconds
-        if not isinstance(self.driver, Performance):
+        tracker, seconds = None, self.options.seconds
+        source: ExpressionSource
+        if isinstance(self.driver, Performance):
+            source = CurveExpressions(self.driver, self.fps)
+        else:
             neutral = None if self.driver.has_rest or self.profile else Neutral.absent(len(ESTIMATED))
-            performer = self.stack.enter_context(
+            tracker = self.stack.enter_context(
                 ExpressionTracker(self.timings, neutral, self.second, self.profile)
             )
+            source = FrameExpressions(self.driver, tracker, self.timings, self.overlay)
         outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(answer)
-        over = self.overlay or (lambda told: told)
-        loop = LiveLoop(
-            self.driver,
-            performer,
-            self.stage,
-            outputs,
-            self.timings,
-            self.fps,
-            controls=controls,
-            say=say,
-            over=over,
-        )
+        fanout = OutputFanout(outputs, say)
+        loop = LiveLoop(source, self.stage, fanout, self.timings, self.fps, controls=controls)
         figures = LiveFigures(loop, self.timings, engine.name)
-        hands = KeyActions(
-            loop,
+        key_actions = KeyActions(
             self.stage,
-            performer,
+            fanout,
+            tracker,
             self._album(engine),
             lambda path: _open_live(path, self.stage.puppet.size, self.fps, sound, self.timings),
         )
-        controls.actions.update(hands.actions())
-        self.stack.callback(hands.close)
+        controls.actions.update(key_actions.actions())
+        self.stack.callback(key_actions.close)
         for output in outputs:
             if isinstance(output, Window):
-                again = self.stack.enter_context(Remeasured())
-                output.serve(controls, Hud(figures, loop, again), self.stage.badge)
+                puppet_tracker = self.stack.enter_context(PuppetTracker())
+                output.serve(controls, Hud(figures, loop, puppet_tracker), self.stage.badge)
         terminal = self._listen(controls)
         self.stack.callback(self.ending.close)
         told_s = time.perf_counter()
@@ -306,7 +302,7 @@ class Session:
             say(
                 f"{loop.fresh} new pictures, {delay['p50_ms']:.0f} ms from camera to output (95 %: {delay['p95_ms']:.0f} ms)"
             )
-        return loop.failed.exit_status if loop.failed else 0, loop.sent
+        return fanout.failed.exit_status if fanout.failed else 0, loop.sent
 
     def _album(self, engine: Engine) -> PhotoSwitcher:
         """The photos that a key turns to."""

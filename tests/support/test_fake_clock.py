@@ -251,9 +251,9 @@ def test_work_in_the_thread_that_sends_is_found():
     def heavy(self, picture):
         meeting.time.sleep(0.04 if picture.captured_s % 7 < 0.1 else 0.0)
         return (
-            self.stage.still
+            self.animator.still
             if self._controls.panic
-            else self.stage.slate
+            else self.animator.slate
             if self._controls.paused
             else picture.image
         )

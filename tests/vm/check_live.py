@@ -24,7 +24,9 @@ from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.session import session
+from realtime.session.expression_source import FrameExpressions
 from realtime.session.live_loop import LiveLoop
+from realtime.session.output_fanout import OutputFanout
 from realtime.sources.camera import Camera
 from realtime.timing import Timings
 from realtime.tracking.expression_tracker import ExpressionTracker
@@ -122,7 +124,8 @@ def what_the_driver_does_is_read_from_the_virtual_camera_and_nothing_else_is():
     stage = Animator(_puppet(), Retarget(_puppet().bundle, speak(ESTIMATED)), timings)
     output = VirtualCamera(SIZE, FPS, PUPPET)
     with clip_playing(), closing(output), closing(Camera(f"webcam:{FACE_NAME}")) as camera:
-        loop = LiveLoop(camera, marked, stage, [output, kept], timings, FPS)
+        source = FrameExpressions(camera, marked, timings)
+        loop = LiveLoop(source, stage, OutputFanout([output, kept]), timings, FPS)
         with loop.running():
             wait_for(lambda: kept.images, "the first picture")
             with Reader(SIZE) as reader:

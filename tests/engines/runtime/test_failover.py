@@ -24,7 +24,9 @@ from realtime.performance.curve import Curve
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.expression_source import CurveExpressions
 from realtime.session.live_loop import LiveLoop
+from realtime.session.output_fanout import OutputFanout
 from realtime.timing import Timings
 from tests.support.fake_backends import FakeBackend, Imitation
 from tests.support.fakes import KeepingOutput, StubEngine
@@ -249,10 +251,9 @@ def test_the_output_never_stops_while_engines_come_and_go(photo):
     curve = Curve(WIDE, times_s, np.abs(np.sin(times_s * 9))[:, None] * np.ones((1, 29), np.float32))
     timings = Timings()
     loop = LiveLoop(
-        endless(curve),
-        None,
+        CurveExpressions(endless(curve), fps=50),
         Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings),
-        [output],
+        OutputFanout([output]),
         timings,
         fps=50,
     )

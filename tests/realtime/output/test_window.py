@@ -166,5 +166,5 @@ def test_the_next_photo_of_a_folder_takes_over_and_one_without_a_face_is_passed_
     screen.press("n")
     said = tmp_path / "said.txt"
     wait_for(lambda: "3.jpg now" in said.read_text())
-    assert "2.jpg" in said.read_text() and "passed over" in said.read_text()
+    assert "2.jpg" in said.read_text() and "skipped" in said.read_text()
     wait_for(lambda: np.abs(screen.look()[:400, 250:700].astype(int) - before[:400, 250:700]).mean() > 20)

@@ -15,8 +15,10 @@ from realtime.performance.load import load_curve
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.expression_source import CurveExpressions
 from realtime.session.live_loop import LiveLoop
 from realtime.session.offline import count_pictures, perform_curve
+from realtime.session.output_fanout import OutputFanout
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.support.fakes import KeepingOutput, StubEngine, speak
@@ -177,7 +179,7 @@ def test_a_mix_goes_through_the_live_loop(photo, curves):
     puppet, output, timings = Puppet(photo, StubEngine(), (96, 64)), KeepingOutput(), Timings()
     stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings)
     mix = endless(read_cast(["a.csv", "b.csv:mouth@speed=8"]).performance)
-    LiveLoop(mix, None, stage, [output], timings, fps=30).run(0.7)
+    LiveLoop(CurveExpressions(mix, fps=30), stage, OutputFanout([output]), timings, fps=30).run(0.7)
     assert stage.seen and len({image.tobytes() for image in output.images}) > 3
 
 

@@ -24,8 +24,10 @@ from realtime.performance.load import load_curve
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.expression_source import FrameExpressions
 from realtime.session.key_actions import KeyActions
 from realtime.session.live_loop import LiveLoop
+from realtime.session.output_fanout import OutputFanout
 from realtime.session.photo_switcher import PhotoSwitcher
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
@@ -75,7 +77,11 @@ def live(photo, engine):
     """A running loop of a smiling driver: loop, what was sent, controls."""
     puppet, output, controls, timings = Puppet(photo, engine, SIZE), KeepingOutput(), Controls(), Timings()
     stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings, badge=Badge(SIZE))
-    loop = LiveLoop(ScriptedDriver(10**6, fps=100), smiling, stage, [output], timings, FPS, controls=controls)
+    source, outputs = (
+        FrameExpressions(ScriptedDriver(10**6, fps=100), smiling, timings),
+        OutputFanout([output]),
+    )
+    loop = LiveLoop(source, stage, outputs, timings, FPS, controls=controls)
     with loop.running():
         wait_for(lambda: differs(output.images[-1:], stage.still))
         yield loop, stage, output, controls
@@ -202,21 +208,25 @@ def test_a_key_that_means_nothing_does_nothing():
 def make(photo, outputs, said):
     puppet, timings = Puppet(photo, StubEngine(aus=WIDE), SIZE), Timings()
     stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
-    return LiveLoop(ScriptedDriver(10**6, fps=100), smiling, stage, outputs, timings, FPS, say=said.append)
+    source, fanout = (
+        FrameExpressions(ScriptedDriver(10**6, fps=100), smiling, timings),
+        OutputFanout(outputs, said.append),
+    )
+    return LiveLoop(source, stage, fanout, timings, FPS), fanout
 
 
 def test_an_output_that_fails_is_left_out_and_told_once_and_the_call_goes_on(photo):
     good, bad, said = KeepingOutput(), Failing(), []
-    loop = make(photo, [bad, good], said)
+    loop, outputs = make(photo, [bad, good], said)
     loop.run(1.0)
     assert len(bad.images) == 4 and len(good.images) > 30
-    assert said == ["The disk is full. The other outputs go on."] and loop.failed
+    assert said == ["The disk is full. The other outputs go on."] and outputs.failed
 
 
 def test_when_the_last_output_fails_the_run_ends_with_its_reason(photo, tmp_path):
     said = []
     with pytest.raises(OutputError, match="disk is full"):
-        make(photo, [Failing(), Failing(), ContactSheet(tmp_path / "sheet.png", 100)], said).run(10)
+        make(photo, [Failing(), Failing(), ContactSheet(tmp_path / "sheet.png", 100)], said)[0].run(10)
     assert len(said) == 1
 
 
@@ -232,22 +242,22 @@ class OnScreen(KeepingOutput):
 
 def test_closing_the_preview_leaves_the_virtual_camera_on(photo):
     good, window, said = KeepingOutput(), OnScreen(), []
-    make(photo, [good, window], said).run(1.0)
+    make(photo, [good, window], said)[0].run(1.0)
     assert len(good.images) > 30 and len(window.images) == 4 and len(said) == 1
 
 
 @pytest.mark.parametrize("sheet", [False, True], ids=["alone", "with a contact sheet"])
 def test_closing_the_only_window_ends_the_run(photo, tmp_path, sheet):
     started_s, window, said = time.perf_counter(), OnScreen(), []
-    make(photo, [window, ContactSheet(tmp_path / "sheet.png", 100)] if sheet else [window], said).run(10)
+    make(photo, [window, ContactSheet(tmp_path / "sheet.png", 100)] if sheet else [window], said)[0].run(10)
     assert time.perf_counter() - started_s < 3 and not said
 
 
 def test_ctrl_c_while_the_threads_are_started_leaves_none_behind(photo, monkeypatch):
-    loop, start = make(photo, [KeepingOutput()], []), threading.Thread.start
+    (loop, _), start = make(photo, [KeepingOutput()], []), threading.Thread.start
 
     def interrupted(thread):
-        if thread.name == "puppet_send":
+        if thread.name == "puppet send":
             raise KeyboardInterrupt
         start(thread)
 
@@ -335,7 +345,9 @@ def hands(live, tmp_path):
 
     paths = [Path(name) for name in ("man.jpg", "broken.jpg", "woman.jpg")]
     album = PhotoSwitcher(paths, prepare, stage.change, said.append)
-    acting = KeyActions(loop, stage, None, album, lambda name: LiveRecording(tmp_path / name, SIZE, FPS))
+    acting = KeyActions(
+        stage, loop.outputs, None, album, lambda name: LiveRecording(tmp_path / name, SIZE, FPS)
+    )
     controls.actions.update(acting.actions())
     controls.say = said.append
     yield lambda key: controls.press(key), said, acting
@@ -363,7 +375,7 @@ def changing_photo(photo, monkeypatch):
     puppet = Puppet(photo, StubEngine(aus=WIDE), SIZE)
     stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), Timings())
     album = PhotoSwitcher([Path("man.jpg")], Puppet.from_file, stage.change, print)
-    controls = Controls(actions=KeyActions(None, stage, None, album, LiveRecording).actions())
+    controls = Controls(actions=KeyActions(stage, OutputFanout([]), None, album, LiveRecording).actions())
 
     def during_change(action):
         def retarget_while_another_thread_acts(*arguments):
@@ -410,7 +422,7 @@ def test_changes_of_settings_from_several_threads_are_all_kept(changing_photo):
     assert stage.settings.seed == 20
 
 
-def test_the_next_photo_takes_over_with_the_same_settings_and_a_broken_one_is_passed_over(live, hands):
+def test_the_next_photo_takes_over_with_the_same_settings_and_a_broken_one_is_skipped(live, hands):
     _, stage, output, _ = live
     press, said, _ = hands
     before = stage.still
@@ -418,7 +430,7 @@ def test_the_next_photo_takes_over_with_the_same_settings_and_a_broken_one_is_pa
     press("n")
     wait_for(lambda: "woman.jpg" in "".join(said))
     wait_for(lambda: (output.images[-1][:60] != before[:60]).any())
-    assert any("no face" in sentence and "passed over" in sentence for sentence in said)
+    assert any("no face" in sentence and "skipped" in sentence for sentence in said)
     assert stage.settings.strength == 0.9
     assert np.array_equal(
         stage.still[stage.badge.box], stage.badge.draw(stage.puppet.still.copy())[stage.badge.box]
@@ -442,7 +454,9 @@ def test_a_rest_is_learnt_anew_only_where_the_driver_has_one(live, has_rest):
     loop, stage, _, _ = live
     performer = SimpleNamespace(has_rest=has_rest, recalibrate=lambda: None)
     album = PhotoSwitcher([Path("man.jpg")], Puppet.from_file, stage.change, print)
-    assert ("recalibrate" in KeyActions(loop, stage, performer, album, LiveRecording).actions()) == has_rest
+    assert (
+        "recalibrate" in KeyActions(stage, OutputFanout([]), performer, album, LiveRecording).actions()
+    ) == has_rest
 
 
 def test_a_key_for_which_there_is_nothing_says_so(hands):

@@ -17,8 +17,10 @@ from realtime.performance.load import load_curve
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.expression_source import CurveExpressions, FrameExpressions
 from realtime.session.live_loop import LiveLoop
 from realtime.session.offline import at_rate, perform_curve, play_offline
+from realtime.session.output_fanout import OutputFanout
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.support.fakes import KeepingOutput, ScriptedDriver, StubEngine, speak
@@ -42,10 +44,12 @@ def puppet_of_17(photo):
     return Puppet(photo, StubEngine(aus=PAPER_17), (320, 240))
 
 
-def make(puppet, driver, performer, **options):
+def make(puppet, frames, track, fps=30.0):
+    """(loop, output, timings), not started."""
     timings, output = Timings(), KeepingOutput()
-    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
-    return LiveLoop(driver, performer, stage, [output], timings, **options), output, timings
+    animator = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    source = FrameExpressions(frames, track, timings)
+    return LiveLoop(source, animator, OutputFanout([output]), timings, fps), output, timings
 
 
 def test_what_the_driver_does_reaches_the_output_and_threads_leave(puppet):
@@ -98,8 +102,13 @@ def test_an_error_in_a_thread_ends_all_and_is_raised_once(puppet):
 
 def test_a_curve_drives_live(puppet):
     aus, times = ("AU12",), np.array([0.0, 0.2, 5.0])
-    loop, output, _ = make(puppet, Curve(aus, times, np.array([[0], [1], [1]], np.float32)), None, fps=60)
-    loop.run(1.0)
+    curve, timings, output = (
+        Curve(aus, times, np.array([[0], [1], [1]], np.float32)),
+        Timings(),
+        KeepingOutput(),
+    )
+    animator = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    LiveLoop(CurveExpressions(curve, fps=60), animator, OutputFanout([output]), timings, fps=60).run(1.0)
     assert (output.images[-1] != puppet.still).any()
 
 

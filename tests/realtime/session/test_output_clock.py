@@ -14,7 +14,9 @@ from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import Settings
+from realtime.session.expression_source import FrameExpressions
 from realtime.session.live_loop import LiveLoop
+from realtime.session.output_fanout import OutputFanout
 from realtime.timing import Timings
 from tests.support import fakes
 from tests.support.fake_clock import simulated
@@ -50,7 +52,8 @@ def live(photo):
 
     puppet = Puppet(photo, engine, (160, 120))
     stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
-    yield LiveLoop(ScriptedDriver(10**6, fps=60), smiling, stage, [output], timings, fps=FPS), engine, output
+    source = FrameExpressions(ScriptedDriver(10**6, fps=60), smiling, timings)
+    yield LiveLoop(source, stage, OutputFanout([output]), timings, fps=FPS), engine, output
     engine.go.set()
 
 
@@ -111,7 +114,8 @@ def test_a_camera_that_is_away_for_minutes_makes_no_delay_of_minutes(photo, idle
         timings = Timings()
         puppet = Puppet(photo, StubEngine(aus=WIDE), (64, 48))
         stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=idle)), timings)
-        loop = LiveLoop(Away(60, fps=30), smiling, stage, [KeepingOutput(10)], timings, fps=FPS)
+        source = FrameExpressions(Away(60, fps=30), smiling, timings)
+        loop = LiveLoop(source, stage, OutputFanout([KeepingOutput(10)]), timings, fps=FPS)
         assert fakes.time is sim.time
         with loop.running():
             loop.wait(120)
@@ -132,15 +136,8 @@ def test_a_picture_of_no_driver_has_no_age(photo):
         timings, controls = Timings(), Controls()
         puppet = Puppet(photo, StubEngine(aus=WIDE), (64, 48))
         stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=True)), timings)
-        loop = LiveLoop(
-            ScriptedDriver(10**6, fps=30),
-            unseen,
-            stage,
-            [KeepingOutput(10)],
-            timings,
-            fps=FPS,
-            controls=controls,
-        )
+        source = FrameExpressions(ScriptedDriver(10**6, fps=30), unseen, timings)
+        loop = LiveLoop(source, stage, OutputFanout([KeepingOutput(10)]), timings, fps=FPS, controls=controls)
         with loop.running():
             for _ in range(3):
                 loop.wait(5)

@@ -18,7 +18,9 @@ from realtime.messages import NOT_YET, DriverExpression, Frame
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.expression_source import FrameExpressions
 from realtime.session.live_loop import LiveLoop
+from realtime.session.output_fanout import OutputFanout
 from realtime.sources import clip
 from realtime.sources.camera import Camera, camera_index, is_camera
 from realtime.sources.camera_reader import LATE_S, CameraTimeouts, Freshness
@@ -398,7 +400,8 @@ def test_closed_loop_the_output_goes_on_shows_the_still_photo_and_the_driver_com
     def still(image: np.ndarray) -> bool:
         return np.array_equal(image, puppet.still)
 
-    loop = LiveLoop(camera, smiling, stage, [output], timings, fps=30)
+    source = FrameExpressions(camera, smiling, timings)
+    loop = LiveLoop(source, stage, OutputFanout([output]), timings, fps=30)
     with loop.running():
         loop.wait(0.6)
         assert not still(output.images[-1])
