@@ -6,6 +6,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from engines import atomic_file
 from realtime.commands.options import add_aus, add_engine, add_look, check_numbers, choose_face_model
 from realtime.process.exit_status import close_standard_output, outcome
 from realtime.process.log import say
@@ -192,7 +193,7 @@ def benchmark(options: argparse.Namespace) -> int:
         )
     print(benchmark.table(result))
     if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
+        atomic_file.write_text(options.json, json.dumps(result, indent=1) + "\n")
         say(f"wrote {options.json}")
     return 0
 

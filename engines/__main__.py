@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from engines import atomic_file
 from engines.errors import EngineError, PuppetError
 
 MANUAL = """\
@@ -197,7 +198,7 @@ def _keep(told: object, path: Path | None) -> None:
     """Raises EngineError when the file cannot be written."""
     if path:
         try:
-            path.write_text(json.dumps(told, indent=1) + "\n")
+            atomic_file.write_text(path, json.dumps(told, indent=1) + "\n")
         except OSError as error:
             raise EngineError(
                 f"{path} cannot be written ({error.strerror}): name another place for --json."

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engines import atomic_file
 from engines.errors import EngineError
 from engines.face import au_estimator, crop
 from engines.face.action_units import MEANING, VOCABULARIES
@@ -124,7 +125,7 @@ def write_description(bundle: Bundle) -> None:
     """Writes bundle.json into the bundle's folder."""
     unsaid = {"folder"} if bundle.variants else {"folder", "variants"}
     stored = {"format": FORMAT, **{key: value for key, value in asdict(bundle).items() if key not in unsaid}}
-    (bundle.folder / "bundle.json").write_text(json.dumps(stored, indent=1) + "\n")
+    atomic_file.write_text(bundle.folder / "bundle.json", json.dumps(stored, indent=1) + "\n")
 
 
 def _check_file(path: Path, pinned: object) -> None:

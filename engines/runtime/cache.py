@@ -27,6 +27,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
+from engines import atomic_file
 from engines.backends.interface import Say, quiet
 from engines.errors import EngineError
 
@@ -35,7 +36,6 @@ ENGINE, ABOUT, SUMS = "engine.bin", "about.json", "SHA256SUMS"
 KEPT = 16  # entries: four bundles on two devices in two precisions; older ones go, so that driver updates do not fill the disk
 ABANDONED_S = 24 * 3600.0  # after which what a killed program was writing is swept up
 LONGEST_BUILD_S = 1800.0  # that one process waits for another that compiles the same
-BINARY = getattr(os, "O_BINARY", 0)  # else Windows writes two bytes for a line feed
 LONGEST_NAME = (
     80  # characters of a name in a folder's name; file systems take 255, and something is put around it
 )
@@ -122,7 +122,7 @@ class Cache:
                     for name, data in ((ENGINE, compiled), (ABOUT, described))
                 )
                 for name, data in ((ENGINE, compiled), (ABOUT, described), (SUMS, sums.encode())):
-                    _write_private(new / name, data)
+                    atomic_file.write_new(new / name, data, atomic_file.PRIVATE)
                 self._put(new, self.root / key.folder_name)
             finally:
                 shutil.rmtree(new, ignore_errors=True)
@@ -196,7 +196,7 @@ class Cache:
         """Deletes every entry and what killed programs left; returns how many entries are gone."""
         before = self._own(ENTRY)
         for path in before + self._own(PASSING):
-            _delete(path)
+            atomic_file.remove(path)
         return len(before) - len(self._own(ENTRY))
 
     def _own(self, names: re.Pattern) -> list[Path]:
@@ -207,25 +207,22 @@ class Cache:
             return []
 
     def _put(self, new: Path, final: Path) -> None:
-        """One rename; what was there is moved away first."""
-        if os.path.lexists(final):
-            old = new.with_name(new.name.replace(".new-", ".old-", 1))  # nobody else's
-            with suppress(FileNotFoundError):  # another process has moved it just now
-                final.rename(old)
-            _delete(old)
+        """Puts an entry in place of an earlier one."""
+        old = new.with_name(new.name.replace(".new-", ".old-", 1))
         try:
-            new.rename(final)
+            atomic_file.replace_folder(new, final, old)
         except OSError as error:
+            atomic_file.remove(old)
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise  # else another process has put its own there just now: as good as ours
+                raise  # else another process has just put its own there, which is as good
 
     def _sweep(self) -> None:
         for entry in self.entries()[KEPT:]:
-            _delete(entry.folder)
+            atomic_file.remove(entry.folder)
         for path in self._own(PASSING):
             with suppress(FileNotFoundError):  # another process is done with it
                 if time.time() - path.lstat().st_mtime > ABANDONED_S:
-                    _delete(path)
+                    atomic_file.remove(path)
 
 
 def _read(folder: Path, hashed: bool = True) -> Cached:
@@ -269,7 +266,10 @@ def _check_seen(path: Path, seen: os.stat_result, right_kind) -> None:
 def _bytes_of(path: Path) -> bytes:
     """Of the very file that is checked, though somebody exchange it meanwhile. Raises Broken, OSError."""
     with os.fdopen(
-        os.open(path, os.O_RDONLY | BINARY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)),
+        os.open(
+            path,
+            os.O_RDONLY | atomic_file.BINARY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0),
+        ),
         "rb",
     ) as file:
         _check_seen(path, os.fstat(file.fileno()), stat.S_ISREG)
@@ -280,24 +280,8 @@ def _private(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
-def _write_private(path: Path, data: bytes) -> None:
-    """0600 from the first byte, and on the disk before the rename that makes it count."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _touch(path: Path) -> None:
     try:
         os.utime(path)
     except OSError:  # a cache that can only be read is as good
         pass
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()

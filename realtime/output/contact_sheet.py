@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from engines import atomic_file
 from engines.errors import OutputError
 from realtime.partial_file import check_writable
 
@@ -58,7 +59,7 @@ def write_picture(path: Path, picture: np.ndarray, option: str) -> None:
         1
     ].tobytes()  # OpenCV's own files cannot have every name on Windows
     try:
-        path.write_bytes(encoded)
+        atomic_file.write_bytes(path, encoded)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror}): free some space or choose another {option}."

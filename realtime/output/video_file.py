@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from engines import atomic_file
 from engines.errors import OutputError
 from realtime.partial_file import check_writable, lock
 
@@ -39,7 +40,7 @@ class VideoFile:
 
         self._av, self._path = av, Path(path)
         self.name = str(path)
-        self._partial = self._path.with_name(f".{self._path.name}.part{self._path.suffix}")
+        self._partial = atomic_file.temporary_path(self._path)
         check_writable(path, "--output")
         rate = Fraction(fps).limit_denominator(1001)
         self._tick = 1 / rate
@@ -94,7 +95,7 @@ class VideoFile:
         with self._held:
             if self.frames and not fault and not self._broken:
                 try:
-                    self._partial.replace(self._path)
+                    atomic_file.commit(self._partial, self._path)
                     return
                 except OSError as error:
                     fault = error

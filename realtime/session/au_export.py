@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from engines import atomic_file
 from engines.errors import OutputError
 from engines.face import au_estimator, pyfeat
 from engines.face.landmarks import Face, FaceReader
@@ -65,10 +66,10 @@ class Table:
         self._header: list[str] = [*([WHOSE] if several else []), TIME, *names]  # until it is written
         if self._path:
             check_writable(path, "--csv")
-            self._partial = self._path.with_name(f".{self._path.name}.part")
+            self._temporary = atomic_file.temporary_path(self._path)
         with self._told():
             self._file = (
-                open(self._partial, "w", newline="", encoding="utf-8", errors="surrogateescape")
+                open(self._temporary, "w", newline="", encoding="utf-8", errors="surrogateescape")
                 if self._path
                 else sys.stdout
             )
@@ -98,9 +99,9 @@ class Table:
                 return
             self._file.close()
             if fault:
-                self._partial.unlink()
+                self._temporary.unlink()
             else:
-                self._partial.replace(self._path)
+                atomic_file.commit(self._temporary, self._path)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

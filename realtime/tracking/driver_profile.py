@@ -16,12 +16,12 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from engines import atomic_file
 from engines.errors import SettingsError
 from engines.face.au_estimator import ESTIMATED, VERSION
 from engines.face.pyfeat import AUS, LEAST_RANGE, Scale
@@ -59,17 +59,10 @@ class Profile:
         text = f'{{"profile": {FORMAT}, "estimator": {json.dumps(VERSION)}, "aus": {_rows(self, ESTIMATED, NUMBERS)}'
         text += f', "{SECOND}": {_rows(self.pyfeat, AUS, POINTS)}}}\n' if self.pyfeat else "}\n"
         path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(
-                os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-            ) as file:
-                file.write(text)
-            os.replace(partial, path)
+            atomic_file.write_text(path, text, atomic_file.PRIVATE)
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink()
             raise SettingsError(
                 f"The profile {path} cannot be written ({error.strerror}): choose another place with --name."
             ) from error

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from engines import atomic_file
 from engines.errors import DataError
 from engines.face import au_estimator
 from engines.face import crop as crops
@@ -276,23 +277,21 @@ def rebuild_index(folder: Path, manifest: dict) -> None:
     Raises DataError when the folder cannot be written or the shards hold other faces.
     """
     path = folder / "index.bin"
-    part = folder / "index.bin.part"
     sources = list(manifest["sources"])
     split = Split.from_manifest(manifest["split"])
     try:
-        with open(part, "wb") as file:
-            for number, shard in enumerate(manifest["shards"]):
-                for record in records_of(folder / shard["name"], number, sources, split.holds_out):
-                    file.write(record.tobytes())
+        with atomic_file.replacing(path) as temporary:
+            with open(temporary, "wb") as file:
+                for number, shard in enumerate(manifest["shards"]):
+                    for record in records_of(folder / shard["name"], number, sources, split.holds_out):
+                        file.write(record.tobytes())
+            if temporary.stat().st_size != manifest["faces"] * FACE.itemsize:
+                raise DataError(
+                    f"The shards of {folder} do not hold the {manifest['faces']} faces that the manifest "
+                    "counts: prepare it again, into an empty folder."
+                )
     except OSError as error:
         raise DataError(
             f"{path} is lost and cannot be made again ({error.strerror}): make {folder} writable, or copy it "
             "back."
         ) from error
-    if part.stat().st_size != manifest["faces"] * FACE.itemsize:
-        part.unlink()
-        raise DataError(
-            f"The shards of {folder} do not hold the {manifest['faces']} faces that the manifest counts: "
-            "prepare it again, into an empty folder."
-        )
-    part.replace(path)

@@ -1,7 +1,4 @@
-"""Folders and files on a disk that may refuse: a sentence for the user, and no file that is there in part.
-
-Knows no corpus.
-"""
+"""Folders and files on a disk that may refuse: a sentence for the user. Knows no corpus."""
 
 import errno
 from pathlib import Path
@@ -20,14 +17,3 @@ def make_folder(folder: Path, fault: type[PuppetError] = DataError) -> None:
         raise fault(
             f"The folder {folder} cannot be made ({error.strerror or error}): choose another --out."
         ) from error
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file that is there whole or not at all. Raises OSError as the disk does."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise

@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from engines import atomic_file
 from engines.errors import DataError
 from engines.face import au_estimator
 from engines.face import crop as crops
 from engines.face.landmarks import find_model
 from train.data import labels
 from train.data.corpus import FORMAT, read_manifest
-from train.data.folders import FULL, READ_ONLY, make_folder, write_whole
+from train.data.folders import FULL, READ_ONLY, make_folder
 from train.data.histogram import check_matplotlib, write_histograms
 from train.data.inputs import CLIP_STRIDE, Job, find_jobs
 from train.data.shards import FACE, FACES_PER_SHARD, LabelledFace, ShardWriter, sha256_of
@@ -211,6 +212,7 @@ class PrepareRun:
             index.truncate(self.faces * FACE.itemsize)
         for rest in [
             *out.glob("*.part"),
+            *out.glob(".*.part.*"),
             *(path for path in out.glob("shard-*.tar") if path.name not in self._shards()),
         ]:
             rest.unlink()
@@ -342,4 +344,4 @@ def finish(out: Path, manifest: dict, inputs: list[Path | str]) -> dict:
 
 
 def write_manifest(out: Path, manifest: dict) -> None:
-    write_whole(out / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+    atomic_file.write_text(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engines import atomic_file
 from engines.errors import DataError
 from engines.face.au_estimator import ESTIMATED
 
@@ -132,9 +133,8 @@ class ShardWriter:
     def close(self) -> dict:
         """Puts the shard in place; returns its entry of the manifest."""
         self._tar.close()
-        os.fsync(self._file.fileno())
         self._file.close()
-        self._part.replace(self.path)
+        atomic_file.commit(self._part, self.path)
         entry = {"name": self.path.name, "faces": len(self), "bytes": self._file.written}
         return {**entry, "sha256": self._file.sha256.hexdigest()}
 

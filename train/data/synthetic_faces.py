@@ -15,8 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from engines import atomic_file
 from engines.errors import DataError, PuppetError
-from train.data.folders import make_folder, write_whole
+from train.data.folders import make_folder
 
 LOOKED_AT = range(640)  # seeds whose faces a person has looked at, to leave out whoever may be under age
 MAYBE_MINORS = frozenset(
@@ -205,7 +206,7 @@ def write_faces(folder: Path, seeds: Iterable[int], size_px: int = 512) -> int:
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
         path = folder / f"nobody-{seed:06d}.jpg"
         try:
-            write_whole(path, data.tobytes())
+            atomic_file.write_bytes(path, data.tobytes())
         except OSError as error:
             raise DataError(
                 f"{path} cannot be written ({error.strerror}): free some space and run it again, the faces "

@@ -16,6 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from engines import atomic_file
 from engines.bundle import Bundle, load_bundle, sha256_of, write_description
 from engines.errors import DataError
 from engines.face import au_estimator
@@ -90,7 +91,7 @@ def export(
         check(differences, "The exported graph does not do what the network does")
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("generator.onnx", "bundle.json"):
-            (part / name).replace(folder / name)
+            atomic_file.commit(part / name, folder / name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return load_bundle(folder), differences

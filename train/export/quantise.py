@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from engines import atomic_file
 from engines.backends.interface import Edit, Engine
 from engines.backends.openvino import OpenVino
 from engines.blend import compose
@@ -108,7 +109,7 @@ def quantise(
         variant = {"file": FILE, "sha256": sha256_of(part / FILE), "calibration": calibration}
         write_description(replace(bundle, folder=part, variants={**bundle.variants, "int8": variant}))
         for name in (FILE, "bundle.json"):
-            (part / name).replace(bundle.folder / name)
+            atomic_file.commit(part / name, bundle.folder / name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return load_bundle(folder), errors

@@ -3,7 +3,6 @@ together, as an animated picture (WebP).
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from engines import atomic_file
 from engines.backends.interface import Engine
 from engines.errors import OutputError
 from train.report.edits import EXPRESSIONS, wanted_at
@@ -51,10 +51,12 @@ def film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path:
     height, width = photo.image.shape[:2]
     scale = min(1.0, MAX_SIDE_PX / max(height, width))
     size = (2 * round(width * scale / 2), 2 * round(height * scale / 2))  # yuv420p halves both
-    partial = path.with_name(f".{path.name}.part.mp4")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(partial), "w", options={"movflags": "+faststart"}) as container:
+        with (
+            atomic_file.replacing(path) as temporary,
+            av.open(str(temporary), "w", "mp4", {"movflags": "+faststart"}) as container,
+        ):
             stream = container.add_stream(
                 "libx264", rate=Fraction(fps), options={"crf": "20", "preset": "veryfast"}
             )
@@ -63,10 +65,7 @@ def film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path:
                 picture = cv2.resize(photo.showing(engine, [wanted]), size, interpolation=cv2.INTER_AREA)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
             container.mux(stream.encode(None))
-        partial.replace(path)
     except (av.FFmpegError, OSError) as error:
-        with suppress(OSError):
-            partial.unlink()
         raise OutputError(
             f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out."
         ) from error
@@ -85,23 +84,20 @@ def together(engine: Engine, photos: Sequence[Photo], path: Path) -> Path:
             [_close_up(photo, photo.showing(engine, [wanted])) for wanted in told[ahead:] + told[:ahead]]
         )
     pictures = [Image.fromarray(np.hstack(row)[..., ::-1]) for row in zip(*parts, strict=True)]
-    partial = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pictures[0].save(
-            partial,
-            "WEBP",
-            save_all=True,
-            append_images=pictures[1:],
-            duration=round(1000 / TOGETHER_FPS),
-            loop=0,
-            quality=60,
-            method=6,
-        )
-        partial.replace(path)
+        with atomic_file.replacing(path) as temporary:
+            pictures[0].save(
+                temporary,
+                "WEBP",
+                save_all=True,
+                append_images=pictures[1:],
+                duration=round(1000 / TOGETHER_FPS),
+                loop=0,
+                quality=60,
+                method=6,
+            )
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise OutputError(
             f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out."
         ) from error

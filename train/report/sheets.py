@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from engines import atomic_file
 from engines.errors import OutputError
 from train.data.folders import make_folder
 
@@ -134,7 +135,7 @@ def write_text(path: Path, text: str) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        path.write_bytes(content)
+        atomic_file.write_bytes(path, content)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror or error}): free some space or choose another --out."

@@ -330,7 +330,7 @@ def test_engines_are_bytes_on_windows_too(cache, monkeypatch):
         seen.add((os.path.basename(path), bool(flags & bit)))
         return opening(path, flags & ~bit, *rest, **more)
 
-    monkeypatch.setattr("engines.runtime.cache.BINARY", bit)
+    monkeypatch.setattr("engines.atomic_file.BINARY", bit)
     monkeypatch.setattr(os, "open", note)
     cache.store(KEY, COMPILED)
     cache.find(KEY)

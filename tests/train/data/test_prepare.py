@@ -4,6 +4,7 @@ same.
 
 import errno
 import json
+import os
 import shutil
 import struct
 import sys
@@ -254,7 +255,7 @@ def test_drawn_faces_are_adults_and_a_disk_that_refuses_is_a_sentence(tmp_path, 
     with pytest.raises(DataError, match="cannot be made"):
         write_faces(tmp_path / "faces" / "nobody-000000.jpg", adults(1), 32)
     monkeypatch.setattr(
-        Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
+        os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
     )
     with pytest.raises(DataError, match=r"No space left on device.*kept"):
         write_faces(tmp_path / "faces", adults(4), 32)
