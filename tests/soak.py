@@ -24,6 +24,7 @@ from engines.face.photo import load_photo
 from engines.runtime.failover import EngineAttempt, FailoverEngine
 from realtime import timing
 from realtime.controls import Controls
+from realtime.devices import v4l2
 from realtime.messages import DriverExpression, Frame
 from realtime.output.reconnecting_virtual_camera import ReconnectingVirtualCamera
 from realtime.puppet.animator import Animator
@@ -33,7 +34,6 @@ from realtime.puppet.settings import Settings
 from realtime.session import live_loop
 from realtime.session.expression_source import FrameExpressions
 from realtime.session.output_fanout import OutputFanout
-from realtime.sources import camera
 from realtime.sources.camera import Camera
 from realtime.sources.reconnecting_camera import ReconnectingCamera
 from realtime.tracking import expression_tracker
@@ -208,7 +208,7 @@ def soak(
     started_s, people = wall.monotonic(), performers(seed)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "video4linux"
-        stack.enter_context(patch.object(camera, "SYSFS", folder))
+        stack.enter_context(patch.object(v4l2, "SYSFS", folder))
         stack.enter_context(patch.object(timing, "KEPT", KEPT))
         stack.enter_context(patch.object(expression_tracker, "FaceReader", people))
         stack.enter_context(patch.object(au_estimator, "estimate", people.estimate))

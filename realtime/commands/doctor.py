@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 
 from realtime.diagnose.camera_probe import ProbedHost
-from realtime.diagnose.doctor import examine, sum_up, tell, verdict
+from realtime.diagnose.doctor import describe, examine, sum_up, verdict
 from realtime.diagnose.finding import Finding
 from realtime.process.exit_status import close_standard_output
 
@@ -52,7 +52,7 @@ def main(
         for finding in examine(options.engine, system):
             found.append(finding)
             if not options.json:
-                _print(tell(finding))
+                _print(describe(finding))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

@@ -1,36 +1,42 @@
-"""`run.py doctor`: what this machine has for a call, and the command for each missing piece. The checks are in device_checks.py and engine_checks.py."""
+"""What this machine has for a call, and the command for each missing piece: all checks, and the verdict."""
 
 import textwrap
 from collections.abc import Iterable, Iterator
 
 from realtime.diagnose import device_checks, engine_checks
 from realtime.diagnose.camera_probe import ProbedHost
-from realtime.diagnose.finding import FINE, MISSING, Finding, looked
+from realtime.diagnose.finding import FINE, MISSING, Finding, run_check
 
-WIDTH = 118  # columns: the longest word that must not be cut, a SHA-256, fits beside its name
+WIDTH = 118  # columns: a SHA-256, the longest word that must not be broken, fits beside its name
+INDENT = " " * 12
 
-# Seconds until a look counts as hung.
-LOOK_S = 20.0  # a command takes five at most
-CAMERAS_S = 60.0  # six that hang, each for as long as it may, and their modes
+# Seconds until a check counts as hung.
+CHECK_S = 20.0  # a command takes five at most
+CAMERAS_S = 60.0  # six that hang, each up to its timeout, and their modes
 ENGINE_S = 90.0  # MediaPipe and OpenVINO from a cold disk take ten, a GPU's engine as much again
 
 
-def examine(bundle: str = "default", system: ProbedHost | None = None) -> Iterator[Finding]:
-    """Everything, look after look; each is told as soon as it is known."""
-    system = system or ProbedHost()
-    for topic, look, deadline_s in (
-        (engine_checks.PACKAGES, lambda: engine_checks.package_findings(system), LOOK_S),
-        (engine_checks.BUNDLE, lambda: engine_checks.bundle_findings(bundle), LOOK_S),
-        (engine_checks.FACE_MODEL, lambda: engine_checks.face_model_findings(system), LOOK_S),
-        (engine_checks.PYFEAT, lambda: engine_checks.pyfeat_findings(system), LOOK_S),
-        (engine_checks.CACHE, lambda: engine_checks.cache_findings(system), LOOK_S),
-        (engine_checks.GPU, lambda: engine_checks.gpu_findings(system), LOOK_S),
+def examine(bundle: str = "default", host: ProbedHost | None = None) -> Iterator[Finding]:
+    """Runs all checks; yields each finding as soon as its check has ended.
+
+    Args:
+        bundle: the engine bundle that the call would be started with.
+        host: this machine by default.
+    """
+    host = host or ProbedHost()
+    for topic, check, timeout_s in (
+        (engine_checks.PACKAGES, lambda: engine_checks.package_findings(host), CHECK_S),
+        (engine_checks.BUNDLE, lambda: engine_checks.bundle_findings(bundle), CHECK_S),
+        (engine_checks.FACE_MODEL, lambda: engine_checks.face_model_findings(host), CHECK_S),
+        (engine_checks.PYFEAT, lambda: engine_checks.pyfeat_findings(host), CHECK_S),
+        (engine_checks.CACHE, lambda: engine_checks.cache_findings(host), CHECK_S),
+        (engine_checks.GPU, lambda: engine_checks.gpu_findings(host), CHECK_S),
         (engine_checks.ENGINE, lambda: engine_checks.engine_findings(bundle), ENGINE_S),
-        (device_checks.CAMERA, lambda: device_checks.camera_findings(system), CAMERAS_S),
-        (device_checks.VIRTUAL, lambda: device_checks.virtual_findings(system), LOOK_S),
-        (device_checks.WINDOW, lambda: device_checks.window_findings(system), LOOK_S),
+        (device_checks.CAMERA, lambda: device_checks.camera_findings(host), CAMERAS_S),
+        (device_checks.VIRTUAL, lambda: device_checks.virtual_findings(host), CHECK_S),
+        (device_checks.WINDOW, lambda: device_checks.window_findings(host), CHECK_S),
     ):
-        yield from looked(topic, look, deadline_s)
+        yield from run_check(topic, check, timeout_s)
 
 
 def verdict(findings: Iterable[Finding]) -> dict[str, bool]:
@@ -49,33 +55,31 @@ def verdict(findings: Iterable[Finding]) -> dict[str, bool]:
     return {"works": all(needs.values()), **needs, "virtual_camera": device_checks.VIRTUAL in fine}
 
 
-def tell(found: Finding) -> str:
-    """One finding for people: what, what was seen, and below it what mends it."""
-    indent = " " * 12
+def describe(found: Finding) -> str:
+    """One finding for the user: what, what was found, and below it what mends it."""
     line = f"  {found.state:<10}{found.what}: {found.detail}"
-    told = textwrap.wrap(
-        line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    lines = textwrap.wrap(
+        line, WIDTH, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False
     )
-    cure = [f"{indent}-> {found.cure}"] if found.cure else []  # on one line, to be copied
-    return "\n".join([*told, *cure])
+    if found.cure:
+        lines.append(f"{INDENT}-> {found.cure}")  # on one line, to be copied
+    return "\n".join(lines)
 
 
-def sum_up(judged: dict[str, bool]) -> str:
+def sum_up(needs: dict[str, bool]) -> str:
     """The verdict as a sentence or two."""
     lacks = [
-        sentence
-        for need, sentence in (
+        clause
+        for need, clause in (
             ("photo", "a photo cannot be animated"),
             ("camera", "no camera gives a picture"),
             ("output", "there is neither a virtual camera nor a screen"),
         )
-        if not judged[need]
+        if not needs[need]
     ]
-    if not lacks:
-        return (
-            "A call would work."
-            if judged["virtual_camera"]
-            else "A call would work in a window only: there is no virtual camera."
-        )
-    files = " Files work: python run.py --demo" if judged["photo"] else ""
-    return f"A call would not work yet: {', and '.join(lacks)}.{files}"
+    if lacks:
+        files = " Files work: python run.py --demo" if needs["photo"] else ""
+        return f"A call would not work yet: {', and '.join(lacks)}.{files}"
+    if needs["virtual_camera"]:
+        return "A call would work."
+    return "A call would work in a window only: there is no virtual camera."

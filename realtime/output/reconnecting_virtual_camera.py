@@ -1,7 +1,5 @@
-"""A virtual camera that survives a call: when it fails it is opened again, in a thread of its own, and pictures go on as if it took them.
-
-The output's clock never waits for it.
-"""
+"""A virtual camera that survives a call: when it fails it is opened again in a background thread, and the
+output's clock goes on."""
 
 import threading
 import time
@@ -12,36 +10,44 @@ import numpy as np
 
 from engines.errors import OutputError
 from realtime.output.virtual_camera import VirtualCamera
+from realtime.process.backoff import Backoff
+from realtime.process.worker import Worker
 
-WAITS_S = (
-    0.5,
-    1.0,
-    2.0,
-    4.0,
-    8.0,
-)  # before each attempt; the last one for ever, so that it is back while one still looks
-WELL_S = 10.0  # once it lasted so long, the waits start from the shortest again
+FIRST_WAIT_S = 0.5  # before the first attempt
+LONGEST_WAIT_S = 8.0  # between attempts: a camera that works again is back while its user still looks
+STEADY_S = 10.0  # once it lasted so long, the waits start from the shortest again
 CLOSE_S = 1.0  # for an attempt that is under way; one that hangs is left behind
 
 
 class ReconnectingVirtualCamera:
-    """An Output. The first opening must succeed: it raises OutputError. After that each change is told to `say`, once."""
+    """An Output. Pictures sent while the camera is away are lost."""
 
-    main_thread, closed = False, False
+    main_thread = False
+    closed = False
 
     def __init__(
         self,
         open_camera: Callable[[], VirtualCamera],
-        say: Callable[[str], None] = lambda _sentence: None,
-        waits_s=WAITS_S,
+        notify: Callable[[str], None] = lambda _sentence: None,
+        backoff: Backoff | None = None,
     ):
-        self._open, self._say, self._waits_s = open_camera, say, waits_s
+        """
+        Args:
+            open_camera: opens the camera; raises OutputError when that fails.
+            notify: called with one sentence for the user at each change.
+            backoff: the waits between attempts.
+
+        Raises: OutputError when the first opening fails.
+        """
+        self._open = open_camera
+        self._notify = notify
+        self._backoff = backoff or Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, STEADY_S)
         self._camera: VirtualCamera | None = open_camera()
         self.name = self._camera.name
-        self._attempt, self._opened_s = 0, time.perf_counter()
-        self._lock = threading.Lock()  # who puts a camera in its place, and whether one is wanted any more
-        self._leaving = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._opened_s = time.perf_counter()
+        self._lock = threading.Lock()  # held while a camera is put in place, and while no more are wanted
+        self._lost: VirtualCamera | None = None  # the one that failed last, until it is closed
+        self._worker = Worker(self._reopen, "virtual camera")
 
     @property
     def lost(self) -> bool:
@@ -49,7 +55,7 @@ class ReconnectingVirtualCamera:
         return self._camera is None
 
     def send(self, image: np.ndarray, time_s: float) -> None:
-        """Never raises for the camera's sake, and waits for nothing but the camera itself."""
+        """As Output's; a camera that fails raises nothing, and only the camera itself may take its time."""
         camera = self._camera
         if camera is None:
             return
@@ -57,35 +63,36 @@ class ReconnectingVirtualCamera:
             camera.send(image, time_s)
         except OutputError as error:
             self._camera = None
-            self._attempt = 0 if time.perf_counter() - self._opened_s > WELL_S else self._attempt
-            self._say(f"{error} It is opened again as soon as it answers.")
-            self._thread = threading.Thread(
-                target=self._return, args=(camera,), name="virtual camera", daemon=True
-            )
-            self._thread.start()
+            self._backoff.failed_after(time.perf_counter() - self._opened_s)
+            self._notify(f"{error} It is opened again as soon as it answers.")
+            self._lost = camera
+            self._worker.join()  # it has just put this camera in place and is about to end
+            self._worker.start()
 
     def close(self) -> None:
-        self._leaving.set()
-        if self._thread:
-            self._thread.join(CLOSE_S)
+        self._worker.close(CLOSE_S)
         with self._lock:
-            camera, self._camera = self._camera, None
+            camera = self._camera
+            self._camera = None
         if camera:
             camera.close()
 
-    def _return(self, lost: VirtualCamera) -> None:
-        """In a thread: lets the lost one go, and tries until there is another."""
-        with suppress(RuntimeError, OSError):  # what is broken may not close
-            lost.close()
-        while not self._leaving.wait(self._waits_s[min(self._attempt, len(self._waits_s) - 1)]):
-            self._attempt += 1
+    def _reopen(self) -> None:
+        """The thread's work: closes the camera that was lost, and tries until there is another one."""
+        if self._lost:
+            with suppress(RuntimeError, OSError):  # what is broken may not close
+                self._lost.close()
+            self._lost = None
+        while not self._worker.wait(self._backoff.advance()):
             try:
                 camera = self._open()
             except OutputError:
                 continue
             with self._lock:
-                if not self._leaving.is_set():
-                    self._camera, self._opened_s = camera, time.perf_counter()
-                    self._say(f"The {self.name} is back.")
+                if not self._worker.stopping:
+                    self._opened_s = time.perf_counter()
+                    self._notify(f"The {self.name} is back.")
+                    self._camera = camera  # last: `send` may fail at once and wait for this thread's end
                     return
-            return camera.close()
+            camera.close()
+            return

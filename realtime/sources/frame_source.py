@@ -29,7 +29,8 @@ class LiveFrames(Protocol):
     def read(self) -> Frame | NotYet | None:
         """The next frame, stamped when the device handed it over.
 
-        Returns: NOT_YET when there is none after a short wait (call it again), None once there will be no more.
+        Returns: NOT_YET when there is none after a short wait (call it again), None once there will be no
+        more.
         Raises: DriverError when the source fails.
         """
         ...
@@ -50,7 +51,7 @@ class FileFrames(Protocol):
 
     @property
     def has_rest(self) -> bool:
-        """Whether it starts with a resting face, from which a neutral can be learnt; a single picture does not."""
+        """Whether it starts with a resting face, from which a neutral can be learnt: a picture does not."""
         ...
 
     @property

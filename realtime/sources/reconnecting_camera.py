@@ -1,7 +1,9 @@
-"""A camera that survives a meeting: unplugged, hung, frozen, taken by another program, it is noticed, told once, and opened again.
+"""A camera that survives a meeting: a camera that is unplugged, hangs, freezes or is taken by another program
+is noticed, reported once, and opened again.
 
-The watch is kept by whoever reads: every `read` waits a moment for a frame and looks whether the camera is well. Its frames come
-from a thread of their own (reading.py). While it is away `read` says NOT_YET; what is shown meanwhile is presence.py's matter.
+There is no thread that watches it: every `read` waits a moment for a frame and checks how the camera is. Its
+frames come from a CameraReader's thread. While it is away `read` returns NOT_YET; what is shown meanwhile is
+decided by TrackingLossFallback.
 """
 
 import sys
@@ -13,16 +15,18 @@ from typing import Literal
 
 from engines.errors import DriverError
 from realtime.messages import NOT_YET, Frame, NotYet
+from realtime.process.backoff import Backoff
 from realtime.sources.camera import Camera, CameraLocator
 from realtime.sources.camera_reader import CameraFault, CameraReader, CameraTimeouts, Freshness
 
-MOST_LEFT = 3  # threads that hang in the driver; no more are started before one of them has ended
-BACK_S = 3.0  # how long `state` says that the camera is back
-CLOSE_S = 1.0  # for the thread at the end; a read that hangs is left to the end of the process
+MAX_HANGING = 3  # threads that hang in the driver; no more are started before one of them has ended
+BACK_S = 3.0  # how long `state` is BACK
+CLOSE_S = 1.0  # for the thread at the end; one that hangs is left behind
+DEFAULT_TIMEOUTS = CameraTimeouts()
 
 
 class ConnectionState(Enum):
-    """What can be told of the camera in two words, on a screen."""
+    """How the camera is, in two words for a screen."""
 
     LIVE = "camera live"
     LOST = "camera lost"
@@ -32,10 +36,7 @@ class ConnectionState(Enum):
 
 
 class ReconnectingCamera:
-    """LiveFrames of a camera that may go and come. The first opening must succeed: it raises DriverError, as Camera does.
-
-    `say` is told each change in one sentence; `state` is the same for a screen.
-    """
+    """LiveFrames of a camera that may go and come. The first opening must succeed."""
 
     live: Literal[True] = True
     has_rest = True
@@ -43,42 +44,42 @@ class ReconnectingCamera:
     def __init__(
         self,
         text: str = "webcam",
-        say: Callable[[str], None] = lambda _sentence: None,
+        notify: Callable[[str], None] = lambda _sentence: None,
         open_camera: Callable[[str, int | str], Camera] = Camera,
-        patience: CameraTimeouts = CameraTimeouts(),
-        reader: type[CameraReader] = CameraReader,
+        timeouts: CameraTimeouts = DEFAULT_TIMEOUTS,
     ):
-        """text: what --driver says of it; open_camera: given that text and an index or path, opens it; reader: what reads an opening."""
-        self._read_by = reader
-        self._text, self._say, self._open_camera, self._patience = text, say, open_camera, patience
-        self._where = CameraLocator(text)
-        self._name = f"{text} ({self._where.name})" if self._where.name else text
+        """
+        Args:
+            text: the value of --driver.
+            notify: called with one sentence for the user at each change.
+            open_camera: opens the camera, given that text and an index or device path.
+
+        Raises: DriverError, as Camera does, and when the camera does not answer.
+        """
+        self._text = text
+        self._notify = notify
+        self._open_camera = open_camera
+        self._timeouts = timeouts
+        self._locator = CameraLocator(text)
+        self._name = f"{text} ({self._locator.name})" if self._locator.name else text
         self._closed = threading.Event()
-        self._left: list[CameraReader] = []  # told to leave; some may hang
-        self._left_s = 0.0
-        self._wait_s, self._try_s = patience.first_wait_s, 0.0
-        self._still_try_s = 0.0  # a picture that stands still is told and opened again no earlier
+        self._leaving: list[CameraReader] = []  # closed; some may hang
+        self._leaving_since_s = 0.0  # when the newest of them was closed
+        self._backoff = Backoff(timeouts.first_wait_s, timeouts.longest_wait_s, timeouts.steady_s)
+        self._retry_s = 0.0  # when it is opened again
+        self._still_retry_s = 0.0  # a still picture is reported, and the camera opened again, no earlier
         self._freshness: Freshness | None = None  # what the next opening knows of the one before
-        self._state, self._since_s = ConnectionState.LIVE, time.perf_counter()
-        self._refused, self._told_still = 0, False
+        self._state = ConnectionState.LIVE
+        self._since_s = time.perf_counter()
+        self._refusals = 0  # openings in a row that found it busy
+        self._still_reported = False
         self._reader: CameraReader | None = self._start_first()
-        try:
-            self._reader.wait_open(patience.open_s)
-        except BaseException:  # Ctrl-C
-            self.close()
-            raise
-        if self._reader.error:
-            raise self._reader.error
-        if not self._reader.opened_s:
-            self.close()
-            raise DriverError(
-                f"The camera {self._name} does not answer: unplug it, plug it in again and restart."
-            )
+        self._wait_first(self._reader)
         self.fps = self._reader.fps
 
     @property
     def note(self) -> str:
-        """The same in words, where they are worth telling."""
+        """The state as text; "" while all is well."""
         return "" if self.state is ConnectionState.LIVE else self.state.value
 
     @property
@@ -88,37 +89,58 @@ class ReconnectingCamera:
         return ConnectionState.LIVE if over else self._state
 
     def read(self) -> Frame | NotYet | None:
-        """The newest frame that was not read yet; NOT_YET when there is none after a short wait; None once closed."""
+        """The newest frame that was not read yet; NOT_YET when there is none after a short wait; None once
+        closed.
+
+        Raises: what the thread raised where that was not the camera's fault.
+        """
         if self._closed.is_set():
             return None
         frame = None
         if self._reader:
-            frame = self._reader.take(self._patience.read_s)
+            frame = self._reader.take(self._timeouts.read_s)
         else:
-            time.sleep(self._patience.read_s)
-        self._watch(time.perf_counter())
+            time.sleep(self._timeouts.read_s)
+        self._check(time.perf_counter())
         return frame or NOT_YET
 
     def close(self) -> None:
-        """Lets the camera go; a thread that hangs in it is left behind."""
+        """Releases the camera; a thread that hangs in it is left behind."""
         self._closed.set()
         if self._reader:
-            self._reader.leave(CLOSE_S)
+            self._reader.close(CLOSE_S)
+
+    # --- opening
+    # -------------------------------------------------------------------------------------------------------
 
     def _start_first(self) -> CameraReader:
         if sys.platform != "darwin":
-            return self._start([self._where.first])
-        camera = self._open_camera(
-            self._text, self._where.first
-        )  # macOS asks the user for leave on the main thread only
-        return self._read_by(lambda: camera, self._patience)
+            return self._start([self._locator.first])
+        # macOS asks the user for permission on the main thread only.
+        camera = self._open_camera(self._text, self._locator.first)
+        return CameraReader(lambda: camera, self._timeouts)
+
+    def _wait_first(self, reader: CameraReader) -> None:
+        try:
+            reader.wait_open(self._timeouts.open_s)
+        except BaseException:  # Ctrl-C
+            self.close()
+            raise
+        if reader.error:
+            raise reader.error
+        if not reader.opened_s:
+            self.close()
+            raise DriverError(
+                f"The camera {self._name} does not answer: unplug it, plug it in again and restart."
+            )
 
     def _start(self, places: list[int | str]) -> CameraReader:
-        freshness, self._freshness = self._freshness, None
-        return self._read_by(lambda: self._open_one_of(places), self._patience, freshness)
+        freshness = self._freshness
+        self._freshness = None
+        return CameraReader(lambda: self._open_one_of(places), self._timeouts, freshness)
 
     def _open_one_of(self, places: list[int | str]) -> Camera:
-        """One name can stand for several nodes, of which one gives pictures."""
+        """Opens the first place that gives pictures: one camera can have several video nodes."""
         for place in places[:-1]:
             try:
                 return self._open_camera(self._text, place)
@@ -126,96 +148,99 @@ class ReconnectingCamera:
                 continue
         return self._open_camera(self._text, places[-1])
 
-    def _watch(self, now_s: float) -> None:
-        if self._reader is None:
-            self._seek(now_s)
-        elif (trouble := self._reader.trouble(now_s)) is None:
-            self._welcome(self._reader, now_s)
-        elif trouble is CameraFault.STILL:
-            self._doubt(self._reader, now_s)
-        else:
-            self._lose(self._reader, trouble, now_s)
+    # --- watching
+    # ------------------------------------------------------------------------------------------------------
 
-    def _seek(self, now_s: float) -> None:
+    def _check(self, now_s: float) -> None:
+        if self._reader is None:
+            self._reopen(now_s)
+        elif (fault := self._reader.fault(now_s)) is None:
+            self._check_back(self._reader, now_s)
+        elif fault is CameraFault.STILL:
+            self._on_still(self._reader, now_s)
+        else:
+            self._on_lost(self._reader, fault, now_s)
+
+    def _reopen(self, now_s: float) -> None:
         """Opens the camera again when it is time and it is there."""
-        self._left = [reader for reader in self._left if reader.alive]
-        leaving = (
-            self._left and now_s < self._left_s + self._patience.lost_s
-        )  # it may only be letting go of the camera
-        if now_s < self._try_s or leaving or len(self._left) >= MOST_LEFT:
+        self._leaving = [reader for reader in self._leaving if reader.alive]
+        # A thread that was just closed may still be releasing the camera.
+        releasing = self._leaving and now_s < self._leaving_since_s + self._timeouts.lost_s
+        if now_s < self._retry_s or releasing or len(self._leaving) >= MAX_HANGING:
             return
-        places = self._where.places()
+        places = self._locator.places()
         if places:
             self._reader = self._start(places)
-        else:  # looking for it costs nothing; the longer waits are for opening
-            self._wait_s = self._patience.first_wait_s
-            self._try_s = now_s + self._wait_s
-            if self._state is not ConnectionState.LOST:
-                self._change(ConnectionState.LOST, now_s)
-                self._say(f"The camera {self._name} was unplugged: plug it in again; the puppet goes on.")
+            return
+        self._backoff.reset()  # looking for it costs nothing; the longer waits are for opening
+        self._retry_s = now_s + self._backoff.wait_s
+        if self._state is not ConnectionState.LOST:
+            self._change(ConnectionState.LOST, now_s)
+            self._notify(f"The camera {self._name} was unplugged: plug it in again; the puppet goes on.")
 
-    def _lose(self, reader: CameraReader, trouble: CameraFault, now_s: float) -> None:
+    def _on_lost(self, reader: CameraReader, fault: CameraFault, now_s: float) -> None:
         was_well = self._state in (ConnectionState.LIVE, ConnectionState.BACK)
-        if was_well and now_s - self._since_s > self._patience.well_s:
-            self._wait_s = self._patience.first_wait_s
-        self._let_go(reader, now_s)
-        self._try_s = now_s + self._wait_s
-        self._wait_s = min(2 * self._wait_s, self._patience.longest_wait_s)
-        self._refused = self._refused + 1 if trouble is CameraFault.BUSY else 0
+        if was_well:
+            self._backoff.failed_after(now_s - self._since_s)
+        self._release(reader, now_s)
+        self._retry_s = now_s + self._backoff.advance()
+        self._refusals = self._refusals + 1 if fault is CameraFault.BUSY else 0
         if was_well or self._state is ConnectionState.STILL:
             self._change(ConnectionState.LOST, now_s)
-            away = (
-                "was unplugged: plug it in again"
-                if not self._where.places()
-                else f"{trouble.value}: it is being opened again, plug it in anew if that takes long"
+            what = (
+                f"{fault.value}: it is being opened again, plug it in again if that takes long"
+                if self._locator.places()
+                else "was unplugged: plug it in again"
             )
-            self._say(f"The camera {self._name} {away}; the puppet goes on.")
-        elif (
-            self._refused == 2
-            and self._state is ConnectionState.LOST
-            and not any(left.alive for left in self._left)
-        ):  # the first may be too early
+            self._notify(f"The camera {self._name} {what}; the puppet goes on.")
+            return
+        hangs = any(left.alive for left in self._leaving)
+        # The first refusal may come too early after the camera was plugged in.
+        if self._refusals == 2 and self._state is ConnectionState.LOST and not hangs:
             self._change(ConnectionState.BUSY, self._since_s)
-            self._say(
+            self._notify(
                 f"The camera {self._name} is there and cannot be opened: close the program that uses it."
             )
 
-    def _doubt(self, reader: CameraReader, now_s: float) -> None:
-        """The picture stands still: told and opened again, but only once in a while, since it may be so by right."""
+    def _on_still(self, reader: CameraReader, now_s: float) -> None:
+        """The picture stands still, perhaps by right: reported, and the camera opened again, but rarely."""
         if self._state is not ConnectionState.STILL:
-            lost = self._state in (ConnectionState.LOST, ConnectionState.BUSY)  # which was told
-            self._told_still = lost or now_s >= self._still_try_s
+            lost = self._state in (ConnectionState.LOST, ConnectionState.BUSY)  # which was reported
+            self._still_reported = lost or now_s >= self._still_retry_s
             self._change(ConnectionState.STILL, self._since_s if lost else now_s)
-            if self._told_still and not lost:
-                self._say(
-                    f"The camera {self._name} {CameraFault.STILL.value}: is it covered? It is opened again once a minute; the puppet goes on."
+            if self._still_reported and not lost:
+                self._notify(
+                    f"The camera {self._name} {CameraFault.STILL.value}: is it covered? "
+                    "It is opened again once a minute; the puppet goes on."
                 )
-        if now_s >= self._still_try_s:
-            self._still_try_s = now_s + self._patience.still_again_s
+        if now_s >= self._still_retry_s:
+            self._still_retry_s = now_s + self._timeouts.still_again_s
             self._freshness = Freshness(reader.freshness.image, reader.freshness.changed_s)
-            self._let_go(reader, now_s)
-            self._try_s = now_s
+            self._release(reader, now_s)
+            self._retry_s = now_s
 
-    def _welcome(self, reader: CameraReader, now_s: float) -> None:
-        """No trouble: the camera is told as back once it has given pictures that differ, for as long as it was waited for."""
-        if (
-            self._state in (ConnectionState.LIVE, ConnectionState.BACK)
-            or reader.freshness.changed_s <= reader.first_s
-            or not reader.first_s
-        ):
+    def _check_back(self, reader: CameraReader, now_s: float) -> None:
+        """No fault: it is reported as back once its pictures have differed for as long as it was waited
+        for."""
+        if self._state in (ConnectionState.LIVE, ConnectionState.BACK):
             return
-        if self._state is not ConnectionState.STILL and reader.fresh_s - reader.first_s < min(
-            self._wait_s / 2, self._patience.settle_s
-        ):
+        if not reader.first_s or reader.freshness.changed_s <= reader.first_s:
             return
-        if self._state is not ConnectionState.STILL or self._told_still:
-            self._say(f"The camera {self._name} is back after {now_s - self._since_s:.0f} s.")
+        still = self._state is ConnectionState.STILL
+        settle_s = min(self._backoff.wait_s / 2, self._timeouts.settle_s)
+        if not still and reader.fresh_s - reader.first_s < settle_s:
+            return
+        if not still or self._still_reported:
+            self._notify(f"The camera {self._name} is back after {now_s - self._since_s:.0f} s.")
         self._change(ConnectionState.BACK, now_s)
 
-    def _let_go(self, reader: CameraReader, now_s: float) -> None:
-        reader.leave()
-        self._left.append(reader)
-        self._left_s, self._reader = now_s, None
+    def _release(self, reader: CameraReader, now_s: float) -> None:
+        reader.close()
+        self._leaving.append(reader)
+        self._leaving_since_s = now_s
+        self._reader = None
 
     def _change(self, state: ConnectionState, now_s: float) -> None:
-        self._state, self._since_s, self._refused = state, now_s, 0
+        self._state = state
+        self._since_s = now_s
+        self._refusals = 0

@@ -275,14 +275,14 @@ def test_the_driver_in_a_picture_and_a_panic_that_is_not_obeyed_are_found():
 
 
 def test_a_camera_that_is_never_opened_again_is_found():
-    with patch.object(reconnecting_camera.ReconnectingCamera, "_seek", lambda *_: None):
+    with patch.object(reconnecting_camera.ReconnectingCamera, "_reopen", lambda *_: None):
         said = complaints()
     assert "nothing new was shown" in said, said
 
 
 def test_a_camera_that_is_never_let_go_is_found():
     with (
-        patch.object(reconnecting_camera.CameraReader, "leave", lambda *_: None),
+        patch.object(reconnecting_camera.CameraReader, "close", lambda *_: None),
         pytest.raises(Deadlock, match="Threads are left: camera"),
     ):
         complaints()
@@ -292,7 +292,7 @@ def test_one_sentence_too_many_is_found():
     read = reconnecting_camera.ReconnectingCamera.read
 
     def talkative(self):
-        self._say("A picture was read.")
+        self._notify("A picture was read.")
         return read(self)
 
     with patch.object(reconnecting_camera.ReconnectingCamera, "read", talkative):

@@ -1,4 +1,4 @@
-"""What `doctor` says of machines that lack this and that: doubles of /sys, /dev, /proc, commands and cameras; and of this machine."""
+"""What `doctor` finds on machines that lack this and that, with fakes of /sys, /dev, /proc, commands and cameras, and on this machine."""
 
 import json
 import os
@@ -12,11 +12,11 @@ import pytest
 
 from engines.errors import DriverError, EngineError, OutputBusy, OutputError
 from realtime.commands import doctor as doctor_command
-from realtime.devices import host, v4l2
+from realtime.devices import v4l2
 from realtime.devices.host import Capability, Host
 from realtime.diagnose import camera_probe, device_checks, doctor, engine_checks
-from realtime.diagnose.camera_probe import CameraProbePicture, ProbedHost
-from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding, looked
+from realtime.diagnose.camera_probe import CameraProbePicture, ProbedHost, ProbeFailed
+from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, Finding, run_check
 
 ROOT = Path(__file__).parents[3]
 CAPTURE, OUTPUT, METADATA = 0x1, 0x2, 0x800000  # V4L2_CAP_*
@@ -37,7 +37,7 @@ ioctl: VIDIOC_ENUM_FMT
 
 
 class Machine:
-    """Builds a double of a Linux machine under a folder."""
+    """Builds a fake Linux machine under a folder."""
 
     def __init__(self, root: Path):
         self.root, self.capabilities, self.pictures, self.answers = root, {}, {}, {}
@@ -46,7 +46,7 @@ class Machine:
         node = self.root / f"sys/class/video4linux/video{index}"
         node.mkdir(parents=True)
         (node / "name").write_text(name + "\n")
-        if driver == v4l2.LOOPBACK:
+        if driver == v4l2.LOOPBACK_DRIVER:
             (node / "max_openers").write_text("10\n")
             (node / "format").write_text(fed)
         self.capabilities[f"video{index}"] = (
@@ -76,7 +76,7 @@ class Machine:
 
         def picture(camera: str) -> CameraProbePicture:
             if camera not in self.pictures:
-                raise DriverError(f"The camera {camera} gives no picture: close programs that use it.")
+                raise ProbeFailed(f"The camera {camera} gives no picture: close it.", "gives no picture")
             return self.pictures[camera]
 
         return ProbedHost(
@@ -97,7 +97,7 @@ def virtual(machine: Machine, name: str = "Linux") -> list[Finding]:
     return list(device_checks.virtual_findings(machine.system(name)))
 
 
-def test_a_camera_is_told_by_name_with_its_picture_and_its_modes(machine):
+def test_a_camera_is_listed_by_name_with_its_picture_and_its_modes(machine):
     machine.camera(0)
     machine.answers["v4l2-ctl"] = LISTED
     (found,) = cameras(machine)
@@ -106,13 +106,13 @@ def test_a_camera_is_told_by_name_with_its_picture_and_its_modes(machine):
     assert "MJPG 1280x720@30 640x480@30, YUYV 48x48-640x480" in found.detail
 
 
-def test_a_camera_without_v4l2_ctl_is_told_by_what_it_gives(machine):
+def test_without_v4l2_ctl_a_camera_is_described_by_what_it_gives(machine):
     machine.camera(2)
     (found,) = cameras(machine)
     assert found.state == FINE and found.detail == "gives 640x480, 30 a second, by --driver webcam:2"
 
 
-def test_a_camera_with_dozens_of_sizes_is_told_by_its_largest():
+def test_of_dozens_of_sizes_the_largest_are_listed():
     sizes = "".join(
         f"\t\tSize: Discrete {w}x{w}\n\t\t\tInterval: Discrete 0.1s (10.000 fps)\n"
         for w in range(100, 2000, 100)
@@ -126,26 +126,26 @@ def test_a_camera_with_dozens_of_sizes_is_told_by_its_largest():
         for n, name in enumerate(["YUYV", "NV12", "RGB3", "GREY", "MJPG"])
     )
     assert device_checks.modes(formats) == "MJPG 640x480, YUYV 640x480, NV12 640x480, RGB3 640x480, 1 more", (
-        "what a call takes is told first"
+        "what a call takes is listed first"
     )
     assert device_checks.modes("Cannot open device /dev/video0, exiting.") == ""
 
 
-def test_a_node_that_carries_metadata_or_codes_video_is_no_camera(machine):
+def test_a_node_for_metadata_or_a_codec_is_no_camera(machine):
     machine.camera(0)
     machine.camera(1, flags=METADATA)
     machine.camera(2, "codec", CAPTURE | 0x8000)
     assert [found.what for found in cameras(machine)] == ["camera webcam:0 (HD Webcam)"]
 
 
-def test_a_camera_that_this_user_may_not_open_is_told_with_the_group_to_join(machine):
+def test_a_camera_that_this_user_may_not_open_names_the_group_to_join(machine):
     machine.camera(0, flags=PermissionError(13, "Permission denied"))
     (found,) = cameras(machine)
     assert found.state == MISSING and "may not be opened by this user" in found.detail
     assert found.cure.startswith("sudo usermod -aG video $USER") and "log out and in" in found.cure
 
 
-def test_a_busy_camera_is_told_with_the_program_that_has_it(machine):
+def test_a_busy_camera_names_the_program_that_holds_it(machine):
     machine.camera(0)
     machine.pictures.clear()
     machine.opens(4711, "zoom", "dev/video0")
@@ -168,12 +168,12 @@ def test_a_dead_camera_does_not_hide_one_that_works(machine):
     assert "sudo fuser -v" in states["dead)"].cure and "No such device" in states["gone)"].detail
 
 
-def test_a_camera_that_the_container_does_not_pass_on_is_told(machine):
+def test_a_camera_that_the_container_does_not_pass_on_names_the_option(machine):
     machine.camera(0, flags=FileNotFoundError(2, "No such file"))
     assert "--device" in cameras(machine)[0].cure
 
 
-def test_a_machine_without_cameras_is_told_to_plug_one_in_and_wsl_to_use_windows(machine):
+def test_without_cameras_the_cure_is_to_plug_one_in_and_under_wsl_to_use_windows(machine):
     assert "plug a camera in" in cameras(machine)[0].cure
     inside = replace(machine.system(), release="5.15.90.1-microsoft-standard-WSL2")
     assert (
@@ -182,7 +182,7 @@ def test_a_machine_without_cameras_is_told_to_plug_one_in_and_wsl_to_use_windows
     )
 
 
-def test_macs_and_windows_tell_cameras_by_name_and_where_to_allow_them(machine):
+def test_on_macos_and_windows_cameras_are_named_and_so_is_where_to_allow_them(machine):
     machine.answers["system_profiler"] = json.dumps({"SPCameraDataType": [{"_name": "FaceTime HD Camera"}]})
     machine.answers["powershell"] = "Integrated Camera\r\nScanner\r\n"
     (mac,), (windows,) = cameras(machine, "Darwin"), cameras(machine, "Windows")
@@ -196,15 +196,15 @@ def test_macs_and_windows_tell_cameras_by_name_and_where_to_allow_them(machine):
     assert [found.state for found in cameras(machine, "Windows")] == [FINE, FINE]
 
 
-def test_a_waiting_loopback_is_a_virtual_camera_and_no_camera(machine):
-    machine.device(10, "Puppet", v4l2.LOOPBACK, OUTPUT)
+def test_an_idle_loopback_is_a_virtual_camera_and_no_camera(machine):
+    machine.device(10, "Puppet", v4l2.LOOPBACK_DRIVER, OUTPUT)
     (found,) = virtual(machine)
     assert found.state == FINE and "video10 (Puppet)" in found.what and found.cure == ""
     assert "no camera is connected" in cameras(machine)[0].detail
 
 
-def test_a_loopback_that_browsers_would_not_list_is_fine_and_told(machine):
-    machine.device(10, "Puppet", v4l2.LOOPBACK, CAPTURE | OUTPUT)
+def test_a_loopback_that_browsers_would_not_list_is_fine_and_says_so(machine):
+    machine.device(10, "Puppet", v4l2.LOOPBACK_DRIVER, CAPTURE | OUTPUT)
     (found,) = virtual(machine)
     assert (
         found.state == FINE
@@ -214,7 +214,7 @@ def test_a_loopback_that_browsers_would_not_list_is_fine_and_told(machine):
 
 
 def test_a_loopback_that_another_program_feeds_is_a_camera_and_no_virtual_camera(machine):
-    machine.device(10, "Phone", v4l2.LOOPBACK, CAPTURE, fed="YUYV:640x480@30")
+    machine.device(10, "Phone", v4l2.LOOPBACK_DRIVER, CAPTURE, fed="YUYV:640x480@30")
     machine.pictures["webcam:10"] = CameraProbePicture(640, 480, 30.0)
     machine.opens(99, "phone-app", "dev/video10")
     assert cameras(machine)[0].state == FINE
@@ -222,21 +222,21 @@ def test_a_loopback_that_another_program_feeds_is_a_camera_and_no_virtual_camera
     assert (
         found.state == MISSING and "phone-app (99)" in found.detail and found.cure == "close phone-app (99)"
     )
-    machine.device(11, "Puppet", v4l2.LOOPBACK, OUTPUT)
+    machine.device(11, "Puppet", v4l2.LOOPBACK_DRIVER, OUTPUT)
     assert [(found.state, "Puppet" in found.what) for found in virtual(machine)] == [
         (FINE, True),
         (OPTIONAL, False),
     ]
 
 
-def test_a_loopback_that_its_last_program_left_closed_is_to_be_loaded_again(machine):
-    machine.device(10, "Puppet", v4l2.LOOPBACK, CAPTURE)
+def test_a_loopback_that_its_last_program_left_closed_has_to_be_loaded_again(machine):
+    machine.device(10, "Puppet", v4l2.LOOPBACK_DRIVER, CAPTURE)
     (found,) = virtual(machine)
     assert found.state == MISSING and found.cure == f"sudo modprobe -r v4l2loopback && {LOAD}"
 
 
-def test_a_loopback_that_this_user_may_not_open_wants_the_group(machine):
-    machine.device(10, "Puppet", v4l2.LOOPBACK, PermissionError(13, "Permission denied"))
+def test_a_loopback_that_this_user_may_not_open_names_the_group_to_join(machine):
+    machine.device(10, "Puppet", v4l2.LOOPBACK_DRIVER, PermissionError(13, "Permission denied"))
     (found,) = virtual(machine)
     assert found.state == MISSING and "usermod -aG video" in found.cure
 
@@ -267,7 +267,7 @@ def test_the_command_is_the_distributions_own(machine, release, command):
     assert virtual(machine)[0].cure.startswith(command) and virtual(machine)[0].cure.endswith(LOAD)
 
 
-def test_macs_and_windows_are_asked_through_the_output_of_a_call(machine, monkeypatch):
+def test_on_macos_and_windows_the_virtual_camera_is_opened_as_in_a_call(machine, monkeypatch):
     def absent(*_):
         raise OutputError("There is no virtual camera.") from RuntimeError(
             "'obs' backend: OBS is not installed.\nand more"
@@ -283,7 +283,7 @@ def test_macs_and_windows_are_asked_through_the_output_of_a_call(machine, monkey
         )
 
 
-def test_a_virtual_camera_that_another_program_has_is_told_to_be_freed_not_installed(machine, monkeypatch):
+def test_a_busy_virtual_camera_has_to_be_freed_not_installed(machine, monkeypatch):
     def busy(*_):
         raise OutputBusy("It is in use: close that program.")
 
@@ -303,7 +303,7 @@ def nvidia(machine: Machine, fault: str, monkeypatch, installed: tuple[str, ...]
     return found
 
 
-def test_a_gpu_without_tensorrt_is_told_with_the_package_for_that_card(machine, monkeypatch):
+def test_a_gpu_without_tensorrt_names_the_package_for_that_card(machine, monkeypatch):
     machine.answers["nvidia-smi"] = "NVIDIA GeForce RTX 4090, 8.9\n"
     found = nvidia(machine, "TensorRT is not installed.", monkeypatch)
     assert "GeForce RTX 4090" in found.what and found.cure == 'pip install -e ".[tensorrt-rtx]"'
@@ -326,13 +326,13 @@ def test_a_gpu_is_found_by_its_driver_or_on_the_bus_where_nvidia_smi_is_missing(
     assert nvidia(machine, "none", monkeypatch).what == "GPU NVIDIA A100"
 
 
-def test_a_gpu_that_tensorrt_no_longer_knows_is_not_told_to_install_it(machine, monkeypatch):
+def test_a_gpu_too_old_for_tensorrt_gets_no_advice_to_install_it(machine, monkeypatch):
     machine.answers["nvidia-smi"] = "NVIDIA GeForce GTX 1080, 6.1\n"
     found = nvidia(machine, "TensorRT is not installed.", monkeypatch)
     assert "too old" in found.detail and found.cure == ""
 
 
-def test_a_gpu_that_works_is_told_with_its_library(machine, monkeypatch):
+def test_a_working_gpu_is_listed_with_its_library(machine, monkeypatch):
     class Gpu:
         def depends_on(self):
             return {
@@ -347,7 +347,7 @@ def test_a_gpu_that_works_is_told_with_its_library(machine, monkeypatch):
     assert found.state == FINE and found.what == "GPU NVIDIA L4" and "tensorrt 10.9" in found.detail
 
 
-def test_a_tampered_bundle_and_a_wrong_face_model_are_told_with_their_cures(tmp_path, monkeypatch):
+def test_a_tampered_bundle_and_a_wrong_face_model_are_reported_with_their_cures(tmp_path, monkeypatch):
     import shutil
 
     folder = tmp_path / "mine"
@@ -362,7 +362,7 @@ def test_a_tampered_bundle_and_a_wrong_face_model_are_told_with_their_cures(tmp_
     assert found.state == MISSING and "SHA-256" in found.detail and "PUPPET_FACE_MODEL" in found.cure
 
 
-def test_packages_that_are_missing_or_of_another_version_are_told(monkeypatch):
+def test_missing_packages_and_other_versions_are_listed(monkeypatch):
     wanted = ["numpy>=2,<3", "opencv-python==0.0.1", "no-such-package==1"]
     monkeypatch.setattr(engine_checks, "_requirements", lambda: wanted)
     have, lack, other = engine_checks.package_findings(Host())
@@ -371,7 +371,7 @@ def test_packages_that_are_missing_or_of_another_version_are_told(monkeypatch):
     assert lack.cure == "pip install -e ."
 
 
-def test_an_engine_that_is_not_compiled_yet_is_told_beside_the_one_that_starts(monkeypatch, tmp_path):
+def test_engines_that_are_not_compiled_yet_are_listed_beside_the_one_that_starts(monkeypatch, tmp_path):
     monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "empty"))
     found = list(engine_checks.engine_findings("default"))
     assert (
@@ -388,7 +388,7 @@ def test_an_engine_that_is_not_compiled_yet_is_told_beside_the_one_that_starts(m
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="a folder that cannot be written needs POSIX")
-def test_a_cache_that_cannot_be_written_is_told_and_a_call_goes_without(monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_is_reported_and_a_call_works_without(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "file" / "engines"))
     (found,) = engine_checks.cache_findings(Host())
@@ -399,7 +399,7 @@ def test_a_cache_that_cannot_be_written_is_told_and_a_call_goes_without(monkeypa
     )
 
 
-def test_a_look_that_fails_or_hangs_is_a_finding_and_keeps_what_it_saw():
+def test_a_check_that_fails_or_hangs_is_a_finding_and_keeps_what_it_found():
     def fails():
         yield Finding("x", "first", FINE, "seen")
         raise ZeroDivisionError("by what")
@@ -407,13 +407,13 @@ def test_a_look_that_fails_or_hangs_is_a_finding_and_keeps_what_it_saw():
     def lacks():
         raise ImportError("libGL.so.1: cannot open shared object file")
 
-    first, second = looked("x", fails, 5)
+    first, second = run_check("x", fails, 5)
     assert (
         first.detail == "seen" and second.state == MISSING and "ZeroDivisionError: by what" in second.detail
     )
-    assert looked("x", lacks, 5)[0].cure == "sudo apt install libgl1"
+    assert run_check("x", lacks, 5)[0].cure == "sudo apt install libgl1"
     started_s = time.perf_counter()
-    (hung,) = looked("x", lambda: time.sleep(3) or [], 0.2)
+    (hung,) = run_check("x", lambda: time.sleep(3) or [], 0.2)
     assert (
         hung.state == MISSING
         and "no answer within 0.2 s" in hung.detail
@@ -421,25 +421,29 @@ def test_a_look_that_fails_or_hangs_is_a_finding_and_keeps_what_it_saw():
     )
 
 
-def instead(monkeypatch, folder: Path, code: str) -> None:
-    """The program that opens cameras runs this."""
-    (folder / "realtime").mkdir()
-    (folder / "realtime" / "__init__.py").write_text("")
-    (folder / "realtime" / "system.py").write_text(code)
-    monkeypatch.setattr(host, "ROOT", folder)
+def replace_probe(monkeypatch, folder: Path, code: str) -> None:
+    """The process that opens cameras runs this code."""
+    package = folder / "realtime" / "diagnose"
+    package.mkdir(parents=True)
+    for init in (package.parent / "__init__.py", package / "__init__.py"):
+        init.write_text("")
+    (package / "camera_probe.py").write_text(code)
+    monkeypatch.setattr(camera_probe, "ROOT", folder)
     monkeypatch.chdir(folder)
 
 
-def test_a_camera_that_hangs_is_let_go_at_the_deadline(tmp_path, monkeypatch):
-    instead(monkeypatch, tmp_path, "import time\ndef show(_): open('opened', 'w').close(); time.sleep(60)\n")
+def test_a_camera_that_hangs_is_closed_at_the_deadline(tmp_path, monkeypatch):
+    replace_probe(
+        monkeypatch, tmp_path, "import time\ndef show(_): open('opened', 'w').close(); time.sleep(60)\n"
+    )
     started_s = time.perf_counter()
     with pytest.raises(DriverError, match="no picture within 3 s"):
         camera_probe.first_picture("webcam", 3)
     assert time.perf_counter() - started_s < 10 and (tmp_path / "opened").exists()
 
 
-def test_a_camera_library_that_crashes_takes_nothing_along(tmp_path, monkeypatch):
-    instead(monkeypatch, tmp_path, "import os\ndef show(_): os.abort()\n")
+def test_a_crash_of_the_camera_library_stays_in_its_process(tmp_path, monkeypatch):
+    replace_probe(monkeypatch, tmp_path, "import os\ndef show(_): os.abort()\n")
     with pytest.raises(DriverError, match="failed"):
         camera_probe.first_picture("webcam", 20)
 
@@ -456,7 +460,7 @@ def test_a_camera_is_opened_as_a_call_opens_it_and_closed(monkeypatch, capsys):
     )
 
 
-def test_a_missing_camera_is_refused_in_the_words_of_a_call():
+def test_a_missing_camera_is_refused_with_the_message_of_a_call():
     with pytest.raises(DriverError, match="webcam:98"):
         camera_probe.first_picture("webcam:98", 60)
 
@@ -487,23 +491,23 @@ def test_a_call_works_with_one_camera_and_one_place_for_the_pictures():
 
 def test_a_machine_that_has_everything_leaves_with_0(machine, capsys):
     machine.camera(0)
-    machine.device(10, "Puppet", v4l2.LOOPBACK, OUTPUT)
+    machine.device(10, "Puppet", v4l2.LOOPBACK_DRIVER, OUTPUT)
     assert doctor_command.main([], system=machine.system()) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert (
-        told.rstrip().endswith("A call would work.")
-        and "webcam:0 (HD Webcam)" in told
-        and "video10 (Puppet)" in told
+        printed.rstrip().endswith("A call would work.")
+        and "webcam:0 (HD Webcam)" in printed
+        and "video10 (Puppet)" in printed
     )
 
 
-def test_the_command_says_of_this_machine_what_is_true_in_json_and_by_its_status():
+def test_the_command_describes_this_machine_in_json_and_by_its_status():
     done = subprocess.run(
         [sys.executable, "run.py", "doctor", "--json"], capture_output=True, text=True, cwd=ROOT
     )
-    told = json.loads(done.stdout)
-    assert done.returncode == (0 if told["works"] else 1) and done.stderr == ""
-    topics = {finding["topic"] for finding in told["findings"]}
+    report = json.loads(done.stdout)
+    assert done.returncode == (0 if report["works"] else 1) and done.stderr == ""
+    topics = {finding["topic"] for finding in report["findings"]}
     assert topics == {
         "packages",
         "bundle",
@@ -516,19 +520,19 @@ def test_the_command_says_of_this_machine_what_is_true_in_json_and_by_its_status
         "virtual camera",
         "window",
     }
-    assert told["photo"], "the default engine draws wherever the tests run"
+    assert report["photo"], "the default engine draws wherever the tests run"
     hashes = [
         f["detail"].removeprefix("SHA-256 ")
-        for f in told["findings"]
+        for f in report["findings"]
         if f["topic"] in ("bundle", "face model")
     ]
     assert len(hashes) >= 2 and all(len(digest) == 64 for digest in hashes)
     if not Path("/sys/class/video4linux").exists() and sys.platform == "linux":
-        assert not told["works"] and not told["camera"] and not told["virtual_camera"]
-        assert all(f["cure"] for f in told["findings"] if f["topic"] in ("camera", "virtual camera"))
+        assert not report["works"] and not report["camera"] and not report["virtual_camera"]
+        assert all(f["cure"] for f in report["findings"] if f["topic"] in ("camera", "virtual camera"))
 
 
-def test_the_command_tells_on_a_machine_where_nothing_is_installed():
+def test_the_command_works_on_a_machine_where_nothing_is_installed():
     code = "import sys\nfor name in ('cv2', 'numpy', 'openvino'): sys.modules[name] = None\nimport run; sys.exit(run.main(['doctor']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1 and done.stderr == "" and "Traceback" not in done.stdout
@@ -536,7 +540,7 @@ def test_the_command_tells_on_a_machine_where_nothing_is_installed():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes end otherwise there")
-def test_whoever_stops_reading_gets_no_traceback_and_the_status_is_still_right():
+def test_a_closed_pipe_gets_no_traceback_and_the_status_is_still_right():
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe:
@@ -545,7 +549,7 @@ def test_whoever_stops_reading_gets_no_traceback_and_the_status_is_still_right()
     assert done.returncode == 1 and done.stderr == ""
 
 
-def test_a_wrong_bundle_or_option_is_told_without_a_traceback(capsys, machine):
+def test_a_wrong_bundle_or_option_is_reported_without_a_traceback(capsys, machine):
     with pytest.raises(SystemExit) as ended:
         doctor_command.main(["--nonsense"])
     assert ended.value.code == 2

@@ -23,8 +23,8 @@ from realtime.session.live_loop import LiveLoop
 from realtime.session.output_fanout import OutputFanout
 from realtime.sources import clip
 from realtime.sources.camera import Camera, camera_index, is_camera
-from realtime.sources.camera_reader import LATE_S, CameraTimeouts, Freshness
-from realtime.sources.reconnecting_camera import MOST_LEFT, ConnectionState, ReconnectingCamera
+from realtime.sources.camera_reader import MAX_AGE_S, CameraTimeouts, Freshness
+from realtime.sources.reconnecting_camera import MAX_HANGING, ConnectionState, ReconnectingCamera
 from realtime.timing import Timings
 from realtime.tracking.expression_tracker import ExpressionTracker
 from tests.support.fake_camera import Desk
@@ -92,7 +92,7 @@ def watch(camera: ReconnectingCamera, longest_s: float, until=lambda: False) -> 
     while not until() and camera.clock.perf_counter() < end_s:
         started_s = camera.clock.perf_counter()
         frame = camera.read()
-        assert camera.clock.perf_counter() - started_s < 0.5, "a read held the loop"
+        assert camera.clock.perf_counter() - started_s < 0.5, "a read blocked the loop"
         assert frame is not None
         if frame is not NOT_YET:
             frames.append(frame)
@@ -108,7 +108,7 @@ def until(camera: ReconnectingCamera, state: ConnectionState, longest_s: float =
 
 
 @pytest.mark.parametrize("fps", [60, 30, 5])
-def test_a_camera_that_is_well_is_read_and_nothing_is_said(virtual, use, fps):
+def test_a_working_camera_is_read_and_reports_nothing(virtual, use, fps):
     virtual.fps = fps
     camera = use()
     frames = watch(camera, 100)
@@ -121,7 +121,7 @@ def test_a_camera_that_is_well_is_read_and_nothing_is_said(virtual, use, fps):
 
 
 @pytest.mark.parametrize("fault", ["silent", "hang", "stale", "frozen"])
-def test_a_fault_is_noticed_within_2_s_and_told_once_and_its_end_too(virtual, use, fault):
+def test_a_fault_is_noticed_within_2_s_and_reported_once_like_its_end(virtual, use, fault):
     camera = use()
     watch(camera, 60)
     virtual.fault = fault
@@ -136,7 +136,7 @@ def test_a_fault_is_noticed_within_2_s_and_told_once_and_its_end_too(virtual, us
     assert virtual.most_open == 1 or fault == "hang"
 
 
-def test_no_old_picture_is_ever_handed_on_as_a_new_one(virtual, use):
+def test_an_old_picture_is_never_returned_as_a_new_one(virtual, use):
     camera = use()
     watch(camera, 5)
     virtual.fault = "stale"
@@ -144,19 +144,19 @@ def test_no_old_picture_is_ever_handed_on_as_a_new_one(virtual, use):
     assert watch(camera, 2.0, lambda: camera.state is ConnectionState.LOST) == []
 
 
-def test_a_frozen_picture_is_handed_on_for_a_moment_only_and_opened_again_but_rarely(virtual, use):
+def test_a_frozen_picture_is_returned_for_a_moment_only_and_the_camera_rarely_opened_again(virtual, use):
     camera = use()
     watch(camera, 60)
     virtual.fault = "frozen"
     until(camera, ConnectionState.STILL)
     openings = len(virtual.opened)
-    assert watch(camera, 600) == []  # a face in mid-word would be held for ever
+    assert watch(camera, 600) == []  # a face in the middle of a word would be held for ever
     assert 9 <= len(virtual.opened) - openings <= 11, "once a minute"
     assert len(camera.said) == 1 and camera.state is ConnectionState.STILL
     assert virtual.most_open == 1, "it was opened while it was open"
 
 
-def test_a_picture_that_stands_still_now_and_then_fills_no_log(virtual, use):
+def test_a_picture_that_freezes_now_and_then_fills_no_log(virtual, use):
     camera = use()
     for _ in range(20):
         virtual.fault = "frozen"
@@ -167,7 +167,7 @@ def test_a_picture_that_stands_still_now_and_then_fills_no_log(virtual, use):
 
 
 def test_an_unplugged_camera_is_found_again_under_another_index_by_its_name(virtual, use):
-    virtual.plug(1, port="2-1")  # a twin, which is somebody else's
+    virtual.plug(1, port="2-1")  # another camera of the same model
     camera = use()
     watch(camera, 60)
     virtual.unplug(0)
@@ -181,7 +181,7 @@ def test_an_unplugged_camera_is_found_again_under_another_index_by_its_name(virt
     assert virtual.opened[-1] == 4 and len(camera.said) == 2
 
 
-def test_the_node_of_a_camera_that_gives_no_pictures_is_passed_over(virtual, use):
+def test_a_node_of_the_camera_that_gives_no_pictures_is_skipped(virtual, use):
     virtual.plug(1)  # a webcam's second node, for metadata: same name, same port
     camera = use("webcam:desk")
     watch(camera, 5)
@@ -192,7 +192,7 @@ def test_the_node_of_a_camera_that_gives_no_pictures_is_passed_over(virtual, use
     assert virtual.opened[-2:] == [1, 2]
 
 
-def test_a_camera_that_another_program_took_is_told_and_comes_back_when_it_is_free(virtual, use):
+def test_a_camera_taken_by_another_program_is_reported_and_comes_back_when_it_is_free(virtual, use):
     camera = use()
     watch(camera, 60)
     virtual.fault = "silent"
@@ -220,7 +220,7 @@ def test_the_waits_between_openings_double_up_to_8_s(virtual, use):
     assert np.diff([lost_s, *tried_s]) == pytest.approx([0.5, 1, 2, 4, 8, 8, 8], abs=0.25)
 
 
-def test_a_camera_that_comes_and_goes_is_not_told_each_time(virtual, use):
+def test_a_camera_that_comes_and_goes_is_not_reported_each_time(virtual, use):
     camera = use()
     for _ in range(20):
         virtual.fault = ""
@@ -230,20 +230,20 @@ def test_a_camera_that_comes_and_goes_is_not_told_each_time(virtual, use):
     assert len(camera.said) <= 4, camera.said
 
 
-def test_threads_that_hang_are_never_more_than_a_few(desk, use):
-    camera = use(patience=CameraTimeouts(lost_s=0.3, open_s=0.3, first_wait_s=0.1, longest_wait_s=0.1))
+def test_there_are_never_more_than_a_few_hanging_threads(desk, use):
+    camera = use(timeouts=CameraTimeouts(lost_s=0.3, open_s=0.3, first_wait_s=0.1, longest_wait_s=0.1))
     before = threading.active_count() - 1
     desk.fault = "hang"
-    watch(camera, 10, lambda: desk.hanging == MOST_LEFT)
+    watch(camera, 10, lambda: desk.hanging == MAX_HANGING)
     watch(camera, 1.0)
-    assert desk.hanging == MOST_LEFT == threading.active_count() - before
+    assert desk.hanging == MAX_HANGING == threading.active_count() - before
     assert len(camera.said) == 1
     desk.fault = ""
     desk.freed.set()
     until(camera, ConnectionState.BACK)
 
 
-def test_a_hanging_read_does_not_keep_the_end_waiting(desk, use):
+def test_close_does_not_wait_for_a_read_that_hangs(desk, use):
     camera = use()
     desk.fault = "hang"
     watch(camera, 5, lambda: desk.hanging)
@@ -256,6 +256,7 @@ def test_a_hanging_read_does_not_keep_the_end_waiting(desk, use):
 def test_a_process_ends_with_its_own_status_while_a_read_hangs(tmp_path):
     code = f"""
 import pathlib, functools, run
+from realtime.devices import v4l2
 from realtime.sources import camera
 from realtime.sources.reconnecting_camera import ReconnectingCamera
 from tests.support.fake_camera import Desk
@@ -307,18 +308,18 @@ def test_the_first_opening_fails_at_once_with_one_sentence(desk, use):
         use()
     desk.fault = "hang"
     with pytest.raises(DriverError, match="does not answer: unplug it"):
-        use(patience=CameraTimeouts(open_s=0.2))
+        use(timeouts=CameraTimeouts(open_s=0.2))
 
 
 @pytest.mark.parametrize("fault", ["broken", "grey", "empty"])
-def test_what_is_no_picture_is_a_read_that_failed(desk, fault):
+def test_a_read_that_returns_no_picture_has_failed(desk, fault):
     camera = Camera("webcam", 0, desk.open)
     desk.fault = fault
     with pytest.raises(DriverError, match="stopped giving pictures"):
         camera.read()
 
 
-def test_on_macos_the_first_opening_is_made_where_the_user_can_be_asked(desk, use, monkeypatch):
+def test_on_macos_the_camera_is_first_opened_on_the_main_thread(desk, use, monkeypatch):
     threads = []
     monkeypatch.setattr("sys.platform", "darwin")
     monkeypatch.setattr(
@@ -364,18 +365,19 @@ def test_stamps_count_only_once_they_rise_and_age_only_by_this_machines_clock():
     assert new(Freshness(), (100, 100), (100.1, 100.1), *queue) == [True, True, False, False, True], (
         "an old queue after a pause"
     )
-    slow = [(5 + second, 100 + (1 + LATE_S) * second) for second in range(5)]
+    slow = [(5 + second, 100 + (1 + MAX_AGE_S) * second) for second in range(5)]
     assert new(Freshness(), *slow) == [True] * 5, "a clock of its own that goes wrong"
 
 
 def test_a_change_of_size_disturbs_neither_the_tracker_nor_memory(virtual, use, photo):
-    """Real MediaPipe; 4K comes out no larger than is of use."""
+    """Real MediaPipe; 4K is shrunk."""
     import cv2
 
-    camera, told = use(), []
+    camera = use()
+    expressions = []
     watch(camera, 1)
     virtual.size, virtual.fps = (3840, 2160), 5
-    assert watch(camera, 1)[-1].image.shape[:2] == (720, clip.LARGEST_SIDE_PX) and camera.said == []
+    assert watch(camera, 1)[-1].image.shape[:2] == (720, clip.MAX_SIDE_PX) and camera.said == []
     face = cv2.resize(photo, (480, 480))
     sizes = [(480, 480)] * 3 + [(320, 240)] * 3 + [(1280, 720)] * 3 + [(480, 640)] * 3
     with ExpressionTracker(Timings()) as performer:
@@ -383,12 +385,14 @@ def test_a_change_of_size_disturbs_neither_the_tracker_nor_memory(virtual, use, 
             side = min(width, height)
             image = np.full((height, width, 3), 90, np.uint8)
             image[:side, (width - side) // 2 :][:, :side] = cv2.resize(face, (side, side))
-            told.append(performer(Frame(image, number / 30)))
-    assert [word.seen for word in told].count(False) <= 3, "one frame to find it anew, for each change"
-    assert told[2].seen and told[5].seen and told[8].seen and told[11].seen
+            expressions.append(performer(Frame(image, number / 30)))
+    assert [each.seen for each in expressions].count(False) <= 3, (
+        "one frame to find it again, for each change"
+    )
+    assert all(expressions[number].seen for number in (2, 5, 8, 11))
 
 
-def test_closed_loop_the_output_goes_on_shows_the_still_photo_and_the_driver_comes_back(desk, use, photo):
+def test_in_a_live_loop_the_output_goes_on_shows_the_still_photo_and_the_driver_comes_back(desk, use, photo):
     """The real times: unplugged for long enough that hold and ease are over, then plugged in under another index."""
     puppet, output, timings = Puppet(photo, StubEngine(aus=WIDE), (320, 240)), KeepingOutput(), Timings()
     camera = use()
