@@ -1,7 +1,9 @@
-"""A file that is written beside its name: what stands at the name is whole, and an earlier one is not lost until then.
+"""A file while it is written: beside its name, as NAME.part.SUFFIX, so that an older one is replaced by a
+whole one only.
 
-What was written is never written over before the end: changes of it are kept back until everything else has been stored. So a
-fragmented MP4 plays up to its last fragment at every moment: the program killed, the disk full. Knows nothing of pictures.
+What was written is never overwritten before the end: changes of it are kept in memory until everything else
+is on the disk. So a fragmented MP4 plays up to its last fragment at every moment: when the program is killed,
+or the disk is full.
 """
 
 import io
@@ -13,60 +15,72 @@ from typing import BinaryIO
 from engines import atomic_file
 from engines.errors import OutputError
 
-MOST_KEPT = 1000  # names tried for a file that is in the way
-BOXES = {".mp4", ".mov"}  # made of boxes that begin with their length: ISO/IEC 14496-12, 4.2
-LINES = {".csv"}
-LONGEST_LINE = 4096  # bytes
+MAX_KEPT = 1000  # names tried for a part that is in the way
+BOX_SUFFIXES = {".mp4", ".mov"}  # made of boxes that begin with their length: ISO/IEC 14496-12, 4.2
+LINE_SUFFIXES = {".csv"}
+MAX_LINE = 4096  # bytes
 
 
 def check_writable(path: str | Path, option: str) -> None:
-    """Raises OutputError now for a file that could not be written later. Leaves what stands there as it is."""
+    """Raises OutputError for a file that could not be written later. Changes nothing.
+
+    Args:
+        option: the option that named the file, for the message.
+    """
     path = Path(path)
-    if os.path.isdir(path) or not os.path.isdir(path.absolute().parent):
-        why = "it is a folder" if os.path.isdir(path) else f"there is no folder {path.parent}"
-        raise OutputError(f"{path} cannot be written, as {why}: choose another {option}.")
-    if not os.access(path if os.path.exists(path) else path.absolute().parent, os.W_OK):
+    folder = path.absolute().parent
+    if os.path.isdir(path):
+        raise OutputError(f"{path} cannot be written, as it is a folder: choose another {option}.")
+    if not os.path.isdir(folder):
+        raise OutputError(
+            f"{path} cannot be written, as there is no folder {path.parent}: choose another {option}."
+        )
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise OutputError(f"{path} cannot be written (permission denied): choose another {option}.")
 
 
 def part_of(path: Path) -> Path:
-    """Where a file lies while it is written: take.mp4 -> take.part.mp4."""
+    """Where a file is while it is written: take.mp4 -> take.part.mp4."""
     return path.with_name(f"{path.stem}.part{path.suffix}")
 
 
 class PartialFile(io.RawIOBase):
-    """The file under `path`, as something to write and seek in. `finish`, `salvage` or `discard` ends it.
-
-    A part that a killed program left is kept under a free name, and `say` is told so in one sentence.
-    """
+    """The file under `path`, to write and seek in. `finish`, `salvage` or `discard` ends it."""
 
     def __init__(
         self,
         path: Path,
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
         open_file: Callable[[Path], BinaryIO] | None = None,
         option: str = "--output",
     ):
-        """open_file: the seam for doubles of a disk; option: where the name came from. Raises OutputError when the file cannot be written."""
+        """
+        Args:
+            notify: called with one sentence when the part of a killed program was found and kept under
+            another name.
+            open_file: creates the file; replaced in tests.
+            option: the option that named the file, for messages.
+
+        Raises: OutputError when the file cannot be written, or another program writes it.
+        """
         check_writable(path, option)
-        self.path, self.part = path, part_of(path)
-        self._size = self._at = 0
-        self._changes: list[
-            tuple[int, bytes]
-        ] = []  # of what stands already: a few bytes at the end of a recording
+        self.path = path
+        self.part = part_of(path)
+        self._position = 0
+        self._size = 0
+        self._changes: list[tuple[int, bytes]] = []  # (offset, data) inside what was written: a few bytes
         self._fault: OSError | None = None  # of the disk; nothing is written after it
         try:
-            _make_room(self.part, say, option)
+            _make_room(self.part, notify, option)
             self._file = (open_file or _create)(self.part)
         except OSError as error:
             raise OutputError(
                 f"{path} cannot be written ({error.strerror or error}): choose another {option}."
             ) from error
-        if not (
-            lock(self._file) and _is_at(self._file, self.part)
-        ):  # another program began it at this very moment
+        # Another program may have created it at the same moment.
+        if not (lock(self._file) and _is_at(self._file, self.part)):
             self._file.close()
-            raise OutputError(f"{self.part} is being written by another program: choose another {option}.")
+            raise _written_elsewhere(self.part, option)
 
     def writable(self) -> bool:
         return True
@@ -75,82 +89,82 @@ class PartialFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        return self._at
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
 
     def write(self, data) -> int:
+        """Raises OSError; every later call raises the same."""
         data = bytes(data)
         if self._fault:
             raise self._fault
-        if self._at < self._size:
-            self._changes.append((self._at, data))
+        if self._position < self._size:
+            self._changes.append((self._position, data))
         else:
             try:
-                self._file.seek(self._at)
+                self._file.seek(self._position)
                 _write_all(self._file, data)
             except OSError as error:
                 self._fault = error
                 raise
-        self._at += len(data)
-        self._size = max(self._size, self._at)
+        self._position += len(data)
+        self._size = max(self._size, self._position)
         return len(data)
 
     def finish(self) -> None:
-        """Everything was written: gives the file its name. Raises OSError."""
+        """Writes the changes and gives the file its name. Raises OSError."""
         for offset, data in self._changes:
             self._file.seek(offset)
             _write_all(self._file, data)
-        self._end()
+        self._commit()
 
     def salvage(self) -> None:
-        """No more can be written: what stands there gets the name, up to the last whole fragment or line. Raises OSError."""
-        whole = (
-            whole_boxes
-            if self.path.suffix.lower() in BOXES
-            else whole_lines
-            if self.path.suffix.lower() in LINES
-            else None
-        )
-        if whole and not self._file.closed:
-            self._file.truncate(whole(self._file))
-        self._end()
+        """Gives the name to what is on the disk, up to the last whole fragment or line. Raises OSError."""
+        suffix = self.path.suffix.lower()
+        if not self._file.closed:
+            if suffix in BOX_SUFFIXES:
+                self._file.truncate(whole_boxes(self._file))
+            elif suffix in LINE_SUFFIXES:
+                self._file.truncate(whole_lines(self._file))
+        self._commit()
 
     def discard(self) -> None:
-        """Takes it away again; what stood at the name stays. Raises OSError."""
+        """Deletes it; what is at the name stays. Raises OSError."""
         self._file.close()
         self.part.unlink(missing_ok=True)
 
-    def _end(self) -> None:
+    def _commit(self) -> None:
         self._file.close()
         atomic_file.commit(self.part, self.path)
 
 
 def whole_boxes(file: BinaryIO) -> int:
-    """How many bytes of an MP4 can be played: up to the last box that is there wholly, pictures (mdat) behind their index (moof)."""
+    """The number of bytes of an MP4 that can be played: its whole boxes, each index (moof) with its mdat."""
     end = file.seek(0, os.SEEK_END)
-    at = whole = 0
-    while at + 8 <= end:
-        file.seek(at)
+    position = 0
+    whole = 0
+    while position + 8 <= end:
+        file.seek(position)
         head = file.read(16)
         length = int.from_bytes(head[:4])
         if length == 1:
             length = int.from_bytes(head[8:16])
-        if length < 8 or at + length > end:
+        if length < 8 or position + length > end:
             break
-        at += length
+        position += length
         if head[4:8] != b"moof":
-            whole = at
+            whole = position
     return whole
 
 
 def whole_lines(file: BinaryIO) -> int:
-    """How many bytes of a text are whole lines."""
+    """The number of bytes of a text up to the end of its last whole line."""
     end = file.seek(0, os.SEEK_END)
-    start = file.seek(max(0, end - LONGEST_LINE))
-    return start + file.read(LONGEST_LINE).rfind(b"\n") + 1
+    start = file.seek(max(0, end - MAX_LINE))
+    return start + file.read(MAX_LINE).rfind(b"\n") + 1
 
 
 def _create(path: Path) -> BinaryIO:
@@ -159,44 +173,55 @@ def _create(path: Path) -> BinaryIO:
 
 def _write_all(file: BinaryIO, data: bytes) -> None:
     left = memoryview(data)
-    while left:  # an unbuffered file may take a part; the rest then raises why
+    while left:  # an unbuffered file may take a part; the next write then raises why
         left = left[file.write(left) :]
 
 
-def _make_room(part: Path, say: Callable[[str], None], option: str) -> None:
-    """A part left by a program that was killed is kept; one that is being written now is left alone. Raises OutputError, OSError."""
+def _make_room(part: Path, notify: Callable[[str], None], option: str) -> None:
+    """Renames a part that a killed program left; one that is being written is refused.
+
+    Raises OutputError, OSError.
+    """
     if not part.exists():
         return
     with open(part, "r+b") as file:
         if not lock(file):
-            raise OutputError(f"{part} is being written by another program: choose another {option}.")
+            raise _written_elsewhere(part, option)
         empty = file.seek(0, os.SEEK_END) == 0
     if empty:
         part.unlink()
         return
     stem = part.stem.removesuffix(".part")
-    names = (part.with_name(f"{stem}.kept-{number}{part.suffix}") for number in range(1, MOST_KEPT))
+    names = (part.with_name(f"{stem}.kept-{number}{part.suffix}") for number in range(1, MAX_KEPT))
     free = next((name for name in names if not name.exists()), None)
     if free is None:
         raise OutputError(
             f"{part} is left from an earlier recording: move it away, or choose another {option}."
         )
     part.rename(free)
-    say(f"{part.name} is left from a recording that was cut off: it is kept as {free}.")
+    notify(f"{part.name} is left from a recording that was cut off: it is kept as {free}.")
+
+
+def _written_elsewhere(part: Path, option: str) -> OutputError:
+    return OutputError(f"{part} is being written by another program: choose another {option}.")
 
 
 def _is_at(file: BinaryIO, part: Path) -> bool:
-    """Whether the open file is the one of that name: another program may have taken it for a part that was left, and empty."""
+    """Whether the open file is the one of that name: another program may have deleted it as an empty part."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(part))
     except FileNotFoundError:
         return False
-    except OSError:  # doubles have no number
+    except OSError:  # a test's file has no number
         return True
 
 
 def lock(file: BinaryIO) -> bool:
-    """Marks a file as being written, for other programs of this kind; False when one of them has it. Windows locks by itself."""
+    """Marks a file as being written, for other programs of this kind. Returns False when one of them has
+    marked it.
+
+    Windows locks what is written by itself.
+    """
     if os.name == "nt":
         return True
     import fcntl
@@ -205,6 +230,6 @@ def lock(file: BinaryIO) -> bool:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks; doubles have no number
+    except OSError:  # a file system without locks; a test's file has no number
         return True
     return True

@@ -1,118 +1,139 @@
-"""One file that pictures and sound are recorded into as they come, each with its own time: H.264 and AAC, by PyAV.
+"""One file into which pictures and sound are recorded as they come, each with its own time: H.264 and AAC, by
+PyAV.
 
-Written in fragments of half a second, so that a program killed or a full disk loses about a second; at the end an MP4 gets one
-index for all of it, as every player wants (FFmpeg's hybrid_fragmented). FFmpeg holds that index in memory till then, as it does for
-every MP4: 72 bytes a picture or packet of sound, 8 MB an hour and 21 MB with sound.
+Written in fragments of half a second, so that a killed program or a full disk loses about a second; at the
+end an MP4 gets one index for all of it, as every player expects (FFmpeg's hybrid_fragmented). FFmpeg holds
+that index in memory till then, as for every MP4: 72 bytes for each picture and packet of sound, 8 MB an hour
+and 21 MB with sound.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
+import av
 import numpy as np
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
 
 from engines.errors import OutputError
 from realtime.audio.av_sync import RATE_HZ
 from realtime.output.video_file import h264_stream
 from realtime.partial_file import PartialFile
 
-TICK = Fraction(1, 90000)  # of a picture's time: what MP4 players expect, and fine enough for every rate
+TICK = Fraction(
+    1, 90000
+)  # of a picture's time, in seconds: what MP4 players expect, and fine enough for every rate
 FRAGMENT_S = 0.5
-LOOKAHEAD = "5"  # pictures held by the encoder, lost with it; without frames that refer to later ones: a third cheaper, a third larger
-KEY_EVERY_S = 2.0  # players seek to these
+# Pictures held by the encoder, and lost with it. With it and without B-frames encoding is a third cheaper,
+# the file a third larger.
+LOOKAHEAD = "5"
+KEY_FRAME_S = 2.0  # between key frames, to which players seek
 SOUND_BITS = 96_000  # a second; more than enough for one voice
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+DISK_ERRORS = (av.FFmpegError, OSError)  # what every call may raise once the disk is full or gone
 
 
 class FragmentedMuxer:
-    """Pictures and sound in, a file out. Every call may wait for the disk, and raises OSError or av.FFmpegError once it is full."""
+    """Encodes pictures and sound into a file. Every call may wait for the disk, and raises DISK_ERRORS."""
 
     def __init__(
         self,
         path: Path,
         size: tuple[int, int],
         fps: float,
-        sounds: bool,
-        say: Callable[[str], None] = lambda _sentence: None,
+        with_sound: bool,
+        notify: Callable[[str], None] = lambda _sentence: None,
         open_file: Callable[[Path], BinaryIO] | None = None,
     ):
-        """fps: nominal; sounds: whether there will be sound; say, open_file: as PartialFile's. Raises OutputError."""
-        import av
+        """
+        Args:
+            size: (width, height) in pixels.
+            fps: nominal.
+            notify, open_file: as PartialFile's.
 
-        self._av, self._file = av, PartialFile(path, say, open_file)
+        Raises: OutputError when the file cannot be recorded.
+        """
+        self._file = PartialFile(path, notify, open_file)
         self.frames = 0
         self.sound_samples = 0
-        self._pts = -1
-        self._duration = max(1, round(1 / (fps * TICK)))  # of the last picture
+        self._pts = -1  # of the last picture, in TICKs
+        self._duration = max(1, round(1 / (fps * TICK)))  # of the last picture, in TICKs
         try:
             self._container = av.open(
                 self._file, "w", format=FORMATS[path.suffix.lower()], options=_options(path)
             )
-            rate = Fraction(fps).limit_denominator(1001)
-            keys = str(max(1, round(fps * KEY_EVERY_S)))
-            self._pictures = h264_stream(
-                self._container, size, rate, **{"bf": "0", "rc-lookahead": LOOKAHEAD, "g": keys}
-            )
-            codec = self._pictures.codec_context
-            codec.framerate, codec.time_base, self._pictures.time_base = rate, TICK, TICK
-            self._sounds = self._container.add_stream("aac", rate=RATE_HZ, layout="mono") if sounds else None
-            if self._sounds:
-                self._sounds.bit_rate = SOUND_BITS
+            self._pictures = self._add_pictures(size, fps)
+            self._sound = self._add_sound() if with_sound else None
         except (av.FFmpegError, ValueError) as error:
             self._file.discard()
             raise OutputError(f"{path} cannot be recorded ({error}): choose another --output.") from error
 
-    @property
-    def faults(self) -> tuple[type[Exception], ...]:
-        """What a call may raise for the disk's sake."""
-        return self._av.FFmpegError, OSError
+    def _add_pictures(self, size: tuple[int, int], fps: float) -> VideoStream:
+        rate = Fraction(fps).limit_denominator(1001)
+        options = {"bf": "0", "rc-lookahead": LOOKAHEAD, "g": str(max(1, round(fps * KEY_FRAME_S)))}
+        stream = h264_stream(self._container, size, rate, **options)
+        stream.codec_context.framerate = rate
+        stream.codec_context.time_base = TICK
+        stream.time_base = TICK
+        return stream
+
+    def _add_sound(self) -> AudioStream:
+        stream = self._container.add_stream("aac", rate=RATE_HZ, layout="mono")
+        stream.bit_rate = SOUND_BITS
+        return stream
 
     def add_picture(self, image: np.ndarray, time_s: float) -> None:
-        """(H, W, 3) uint8 BGR, and its time since the beginning; it rises."""
-        frame = self._av.VideoFrame.from_ndarray(image, format="bgr24")
+        """Adds a (H, W, 3) uint8 BGR picture, time_s after the beginning; times that do not rise move up."""
+        frame = av.VideoFrame.from_ndarray(image, format="bgr24")
         self._pts = max(round(time_s / TICK), self._pts + 1)
-        frame.pts, frame.time_base = self._pts, TICK
-        self._mux(self._pictures, frame)
+        frame.pts = self._pts
+        frame.time_base = TICK
+        self._mux_pictures(frame)
         self.frames += 1
 
     def add_sound(self, samples: np.ndarray) -> None:
-        """(n,) float32, -1 to 1: what follows the sound so far."""
-        frame = self._av.AudioFrame.from_ndarray(
+        """Adds (n,) float32 samples, -1 to 1, at RATE_HZ behind the sound so far."""
+        if self._sound is None:
+            raise ValueError("the file was opened without sound")
+        frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(samples, np.float32)[None], format="fltp", layout="mono"
         )
-        frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, self.sound_samples, Fraction(1, RATE_HZ)
+        frame.sample_rate = RATE_HZ
+        frame.pts = self.sound_samples
+        frame.time_base = Fraction(1, RATE_HZ)
         self.sound_samples += len(samples)
-        self._mux(self._sounds, frame)
+        self._container.mux(self._sound.encode(frame))
 
     def finish(self) -> None:
-        """Gives the whole file its name; without a picture there is none."""
+        """Writes the index and gives the file its name; without a picture there is none."""
         if self.frames:
-            self._mux(self._pictures, None)
-            if self._sounds:
-                self._mux(self._sounds, None)
+            self._mux_pictures(None)
+            if self._sound:
+                self._container.mux(self._sound.encode(None))
             self._container.close()
             self._file.finish()
         else:
             self._file.discard()
 
     def salvage(self) -> None:
-        """After a fault: what was stored gets the name. Raises OSError."""
-        try:
+        """After a failure: gives the name to what is on the disk. Raises OSError."""
+        with suppress(*DISK_ERRORS):  # the failure that led here, once more
             self._container.close()
-        except self.faults:  # the one that led here, once more
-            pass
         self._file.salvage()
 
-    def _mux(self, stream, frame) -> None:
-        for packet in stream.encode(frame):
-            if stream is self._pictures:
-                packet.duration = self._duration
+    def _mux_pictures(self, frame: av.VideoFrame | None) -> None:
+        """Encodes a picture; None: those that the encoder holds."""
+        for packet in self._pictures.encode(frame):
+            packet.duration = self._duration
             self._container.mux(packet)
 
 
 def _options(path: Path) -> dict[str, str]:
+    """FFmpeg's options of a container that is written in fragments."""
     if path.suffix.lower() == ".mkv":
         return {"cluster_time_limit": str(round(FRAGMENT_S * 1e3))}
-    # delay_moov: the encoder of sound starts before 0, which only an index that is written late can say
+    # delay_moov: the sound's encoder starts before 0, which only an index that is written late can express.
     return {"movflags": "hybrid_fragmented+delay_moov", "frag_duration": str(round(FRAGMENT_S * 1e6))}

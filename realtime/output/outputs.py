@@ -1,7 +1,7 @@
-"""Where the puppet's pictures go: virtual camera, window, video file. Pictures in, nothing back.
+"""Where the puppet's pictures go: virtual camera, window, video file.
 
-An output is opened before the first frame, so that a missing device is told at once, takes pictures of one size, and is
-closed whatever happens. `main_thread` marks those that a system lets only the main thread touch.
+An output is opened before the first frame, so that a missing device is reported at once, takes pictures of
+one size, and is closed whatever happens.
 """
 
 from collections.abc import Callable
@@ -22,14 +22,30 @@ from realtime.output.window import Window
 class Output(Protocol):
     """A consumer of pictures."""
 
-    name: str
-    main_thread: bool
-    closed: bool  # by the user
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    @property
+    def main_thread(self) -> bool:
+        """Whether the operating system lets only the main thread use it."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether the user closed it."""
+        ...
 
     def send(self, image: np.ndarray, time_s: float) -> None:
-        """One (H, W, 3) uint8 BGR picture of the size given at opening, and its time in seconds since the output began; it rises.
+        """Takes one picture.
 
-        An output may keep the picture for a moment: it is not changed afterwards.
+        Args:
+            image: (H, W, 3) uint8 BGR, of the size given at opening; not changed afterwards, as an output may
+            keep it for a while.
+            time_s: seconds since the output began; it rises.
+
+        Raises: OutputError when the output takes no more.
         """
         ...
 
@@ -37,9 +53,11 @@ class Output(Protocol):
 
 
 class NullOutput:
-    """Takes pictures and forgets them: for benchmarks."""
+    """An Output that drops its pictures: for benchmarks."""
 
-    name, main_thread, closed = "none", False, False
+    name = "none"
+    main_thread = False
+    closed = False
 
     def send(self, image: np.ndarray, time_s: float) -> None:
         pass
@@ -53,26 +71,32 @@ def open_output(
     size: tuple[int, int],
     fps: float,
     live: bool = False,
-    say: Callable[[str], None] = lambda _sentence: None,
+    notify: Callable[[str], None] = lambda _sentence: None,
     sound: Microphone | None = None,
     delay_s: Callable[[], float] = lambda: 0.0,
 ) -> Output:
-    """vcam, vcam:NAME, window, none or a video file. Raises OutputError.
+    """Opens the output that a value of --output names: vcam, vcam:NAME, window, none or a video file.
 
-    live: pictures come at their own time, and `send` must not wait. say is told what changes later, one sentence each. sound and
-    delay_s belong to live files: see LiveRecording.
+    Args:
+        size: (width, height) in pixels.
+        live: pictures come at their own time, and `send` must not wait.
+        notify: called with one sentence for the user at each later change.
+        sound, delay_s: of live files, see LiveRecording.
+
+    Raises: OutputError.
     """
     kind, _, rest = text.partition(":")
     if kind == "vcam":
-        return (
-            ReconnectingVirtualCamera(lambda: VirtualCamera(size, fps, rest or None), say)
-            if live
-            else VirtualCamera(size, fps, rest or None)
-        )
+        device = rest or None
+        if live:
+            return ReconnectingVirtualCamera(lambda: VirtualCamera(size, fps, device), notify)
+        return VirtualCamera(size, fps, device)
     if text == "window":
         return Window(size)
     if text == "none":
         return NullOutput()
     if Path(text).suffix.lower() in VIDEO_SUFFIXES:
-        return LiveRecording(text, size, fps, sound, delay_s, say) if live else VideoFile(text, size, fps)
+        if live:
+            return LiveRecording(text, size, fps, sound, delay_s, notify)
+        return VideoFile(text, size, fps)
     raise OutputError(f"--output {text} is none of vcam, window, none and FILE.mp4 (or .mov, .mkv).")

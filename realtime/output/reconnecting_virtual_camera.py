@@ -1,5 +1,4 @@
-"""A virtual camera that survives a call: when it fails it is opened again in a background thread, and the
-output's clock goes on."""
+"""A virtual camera that survives a call: when it fails it is opened again in a background thread."""
 
 import threading
 import time

@@ -1,6 +1,7 @@
-"""Pictures into an H.264 file that browsers play, by PyAV: one at an even rate when all are drawn in turn.
+"""Pictures into an H.264 file that browsers play, by PyAV, at an even rate: for runs that draw all pictures
+in turn.
 
-A recording of a live run, with times of its own, is recording.py's.
+A recording of a live run, whose pictures have times of their own, is live_recording.py's.
 """
 
 import os
@@ -9,7 +10,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
+import av
 import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 
 from engines import atomic_file
 from engines.errors import OutputError
@@ -19,102 +23,121 @@ VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv"}
 CRF = "18"  # x264's: no difference is seen, at a third of the size of 12
 
 
-def h264_stream(container, size: tuple[int, int], rate: Fraction, **options: str):
-    """A stream of (width, height) yuv420p pictures, nominally `rate` a second, in an open container."""
+def h264_stream(
+    container: OutputContainer, size: tuple[int, int], rate: Fraction, **options: str
+) -> VideoStream:
+    """Adds a stream of yuv420p pictures to an open container.
+
+    Args:
+        size: (width, height) in pixels.
+        rate: nominal pictures a second.
+        options: x264's.
+    """
     stream = container.add_stream("libx264", rate=rate, options={"crf": CRF, "preset": "veryfast", **options})
-    stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+    stream.width, stream.height = size
+    stream.pix_fmt = "yuv420p"
     stream.codec_context.thread_count = 1  # the generator needs the cores more
     return stream
 
 
 class VideoFile:
-    """Pictures drawn in turn, with the index in front, for players that stream. Nothing of it is to be had before `close`.
+    """An Output into a file with its index in front, for players that stream. It has its name once it is
+    closed.
 
-    It is written beside its name, hidden: cut off, it would be of no use.
+    It is written beside its name, hidden: a file that was cut off could not be played.
     """
 
-    main_thread, closed = False, False
+    main_thread = False
+    closed = False
 
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float):
-        import av
+        """
+        Args:
+            size: (width, height) in pixels.
 
-        self._av, self._path = av, Path(path)
+        Raises: OutputError when the file cannot be written, or another program writes it.
+        """
+        self._path = Path(path)
         self.name = str(path)
         self._partial = atomic_file.temporary_path(self._path)
         check_writable(path, "--output")
         rate = Fraction(fps).limit_denominator(1001)
-        self._tick = 1 / rate
+        self._tick = 1 / rate  # a picture's duration in seconds
         self.frames = 0
-        self._broken = False
-        options = {"movflags": "+faststart"} if self._path.suffix.lower() != ".mkv" else {}
+        self._discarded = False
         try:
             self._held = _hold(self._partial, path)
             try:
-                self._container = av.open(
-                    os.path.abspath(self._partial), "w", options=options
-                )  # FFmpeg takes "a:" for a protocol
-                self._stream = h264_stream(self._container, size, rate)
+                self._open(size, rate)
             except BaseException:  # Ctrl-C, too
                 with self._held:
                     self._partial.unlink(missing_ok=True)
                 raise
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise OutputError(
-                f"{path} cannot be written ({getattr(error, 'strerror', None) or error}): choose another --output."
-            ) from error
+            reason = getattr(error, "strerror", None) or error
+            raise OutputError(f"{path} cannot be written ({reason}): choose another --output.") from error
+
+    def _open(self, size: tuple[int, int], rate: Fraction) -> None:
+        options = {"movflags": "+faststart"} if self._path.suffix.lower() != ".mkv" else {}
+        # An absolute path: FFmpeg takes "a:" for a protocol.
+        self._container = av.open(os.path.abspath(self._partial), "w", options=options)
+        self._stream = h264_stream(self._container, size, rate)
 
     @property
     def written(self) -> str:
-        """What was written, for people."""
+        """What was written, for the user."""
         return f"{self.name}: {self.frames} pictures at {float(1 / self._tick):g} a second"
 
     def send(self, image: np.ndarray, time_s: float) -> None:
-        frame = self._av.VideoFrame.from_ndarray(image, format="bgr24")
-        frame.pts, frame.time_base = round(time_s / self._tick), self._tick
+        """As Output's. Raises OutputError when the file cannot be written."""
+        frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+        frame.pts = round(time_s / self._tick)
+        frame.time_base = self._tick
         try:
-            for packet in self._stream.encode(frame):
-                self._container.mux(packet)
-        except (self._av.FFmpegError, OSError) as error:
-            self._broken = True
+            self._container.mux(self._stream.encode(frame))
+        except (av.FFmpegError, OSError) as error:
+            self._discarded = True
             raise OutputError(
                 f"{self._path} cannot be written any further ({error}): free some space and try again."
             ) from error
         self.frames += 1
 
     def discard(self) -> None:
-        """Makes `close` throw away what was written, and leave what stood there before."""
-        self._broken = True
+        """Makes `close` delete what was written, and leave what was at the name before."""
+        self._discarded = True
 
     def close(self) -> None:
-        fault = None
+        """Gives the file its name. Raises OutputError when that fails and `send` did not raise before."""
+        fault: Exception | None = None
         for finish in (self._flush, self._container.close):
             try:
                 finish()
-            except (self._av.FFmpegError, OSError) as error:
+            except (av.FFmpegError, OSError) as error:
                 fault = error
         with self._held:
-            if self.frames and not fault and not self._broken:
+            if self.frames and not fault and not self._discarded:
                 try:
                     atomic_file.commit(self._partial, self._path)
                     return
                 except OSError as error:
                     fault = error
-            with suppress(
-                OSError
-            ):  # a folder that is gone or has become read-only: what is left there is hidden
+            # Where the folder is gone or has become read-only, a hidden file is left.
+            with suppress(OSError):
                 self._partial.unlink(missing_ok=True)
-        if fault and not self._broken:  # else it was told already
+        if fault and not self._discarded:
             raise OutputError(
                 f"{self._path} could not be finished ({fault}): free some space and try again."
             ) from fault
 
     def _flush(self) -> None:
-        for packet in self._stream.encode(None):
-            self._container.mux(packet)
+        self._container.mux(self._stream.encode(None))
 
 
 def _hold(partial: Path, path: str | Path) -> BinaryIO:
-    """Creates the file, as the muxer opens it late, and marks it as being written while this is open. Raises OSError, OutputError."""
+    """Creates the file, which the muxer opens late, and locks it for as long as the returned one is open.
+
+    Raises: OSError; OutputError when another program holds it.
+    """
     held = open(partial, "ab")
     try:
         free = lock(held)
@@ -126,5 +149,5 @@ def _hold(partial: Path, path: str | Path) -> BinaryIO:
         held.close()
         raise OutputError(f"{path} is being written by another program: choose another --output.")
     if os.name == "nt":
-        held.close()  # an open file cannot be given its name there, and two writers hinder one another anyway
+        held.close()  # Windows renames no open file, and locks what is written anyway
     return held

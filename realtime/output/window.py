@@ -1,4 +1,4 @@
-"""The preview on the screen: a mirror of what others see, with figures and notes over it, and the keys. For the main thread."""
+"""The preview on the screen: a mirror of what others see, with figures and notes over it, and the keys."""
 
 import ctypes
 import os
@@ -15,14 +15,17 @@ from realtime.overlay import Badge, mirrored, write_lines
 
 
 def has_screen() -> bool:
-    """Whether a window can be opened here. On Linux the window library speaks X11 alone; Wayland's desktops answer to that as well."""
+    """Whether a window can be opened.
+
+    On Linux OpenCV's windows need X11, which Wayland's desktops offer as well.
+    """
     return sys.platform in ("darwin", "win32") or (bool(os.environ.get("DISPLAY")) and _display_answers())
 
 
 def _display_answers() -> bool:
-    """Whether there is an X server where DISPLAY says, and it lets us in: DISPLAY outlives a connection in tmux, ssh and sudo."""
+    """Whether DISPLAY, which outlives a connection in tmux, ssh and sudo, names an X server for this user."""
     try:
-        xcb = ctypes.CDLL("libxcb.so.1")  # which the window library needs, too
+        xcb = ctypes.CDLL("libxcb.so.1")  # OpenCV's windows need it, too
     except OSError:
         return False
     xcb.xcb_connect.restype = ctypes.c_void_p
@@ -33,20 +36,25 @@ def _display_answers() -> bool:
 
 
 class Window:
-    """An output. `closed` turns true when the user closes it; its keys go to `controls`, which `serve` gives it."""
+    """An Output for the main thread, with keys: `serve` says what they switch."""
 
-    name, main_thread = "window", True
+    name = "window"
+    main_thread = True
     TITLE = "Expression Puppet"
 
     def __init__(self, size: tuple[int, int]):
-        if (
-            not has_screen()
-        ):  # asked first: the window library ends the whole process when it finds no display
+        """
+        Args:
+            size: (width, height) in pixels.
+
+        Raises: OutputError when there is no screen, or no window can be opened.
+        """
+        if not has_screen():  # checked first: Qt ends the whole process when it finds no display
             raise OutputError(
                 "There is no screen for --output window: use --output FILE.mp4 or the virtual camera."
             )
         try:
-            with quiet_stderr():  # Qt tells about its fonts
+            with quiet_stderr():  # Qt prints about its fonts
                 cv2.namedWindow(self.TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             cv2.resizeWindow(self.TITLE, *size)
         except cv2.error as error:
@@ -62,10 +70,18 @@ class Window:
         draw_hud: Callable[[np.ndarray], None] = lambda _image: None,
         badge: Badge | None = None,
     ) -> None:
-        """controls: what its keys switch; draw_hud: writes figures over a picture, in place; badge: the pictures' own."""
-        self._controls, self._draw_hud, self._badge = controls, draw_hud, badge
+        """
+        Args:
+            controls: what its keys switch.
+            draw_hud: writes figures over a (H, W, 3) uint8 BGR picture, in place.
+            badge: the one on the pictures, which stays legible in the mirror.
+        """
+        self._controls = controls
+        self._draw_hud = draw_hud
+        self._badge = badge
 
     def send(self, image: np.ndarray, time_s: float) -> None:
+        """As Output's; handles the keys that were pressed."""
         cv2.imshow(self.TITLE, self.dressed(image))
         key = cv2.pollKey()
         if key >= 0:
@@ -73,16 +89,16 @@ class Window:
         self.closed = cv2.getWindowProperty(self.TITLE, cv2.WND_PROP_VISIBLE) < 1
 
     def dressed(self, image: np.ndarray) -> np.ndarray:
-        """What the user sees of a picture; the picture itself stays as it is."""
-        shown = (
-            mirrored(image, self._badge) if self._controls.mirror and not self._controls.paused else image
-        )  # a slate is to be read
-        if not (self._controls.hud or self._controls.help):
+        """What the user sees of a picture; the picture itself is not changed."""
+        controls = self._controls
+        mirror = controls.mirror and not controls.paused  # the slate of a pause has to be legible
+        shown = mirrored(image, self._badge) if mirror else image
+        if not (controls.hud or controls.help):
             return shown
         shown = image.copy() if shown is image else shown
-        if self._controls.hud:
+        if controls.hud:
             self._draw_hud(shown)
-        if self._controls.help:
+        if controls.help:
             write_lines(shown, [(f"{key.name}: {key.what}", False) for key in KEYS], at_top=True)
         return shown
 

@@ -1,4 +1,4 @@
-"""Sound in step with pictures: the arithmetic over a simulated hour, a recording with a click and a flash, a microphone that goes."""
+"""Audio-video synchronisation: the arithmetic over a simulated hour, a recording with a click and a flash, a lost microphone."""
 
 import errno
 import subprocess
@@ -14,9 +14,10 @@ import pytest
 
 import run
 from engines.errors import DriverError
-from realtime.audio.av_sync import RATE_HZ, DriftCompensator, Stamps
-from realtime.audio.microphone import BLOCKS_KEPT, Microphone, _alsa_cards, microphones, open_device
+from realtime.audio.av_sync import RATE_HZ, BlockClock, DriftCompensator
+from realtime.audio.microphone import MAX_QUEUED, Microphone, _alsa_cards, microphones, open_system_device
 from realtime.output.live_recording import LiveRecording
+from realtime.process.backoff import Backoff
 from realtime.session import session
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
@@ -39,42 +40,45 @@ def wait_for(condition: Callable[[], object], patience_s: float = 20.0) -> None:
 
 @pytest.mark.parametrize("drift", [200e-6, -200e-6, 0.0])
 def test_a_clock_that_drifts_for_an_hour_stays_in_step(drift):
-    """Blocks of 50 ms by the microphone's clock, fetched up to 20 ms late: 200 ppm would be 0.7 s after an hour."""
-    step, stamps, late_s = DriftCompensator(), Stamps(), np.random.default_rng(0).uniform(0, 0.02, 72_000)
-    block, apart_s, stretched = np.zeros(RATE_HZ // 20, np.float32), [], 0
+    """Blocks of 50 ms by the microphone's clock, read up to 20 ms late: 200 ppm would be 0.7 s after an hour."""
+    step = DriftCompensator()
+    clock = BlockClock()
+    late_s = np.random.default_rng(0).uniform(0, 0.02, 72_000)
+    block = np.zeros(RATE_HZ // 20, np.float32)
+    apart_s = []
+    stretched = 0
     for number in range(72_000):
         true_s = number * 0.05 * (1 + drift)
         apart_s.append(true_s - step.samples / RATE_HZ)
-        given = step.add(block, stamps.start_s(len(block), true_s + 0.05 * (1 + drift) + late_s[number]))
+        given = step.add(block, clock.start_s(len(block), true_s + 0.05 * (1 + drift) + late_s[number]))
         stretched = max(stretched, abs(len(given) - len(block)) if number else 0)
     assert max(np.abs(apart_s)) < 0.025 and max(np.abs(apart_s[200:])) < 0.005
-    assert stretched <= len(block) * DriftCompensator.MOST_STRETCH + 1
+    assert stretched <= len(block) * DriftCompensator.MAX_STRETCH + 1
 
 
-def test_blocks_that_come_all_at_once_after_a_stall_are_where_they_were_heard():
-    stamps, step, heard = (
-        Stamps(),
-        DriftCompensator(),
-        np.arange(300 * STEP, dtype=np.float32).reshape(300, STEP),
-    )
+def test_blocks_that_come_all_at_once_after_a_stall_keep_their_times():
+    clock = BlockClock()
+    step = DriftCompensator()
+    recorded = np.arange(300 * STEP, dtype=np.float32).reshape(300, STEP)
     given = []
-    for number, block in enumerate(heard):
-        fetched_s = max(1.4, number * 0.01) if number >= 100 else number * 0.01  # 0.4 s of nothing
-        given.append(step.add(block, 0.01 + stamps.start_s(STEP, fetched_s)))
-    assert np.array_equal(np.concatenate(given), heard.ravel())
+    for number, block in enumerate(recorded):
+        read_s = max(1.4, number * 0.01) if number >= 100 else number * 0.01  # 0.4 s of nothing
+        given.append(step.add(block, 0.01 + clock.start_s(STEP, read_s)))
+    assert np.array_equal(np.concatenate(given), recorded.ravel())
 
 
-def test_samples_that_a_driver_lost_are_made_up_for():
-    stamps, step = Stamps(), DriftCompensator()
+def test_samples_that_a_driver_lost_are_replaced():
+    clock, step = BlockClock(), DriftCompensator()
     for number in [*range(100), *range(140, 400)]:
-        step.add(np.zeros(STEP, np.float32), 0.01 + stamps.start_s(STEP, number * 0.01))
+        step.add(np.zeros(STEP, np.float32), 0.01 + clock.start_s(STEP, number * 0.01))
     assert step.samples / RATE_HZ == pytest.approx(4.0, abs=0.01)
 
 
-def test_what_is_heard_is_not_changed_while_the_clocks_agree():
-    step, heard = DriftCompensator(), np.random.default_rng(0).uniform(-1, 1, (100, STEP)).astype(np.float32)
-    given = np.concatenate([step.add(block, number * 0.01) for number, block in enumerate(heard)])
-    assert np.array_equal(given, heard.ravel())
+def test_samples_are_not_changed_while_the_clocks_agree():
+    step = DriftCompensator()
+    recorded = np.random.default_rng(0).uniform(-1, 1, (100, STEP)).astype(np.float32)
+    given = np.concatenate([step.add(block, number * 0.01) for number, block in enumerate(recorded)])
+    assert np.array_equal(given, recorded.ravel())
 
 
 def test_stretching_keeps_a_tone_a_tone():
@@ -84,7 +88,7 @@ def test_stretching_keeps_a_tone_a_tone():
         pieces.append(step.add(tone[number * STEP : (number + 1) * STEP], number * 0.01 * 1.002))
     given = np.concatenate(pieces)
     assert len(given) > len(tone), "it was stretched"
-    assert np.abs(np.diff(given)).max() < 1.5 * np.abs(np.diff(tone)).max(), "without a crack"
+    assert np.abs(np.diff(given)).max() < 1.5 * np.abs(np.diff(tone)).max(), "without a click"
 
 
 def test_sound_from_before_the_first_picture_is_cut_and_a_late_beginning_is_silent():
@@ -94,13 +98,13 @@ def test_sound_from_before_the_first_picture_is_cut_and_a_late_beginning_is_sile
     assert len(given) == RATE_HZ // 2 + STEP and given[: RATE_HZ // 2].max() == 0
 
 
-def test_a_hole_is_filled_in_pieces_and_what_follows_is_in_step():
+def test_a_gap_is_filled_in_pieces_and_what_follows_is_synchronised():
     step = DriftCompensator()
     step.add(np.ones(STEP, np.float32), 0)
     longest = 0
     while len(silence := step.silence_until(3600)):
         longest = max(longest, len(silence))
-    assert longest <= DriftCompensator.MOST_S * RATE_HZ and step.samples == 3600 * RATE_HZ
+    assert longest <= DriftCompensator.MAX_SILENCE_S * RATE_HZ and step.samples == 3600 * RATE_HZ
     given = step.add(np.ones(STEP, np.float32), 3600.5)
     assert len(given) == RATE_HZ // 2 + STEP
 
@@ -117,8 +121,8 @@ def test_a_change_of_the_delay_that_lasts_is_followed_soon():
 # --- a microphone ------------------------------------------------------------------------------------------------------
 
 
-class Line:
-    """A microphone that hears a click at one moment and silence otherwise, in real time; `fault` unplugs it."""
+class FakeDevice:
+    """A microphone with a click at one moment and silence otherwise, in real time; `fault` unplugs it."""
 
     def __init__(self, click_s: float = 0.0):
         self._click_s, self._start_s, self._given = click_s, time.perf_counter(), 0
@@ -138,10 +142,15 @@ class Line:
 
 
 def record(
-    path: Path, line: Line, seconds: float, flash_s: float = 0.0, delay_s: float = 0.0, say=lambda _said: None
+    path: Path,
+    line: FakeDevice,
+    seconds: float,
+    flash_s: float = 0.0,
+    delay_s: float = 0.0,
+    notify=lambda _sentence: None,
 ) -> Microphone:
     """In real time: pictures that show, delay_s later, a flash of 50 ms at flash_s."""
-    microphone = Microphone("double", say, open_line=lambda _name: line)
+    microphone = Microphone("double", notify, open_device=lambda _name: line)
     recording, start_s = LiveRecording(path, SIZE, FPS, microphone, lambda: delay_s), time.perf_counter()
     for number in range(round(seconds * FPS)):
         time.sleep(max(0.0, start_s + number / FPS - time.perf_counter()))
@@ -163,7 +172,7 @@ def sound(path: Path) -> tuple[np.ndarray, float]:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_a_click_and_a_flash_at_one_moment_are_at_one_moment_in_the_file(tmp_path, suffix):
     path, moment_s = tmp_path / f"take{suffix}", time.perf_counter() + 1.2
-    record(path, Line(moment_s), 2.0, moment_s, delay_s=0.15)
+    record(path, FakeDevice(moment_s), 2.0, moment_s, delay_s=0.15)
     samples, first_s = sound(path)
     click_s = first_s + int(np.argmax(np.abs(samples))) / RATE_HZ
     assert np.abs(samples).max() > 0.2
@@ -176,18 +185,17 @@ def test_a_click_and_a_flash_at_one_moment_are_at_one_moment_in_the_file(tmp_pat
     assert len(samples) / RATE_HZ == pytest.approx(2.0, abs=0.25), "sound and pictures end together"
 
 
-def test_unplugged_in_the_middle_there_is_silence_it_is_told_once_and_it_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("realtime.audio.microphone.AGAIN_S", (0.05,))
+def test_an_unplugged_microphone_is_reported_once_leaves_silence_and_comes_back(tmp_path):
     said, attempts, lines = [], [], []
 
-    def open_line(_name: str) -> Line:
+    def open_fake(_name: str) -> FakeDevice:
         attempts.append(1)
         if len(attempts) in (2, 3):
             raise DriverError("It is not there.")
-        lines.append(Line())
+        lines.append(FakeDevice())
         return lines[-1]
 
-    microphone = Microphone("double", said.append, open_line)
+    microphone = Microphone("double", said.append, open_fake, backoff=Backoff(0.05, 0.05))
     recording, start_s = LiveRecording(tmp_path / "take.mp4", SIZE, FPS, microphone), time.perf_counter()
     for number in range(60):
         time.sleep(max(0.0, start_s + number / FPS - time.perf_counter()))
@@ -201,12 +209,12 @@ def test_unplugged_in_the_middle_there_is_silence_it_is_told_once_and_it_comes_b
     assert len(samples) / RATE_HZ == pytest.approx(2.0, abs=0.25)
 
 
-def test_one_that_hangs_is_told_and_silence_is_recorded(tmp_path, monkeypatch):
+def test_a_microphone_that_hangs_is_reported_and_silence_is_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr("realtime.audio.microphone.SILENT_S", 0.3)
-    monkeypatch.setattr(DriftCompensator, "LONGEST_WAIT_S", 0.1)
-    line, said, hang = Line(), [], threading.Event()
+    monkeypatch.setattr(DriftCompensator, "LATE_S", 0.1)
+    line, said, hang = FakeDevice(), [], threading.Event()
     monkeypatch.setattr(line, "read", lambda: hang.wait(20) and np.zeros(STEP, np.float32))
-    microphone = Microphone("double", said.append, open_line=lambda _name: line)
+    microphone = Microphone("double", said.append, open_device=lambda _name: line)
     recording, start_s = LiveRecording(tmp_path / "take.mp4", SIZE, FPS, microphone), time.perf_counter()
     for number in range(30):
         time.sleep(max(0.0, start_s + number / FPS - time.perf_counter()))
@@ -218,17 +226,18 @@ def test_one_that_hangs_is_told_and_silence_is_recorded(tmp_path, monkeypatch):
     microphone.close()
 
 
-def test_muted_nothing_that_is_said_is_recorded():
-    line = Line(click_s=time.perf_counter() + 0.1)
-    microphone = Microphone("double", open_line=lambda _name: line)
-    ear, microphone.muted = microphone.listen(), True
-    heard = []
-    wait_for(lambda: heard.extend(ear.take()) or len(heard) > 30)
+def test_a_muted_microphone_passes_on_silence():
+    line = FakeDevice(click_s=time.perf_counter() + 0.1)
+    microphone = Microphone("double", open_device=lambda _name: line)
+    subscription = microphone.subscribe()
+    microphone.muted = True
+    blocks = []
+    wait_for(lambda: blocks.extend(subscription.take()) or len(blocks) > 30)
     microphone.close()
-    assert max(np.abs(block.samples).max() for block in heard) == 0
+    assert max(np.abs(block.samples).max() for block in blocks) == 0
 
 
-def test_every_recording_of_a_live_run_delays_its_sound_as_its_pictures_are_late(tmp_path):
+def test_every_recording_of_a_live_run_delays_its_sound_as_much_as_its_pictures(tmp_path):
     timings = Timings()
     timings.add("capture to output", 0.2)
     recording = session._open_live(str(tmp_path / "take.mp4"), SIZE, FPS, None, timings)
@@ -236,32 +245,32 @@ def test_every_recording_of_a_live_run_delays_its_sound_as_its_pictures_are_late
     recording.close()
 
 
-def test_recordings_that_have_ended_listen_no_more(tmp_path):
-    microphone = Microphone("double", open_line=lambda _name: Line())
+def test_recordings_that_have_ended_are_no_longer_subscribed(tmp_path):
+    microphone = Microphone("double", open_device=lambda _name: FakeDevice())
     for number in range(3):
         LiveRecording(tmp_path / f"{number}.mp4", SIZE, FPS, microphone).close()
-    ear = microphone.listen()
-    assert microphone._ears == (ear,)
+    subscription = microphone.subscribe()
+    assert microphone._subscriptions == (subscription,)
     microphone.close()
 
 
-def test_a_listener_that_never_fetches_costs_no_more_memory_with_time():
-    line = Line()
+def test_a_subscriber_that_never_reads_takes_no_more_memory_with_time():
+    line = FakeDevice()
     line._start_s -= 1000  # everything is there at once
-    microphone = Microphone("double", open_line=lambda _name: line)
-    ear = microphone.listen()
-    wait_for(lambda: line._given > 3 * BLOCKS_KEPT * STEP)
+    microphone = Microphone("double", open_device=lambda _name: line)
+    subscription = microphone.subscribe()
+    wait_for(lambda: line._given > 3 * MAX_QUEUED * STEP)
     microphone.close()
-    assert len(ear.take()) == BLOCKS_KEPT
+    assert len(subscription.take()) == MAX_QUEUED
 
 
-def test_one_that_is_missing_is_one_sentence_before_anything_starts():
-    def open_line(name: str) -> Line:
+def test_a_missing_microphone_is_one_sentence_before_anything_starts():
+    def open_fake(name: str) -> FakeDevice:
         raise DriverError(f"There is no microphone named {name}.")
 
     before = threading.active_count()
     with pytest.raises(DriverError, match="Jabra"):
-        Microphone("Jabra", open_line=open_line)
+        Microphone("Jabra", open_device=open_fake)
     wait_for(lambda: threading.active_count() == before)
 
 
@@ -278,7 +287,7 @@ def card(folder: Path, number: int, name: str, label: str, captures: bool = True
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ALSA is Linux's")
-def test_on_linux_microphones_have_their_cards_names(tmp_path, monkeypatch):
+def test_on_linux_microphones_have_the_names_of_their_cards(tmp_path, monkeypatch):
     monkeypatch.setattr("realtime.audio.microphone.CARDS", tmp_path)
     card(tmp_path, 0, "HDMI", "HDA NVidia", captures=False)
     card(tmp_path, 1, "Link", "Jabra Link 380")
@@ -286,24 +295,24 @@ def test_on_linux_microphones_have_their_cards_names(tmp_path, monkeypatch):
         "USB-Audio - Jabra Link 380"
     ]
     with pytest.raises(DriverError, match="no microphone named Yeti: this machine has") as caught:
-        open_device("Yeti")
+        open_system_device("Yeti")
     assert "Jabra" in str(caught.value) and str(caught.value).endswith(".")
     with pytest.raises(DriverError, match="cannot be opened"):
-        open_device("jabra")
+        open_system_device("jabra")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ALSA is Linux's")
-def test_one_that_a_call_has_for_itself_is_told_with_the_way_to_share_it(tmp_path, monkeypatch):
-    def busy(*_arguments) -> Line:
+def test_a_busy_microphone_is_reported_with_the_way_to_share_it(tmp_path, monkeypatch):
+    def busy(*_arguments) -> FakeDevice:
         raise OSError(errno.EBUSY, "Device or resource busy")
 
     monkeypatch.setattr("realtime.audio.microphone.CARDS", tmp_path)
-    monkeypatch.setattr("realtime.audio.microphone.Device", busy)
+    monkeypatch.setattr("realtime.audio.microphone.FfmpegDevice", busy)
     card(tmp_path, 1, "Link", "Jabra Link 380")
     with pytest.raises(
         DriverError, match=r"in use by another program: close it, or take --sound without a name"
     ):
-        open_device("jabra")
+        open_system_device("jabra")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ALSA is Linux's")
@@ -311,7 +320,7 @@ def test_alsa_itself_opens_and_gives_samples_by_the_systems_settings():
     """In a process of its own: ALSA reads its settings once."""
     if not Path("/usr/share/alsa/alsa.conf").exists():
         pytest.skip("this machine has no ALSA settings")
-    code = "from realtime.audio.microphone import open_device as o; l = o('null'); print(sum(len(l.read()) for _ in range(50)) > 0); l.close()"
+    code = "from realtime.audio.microphone import open_system_device as o; l = o('null'); print(sum(len(l.read()) for _ in range(50)) > 0); l.close()"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -332,12 +341,12 @@ def test_a_call_is_recorded_with_its_sound_beside_the_virtual_camera(tmp_path, c
 
     kind, lines = backend(), []
 
-    def open_line(_name: str) -> Line:
-        lines.append(Line(time.perf_counter() + 1.0))
+    def open_fake(_name: str) -> FakeDevice:
+        lines.append(FakeDevice(time.perf_counter() + 1.0))
         return lines[-1]
 
     monkeypatch.setattr(pyvirtualcam.camera, "BACKENDS", {"double": kind})
-    monkeypatch.setattr("realtime.audio.microphone.open_device", open_line)
+    monkeypatch.setattr("realtime.audio.microphone.open_system_device", open_fake)
     path = tmp_path / "call.mp4"
     arguments = [
         "--source",
@@ -355,11 +364,11 @@ def test_a_call_is_recorded_with_its_sound_beside_the_virtual_camera(tmp_path, c
     assert status == 0 and f"wrote {path}: " in said, said
     assert kind.opened[0].sent > 20 and kind.opened[0].closed and lines[0].closed
     samples, _ = sound(path)
-    assert np.abs(samples).max() > 0.2, "the click is heard"
+    assert np.abs(samples).max() > 0.2, "the click is there"
     assert times(path)[-1] > 1.2
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the double is of ALSA's cards")
+@pytest.mark.skipif(sys.platform != "linux", reason="the fake is of ALSA's cards")
 def test_a_microphone_that_is_missing_ends_the_program_before_it_starts(tmp_path, capsys, monkeypatch):
     import pyvirtualcam
 

@@ -1,4 +1,4 @@
-"""Recordings of live runs: their times, and what becomes of them when the program is killed, the disk is full, slow or gone."""
+"""Recordings of live runs: their times, and what is left when the program is killed, or the disk is full, slow or gone."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from engines.errors import OutputError
-from realtime.output.live_recording import CLOSE_S, MOST_WAITING, LiveRecording
+from realtime.output.live_recording import CLOSE_S, QUEUE_LENGTH, LiveRecording
 from realtime.output.outputs import open_output
 
 SIZE, FPS = (320, 240), 30
@@ -36,7 +36,7 @@ def wait_for(condition: Callable[[], object], patience_s: float = 20.0) -> None:
 def feed(recording: LiveRecording, times_s, pictures: np.ndarray = NOISE) -> None:
     """Sends pictures no faster than they are encoded, so that none is left out."""
     for number, time_s in enumerate(times_s):
-        wait_for(lambda: len(recording._waiting) < MOST_WAITING)
+        wait_for(lambda: len(recording._queue) < QUEUE_LENGTH)
         recording.send(pictures[number % len(pictures)], time_s)
 
 
@@ -124,14 +124,14 @@ def test_other_containers_keep_the_times_too(tmp_path, suffix):
     assert times(path) == pytest.approx([0, 0.1, 0.5, 1.7], abs=2e-3)
 
 
-def test_time_that_does_not_rise_spoils_nothing(tmp_path):
+def test_times_that_do_not_rise_do_no_harm(tmp_path):
     recording = LiveRecording(tmp_path / "take.mp4", SIZE, FPS)
     feed(recording, [0, 0.1, 0.1, 0.05, 0.2])
     recording.close()
     assert len(set(times(tmp_path / "take.mp4"))) == 5
 
 
-def test_a_disk_that_is_slow_never_holds_up_who_sends_and_the_times_stay_right(tmp_path):
+def test_a_slow_disk_never_blocks_the_sender_and_the_times_stay_right(tmp_path):
     path, slow = tmp_path / "take.mp4", threading.Event()
     recording = LiveRecording(path, SIZE, FPS, open_file=Disk(lambda _count: slow.wait(0.4) and None).open)
     slowest_s, start_s = 0.0, time.perf_counter()
@@ -150,7 +150,7 @@ def test_a_disk_that_is_slow_never_holds_up_who_sends_and_the_times_stay_right(t
     assert ticks.round()[-1] == 44
 
 
-def test_a_disk_that_hangs_is_told_and_close_returns(tmp_path):
+def test_a_disk_that_hangs_is_reported_and_close_returns(tmp_path):
     path, hang = tmp_path / "take.mp4", threading.Event()
     recording = LiveRecording(path, SIZE, FPS, open_file=Disk(lambda _count: hang.wait(60) and None).open)
     for number in range(60):
@@ -160,7 +160,7 @@ def test_a_disk_that_hangs_is_told_and_close_returns(tmp_path):
         recording.close()
     assert time.perf_counter() - before_s < CLOSE_S + 0.5
     hang.set()
-    recording._thread.join(10)
+    recording._worker.join(10)
 
 
 RECORDER = """
@@ -200,15 +200,15 @@ def test_killed_at_any_moment_it_plays_up_to_the_last_second_and_an_earlier_one_
     assert sent_s - played[-1] < 1.2 and len(played) > 30
 
     said = []
-    again = LiveRecording(path, SIZE, FPS, say=said.append)
+    again = LiveRecording(path, SIZE, FPS, notify=said.append)
     feed(again, [0, 0.1])
     again.close()
     assert len(said) == 1 and str(tmp_path / "take.kept-1.mp4") in said[0]
     assert times(tmp_path / "take.kept-1.mp4", cut=True) == played and len(times(path)) == 2
 
 
-def test_the_longest_recording_is_finished_told_once_and_plays(tmp_path, monkeypatch):
-    monkeypatch.setattr("realtime.output.live_recording.LONGEST_S", 1.0)
+def test_the_longest_recording_is_finished_reported_once_and_plays(tmp_path, monkeypatch):
+    monkeypatch.setattr("realtime.output.live_recording.MAX_DURATION_S", 1.0)
     path = tmp_path / "take.mp4"
     recording = LiveRecording(path, SIZE, FPS)
     with pytest.raises(OutputError, match="another recording"):
@@ -218,8 +218,8 @@ def test_the_longest_recording_is_finished_told_once_and_plays(tmp_path, monkeyp
     assert times(path)[-1] == pytest.approx(1.0, abs=0.1)
 
 
-def test_the_longest_recording_that_cannot_be_finished_is_told_as_well(tmp_path, monkeypatch):
-    monkeypatch.setattr("realtime.output.live_recording.LONGEST_S", 1.0)
+def test_the_longest_recording_that_cannot_be_finished_is_reported_as_well(tmp_path, monkeypatch):
+    monkeypatch.setattr("realtime.output.live_recording.MAX_DURATION_S", 1.0)
     (tmp_path / "takes").mkdir()
     recording = LiveRecording(tmp_path / "takes" / "take.mp4", SIZE, FPS)
     feed(recording, np.arange(10) / FPS)
@@ -234,7 +234,7 @@ def test_a_defect_in_its_thread_is_raised_and_what_was_recorded_is_kept(tmp_path
     recording = LiveRecording(tmp_path / "take.mp4", SIZE, FPS)
     feed(recording, np.arange(40) / FPS)
     recording.send(NOISE[0][..., 0], 41 / FPS)  # no colours
-    wait_for(lambda: not recording._thread.is_alive())
+    wait_for(lambda: not recording._worker.alive)
     with pytest.raises(ValueError):
         recording.send(NOISE[0], 42 / FPS)
     recording.close()
@@ -258,7 +258,7 @@ def test_a_file_limit_met_by_the_system_ends_the_recording_and_it_plays(tmp_path
 
 
 @pytest.mark.parametrize("name", ["take.mp4", "take.mkv"])
-def test_a_full_disk_is_told_once_by_send_and_what_was_recorded_has_its_name(tmp_path, name):
+def test_a_full_disk_is_reported_once_by_send_and_what_was_recorded_has_its_name(tmp_path, name):
     path = tmp_path / name
     recording = LiveRecording(path, SIZE, FPS, open_file=Disk(full_after(2_500_000)).open)
     with pytest.raises(OutputError, match="No space left") as caught:
@@ -288,7 +288,7 @@ def test_a_disk_that_is_full_at_the_very_end_leaves_a_recording_that_plays(tmp_p
     assert len(times(tmp_path / "take.mp4")) == (45 if short_by < 1000 else 30), "whole fragments"
 
 
-def test_a_folder_that_is_gone_at_the_end_is_told(tmp_path):
+def test_a_folder_that_is_gone_at_the_end_is_reported(tmp_path):
     folder = tmp_path / "takes"
     folder.mkdir()
     recording = LiveRecording(folder / "take.mp4", SIZE, FPS)
@@ -329,7 +329,7 @@ def test_a_recording_without_a_picture_leaves_everything_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["no/such/folder/take.mp4", "/proc/take.mp4", "."])
-def test_a_place_that_cannot_be_written_is_told_before_anything_starts(tmp_path, place):
+def test_a_place_that_cannot_be_written_is_reported_before_anything_starts(tmp_path, place):
     with pytest.raises(OutputError, match="choose another --output"):
         LiveRecording(tmp_path / place, SIZE, FPS)
 

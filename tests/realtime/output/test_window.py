@@ -1,4 +1,4 @@
-"""The preview on a screen that nobody sees: real keys, real pictures of the window. Needs Xvfb."""
+"""The preview on a virtual screen: real keys, real pictures of the window. Needs Xvfb."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("Xvfb"), reason="there is no Xv
     [{"DISPLAY": ":7654"}, {"WAYLAND_DISPLAY": "wayland-0"}],
     ids=["a display that is gone", "no X11"],
 )
-def test_a_screen_that_does_not_answer_is_no_screen_and_ends_nothing(environment, monkeypatch):
+def test_a_display_that_does_not_answer_is_no_screen_and_ends_nothing(environment, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -37,17 +37,17 @@ def test_a_screen_that_does_not_answer_is_no_screen_and_ends_nothing(environment
 
 
 class Screen:
-    """An X server without a monitor, and a hand and an eye on it."""
+    """An X server without a monitor: its windows can be captured, its keys pressed."""
 
     def __init__(self):
         from Xlib.display import Display
 
-        ear, mouth = os.pipe()
-        command = ["Xvfb", "-displayfd", str(mouth), "-screen", "0", "1000x800x24", "-nolisten", "tcp"]
-        self._server = subprocess.Popen(command, pass_fds=[mouth], stderr=subprocess.DEVNULL)
-        os.close(mouth)
-        with open(ear) as said:
-            self.name = f":{said.readline().strip()}"
+        reading, writing = os.pipe()
+        command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1000x800x24", "-nolisten", "tcp"]
+        self._server = subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL)
+        os.close(writing)
+        with open(reading) as printed:
+            self.name = f":{printed.readline().strip()}"
         self._display = Display(self.name)
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ def wait_for(condition, patience_s: float = 15.0) -> None:
 def test_keys_and_figures_work_in_a_real_window(screen, play, tmp_path):
     process = play("--source", str(SAMPLES / "man.jpg"), "--driver", str(SAMPLES / "driver.mp4"))
     said = tmp_path / "said.txt"
-    bars = np.s_[60:450, -110:]  # where the driver's, the told and the seen AUs are drawn
+    bars = np.s_[60:450, -110:]  # where the driver's, the requested and the measured AUs are drawn
     colourful = lambda image: int(np.ptp(image[bars].astype(int), axis=2).max())  # noqa: E731
     wait_for(lambda: colourful(screen.look()) > 90)
     with FaceReader() as reader:
@@ -148,14 +148,15 @@ def test_keys_and_figures_work_in_a_real_window(screen, play, tmp_path):
     time.sleep(1.0)
     screen.press("q")
     assert process.wait(15) == 0
-    told = said.read_text()
+    printed = said.read_text()
     assert all(
-        words in told for words in ("Paused", "goes on", "at rest for a second", "wrote puppet-", "ended")
-    ), told
+        message in printed
+        for message in ("Paused", "goes on", "at rest for a second", "wrote puppet-", "ended")
+    ), printed
     assert len(list(tmp_path.glob("puppet-*.mp4"))) == 1
 
 
-def test_the_next_photo_of_a_folder_takes_over_and_one_without_a_face_is_passed_over(screen, play, tmp_path):
+def test_the_next_photo_of_a_folder_takes_over_and_one_without_a_face_is_skipped(screen, play, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     shutil.copy(SAMPLES / "man.jpg", folder / "1.jpg")
