@@ -33,14 +33,20 @@ def load_webcam(number: int = 0) -> None:
 
 
 def unload_held_webcam() -> None:
-    """Pulls the webcam's plug under the program that reads it, and takes its device away as soon as that lets go of it."""
+    """Takes the webcam's device away under the program that reads it, as unplugging does, and unloads its driver.
 
-    def gone() -> bool:
+    The driver is unbound from the device, which is gone at once and for good. `unplug` would not do: the kernel gives
+    the device back when the program closes it, and the program, which opens it again half a second later, would hold
+    the driver from then on.
+    """
+
+    def unloaded() -> bool:
         subprocess.run(["rmmod", "vivid"], capture_output=True)
-        return not Path(WEBCAM).exists()
+        return not Path("/sys/module/vivid").exists()
 
-    unplug()
-    wait_for(gone, "the end of the webcam")
+    Path("/sys/bus/platform/drivers/vivid/unbind").write_text("vivid.0")
+    assert not Path(WEBCAM).exists(), f"{WEBCAM} is still there"
+    wait_for(unloaded, "the end of the webcam's driver, which lasts until the program closes the webcam,")
 
 
 def load_loopbacks() -> None:
