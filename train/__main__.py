@@ -244,9 +244,12 @@ def latency(options: argparse.Namespace) -> None:
 
 def estimator(options: argparse.Namespace) -> None:
     from train.estimator.mean_face import refit_mean_face
-    from train.estimator.refit import refit
+    from train.estimator.refit import refit, refit_eyes_and_brows
 
-    print(refit_mean_face(options.corpus, options.mean_face) if options.mean_face else refit(options.corpus))
+    if options.mean_face:
+        print(refit_mean_face(options.corpus, options.mean_face))
+    else:
+        print((refit_eyes_and_brows if options.eyes_and_brows else refit)(options.corpus))
 
 
 def _identity(options: argparse.Namespace):

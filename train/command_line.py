@@ -553,3 +553,8 @@ def _estimator(steps: Steps) -> None:
         metavar="FILE.npy",
         help="instead: fit the mean face that meshes are aligned to, into FILE.npy",
     )
+    step.add_argument(
+        "--eyes-and-brows",
+        action="store_true",
+        help="only: how lids and brows are read, and what resting faces read; the other scales and the motion stay",
+    )

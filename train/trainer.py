@@ -22,7 +22,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from engines.errors import DataError, OutputError
-from engines.face.au_estimator import ESTIMATED, VERSION
+from engines.face.action_units import WIDE
+from engines.face.au_estimator import VERSION
 from train import checkpoint
 from train.data.corpus import Corpus
 from train.data.faces import Faces
@@ -119,7 +120,7 @@ class TrainingRun:
                 {
                     "recipe": recipe.name,
                     "shape": recipe.shape,
-                    "aus": ESTIMATED,
+                    "aus": WIDE,
                     "estimator": VERSION,
                     "seed": self.plan.seed,
                 }

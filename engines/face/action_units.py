@@ -54,6 +54,16 @@ def wholes(aus: Sequence[str]) -> tuple[str, ...]:
 
 # The paper's 17 with sides, pucker and funnel: winks, crooked smiles and "oo".
 WIDE: tuple[str, ...] = tuple(name for au in PAPER_17 for name in sides(au)) + ("AU18", "AU22")
+# Where the head and the eyes point. An AU and its opposite exclude each other; left and right are the person's own.
+HEAD: tuple[str, ...] = ("AU51", "AU52", "AU53", "AU54", "AU55", "AU56", "AU57", "AU58")
+GAZE: tuple[str, ...] = ("AU61", "AU62", "AU63", "AU64")
+# All that a driver can express; networks and corpora speak its first 29 names, which are WIDE.
+EXPRESSION: tuple[str, ...] = WIDE + HEAD + GAZE
+
+HEAD_FULL_DEG = 30.0  # what 1.0 of AU51 to AU56 means
+NEARNESS_FULL = 1.25  # AU57 of 1.0: the face appears larger by this factor; AU58: smaller
+GAZE_FULL_SIDEWAYS = 0.28  # eye widths that the iris moves at AU61 or AU62 of 1.0
+GAZE_FULL_UPWARDS = 0.16  # and at AU63 or AU64
 
 MEANING: dict[str, str] = {
     "AU01": "inner brow raiser",
@@ -75,12 +85,24 @@ MEANING: dict[str, str] = {
     "AU25": "lips part",
     "AU26": "jaw drop",
     "AU45": "blink",
+    "AU51": "head turn left",
+    "AU52": "head turn right",
+    "AU53": "head up",
+    "AU54": "head down",
+    "AU55": "head tilt left",
+    "AU56": "head tilt right",
+    "AU57": "head forward",
+    "AU58": "head back",
+    "AU61": "eyes turn left",
+    "AU62": "eyes turn right",
+    "AU63": "eyes up",
+    "AU64": "eyes down",
 }
 MEANING |= {
     au + side: f"{MEANING[au]}, {name}" for au in SIDED for side, name in ((RIGHT, "right"), (LEFT, "left"))
 }
 
-# Parts of the face that are driven, mixed and switched off together; every AU of WIDE is in one of them, by its whole.
+# Parts of the face that are driven, mixed and switched off together; every AU of EXPRESSION is in one, by its whole.
 GROUPS: dict[str, tuple[str, ...]] = {
     "brows": ("AU01", "AU02", "AU04"),
     "eyes": ("AU05", "AU06", "AU07", "AU45"),
@@ -98,9 +120,50 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "AU25",
         "AU26",
     ),  # the nose moves with it
+    "head": HEAD,
+    "gaze": GAZE,
 }
 
 VOCABULARIES: dict[str, tuple[str, ...]] = {"paper17": PAPER_17, "wide": WIDE}
+
+_POSE = len(WIDE)  # where HEAD and GAZE begin in EXPRESSION: an AU at even distance, its opposite behind it
+_TURNS = len(HEAD) // 2
+
+
+def opposites(expression: np.ndarray) -> np.ndarray:
+    """Head and gaze of expressions (..., 41) as signed values, each an AU minus its opposite.
+
+    Returns:
+        (..., 6) float32: head turn (left +), nod (up +), tilt (left +), nearness (forward +); eyes sideways
+        (left +), up (+). In units of the AUs; left is the person's own.
+    """
+    pose = np.asarray(expression, np.float32)[..., _POSE:]
+    return pose[..., 0::2] - pose[..., 1::2]
+
+
+def from_opposites(signed: np.ndarray) -> np.ndarray:
+    """Signed head and gaze (..., 6), as `opposites` gives them -> HEAD and GAZE (..., 12) float32, none below 0."""
+    signed = np.asarray(signed, np.float32)
+    pairs = np.stack([np.maximum(signed, 0), np.maximum(-signed, 0)], axis=-1)
+    return pairs.reshape(*signed.shape[:-1], 2 * signed.shape[-1])
+
+
+def head_pose(expression: np.ndarray) -> np.ndarray:
+    """Where the head of expressions (..., 41) points.
+
+    Returns:
+        (..., 4) float32, an AU minus its opposite: turn (left +), nod (up +), tilt (left +), of HEAD_FULL_DEG
+        degrees a unit; nearness (forward +), a factor of NEARNESS_FULL a unit.
+    """
+    return opposites(expression)[..., :_TURNS]
+
+
+def gaze(expression: np.ndarray) -> np.ndarray:
+    """Where the eyes of expressions (..., 41) look: (..., 2) float32, sideways (left +) and up (+).
+
+    A unit is GAZE_FULL_SIDEWAYS or GAZE_FULL_UPWARDS of an eye's width.
+    """
+    return opposites(expression)[..., _TURNS:]
 
 
 def translate(values: np.ndarray, spoken: Sequence[str], wanted: Sequence[str]) -> np.ndarray:

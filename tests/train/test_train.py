@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from engines.errors import DataError, EngineError  # noqa: E402
 from engines.face import au_estimator  # noqa: E402
 from engines.face.action_units import PAPER_17, WIDE  # noqa: E402
-from engines.face.au_estimator import ESTIMATED, index  # noqa: E402
+from engines.face.au_estimator import index  # noqa: E402
 from engines.face.mesh import mean_face  # noqa: E402
 from engines.runtime.load import load  # noqa: E402
 from train import __main__ as command  # noqa: E402
@@ -62,7 +62,7 @@ def test_the_estimator_sees_in_a_moved_mesh_what_was_asked(recorded, name):
 def test_a_full_blink_shuts_the_lids(recorded):
     mesh = recorded["open"].mesh_px
     blink, wink = np.zeros(29, np.float32), np.zeros(29, np.float32)
-    blink[index(("AU45",))] = wink[ESTIMATED.index("AU45R")] = 1.0
+    blink[index(("AU45",))] = wink[WIDE.index("AU45R")] = 1.0
 
     def gaps(change: np.ndarray) -> np.ndarray:
         """Of the right eye and the left, as shares of what they were."""
@@ -100,9 +100,7 @@ def test_pairs_of_no_change_would_be_no_pairs(corpus):
     assert changes.shape == (60, 29) and (changes > 0.25).any(axis=0).sum() >= 24, (
         "every AU is asked for, sooner or later"
     )
-    rights, lefts = (
-        [ESTIMATED.index(name[:-1] + side) for name in ESTIMATED if name.endswith("R")] for side in "RL"
-    )
+    rights, lefts = ([WIDE.index(name[:-1] + side) for name in WIDE if name.endswith("R")] for side in "RL")
     assert (np.abs(changes[:, rights] - changes[:, lefts]) > 0.25).any(axis=0).mean() > 0.5, (
         "and one side alone, too"
     )

@@ -10,16 +10,15 @@ end to the other.
 
 import numpy as np
 
-from engines.face.action_units import whole, wholes
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import WIDE, whole, wholes
 from train.data.corpus import Corpus, faces_of
 
 SHOWN = 0.4  # an AU from here on is what a face is told by; below, it rests
-BUCKETS = wholes(ESTIMATED)  # a smile is a smile, whichever side of it is stronger
+BUCKETS = wholes(WIDE)  # a smile is a smile, whichever side of it is stronger
 RESTING = len(BUCKETS)  # the bucket of faces that show no AU
 AT_ONCE = 65536  # faces looked at together: bounds memory
 KEPT_EPOCHS = 2  # the one that is being read, and the one that is read ahead
-_BUCKET_OF = np.array([BUCKETS.index(whole(name)) for name in ESTIMATED], np.int8)
+_BUCKET_OF = np.array([BUCKETS.index(whole(name)) for name in WIDE], np.int8)
 
 
 def expression_of(aus: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ class Corpus:
     readers: list[ShardReader]
     starts: np.ndarray  # (folders + 1,) first face of each folder
     sources: list[list[str]]  # of each folder
-    aus: np.ndarray  # (N, 29) float32 unclipped measures, in the order of ESTIMATED
+    aus: np.ndarray  # (N, 29) float32 unclipped measures, in the order of WIDE
     angles_deg: np.ndarray  # (N, 3) float32: pitch, yaw, roll in the crop
     opening: np.ndarray  # (N, 2) float32: inner lip gap and inner mouth width, outer eye distances
     # (N,) int64, the same number for one person in every corpus; a hash, so not 0, 1, 2 ...
@@ -82,7 +82,7 @@ class Corpus:
         return json.loads(self._member(i, "json"))
 
     def own(self, i) -> np.ndarray:
-        """Intensities 0..1 of one face (29,) or of several (n, 29), in the order of ESTIMATED."""
+        """Intensities 0..1 of one face (29,) or of several (n, 29), in the order of WIDE."""
         return np.clip(self.aus[i], 0, 1)
 
     def is_from(self, *sources: str) -> np.ndarray:

@@ -15,8 +15,8 @@ Guide (2002), table 10-2.
 
 import numpy as np
 
-from engines.face.action_units import PAPER_17, translate
-from engines.face.au_estimator import ESTIMATED, paper_17
+from engines.face.action_units import PAPER_17, WIDE, translate
+from engines.face.au_estimator import paper_17
 
 # Full expressions, as intensities 0..1; AUs that are not named are 0.
 PROTOTYPES: dict[str, dict[str, float]] = {
@@ -108,8 +108,8 @@ def classify(aus: np.ndarray) -> np.ndarray:
 
 
 def prototype(name: str) -> np.ndarray:
-    """(29,) float32 intensities of one of EMOTIONS in full, in the order of ESTIMATED.
+    """(29,) float32 intensities of one of EMOTIONS in full, in the order of WIDE.
 
     Raises KeyError for another name.
     """
-    return translate(_row(PROTOTYPES[name]), PAPER_17, ESTIMATED)
+    return translate(_row(PROTOTYPES[name]), PAPER_17, WIDE)

@@ -11,8 +11,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from engines.errors import DataError
-from engines.face.action_units import translate
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import WIDE, translate
 from train.data.balanced_order import BalancedOrder
 from train.data.corpus import Corpus
 from train.data.emotions import classify
@@ -38,7 +37,7 @@ class Faces(Dataset):
         held_out: bool = False,
         balance: float = 0.5,
         length: int = 10**9,
-        aus: tuple[str, ...] = ESTIMATED,
+        aus: tuple[str, ...] = WIDE,
     ):
         if size_px > corpus.size_px:
             raise DataError(
@@ -79,8 +78,8 @@ class Faces(Dataset):
         """All of a sample but its picture, of which it is said whether it is mirrored."""
         shown = self.corpus.own(self.order[number])
         shown = other_way_round(shown) if mirror else shown
-        own = translate(shown, ESTIMATED, self.aus)
-        other = translate(self.corpus.own(int(rng.choice(self._others))), ESTIMATED, self.aus)
+        own = translate(shown, WIDE, self.aus)
+        other = translate(self.corpus.own(int(rng.choice(self._others))), WIDE, self.aus)
         wanted = np.clip(other + rng.uniform(-NOISE, NOISE, len(other)), 0, 1)
         return {
             "own": own,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import DataError
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import WIDE
 
 EDGES = np.linspace(-0.5, 1.5, 41)  # unclipped measures; the outermost bins take what lies beyond
 AT_ONCE = 65536  # faces counted at a time, so that memory does not grow with the corpus
@@ -49,7 +49,7 @@ def write_histograms(aus: np.ndarray, source: np.ndarray, sources: list[str], pa
     FigureCanvasAgg(figure)
     axes = figure.subplots(5, 6, sharex=True)  # the last panel is the legend's
     for au, panel in enumerate(axes.flat):
-        if au >= len(ESTIMATED):
+        if au >= len(WIDE):
             panel.axis("off")
             continue
         for number, name in enumerate(sources):
@@ -58,7 +58,7 @@ def write_histograms(aus: np.ndarray, source: np.ndarray, sources: list[str], pa
                 middles, share, where="mid", label=f"{name} ({counts[number, au].sum()})", linewidth=1.2
             )
         panel.axvspan(0, 1, color="0.95", zorder=0)
-        panel.set_title(ESTIMATED[au], fontsize=10)
+        panel.set_title(WIDE[au], fontsize=10)
         panel.set_ylim(bottom=0)
     axes.flat[-1].legend(*axes.flat[0].get_legend_handles_labels(), loc="center", fontsize=9, frameon=False)
     figure.supxlabel("measured intensity, unclipped (0 rest, 1 the strongest; grey: what is kept)")

@@ -5,16 +5,15 @@ alignment.
 import cv2
 import numpy as np
 
-from engines.face.action_units import LEFT, RIGHT
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import LEFT, RIGHT, WIDE
 from engines.face.mesh import mirror_index
 
 JITTER_DEG, JITTER_SCALE = 7.0, 0.05
 JITTER_SHARE = 5 / 256  # of the crop's side: how far it shifts
 _OTHER_SIDE = {RIGHT: LEFT, LEFT: RIGHT}
 _MIRRORED = [
-    ESTIMATED.index(name[:-1] + _OTHER_SIDE[name[-1]]) if name[-1] in _OTHER_SIDE else i
-    for i, name in enumerate(ESTIMATED)
+    WIDE.index(name[:-1] + _OTHER_SIDE[name[-1]]) if name[-1] in _OTHER_SIDE else i
+    for i, name in enumerate(WIDE)
 ]
 
 
@@ -64,5 +63,5 @@ def mirrored(mesh: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def other_way_round(aus: np.ndarray) -> np.ndarray:
-    """(..., 29) in the order of ESTIMATED -> those of the mirrored face: left and right change places."""
+    """(..., 29) in the order of WIDE -> those of the mirrored face: left and right change places."""
     return aus[..., _MIRRORED]

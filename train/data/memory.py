@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import WIDE
 from train.data.corpus import load_corpus
 from train.data.inputs import Job
 from train.data.prepare import PrepareRun, begin, finish, write_manifest
@@ -23,7 +23,7 @@ from train.data.shards import FACE, LabelledFace, sha256_of, shard_name
 from train.data.split import DEFAULT_SPLIT, Split
 
 SMALL, TIMES = 2000, 100
-AUS = len(ESTIMATED)
+AUS = len(WIDE)
 STREAMED = 3000  # samples drawn: several shards, and all that is allocated once
 # Of growth: what an order of 200,000 faces works with takes 12, steady to 1; the index, were it loaded, would
 # take 37 more.

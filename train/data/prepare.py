@@ -23,6 +23,7 @@ from engines import atomic_file
 from engines.errors import DataError
 from engines.face import au_estimator
 from engines.face import crop as crops
+from engines.face.action_units import WIDE
 from engines.face.landmarks import find_model
 from train.data import labels
 from train.data.corpus import FORMAT, read_manifest
@@ -176,7 +177,7 @@ def begin(out: Path, options: dict, split: Split = DEFAULT_SPLIT) -> dict:
             "crop_rule": crops.RULE,
             "split": split.to_manifest(),
             "size_px": options["size_px"],
-            "aus": list(au_estimator.ESTIMATED),
+            "aus": list(WIDE),
             "options": options,
             "faces": 0,
             "people": 0,

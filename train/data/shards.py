@@ -23,7 +23,7 @@ import numpy as np
 
 from engines import atomic_file
 from engines.errors import DataError
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import WIDE
 
 # ~40 MB at 256 px: one read ahead on any disk, and little is lost when a run is cut off
 FACES_PER_SHARD = 1000
@@ -40,7 +40,7 @@ FACE = np.dtype(
         ("mesh_bytes", "<i4"),
         ("json_bytes", "<i4"),
         ("shard", "<i4"),
-        ("aus", "<f4", (len(ESTIMATED),)),
+        ("aus", "<f4", (len(WIDE),)),
         ("angles_deg", "<f4", (3,)),
         ("opening", "<f4", (2,)),
         ("source", "<i2"),
@@ -57,7 +57,7 @@ class LabelledFace:
 
     jpg: bytes  # the crop
     mesh: np.ndarray  # (478, 3) float32, crop pixels
-    aus: np.ndarray  # (29,) float32 in the order of ESTIMATED, unclipped
+    aus: np.ndarray  # (29,) float32 in the order of WIDE, unclipped
     angles_deg: np.ndarray  # (3,) float32: pitch, yaw, roll in the crop
     opening: np.ndarray  # (2,) float32: inner lip gap and inner mouth width, outer eye distances
     name: str  # of the file it comes from

@@ -10,8 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from engines.face import au_estimator
-from engines.face.action_units import translate
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import WIDE, translate
 from engines.face.landmarks import FaceReader
 from engines.face.mesh import (
     LIPS_INNER_BOTTOM,
@@ -90,7 +89,7 @@ def fit_basis(
     within = within_groups(person)
     turn = pose.angles_deg / 20
     nuisance = np.column_stack([turn, turn**2, turn[:, 0] * turn[:, 1]])  # the mesh is not quite free of pose
-    measures = translate(np.clip(au_estimator.measure_meshes(mesh, blendshapes), -1, 1.3), ESTIMATED, WHOLE)
+    measures = translate(np.clip(au_estimator.measure_meshes(mesh, blendshapes), -1, 1.3), WIDE, WHOLE)
     rows = within(np.column_stack([measures, nuisance]))
     weight = np.where(is_clip, CLIP_ROW_WEIGHT, 1.0)[:, None]
     gram = (rows * weight).T @ rows + RIDGE * np.eye(rows.shape[1])
@@ -194,7 +193,7 @@ def _on_meshes(whole: np.ndarray, resting: np.ndarray, net: BlendshapeNet) -> np
     displacements, before = of_sides(whole), au_estimator.measure_meshes(resting, net(resting))
     rows = []
     for only in np.eye(len(WHOLE), dtype=np.float32):
-        change = translate(MESH_AMOUNT * only, WHOLE, ESTIMATED)
+        change = translate(MESH_AMOUNT * only, WHOLE, WIDE)
         after = np.stack(
             [
                 moved(mesh, np.clip(own, 0, 1), change, displacements)
@@ -204,7 +203,7 @@ def _on_meshes(whole: np.ndarray, resting: np.ndarray, net: BlendshapeNet) -> np
         rows.append(
             translate(
                 (au_estimator.measure_meshes(after, net(after)) - before).mean(axis=0) / MESH_AMOUNT,
-                ESTIMATED,
+                WIDE,
                 WHOLE,
             )
         )
@@ -230,10 +229,10 @@ def answers(whole: np.ndarray, corpus: Corpus, faces: np.ndarray, reader: FaceRe
         own = np.clip(before, 0, 1)
         rest = moved(mesh, own, -own, displacements)
         for row, only in enumerate(np.eye(len(WHOLE), dtype=np.float32)):
-            change = translate(AMOUNT * only, WHOLE, ESTIMATED)
+            change = translate(AMOUNT * only, WHOLE, WIDE)
             again = reader.read(drawn(picture, mesh, rest, moved(mesh, own, change, displacements)))
             if again:
-                sums[row] += translate(au_estimator.measure(again[0]) - before, ESTIMATED, WHOLE) / AMOUNT
+                sums[row] += translate(au_estimator.measure(again[0]) - before, WIDE, WHOLE) / AMOUNT
                 counts[row] += 1
     return sums / np.maximum(counts, 1)[:, None]
 

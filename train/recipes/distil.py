@@ -23,8 +23,7 @@ from torch.utils.data import Dataset
 
 from engines.bundle import Bundle
 from engines.errors import DataError
-from engines.face.action_units import translate
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import WIDE, translate
 from engines.runtime.load import load
 from train.data.corpus import Corpus
 from train.data.faces import Faces
@@ -142,6 +141,6 @@ class Lessons(Dataset):
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         face = self._faces[number]
         edit = self._teacher.run(face["picture"], towards(self._teacher, face["own"], face["wanted"]))
-        change = translate(face["wanted"] - face["own"], ESTIMATED, self._bundle.aus)
+        change = translate(face["wanted"] - face["own"], WIDE, self._bundle.aus)
         answer = {"change": change, "colour": edit.colour.copy(), "attention": edit.attention.copy()}
         return {**face, **answer, **({"flow": edit.flow.copy()} if edit.flow is not None else {})}

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import WIDE
 from train.attention_guard import AttentionGuard
 from train.data.corpus import Corpus
 from train.networks.compact import CompactGenerator, Shape, compose
@@ -54,7 +54,7 @@ class Supervised:
         self.networks = {"generator": CompactGenerator(shape)}
         self.shape: dict[str, Any] = {"generator": shape.as_dict()}
         self.guard = AttentionGuard()
-        self._told = translation(ESTIMATED, shape.spoken)
+        self._told = translation(WIDE, shape.spoken)
         self._lays_teeth = shape.teeth
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> PairSource:

@@ -7,8 +7,7 @@ import numpy as np
 from engines.backends.interface import Engine
 from engines.blend import compose
 from engines.face import au_estimator
-from engines.face.action_units import translate
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import WIDE, translate
 
 LEVELS = (0.0, 0.33, 0.66, 1.0)  # at which single AUs are shown and swept; the paper's figure 4
 SMILE = ("AU06", "AU12", "AU25", "AU26")  # a full smile with an open mouth: the strongest common edit
@@ -38,7 +37,7 @@ def towards(engine: Engine, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     ones (29,).
     """
     given = wanted - own if engine.bundle.conditioning == "relative" else wanted
-    return translate(given, ESTIMATED, engine.bundle.aus)
+    return translate(given, WIDE, engine.bundle.aus)
 
 
 def change_to(engine: Engine, own: np.ndarray, names: tuple[str, ...], level: float) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from engines.face.action_units import PAPER_17, WIDE, translate
-from engines.face.au_estimator import ESTIMATED, index
+from engines.face.au_estimator import index
 from train.data.corpus import Corpus
 from train.networks.compact import compose
 from train.report.edits import LEVELS, wanted_at
@@ -47,7 +47,7 @@ def given(network: nn.Module, own: np.ndarray, wanted: np.ndarray) -> np.ndarray
     conditioned on intensities.
     """
     relative = getattr(network.shape, "conditioning", "relative") == "relative"
-    return translate(wanted - own if relative else wanted, ESTIMATED, network.shape.spoken)
+    return translate(wanted - own if relative else wanted, WIDE, network.shape.spoken)
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ class Subject:
 
     crop: Crop
     picture: np.ndarray  # (S, S, 3) uint8 BGR, cut out by `crop`
-    own: np.ndarray  # (29,) float32 intensities 0..1, in the order of ESTIMATED
+    own: np.ndarray  # (29,) float32 intensities 0..1, in the order of WIDE
     outline_px: np.ndarray  # (n, 2) of the face, photo pixels
 
     def edited(self, engine: Engine, names: tuple[str, ...], level: float = 1.0) -> np.ndarray:

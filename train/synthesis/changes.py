@@ -4,8 +4,8 @@ one side alone. Knows no pictures.
 
 import numpy as np
 
-from engines.face.action_units import SIDED, sides
-from engines.face.au_estimator import ESTIMATED, index
+from engines.face.action_units import SIDED, WIDE, sides
+from engines.face.au_estimator import index
 from train.synthesis.deform import WHOLE
 
 # AUs that act together in real faces; sampled besides single AUs.
@@ -86,7 +86,7 @@ def set_some(rng: np.random.Generator, wanted: np.ndarray) -> None:
     side = int(rng.integers(2)) if rng.random() < ONE_SIDE_SHARE else None
     for au in together:
         value = np.clip(level * rng.uniform(0.8, 1.2), 0, 1) if len(together) > 1 else level
-        wanted[index([au]) if side is None or au not in SIDED else ESTIMATED.index(sides(au)[side])] = value
+        wanted[index([au]) if side is None or au not in SIDED else WIDE.index(sides(au)[side])] = value
 
 
 def blink(rng: np.random.Generator, own: np.ndarray, change: np.ndarray) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.face.action_units import LEFT, RIGHT, SIDED, sides, whole, wholes
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import LEFT, RIGHT, SIDED, WIDE, sides, whole, wholes
 from engines.face.mesh import (
     LEFT_LID_BOTTOM,
     LEFT_LID_TOP,
@@ -28,9 +27,9 @@ from engines.face.mesh import (
 )
 
 BASIS = Path(__file__).with_name("basis.npy")
-WHOLE: tuple[str, ...] = wholes(ESTIMATED)  # rows of the basis: both sides move alike
-BLINK_RIGHT, BLINK_LEFT = (ESTIMATED.index(name) for name in sides("AU45"))
-RIGHTS, LEFTS = ([ESTIMATED.index(sides(au)[side]) for au in SIDED] for side in (0, 1))
+WHOLE: tuple[str, ...] = wholes(WIDE)  # rows of the basis: both sides move alike
+BLINK_RIGHT, BLINK_LEFT = (WIDE.index(name) for name in sides("AU45"))
+RIGHTS, LEFTS = ([WIDE.index(sides(au)[side]) for au in SIDED] for side in (0, 1))
 MORE_TOGETHER = 0.1  # raised inner and outer brows go this share further together than the stronger one alone
 MIDDLE = 0.12  # outer eye distances from the face's middle over which a side's displacement fades out
 
@@ -55,13 +54,13 @@ def basis() -> np.ndarray:
 
 
 def of_sides(both: np.ndarray) -> np.ndarray:
-    """Displacements of WHOLE (19, 478, 3) -> of ESTIMATED (29, 478, 3); both sides of an AU add up to the
+    """Displacements of WHOLE (19, 478, 3) -> of WIDE (29, 478, 3); both sides of an AU add up to the
     whole.
     """
     across = np.clip(mean_face()[:, 0] / MIDDLE, -1, 1)  # the person's right is at negative x
     share = {RIGHT: (1 - across) / 2, LEFT: (1 + across) / 2, "": np.ones_like(across)}
     rows = []
-    for name in ESTIMATED:
+    for name in WIDE:
         au = whole(name)
         rows.append(both[WHOLE.index(au)] * share[name.removeprefix(au)][:, None])
     return np.array(rows, np.float32)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import WIDE
 from train.data.corpus import Corpus, faces_of
 from train.data.jitter import draw_jitter, mirrored, moved_by, other_way_round
 from train.data.labels import opening
@@ -63,8 +63,7 @@ class PairSource(Dataset):
         self._by_source = {name: faces[corpus.is_from(name)[faces]] for name in SOURCE_SHARES}
         self._other = faces[~corpus.is_from(*SOURCE_SHARES)[faces]]
         self._strong = [
-            faces[corpus.aus[faces, i] >= np.quantile(corpus.aus[faces, i], 0.94)]
-            for i in range(len(ESTIMATED))
+            faces[corpus.aus[faces, i] >= np.quantile(corpus.aus[faces, i], 0.94)] for i in range(len(WIDE))
         ]
         self._clips = faces[corpus.is_clip[faces]]
         self._all = faces
@@ -133,7 +132,7 @@ class PairSource(Dataset):
 
     def _draw_face(self, rng: np.random.Generator) -> int:
         if rng.random() < 0.4:  # an AU first, then a face that shows it: smiles are frequent, frowns are not
-            return int(rng.choice(self._strong[rng.integers(len(ESTIMATED))]))
+            return int(rng.choice(self._strong[rng.integers(len(WIDE))]))
         place = rng.random()
         for name, share in SOURCE_SHARES.items():
             if place < share and len(self._by_source[name]):

@@ -16,7 +16,6 @@ from engines.face.action_units import (
     sides,
     translate,
 )
-from engines.face.au_estimator import ESTIMATED
 from engines.face.landmarks import BLENDSHAPES, Face, FaceReader
 from engines.face.mesh import align, mirror_index, unalign
 from tests.support.fakes import speak
@@ -24,7 +23,7 @@ from tests.support.fakes import speak
 
 def au(face: Face, name: str) -> float:
     """The intensity of an AU, of a sided one the mean."""
-    return float(translate(au_estimator.estimate(face), ESTIMATED, (name,))[0])
+    return float(translate(au_estimator.estimate(face), WIDE, (name,))[0])
 
 
 def other_side(name: str) -> str:
@@ -35,7 +34,7 @@ def other_side(name: str) -> str:
     return name
 
 
-MIRRORED = [ESTIMATED.index(other_side(name)) for name in ESTIMATED]
+MIRRORED = [WIDE.index(other_side(name)) for name in WIDE]
 
 
 def mirrored(face: Face) -> Face:
@@ -58,8 +57,13 @@ def moved(face: Face, points: tuple[int, ...], direction: tuple[float, float, fl
 
 
 def test_every_au_has_one_source_and_the_papers_17_keep_their_order():
-    assert ESTIMATED == WIDE and (len(WIDE), len(PAPER_17), len(SIDED)) == (29, 17, 10)
-    sources = [*au_estimator.FROM_BLENDSHAPES, *au_estimator.mesh_scales()]
+    assert (len(WIDE), len(PAPER_17), len(SIDED)) == (29, 17, 10)
+    sources = [
+        *au_estimator.FROM_BLENDSHAPES,
+        *au_estimator.mesh_scales(),
+        *au_estimator.BROW_BLENDSHAPES,
+        *au_estimator.FROM_LIDS,
+    ]
     assert sorted(side for name in sources for side in sides(name)) == sorted(WIDE)
     whole = dict.fromkeys(name[:-1] if name not in PAPER_17 and name[:-1] in SIDED else name for name in WIDE)
     assert tuple(whole) == (*PAPER_17, "AU18", "AU22")
@@ -121,7 +125,7 @@ def test_landmarks_of_one_side_move_that_sides_au(recorded, name, right, left, d
     face = recorded["neutral"]
     for points, (side, other) in ((right, sides(name)), (left, sides(name)[::-1])):
         grown = au_estimator.measure(moved(face, points, direction)) - au_estimator.measure(face)
-        here, there = grown[ESTIMATED.index(side)], grown[ESTIMATED.index(other)]
+        here, there = grown[WIDE.index(side)], grown[WIDE.index(other)]
         assert here > 0.2 and abs(there) < here / 4, f"{side} {here:.2f}, {other} {there:.2f}"
 
 
@@ -174,7 +178,7 @@ def test_a_photo_and_its_mirror_image_exchange_sides_and_left_is_the_persons(pho
         ("AU05", -1),
         ("AU15", -1),
     ):  # of blendshapes and of the mesh
-        right, left = (ESTIMATED.index(side) for side in sides(name))
+        right, left = (WIDE.index(side) for side in sides(name))
         assert sign * (seen[left] - seen[right]) > 0.15, f"{name} is the left side's in the photo"
         assert sign * (flipped[right] - flipped[left]) > 0.15, (
             f"{name} is the right side's in its mirror image"

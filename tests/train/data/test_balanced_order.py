@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from engines.errors import DataError  # noqa: E402
-from engines.face.action_units import PAPER_17  # noqa: E402
-from engines.face.au_estimator import ESTIMATED, index, paper_17  # noqa: E402
+from engines.face.action_units import PAPER_17, WIDE  # noqa: E402
+from engines.face.au_estimator import index, paper_17  # noqa: E402
 from train.data.balanced_order import BUCKETS, RESTING, BalancedOrder, expression_of, shares  # noqa: E402
 from train.data.corpus import load_corpus  # noqa: E402
 from train.data.emotions import EMOTIONS, classify, prototype, scores  # noqa: E402
@@ -61,9 +61,9 @@ def test_an_epoch_holds_each_expression_as_often_as_balance_asks(toy):
 
 
 def test_a_face_is_told_by_its_strongest_au_whichever_side_shows_it():
-    faces = np.zeros((4, len(ESTIMATED)), np.float32)
-    faces[0, ESTIMATED.index("AU12R")], faces[1, ESTIMATED.index("AU12L")] = 0.9, 0.5
-    faces[2, ESTIMATED.index("AU18")], faces[3, index(("AU25",))] = 0.6, 0.3
+    faces = np.zeros((4, len(WIDE)), np.float32)
+    faces[0, WIDE.index("AU12R")], faces[1, WIDE.index("AU12L")] = 0.9, 0.5
+    faces[2, WIDE.index("AU18")], faces[3, index(("AU25",))] = 0.6, 0.3
     assert [(*BUCKETS, "rest")[place] for place in expression_of(faces)] == ["AU12", "AU12", "AU18", "rest"]
 
 
@@ -129,12 +129,10 @@ def test_a_sample_in_the_papers_vocabulary_tells_the_means_of_both_sides(toy):
 
 
 def test_a_mirrored_face_winks_with_the_other_eye():
-    wink = np.zeros(len(ESTIMATED), np.float32)
-    wink[ESTIMATED.index("AU45R")], wink[ESTIMATED.index("AU25")] = 0.8, 0.3
+    wink = np.zeros(len(WIDE), np.float32)
+    wink[WIDE.index("AU45R")], wink[WIDE.index("AU25")] = 0.8, 0.3
     other = other_way_round(wink)
-    assert other[ESTIMATED.index("AU45L")] == np.float32(0.8) and other[
-        ESTIMATED.index("AU25")
-    ] == np.float32(0.3)
+    assert other[WIDE.index("AU45L")] == np.float32(0.8) and other[WIDE.index("AU25")] == np.float32(0.3)
     assert (
         other.sum() == wink.sum()
         and (other_way_round(np.stack([wink, other])) == np.stack([other, wink])).all()
@@ -179,7 +177,7 @@ def test_every_prototype_is_told_as_its_emotion():
 def test_a_crooked_smile_counts_as_half_a_smile_on_either_side():
     smile = prototype("happy")
     crooked, halved = smile.copy(), smile.copy()
-    crooked[ESTIMATED.index("AU12R")] = 0
+    crooked[WIDE.index("AU12R")] = 0
     halved[index(("AU12",))] /= 2
     happy = scores(np.stack([smile, crooked, other_way_round(crooked), halved]))[:, 0]
     assert happy[1] == happy[2] == pytest.approx(happy[3]) and happy[1] < happy[0] - 0.2

@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from engines.errors import DataError, PuppetError  # noqa: E402
 from engines.face import au_estimator  # noqa: E402
-from engines.face.au_estimator import ESTIMATED  # noqa: E402
+from engines.face.action_units import WIDE  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402
 from train.data import prepare as preparing  # noqa: E402
 from train.data.corpus import load_corpus, verify  # noqa: E402
@@ -95,7 +95,7 @@ def test_prepare_counts_faces_and_says_why_it_rejected(folder, corpus):
     assert manifest["faces"] == len(corpus) == photos + 6 and manifest["people"] == photos + 2
     assert manifest["rejected"] == {"not a readable picture": 1, "no face": 1}
     assert manifest["rejected_first"] == {"not a readable picture": ["broken.jpg"], "no face": ["wall.png"]}
-    assert manifest["estimator"] == au_estimator.VERSION and manifest["aus"] == list(ESTIMATED)
+    assert manifest["estimator"] == au_estimator.VERSION and manifest["aus"] == list(WIDE)
     assert [shard["faces"] for shard in manifest["shards"]][:2] == [3, 3]
     assert cv2.imread(str(folder / manifest["histogram"])).shape[1] > 600
 

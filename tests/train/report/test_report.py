@@ -16,7 +16,6 @@ from engines.backends.interface import Edit  # noqa: E402
 from engines.errors import DataError, OutputError, SourceError  # noqa: E402
 from engines.face import au_estimator  # noqa: E402
 from engines.face.action_units import PAPER_17, WIDE  # noqa: E402
-from engines.face.au_estimator import ESTIMATED  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402
 from tests.support.fakes import StubEngine  # noqa: E402
 from tests.support.photo_corpus import People, looks  # noqa: E402
@@ -35,7 +34,7 @@ from train.report.steadiness import NOISE_GREY, clip_frames, noisy, puppet_flick
 from train.report.sweep import Sweep, cases, choose_faces, sweep, table  # noqa: E402
 
 SMILE = PAPER_17.index("AU12")
-REST = np.zeros(len(ESTIMATED), np.float32)
+REST = np.zeros(len(WIDE), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +204,7 @@ def test_an_engine_that_does_nothing_is_found_out(people):
 
 
 def test_changes_start_from_the_photos_own_expression():
-    own = np.full(len(ESTIMATED), 0.25, np.float32)
+    own = np.full(len(WIDE), 0.25, np.float32)
     engine = StubEngine()
     assert not change_to(engine, own, (), 0.0).any()
     assert (
@@ -224,7 +223,7 @@ def test_halves_share_nobody_and_are_of_one_size(people):
     several = People.__new__(People)
     several.__dict__.update(people.__dict__)
     several.aus, several.angles_deg = (
-        np.zeros((40, len(ESTIMATED)), np.float32),
+        np.zeros((40, len(WIDE)), np.float32),
         np.zeros((40, 3), np.float32),
     )
     several.person = np.repeat(np.arange(10), 4)
@@ -241,7 +240,7 @@ def test_a_still_drivers_noise_is_what_is_said_and_an_idle_puppet_never_flickers
     frames = np.array(list(noisy(np.full((64, 64, 3), 100, np.uint8), 8)), np.float32)
     assert frames.std() == pytest.approx(NOISE_GREY, rel=0.05)
     driver, region = (
-        np.random.default_rng(0).uniform(0, 1, (4, len(ESTIMATED))).astype(np.float32),
+        np.random.default_rng(0).uniform(0, 1, (4, len(WIDE))).astype(np.float32),
         np.ones((256, 256), bool),
     )
     assert puppet_flicker(IdleEngine(256), people.picture(0), REST, region, driver) == 0
@@ -409,7 +408,7 @@ def test_the_film_goes_up_and_back_and_plays_in_browsers(engine, small_photo, tm
     assert (
         story[0].max() == 0
         and story[-1].max() == 0
-        and story[:, ESTIMATED.index("AU12R")].max() == 1
+        and story[:, WIDE.index("AU12R")].max() == 1
         and np.abs(np.diff(story, axis=0)).max() < 0.15
     )
     with av.open(str(film)) as container:

@@ -11,13 +11,13 @@ pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[t
 
 from engines.backends.interface import Edit
 from engines.face.action_units import PAPER_17, SIDED, WIDE, translate
-from engines.face.au_estimator import ESTIMATED, index
+from engines.face.au_estimator import index
 from tests.support.fakes import StubEngine
 from tests.support.photo_corpus import People
 from train.report import sides
 from train.report.sides import SHOWN, sided_sweep, sides_sheet
 
-OWN = np.where([name.endswith("R") for name in ESTIMATED], 0.2, 0.1).astype(np.float32)
+OWN = np.where([name.endswith("R") for name in WIDE], 0.2, 0.1).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
-from engines.face.action_units import translate
-from engines.face.au_estimator import ESTIMATED, index
+from engines.face.action_units import WIDE, translate
+from engines.face.au_estimator import index
 from engines.face.landmarks import FaceReader
 from engines.face.mesh import (
     LEFT_LID_BOTTOM,
@@ -35,7 +35,7 @@ def told(**intensities: float) -> np.ndarray:
     """A change (29,) of named AUs; a sided one by both its sides, or by one."""
     change = REST.copy()
     for name, value in intensities.items():
-        change[[ESTIMATED.index(name)] if name in ESTIMATED else index((name,))] = value
+        change[[WIDE.index(name)] if name in WIDE else index((name,))] = value
     return change
 
 
@@ -182,7 +182,7 @@ def test_sides_add_up_to_the_whole_and_one_side_leaves_the_other(face):
     whole = np.load(BASIS, allow_pickle=False)
     rows = of_sides(whole)
     for au in ("AU12", "AU02", "AU15"):
-        right, left = (rows[ESTIMATED.index(au + side)] for side in "RL")
+        right, left = (rows[WIDE.index(au + side)] for side in "RL")
         assert right + left == pytest.approx(whole[WHOLE.index(au)], abs=1e-6)
     after = moved(mesh, REST, told(AU12L=1.0)) - mesh
     assert np.linalg.norm(after[291]) > 4 and np.linalg.norm(after[61]) < 1, (
@@ -271,7 +271,7 @@ def test_calibration_reaches_the_wanted_answers_and_takes_others_off(monkeypatch
 
 def test_the_basis_that_ships_moves_every_au_but_the_blink():
     reach = np.linalg.norm(basis(), axis=-1).max(axis=1)
-    still = {name for name, far in zip(ESTIMATED, reach, strict=True) if far < 0.02}
+    still = {name for name, far in zip(WIDE, reach, strict=True) if far < 0.02}
     assert still == {"AU45R", "AU45L"}
     assert reach.max() <= 0.4 + 1e-6, "outer eye distances: no face goes further"
-    assert translate(np.ones(29, np.float32), ESTIMATED, WHOLE) == pytest.approx(np.ones(len(WHOLE)))
+    assert translate(np.ones(29, np.float32), WIDE, WHOLE) == pytest.approx(np.ones(len(WHOLE)))
