@@ -29,7 +29,7 @@ class DriverExpression:
 
     expression: (
         np.ndarray
-    )  # (29,) float32, -1..1 from the driver's neutral, in the order of expression.ESTIMATED
+    )  # (41,) float32, -1..1 from the driver's neutral, in the order of action_units.EXPRESSION
     captured_s: float  # of the driver's frame that it comes from
     seen: bool  # whether the driver's face was in view and could be read
     note: str = ""  # two words for a screen on what is wrong with the driver's picture: "face lost"; "" when nothing is

@@ -13,8 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from engines.errors import DriverError, SettingsError
+from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED, index
-from realtime.calibration.profile_fit import of_clip, resting
+from realtime.calibration.profile_fit import of_clip
 from realtime.calibration.pyfeat_recorder import PyFeatRecorder
 from realtime.puppet.settings import DEAD_ZONE
 from realtime.sources.clip import open_frames
@@ -23,6 +24,7 @@ from realtime.timing import Timings
 from realtime.tracking.driver_profile import Profile
 from realtime.tracking.expression_tracker import ExpressionTracker
 from realtime.tracking.neutral import Neutral
+from realtime.tracking.resting_face import resting
 
 REACH_PERCENTILE, REST_PERCENTILE = 99.0, 95.0
 SHUT = 0.5  # of the puppet's AU45: its eyes are more shut than open
@@ -42,11 +44,11 @@ def open_clip(path: str) -> FileFrames:
 def readings_of(
     path: str, longest_s: float = 600.0, onlooker: PyFeatRecorder | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(T, 29) smoothed readings and (T,) times of the pictures of a clip in which the driver is believed. Raises DriverError.
+    """(T, 41) smoothed readings and (T,) times of the pictures of a clip in which the driver is believed. Raises DriverError.
 
     onlooker: is shown them too, and closed; that takes its time, so a bar tells.
     """
-    readings, times_s, _ = _follow(path, Neutral.absent(len(ESTIMATED)), None, longest_s, onlooker)
+    readings, times_s, _ = _follow(path, Neutral.absent(), None, longest_s, onlooker)
     return readings, times_s
 
 
@@ -57,7 +59,7 @@ def _follow(
     longest_s: float,
     onlooker: PyFeatRecorder | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a ExpressionTracker tells of a clip: (T, 29) changes, (T,) times, (T,) numbers of the pictures."""
+    """What a ExpressionTracker tells of a clip: (T, 41) changes, (T,) times, (T,) numbers of the pictures."""
     driver = open_clip(path)
     rows: list[tuple[np.ndarray, float, int]] = []
     try:
@@ -150,24 +152,24 @@ class Measured:
 
 def measure(path: str, labelled: Spans | None = None) -> Measured:
     """Follows a clip three times: for its profile, with it, and without."""
-    readings, _, _ = _follow(path, Neutral.absent(len(ESTIMATED)), None, 600.0)
+    readings, _, _ = _follow(path, Neutral.absent(), None, 600.0)
     if len(readings) < 10:
         raise DriverError(f"{path} hardly shows a face: give a clip of somebody from the front.")
     profile = of_clip(readings)
     told, _, numbers = _follow(path, None, profile, 600.0)
     bare, _, _ = _follow(path, None, None, 600.0)
-    shown = [i for i in range(len(ESTIMATED)) if profile.full[i] < 1]
-    quiet = np.maximum(np.abs(told[resting(readings)]) - DEAD_ZONE, 0) / (1 - DEAD_ZONE)
+    shown = [i for i in range(len(WIDE)) if profile.full[i] < 1]
+    quiet = np.maximum(np.abs(told[resting(readings), : len(WIDE)]) - DEAD_ZONE, 0) / (1 - DEAD_ZONE)
     stirs = np.percentile(quiet, REST_PERCENTILE, axis=0)
     reach, without = (np.percentile(changes, REACH_PERCENTILE, axis=0) for changes in (told, bare))
     return Measured(
         Path(path).stem,
         len(told),
         int(resting(readings).sum()),
-        {ESTIMATED[i]: float(reach[i]) for i in shown},
-        {ESTIMATED[i]: float(without[i]) for i in shown},
+        {WIDE[i]: float(reach[i]) for i in shown},
+        {WIDE[i]: float(without[i]) for i in shown},
         float(stirs.max()),
-        ESTIMATED[int(stirs.argmax())] if stirs.any() else "-",
+        WIDE[int(stirs.argmax())] if stirs.any() else "-",
         blinks(told[:, index(["AU45"])].mean(axis=1), numbers),
         labelled,
     )

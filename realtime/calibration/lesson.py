@@ -11,7 +11,6 @@ import numpy as np
 from tqdm import tqdm
 
 from engines.errors import DriverError
-from engines.face.au_estimator import ESTIMATED
 from realtime.calibration.clip_report import open_clip, readings_of
 from realtime.calibration.lesson_state import LESSON_S, LessonState
 from realtime.calibration.lesson_view import SIZE, draw
@@ -91,7 +90,7 @@ def lesson(
         window.serve(controls)
     seen_s = clock()
     with (
-        ExpressionTracker(Timings(), Neutral.absent(len(ESTIMATED)), onlooker) as performer,
+        ExpressionTracker(Timings(), Neutral.absent(), onlooker) as performer,
         tqdm(
             total=round(LESSON_S, 1),
             desc="lesson",

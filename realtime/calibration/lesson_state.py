@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.face.action_units import sides
-from engines.face.au_estimator import ESTIMATED, index
+from engines.face.action_units import WIDE, sides
+from engines.face.au_estimator import index
 from realtime.calibration.profile_fit import STEP_PERCENTILE, of_steps
 from realtime.tracking.driver_profile import Profile
 
@@ -139,7 +139,7 @@ class LessonState:
     def _wrong(self, readings: np.ndarray) -> str:
         """What is wrong with a step, as a sentence; "" when nothing is."""
         if not self.step.aus:
-            awake = [i for i in range(len(ESTIMATED)) if ESTIMATED[i] not in sides("AU45")]
+            awake = [i for i in range(len(WIDE)) if WIDE[i] not in sides("AU45")]
             wander = np.percentile(np.abs(readings - np.median(readings, axis=0)), 90, axis=0)[awake].max()
             return "Your face did not rest." if wander > RESTLESS else ""
         above = np.percentile(readings, STEP_PERCENTILE, axis=0) - np.median(

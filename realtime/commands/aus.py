@@ -26,7 +26,8 @@ The action units (AUs) of clips and pictures, from 0 to 1, one row a frame.
   python run.py aus faces/*.jpg --csv faces.csv               a row for each picture, with its name
   python run.py aus clip.mp4 --aus py-feat                    by another estimator; needs '.[pyfeat]' and its weights
 
-mediapipe tells 29 (ten AUs by sides, AU18, AU22), py-feat the paper's 17. Rows without a face have empty cells. Rest is not 0 for everybody:
+mediapipe tells 29 (ten AUs by sides, AU18, AU22), and where the head (AU51-58, 1 is 30 degrees) and the eyes
+(AU61-64) point; py-feat the paper's 17. Rows without a face have empty cells. Rest is not 0 for everybody:
 a neutral is subtracted only where a puppet is driven, and `--record` writes what it is told.
 """
 STATUSES = (

@@ -1,5 +1,7 @@
 """AUs over time as one picture: a row for each AU, both its sides in one, gaps where there was no face. Of a single moment, bars.
 
+Head and gaze have a row for each AU and its opposite, about a line in the middle.
+
 Drawn by OpenCV, which the base install has; knows nothing of estimators.
 """
 
@@ -8,7 +10,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from engines.face.action_units import LEFT, MEANING, sides, wholes
+from engines.face.action_units import GAZE, LEFT, MEANING, sides, wholes
+from engines.face.action_units import HEAD as HEAD_AUS
 
 WIDTH, LABELS, MARGIN = 1400, 300, 20  # pixels: of the picture, of the names on its left
 ROW, HEAD, FOOT = 46, 50, 40
@@ -23,24 +26,21 @@ def draw(
     names: Sequence[str], times_s: Sequence[float], aus: Sequence[np.ndarray | None], title: str
 ) -> np.ndarray:
     """AU names, moments (T,), and at each (len(names),) intensities 0..1 or None without a face -> (H, W, 3) uint8 BGR."""
-    rows = wholes(names)
-    picture = np.full((HEAD + ROW * len(rows) + FOOT, WIDTH, 3), PAPER, np.uint8)
+    pairs = _pairs(names)
+    rows = [au for au in wholes(names) if au not in (name for pair in pairs for name in pair)]
+    picture = np.full((HEAD + ROW * (len(rows) + len(pairs)) + FOOT, WIDTH, 3), PAPER, np.uint8)
     values = np.array([np.full(len(names), np.nan) if one is None else one for one in aus], np.float64)
     times = np.asarray(times_s, np.float64)
     across = LABELS + (times - times[0]) / max(times[-1] - times[0], 1e-6) * PLOT
     _write(picture, title, (MARGIN, 30), 0.6)
-    if any(name not in rows for name in names):
+    if any(name not in wholes(names) for name in names):
         _write(picture, "right", (WIDTH - 150, 30), 0.5, RIGHT_SIDE)
         _write(picture, "left of the person", (WIDTH - 150, 46), 0.4, LEFT_SIDE)
     for number, au in enumerate(rows):
         bottom = HEAD + ROW * (number + 1) - 8
-        _write(picture, au, (MARGIN, bottom - 8), 0.5)
-        _write(picture, MEANING[au], (MARGIN + 60, bottom - 8), 0.42)
+        _row(picture, au, MEANING[au], bottom)
         if len(times) > 1:
             _gaps(picture, across, values, bottom)
-        for level in (0, 1):
-            height = bottom - level * (ROW - 12)
-            cv2.line(picture, (LABELS, height), (LABELS + PLOT, height), GRID, 1)
         for name in [name for name in names if name == au or name in sides(au)]:
             colour = BOTH if name == au else LEFT_SIDE if name.endswith(LEFT) else RIGHT_SIDE
             heights = bottom - np.clip(values[:, names.index(name)], 0, 1) * (ROW - 12)
@@ -48,8 +48,34 @@ def draw(
                 _curve(picture, across, heights, colour)
             elif np.isfinite(heights[0]):
                 _bar(picture, float(values[0, names.index(name)]), bottom, name, colour)
+    for number, (au, opposite) in enumerate(pairs, len(rows)):
+        bottom = HEAD + ROW * (number + 1) - 8
+        _row(picture, f"{au}/{opposite[2:]}", f"{MEANING[au]} / {MEANING[opposite].split()[-1]}", bottom)
+        middle = bottom - (ROW - 12) // 2
+        cv2.line(picture, (LABELS, middle), (LABELS + PLOT, middle), GRID, 1)
+        signed = np.clip(values[:, names.index(au)] - values[:, names.index(opposite)], -1, 1)
+        if len(times) > 1:
+            _gaps(picture, across, values, bottom)
+            _curve(picture, across, middle - signed * (ROW - 12) / 2, BOTH)
+        elif np.isfinite(signed[0]):
+            start, end = LABELS + PLOT // 2, LABELS + round((1 + signed[0]) / 2 * PLOT)
+            cv2.rectangle(picture, (start, bottom - ROW + 12), (end, bottom - 1), BOTH, cv2.FILLED)
     _axis(picture, times)
     return picture
+
+
+def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """AUs of head and gaze with their opposites, where both are in a vocabulary."""
+    pose = (*HEAD_AUS, *GAZE)
+    return [pair for pair in zip(pose[::2], pose[1::2], strict=True) if set(pair) <= set(names)]
+
+
+def _row(picture: np.ndarray, name: str, meaning: str, bottom: int) -> None:
+    """Its name and the lines of its least and its most."""
+    _write(picture, name, (MARGIN, bottom - 8), 0.5)
+    _write(picture, meaning, (MARGIN + 60 + 12 * ("/" in name) * 2, bottom - 8), 0.42)
+    for height in (bottom, bottom - (ROW - 12)):
+        cv2.line(picture, (LABELS, height), (LABELS + PLOT, height), GRID, 1)
 
 
 def _curve(

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from engines.errors import SettingsError
-from engines.face.action_units import whole
-from engines.face.au_estimator import ESTIMATED, index
+from engines.face.action_units import WIDE, whole
+from engines.face.au_estimator import index
 from engines.face.pyfeat import AUS
 from realtime.calibration.clip_report import report
 from realtime.calibration.lesson import _from_camera, from_clip, open_onlooker
@@ -122,6 +122,6 @@ def check_place(path: Path) -> None:
 
 def summary(made: driver_profile.Profile) -> str:
     """What was learnt of the AUs that a lesson asks for, in a line."""
-    shown = {whole(au) for au, full in zip(ESTIMATED, made.full, strict=True) if full < 1}
+    shown = {whole(au) for au, full in zip(WIDE, made.full, strict=True) if full < 1}
     gains = [f"{au} x{made.gain[index([au])].mean():.1f}" for step in STEPS for au in step.aus if au in shown]
     return f"your own range: {', '.join(gains)}" if gains else "nothing but your resting face was learnt"

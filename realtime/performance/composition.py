@@ -53,7 +53,7 @@ class Excerpt:
         return min(wanted_s, MOST_SEAM * self.once_s)
 
     def at(self, time_s: float) -> np.ndarray:
-        """(29,) float32; at speed 1 and from the start, the very values of the whole."""
+        """(41,) float32; at speed 1 and from the start, the very values of the whole."""
         if not self.loop or time_s <= 0:
             return self._once(time_s)
         turn_s = self.once_s - self.fade_s
@@ -80,7 +80,7 @@ class Layer:
     """A performance for some AUs."""
 
     performance: Performance
-    heard: np.ndarray  # (29,) bool, in the order of ESTIMATED
+    heard: np.ndarray  # (41,) bool, in the order of ESTIMATED
 
 
 def layer(performance: Performance, aus: Iterable[str]) -> Layer:

@@ -10,7 +10,7 @@ value is how far the puppet is asked to go from the photo's own expression: 0 le
 other way: brows that are lower than at rest. Between rows values are joined by monotone cubics, which never overshoot; before the first
 row and after the last that row is held. Spreadsheets may save it with semicolons or tabs in place of commas, and with decimal commas.
 
-What is recorded is what the puppet was told, to the last bit: `curve.at(t)` gives the same (29,) float32 for each t at which a row was
+What is recorded is what the puppet was told, to the last bit: `curve.at(t)` gives the same (41,) float32 for each t at which a row was
 recorded, counted from the first, and for each t as it is written (times are rounded to a microsecond, values are not). So a replay
 at the rate at which it was recorded gives the same pictures. JSON is keyframes.py's.
 """
@@ -47,7 +47,7 @@ class Performance(Protocol):
         ...
 
     def at(self, time_s: float) -> np.ndarray:
-        """(29,) float32 in the order of ESTIMATED, a new array, at a moment counted from the beginning."""
+        """(41,) float32 in the order of ESTIMATED, a new array, at a moment counted from the beginning."""
         ...
 
 
@@ -66,7 +66,7 @@ class Curve:
         return float(self.times_s[-1])
 
     def at(self, time_s: float) -> np.ndarray:
-        """(29,) float32 in the order of ESTIMATED at a moment; before the first knot and after the last, that knot."""
+        """(41,) float32 in the order of ESTIMATED at a moment; before the first knot and after the last, that knot."""
         return translate(self._way.at(time_s), self.aus, ESTIMATED)
 
     @cached_property

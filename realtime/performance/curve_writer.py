@@ -41,7 +41,7 @@ class CurveWriter:
         self._fault: OutputError | None = None
 
     def add(self, expression: np.ndarray, time_s: float) -> None:
-        """One moment: (29,) changes in the order of ESTIMATED, -1..1. Moments that do not come after the last are left out."""
+        """One moment: (41,) changes in the order of ESTIMATED, -1..1. Moments that do not come after the last are left out."""
         if self._fault or self._complete:
             return
         self._first_s = time_s if self._first_s is None else self._first_s

@@ -37,7 +37,7 @@ class Animator:
         self._take(puppet, retarget, 0.0)
         self._presence, self._idle = TrackingLossFallback(), IdleMotion(retarget.settings.seed)
         self.seen = False  # whether the driver's face was ever in view
-        self.asked = np.zeros(len(ESTIMATED), np.float32)  # (29,) what the driver did last, as he was seen
+        self.asked = np.zeros(len(ESTIMATED), np.float32)  # (41,) what the driver did last, as he was seen
 
     @property
     def note(self) -> str:
@@ -100,7 +100,7 @@ class Animator:
 
     @property
     def told(self) -> np.ndarray:
-        """(29,) the change from the photo's own expression that the puppet was told last."""
+        """(41,) the change from the photo's own expression that the puppet was told last."""
         return translate(
             self.retarget.wanted(self._shown) - self.retarget.own, self.puppet.bundle.aus, ESTIMATED
         )

@@ -59,7 +59,7 @@ class IdleMotion:
         )
 
     def _life(self, now_s: float) -> np.ndarray:
-        """(29,): the idle movement at full share."""
+        """(41,): the idle movement at full share."""
         life = np.zeros(len(ESTIMATED), np.float32)
         for places, size, phases in self._stirs:
             wave = sum(

@@ -17,7 +17,7 @@ class Retarget:
     def __init__(self, bundle: Bundle, photo_aus: np.ndarray, settings: Settings | None = None):
         self._bundle = bundle
         # (N,) 0..1 the photo's own intensities, in the bundle's order
-        self.own = translate(np.clip(photo_aus, 0, 1), ESTIMATED, bundle.aus)
+        self.own = translate(np.clip(photo_aus, 0, 1), ESTIMATED[: len(photo_aus)], bundle.aus)
         self.settings = settings or Settings()
 
     @property

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import SettingsError
-from engines.face.action_units import GROUPS, MEANING, WIDE, sides, whole
+from engines.face.action_units import EXPRESSION, GROUPS, MEANING, sides, whole
 
 SHIPPED = Path(__file__).with_name("presets.toml")
 ALL = "all"
@@ -58,17 +58,17 @@ class Settings:
     aus: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def table(self, name: str) -> np.ndarray:
-        """(29,) float32: "gain", "offset", "dead_zone" or "limit" of each AU, in the order of WIDE."""
-        values = np.full(len(WIDE), getattr(self.every, name), np.float32)
+        """(41,) float32: "gain", "offset", "dead_zone" or "limit" of each AU, in the order of EXPRESSION."""
+        values = np.full(len(EXPRESSION), getattr(self.every, name), np.float32)
         for au in sorted(self.aus, key=len):  # a side after the whole that it is of
             if name in self.aus[au]:
-                values[[WIDE.index(side) for side in sides(au)]] = self.aus[au][name]
+                values[[EXPRESSION.index(side) for side in sides(au)]] = self.aus[au][name]
         return values
 
     def driven(self) -> np.ndarray:
-        """(29,) bool: AUs of the groups that are on."""
+        """(41,) bool: AUs of the groups that are on."""
         on = {au for group in self.groups for au in GROUPS[group]}
-        return np.array([whole(au) in on for au in WIDE])
+        return np.array([whole(au) in on for au in EXPRESSION])
 
     def with_flags(self, **said: object) -> "Settings":
         """These with what was said instead; None says nothing."""

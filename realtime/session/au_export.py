@@ -14,6 +14,7 @@ from tqdm import tqdm
 from engines import atomic_file
 from engines.errors import OutputError
 from engines.face import au_estimator, pyfeat
+from engines.face.action_units import EXPRESSION
 from engines.face.landmarks import Face, FaceReader
 from engines.face.pyfeat_weights import find_weights
 from realtime.messages import Frame
@@ -24,6 +25,7 @@ from realtime.sources.clip import PICTURE_SUFFIXES, Clip, StillImage
 
 STANDARD_OUTPUT = "-"
 TIME, WHOSE = "time_s", "driver"
+NEARNESS = [EXPRESSION.index("AU57"), EXPRESSION.index("AU58")]
 
 Estimate = Callable[[Frame, Face], np.ndarray]
 
@@ -118,10 +120,17 @@ class Table:
             ) from error
 
 
+def _expression(face: Face) -> np.ndarray:
+    """(41,) intensities 0..1 in the order of EXPRESSION; nearness is 0, since there is no rest to compare it with."""
+    values = np.clip(au_estimator.read(face), 0, 1)
+    values[NEARNESS] = 0
+    return values
+
+
 def _estimator(options: argparse.Namespace) -> tuple[tuple[str, ...], Estimate]:
     """The names of its AUs, and the estimator. Raises EngineError."""
     if options.aus == "mediapipe":
-        return au_estimator.ESTIMATED, lambda _frame, face: au_estimator.estimate(face)
+        return EXPRESSION, lambda _frame, face: _expression(face)
     weights = find_weights(options.pyfeat_weights)
     network, scale = pyfeat.PyFeat(weights), pyfeat.Scale.default()
     say(

@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from engines.errors import CurveError
-from engines.face.au_estimator import ESTIMATED
-from realtime.messages import DriverExpression, Frame
+from realtime.messages import DriverExpression
 from realtime.output.outputs import Output
 from realtime.performance.curve import Performance
 from realtime.performance.interpolation import SAME_S
@@ -14,40 +15,50 @@ from realtime.puppet.animator import Animator
 from realtime.sources.frame_source import FileFrames
 from realtime.timing import Timings
 from realtime.tracking.driver_profile import Profile
-from realtime.tracking.estimator_fusion import FusedEstimator
 from realtime.tracking.expression_tracker import ExpressionTracker
 from realtime.tracking.neutral import Neutral
+from realtime.tracking.secondary_estimator import SecondaryEstimator
 
-LONGEST_LESSON = 90  # frames kept while the neutral is learnt: 250 MB of 720p pictures at most
+LONGEST_LOOK_S = 300.0  # of a clip that is looked through for a resting face: a minute's work
 LONGEST_GAP_S = 5.0  # between two words of a file; a longer one is a broken time stamp and is cut short
 
 
 def perform_frames(
     driver: FileFrames,
     timings: Timings,
-    second: FusedEstimator | None = None,
+    second: SecondaryEstimator | None = None,
     profile: Profile | None = None,
+    look_first: Callable[[], FileFrames] | None = None,
+    say: Callable[[str], None] = lambda _sentence: None,
 ) -> Iterator[DriverExpression]:
-    """Every frame of a file driver. Its first second is looked at twice: once for the driver's neutral, then for the puppet.
+    """Every frame of a file driver.
 
-    second, profile: as in ExpressionTracker; a profile knows the neutral.
+    Args:
+        second, profile, say: as in ExpressionTracker; of a profile the neutral is taken, but for head and gaze.
+        look_first: opens the same file once more; it is looked through for the driver's most restful moments, so
+            that nothing is lost whenever the face appears. Without it the neutral is learnt on the way.
     """
-    waiting: list[Frame] = []
-    neutral = Neutral(profile) if profile else None if driver.has_rest else Neutral.absent(len(ESTIMATED))
-    if neutral is None and profile is None:
-        with ExpressionTracker(timings) as scout:
-            while (
-                scout.neutral.neutral is None and len(waiting) < LONGEST_LESSON and (frame := driver.read())
-            ):
-                scout(frame)
-                waiting.append(frame)
-            scout.neutral.finish()
-            neutral = scout.neutral
-    with ExpressionTracker(timings, neutral, second, profile) as performer:
-        for frame in waiting:
-            yield performer(frame)
+    neutral = None if driver.has_rest else Neutral.absent()
+    if neutral is None and look_first:
+        neutral = _look_through(look_first(), profile)
+        if neutral.unrest:
+            say(f'The clip shows no resting face ("you {neutral.unrest}" throughout), so it is estimated.')
+    with ExpressionTracker(timings, neutral, second, profile, say) as performer:
         while (frame := driver.read()) is not None:
             yield performer(frame)
+
+
+def _look_through(driver: FileFrames, profile: Profile | None) -> Neutral:
+    """The neutral of a file's driver, from its first LONGEST_LOOK_S; closes it."""
+    readings = []
+    try:
+        with ExpressionTracker(Timings(), Neutral.absent()) as scout:
+            while (frame := driver.read()) is not None and frame.captured_s < LONGEST_LOOK_S:
+                if scout(frame).seen and scout.reading is not None:
+                    readings.append(scout.reading)
+    finally:
+        driver.close()
+    return Neutral.of_clip(np.array(readings), profile)
 
 
 def at_rate(performance: Iterator[DriverExpression], fps: float) -> Iterator[DriverExpression]:

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import count, islice
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from engines.backends.interface import Engine
 from engines.errors import DriverError, OutputError, SettingsError
-from engines.face.au_estimator import ESTIMATED
+from engines.face.au_estimator import VERSION
 from engines.face.pyfeat import Scale
 from engines.runtime.failover import load_live
 from realtime.audio.microphone import Microphone
@@ -41,7 +41,7 @@ from realtime.session.offline import at_rate, count_pictures, perform_curve, per
 from realtime.session.output_fanout import OutputFanout
 from realtime.session.photo_switcher import PhotoSwitcher, photos
 from realtime.sources.camera import is_camera
-from realtime.sources.clip import RealtimePlayback, open_frames
+from realtime.sources.clip import Clip, RealtimePlayback, open_frames
 from realtime.sources.frame_source import FileFrames, LiveFrames
 from realtime.sources.reconnecting_camera import ReconnectingCamera
 from realtime.timing import Timings
@@ -83,6 +83,11 @@ def run_session(options: argparse.Namespace, ending: ShutdownHandler) -> int:
     check_paths(options, (part.path for part in parts))
     own = driver_profile.load(options.profile) if options.profile else None
     cast = load_driver_spec(parts)
+    if own and own.estimator != VERSION:
+        say(
+            f"The profile {options.profile} was made by an earlier version: how your brows and lids rest is measured "
+            "when you come into view. `run.py calibrate` measures their range, too."
+        )
     if own and cast.frames is None:
         raise SettingsError(
             f"--profile {options.profile} is of a face, and an AU curve has none: leave it out, or drive with a camera or a clip."
@@ -222,7 +227,10 @@ class Session:
             performance = perform_curve(driver, fps, total)
         else:
             total = int(driver.length * fps / driver.fps) if driver.length else None
-            performance = at_rate(perform_frames(driver, self.timings, self.second, self.profile), fps)
+            frames = perform_frames(
+                driver, self.timings, self.second, self.profile, self._look_first(driver), say
+            )
+            performance = at_rate(frames, fps)
             performance = map(self.overlay, performance) if self.overlay else performance
         if seconds:
             total = min(total or 10**9, max(1, int(seconds * fps)))
@@ -246,6 +254,10 @@ class Session:
             )
         return 0, pictures
 
+    def _look_first(self, driver: FileFrames) -> Callable[[], FileFrames] | None:
+        """Opens a clip that is to be looked through for a resting face."""
+        return (lambda: open_frames(str(driver.path))) if isinstance(driver, Clip) else None
+
     def live(self, engine: Engine, sound: Microphone | None) -> tuple[int, int]:
         """Threads, until Ctrl-C, q, --seconds or a closed window; returns the exit status and the pictures sent."""
         tracker, seconds = None, self.options.seconds
@@ -253,9 +265,9 @@ class Session:
         if isinstance(self.driver, Performance):
             source = CurveExpressions(self.driver, self.fps)
         else:
-            neutral = None if self.driver.has_rest or self.profile else Neutral.absent(len(ESTIMATED))
+            neutral = None if self.driver.has_rest or self.profile else Neutral.absent()
             tracker = self.stack.enter_context(
-                ExpressionTracker(self.timings, neutral, self.second, self.profile)
+                ExpressionTracker(self.timings, neutral, self.second, self.profile, say)
             )
             source = FrameExpressions(self.driver, tracker, self.timings, self.overlay)
         outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(answer)

@@ -59,7 +59,7 @@ class Clip:
         self.fps = min(120.0, max(1.0, float(stream.average_rate or 30)))
         self.length: int | None = stream.frames or None
         self._frames = self._container.decode(stream)
-        self._path = path
+        self.path = path
         self._count = 0  # frames read
         self._start_s: float | None = None  # the first frame's time in the file
 
@@ -73,12 +73,12 @@ class Clip:
         except av.FFmpegError as error:
             if self._count == 0:
                 raise DriverError(
-                    f"{self._path} cannot be decoded ({error}): convert it to MP4 (H.264) first."
+                    f"{self.path} cannot be decoded ({error}): convert it to MP4 (H.264) first."
                 ) from error
             return None
         if frame is None:
             if self._count == 0:
-                raise DriverError(f"{self._path} has no pictures in it: give another clip.")
+                raise DriverError(f"{self.path} has no pictures in it: give another clip.")
             return None
         time_s = frame.time if frame.time is not None else self._count / self.fps
         if self._start_s is None:

@@ -1,11 +1,15 @@
 """A driver's profile: what their face reads at rest, how far each AU goes, how much it trembles. Kept as JSON, by name.
 
-    {"profile": 1, "estimator": "mediapipe-mesh-2", "aus": {"AU12L": {"neutral": 0.05, "full": 0.7, "noise": 0.01, "gain": 1.56}, ...},
+    {"profile": 1, "estimator": "mediapipe-mesh-3", "aus": {"AU12L": {"neutral": 0.05, "full": 0.7, "noise": 0.01, "gain": 1.56}, ...},
      "py-feat": {"AU06": {"rest": 0.21, "full": 0.7}, ...}}
 
 neutral: the reading at rest; full: the strongest that was seen; noise: a reading no further from neutral counts as rest;
 gain: what is left beyond the noise is multiplied by it; `run.py calibrate` chooses it so that nine tenths of the way to `full`
 are 1 on the puppet, and only the gain counts when it plays. AUs that the driver did not show keep the general scale.
+
+A neutral below 0 is a face that rests below most: brows that are low by nature. A profile that the second estimator made
+goes on working but for AUs that it read on other scales (REMEASURED): their rest is learnt in each run, and their range is
+the general one.
 
 "py-feat" is there where py-feat looked on: what it reads of each of its AUs at rest and in full, which count as 0 and 1
 (engines/face/pyfeat.py). Without it py-feat's rest is learnt in each run, and its strength is everybody's.
@@ -23,7 +27,8 @@ import numpy as np
 
 from engines import atomic_file
 from engines.errors import SettingsError
-from engines.face.au_estimator import ESTIMATED, VERSION
+from engines.face.action_units import WIDE, sides, whole
+from engines.face.au_estimator import BROW_BLENDSHAPES, FROM_BLENDSHAPES, FROM_LIDS, VERSION, index
 from engines.face.pyfeat import AUS, LEAST_RANGE, Scale
 
 FORMAT = 1
@@ -34,6 +39,9 @@ MOST_GAIN = 4.5
 MOST_NOISE = 0.2  # a dead zone that is wider hides small smiles
 HIGHEST = {"neutral": 1.0, "full": 1.0, "noise": MOST_NOISE, "gain": MOST_GAIN, "rest": 1 - LEAST_RANGE}
 SECOND, POINTS = "py-feat", ("rest", "full")
+LOWEST_NEUTRAL = -1.0  # of AUs that are read from the mesh
+EARLIER = "mediapipe-mesh-2"  # the estimator whose profiles are read, too
+REMEASURED = tuple(side for au in (*BROW_BLENDSHAPES, *FROM_LIDS) for side in sides(au))
 ROUNDED = 1e-3  # by which two numbers of four digits may come nearer to each other
 LARGEST_FILE = 100_000  # bytes; a profile has 4000
 CURE = "make it anew with `run.py calibrate`"
@@ -41,22 +49,32 @@ CURE = "make it anew with `run.py calibrate`"
 
 @dataclass(frozen=True)
 class Profile:
-    """(29,) float32 each, in the order of ESTIMATED; pyfeat: py-feat's own points, where it looked on."""
+    """(29,) float32 each, in the order of WIDE; pyfeat: py-feat's own points, where it looked on.
+
+    neutral is NaN where it has to be learnt. estimator: the one that measured it.
+    """
 
     neutral: np.ndarray
     full: np.ndarray
     noise: np.ndarray
     gain: np.ndarray
     pyfeat: Scale | None = None
+    estimator: str = VERSION
 
     def change(self, from_rest: np.ndarray) -> np.ndarray:
-        """(29,) differences from rest -> (29,) float32 in -1..1: nothing within the noise, 1 where the driver can do no more."""
+        """Differences from rest (29,) or (41,), of which the first 29 count -> (29,) float32 in -1..1.
+
+        Nothing within the noise, 1 where the driver can do no more.
+        """
+        from_rest = from_rest[: len(WIDE)]
         beyond = np.sign(from_rest) * np.maximum(np.abs(from_rest) - self.noise, 0)
         return np.clip(np.where(from_rest > 0, beyond * self.gain, beyond), -1, 1).astype(np.float32)
 
     def save(self, path: str | Path) -> Path:
         """Writes it, for its owner's eyes; an earlier one stays whole until then. Returns the path. Raises SettingsError."""
-        text = f'{{"profile": {FORMAT}, "estimator": {json.dumps(VERSION)}, "aus": {_rows(self, ESTIMATED, NUMBERS)}'
+        text = (
+            f'{{"profile": {FORMAT}, "estimator": {json.dumps(VERSION)}, "aus": {_rows(self, WIDE, NUMBERS)}'
+        )
         text += f', "{SECOND}": {_rows(self.pyfeat, AUS, POINTS)}}}\n' if self.pyfeat else "}\n"
         path = Path(path)
         try:
@@ -139,14 +157,20 @@ def load(text: str) -> Profile:
 def _read(found: object, path: Path, source: str) -> Profile:
     if not isinstance(found, dict) or "profile" not in found:
         raise SettingsError(f"{path}, line 1: this is no profile: name one that `run.py calibrate` wrote.")
-    for key, wanted, what in (("profile", FORMAT, "version"), ("estimator", VERSION, "estimator")):
-        if found.get(key) != wanted or isinstance(found.get(key), bool):
+    estimators = (VERSION, EARLIER)
+    for key, wanted, what in (("profile", (FORMAT,), "version"), ("estimator", estimators, "estimator")):
+        if found.get(key) not in wanted or isinstance(found.get(key), bool):
             has, line = found.get(key, "no"), _line(source, key)
             raise SettingsError(
-                f"{path}, line {line}: this profile is of {what} {has}, this program's is {wanted}: {CURE}."
+                f"{path}, line {line}: this profile is of {what} {has}, this program's is {wanted[0]}: {CURE}."
             )
-    numbers = _table(found, "aus", ESTIMATED, NUMBERS, path, source)
-    return Profile(**numbers, pyfeat=_scale(found, path, source) if SECOND in found else None)
+    numbers = _table(found, "aus", WIDE, NUMBERS, path, source)
+    if found["estimator"] == EARLIER:
+        places = index(REMEASURED)
+        for name, general in (("neutral", np.nan), ("full", 1.0), ("noise", 0.0), ("gain", 1.0)):
+            numbers[name][places] = general
+    pyfeat = _scale(found, path, source) if SECOND in found else None
+    return Profile(**numbers, pyfeat=pyfeat, estimator=found["estimator"])
 
 
 def _scale(found: Mapping, path: Path, source: str) -> Scale:
@@ -190,14 +214,20 @@ def _number(numbers: object, keys: tuple[str, str], name: str, path: Path, sourc
         isinstance(value, bool)
         or not isinstance(value, int | float)
         or not math.isfinite(value)
-        or not 0 <= value <= HIGHEST[name]
+        or not _lowest(name, keys[-1]) <= value <= HIGHEST[name]
     ):
         said, at = ("missing", keys) if value is None else (repr(value), (*keys, name))
         au = keys[1] if keys[0] == "aus" else f"{keys[1]} in {keys[0]}"
         raise SettingsError(
-            f"{path}, line {_line(source, *at)}: {name} of {au} is {said}: write a number from 0 to {HIGHEST[name]:g}, or {CURE}."
+            f"{path}, line {_line(source, *at)}: {name} of {au} is {said}: write a number from {_lowest(name, keys[-1]):g} to {HIGHEST[name]:g}, or {CURE}."
         )
     return float(value)
+
+
+def _lowest(name: str, au: str) -> float:
+    """What a number of an AU must not be below."""
+    of_mesh = whole(au) not in FROM_BLENDSHAPES
+    return LOWEST_NEUTRAL if name == "neutral" and of_mesh else 0.0
 
 
 def _line(source: str, *keys: str) -> int:

@@ -96,7 +96,7 @@ class FusedEstimator:
         self._silent = self._judged = self._retired = False
 
     def __call__(self, change: np.ndarray, frame: Frame, face: Face) -> np.ndarray:
-        """(29,) change from neutral in the order of ESTIMATED -> (29,) float32 with AUs of the slow estimator in it."""
+        """(41,) change from neutral in the order of ESTIMATED -> (41,) float32 with AUs of the slow estimator in it."""
         now_s = frame.captured_s
         elapsed_s = 0.0 if self._last_s is None else now_s - self._last_s
         if not self._retired:

@@ -1,8 +1,11 @@
 """The driver's side of a frame's life: picture -> face -> believed? -> AUs -> change from neutral -> smoothed."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from engines.face import au_estimator
+from engines.face.action_units import EXPRESSION, GAZE, WIDE, from_opposites, opposites
 from engines.face.landmarks import Face, FaceReader
 from realtime.messages import DriverExpression, Frame
 from realtime.timing import Timings
@@ -11,6 +14,10 @@ from realtime.tracking.face_validator import FaceValidator, Validation
 from realtime.tracking.neutral import Neutral
 from realtime.tracking.secondary_estimator import SecondaryEstimator
 from realtime.tracking.smoothing import OcclusionRollback, OneEuro
+
+SHUT = 0.6  # of AU45 on both sides: from here on the irises are a guess, and the gaze is as it was before
+_LIDS = au_estimator.index(["AU45"])
+_GAZE = slice(len(EXPRESSION) - len(GAZE), len(EXPRESSION))
 
 
 class ExpressionTracker:
@@ -22,11 +29,14 @@ class ExpressionTracker:
         neutral: Neutral | None = None,
         second: SecondaryEstimator | None = None,
         profile: Profile | None = None,
+        say: Callable[[str], None] = lambda _sentence: None,
     ):
         """neutral: one that was learnt before, or Neutral.absent() for drivers that have no rest; default: the profile's, or learn it.
 
         second: closed with it. profile: the driver's own, whose ranges stay whenever the neutral is learnt anew.
+        say: is told what the driver should know, in sentences.
         """
+        self._say = say
         self._reader = FaceReader(video=True)
         self._timings = timings
         self._profile = profile
@@ -41,6 +51,7 @@ class ExpressionTracker:
             OcclusionRollback(),
         )
         self.face: Face | None = None  # as it was last believed
+        self.reading: np.ndarray | None = None  # (41,) of it, with its rest in it
 
     def __call__(self, frame: Frame) -> DriverExpression:
         """A driver frame -> what the puppet is told. Zero change while the neutral is being learnt; `seen` is false without a face to believe."""
@@ -52,14 +63,14 @@ class ExpressionTracker:
                 return self._take_back(frame.captured_s, verdict)
             if self._trust.newcomer and self.has_rest:
                 self.recalibrate()
-            self.face, aus = face, au_estimator.estimate(face)
-            self.neutral.learn(aus, frame.captured_s)
-            change = self.neutral.change(aus)
+            self.face, self.reading = face, self._with_gaze_held(au_estimator.read(face))
+            self._learn(self.reading, frame.captured_s)
+            change = self.neutral.change(self.reading)
             if self._second:
                 change = self._second(change, frame, face)
-            change = self._smooth(change, frame.captured_s, verdict.calm)
-            self._undo.keep(change, frame.captured_s)
-        return DriverExpression(change, frame.captured_s, seen=True, note=verdict.note)
+            signed = self._smooth(_signed(change), frame.captured_s, verdict.calm)
+            self._undo.keep(signed, frame.captured_s)
+        return DriverExpression(_paired(signed), frame.captured_s, seen=True, note=verdict.note)
 
     def recalibrate(self) -> None:
         """Learns the driver's neutral anew, from the next frames. For any thread."""
@@ -67,16 +78,31 @@ class ExpressionTracker:
         if self._second:
             self._second.relearn()
 
+    def _learn(self, reading: np.ndarray, time_s: float) -> None:
+        learning = self.neutral.learning
+        self.neutral.learn(reading, time_s)
+        if learning and not self.neutral.learning and self.neutral.unrest:
+            self._say(
+                f"You {self.neutral.unrest} while your resting face was measured, so it is estimated: rest your "
+                "face for a moment, or press c to measure it again."
+            )
+
+    def _with_gaze_held(self, reading: np.ndarray) -> np.ndarray:
+        """The reading (41,), with the gaze of the one before while the eyes are shut."""
+        if self.reading is not None and reading[_LIDS].min() > SHUT:
+            reading[_GAZE] = self.reading[_GAZE]
+        return reading
+
     def _take_back(self, time_s: float, verdict: Validation) -> DriverExpression:
         """A tenth of a second leads back to before the face gave way; then there is nothing to be told."""
         undone = self._undo.back(time_s)
         if undone is None:
             return DriverExpression(
-                np.zeros(len(au_estimator.ESTIMATED), np.float32), time_s, seen=False, note=verdict.note
+                np.zeros(len(EXPRESSION), np.float32), time_s, seen=False, note=verdict.note
             )
-        change, under_way = undone
-        self._smooth.start_from(change, time_s)
-        return DriverExpression(change, time_s, seen=under_way, note=verdict.note)
+        signed, under_way = undone
+        self._smooth.start_from(signed, time_s)
+        return DriverExpression(_paired(signed), time_s, seen=under_way, note=verdict.note)
 
     def __enter__(self) -> "ExpressionTracker":
         return self
@@ -88,3 +114,13 @@ class ExpressionTracker:
         self._reader.close()
         if self._second:
             self._second.close()
+
+
+def _signed(expression: np.ndarray) -> np.ndarray:
+    """(41,) -> (35,): head and gaze as signed values, which can be smoothed through 0."""
+    return np.concatenate([expression[: len(WIDE)], opposites(expression)])
+
+
+def _paired(signed: np.ndarray) -> np.ndarray:
+    """The way back from `_signed`."""
+    return np.concatenate([signed[: len(WIDE)], from_opposites(signed[len(WIDE) :])]).astype(np.float32)

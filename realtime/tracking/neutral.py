@@ -1,19 +1,22 @@
 """This driver's neutral: measured over the first second in view, then subtracted, so that a resting face asks for nothing.
 
-It follows the driver's rest afterwards (realtime/tracking/neutral_drift.py). A profile (realtime/tracking/driver_profile.py) knows it from the start, and the
-driver's range as well.
+It follows the driver's rest afterwards (neutral_drift.py), and holds nothing that a resting face cannot show
+(resting_face.py). A clip can be looked through for it first; a profile (driver_profile.py) knows it from the start, and the
+driver's range as well. Where the head and the eyes point at rest is a part of it, and never a profile's.
 """
 
 import numpy as np
 
+from engines.face.action_units import EXPRESSION, WIDE, from_opposites, opposites
 from realtime.tracking.driver_profile import Profile
 from realtime.tracking.neutral_drift import NeutralDrift
+from realtime.tracking.resting_face import plausible_rest, resting
 
 LEARN_S = 1.0  # of the driver's face in view
 AT_LEAST = 8  # readings, however slow the camera
 # A second of talking has parted lips in it, and perhaps a blink; rest is what lies below most of it.
 REST_PERCENTILE = 20.0
-# No AU's neutral is taken higher than this: who starts with a grin still gets most of it through.
+# No AU's neutral is taken higher than this: who starts with a grimace still gets most of it through.
 HIGHEST_NEUTRAL = 0.6
 
 
@@ -25,43 +28,82 @@ class Neutral:
         self._readings: list[np.ndarray] = []
         self._started_s: float | None = None
         self._profile = profile
-        self.neutral: np.ndarray | None = (
-            None if profile is None or anew else profile.neutral
-        )  # (N,) 0..1 once learnt
-        self._drift: NeutralDrift | None = NeutralDrift()
+        self._drift: NeutralDrift | None = NeutralDrift(
+            known=profile.neutral if profile and not anew else None
+        )
+        # (41,) in the order of EXPRESSION, NaN where it is not known yet; None while nothing is.
+        self.neutral: np.ndarray | None = None
+        if profile is not None and not anew:
+            pose = np.full(len(EXPRESSION) - len(WIDE), np.nan, np.float32)
+            self.neutral = np.concatenate([profile.neutral, pose])
+        self.unrest = (
+            ""  # what the driver did instead of resting, as in "smiled"; the neutral is estimated then
+        )
 
     @classmethod
-    def absent(cls, count: int) -> "Neutral":
+    def absent(cls) -> "Neutral":
         """A neutral of zeros, known at once: for a single picture, which has no rest to compare with."""
         known = cls()
-        known.neutral, known._drift = np.zeros(count, np.float32), None
+        known.neutral, known._drift = np.zeros(len(EXPRESSION), np.float32), None
         return known
 
-    def learn(self, aus: np.ndarray, time_s: float) -> None:
-        """Takes one reading (N,) into account: all while the neutral is not known, afterwards those at rest."""
-        if self.neutral is not None:
+    @classmethod
+    def of_clip(cls, readings: np.ndarray, profile: Profile | None = None) -> "Neutral":
+        """From readings (T, 41) of a whole clip, of its most restful stretch; with a profile only what that does not know.
+
+        Without readings nothing is known, and it is learnt as always.
+        """
+        known = cls(profile)
+        if len(readings):
+            rest = readings[resting(readings)]
+            known._take(np.median(rest[:, : len(WIDE)], axis=0), np.median(opposites(rest), axis=0))
+        return known
+
+    @property
+    def learning(self) -> bool:
+        """Whether a part of it is not known yet."""
+        return self.neutral is None or bool(np.isnan(self.neutral).any())
+
+    def learn(self, reading: np.ndarray, time_s: float) -> None:
+        """Takes one reading (41,) into account: all while the neutral is not known, afterwards those at rest."""
+        if not self.learning:
             if self._drift:
-                self.neutral = self._drift.follow(self.neutral, aus, time_s)
+                self.neutral = self._drift.follow(self.neutral, reading, time_s)
             return
         self._started_s = time_s if self._started_s is None else self._started_s
-        self._readings.append(aus)
+        self._readings.append(reading)
         if time_s - self._started_s >= LEARN_S and len(self._readings) >= AT_LEAST:
             self.finish()
 
     def finish(self) -> None:
         """Ends learning with what there is: a low percentile of the readings; nothing was learnt where there was none."""
         if self._readings:
-            self.neutral = np.minimum(
-                np.percentile(self._readings, REST_PERCENTILE, axis=0), HIGHEST_NEUTRAL
-            ).astype(np.float32)
-            self._readings = []
+            readings, self._readings = np.array(self._readings), []
+            rest = np.percentile(readings[:, : len(WIDE)], REST_PERCENTILE, axis=0)
+            self._take(rest, np.median(opposites(readings), axis=0))
 
-    def change(self, aus: np.ndarray) -> np.ndarray:
-        """(N,) intensities -> (N,) float32 in -1..1: how far from rest, each AU's way up stretched to reach 1, or as a
-        profile says. Zero until learnt."""
+    def _take(self, rest: np.ndarray, pose: np.ndarray) -> None:
+        """What was measured: AUs (29,), and signed head and gaze (6,). What a profile knows stays."""
+        rest, unrest = plausible_rest(rest)
+        measured = np.concatenate([np.minimum(rest, HIGHEST_NEUTRAL), from_opposites(pose)]).astype(
+            np.float32
+        )
         if self.neutral is None:
-            return np.zeros_like(aus, np.float32)
+            self.neutral, self.unrest = measured, unrest
+            self._drift = self._drift and NeutralDrift(estimated=bool(unrest))
+        else:
+            self.neutral = np.where(np.isnan(self.neutral), measured, self.neutral)
+
+    def change(self, reading: np.ndarray) -> np.ndarray:
+        """A reading (41,) -> (41,) float32 in -1..1: how far from rest, each AU's way up stretched to reach 1, or as a
+        profile says; head and gaze as they are turned from rest. Zero until learnt."""
+        if self.neutral is None:
+            return np.zeros(len(EXPRESSION), np.float32)
+        known = np.where(np.isnan(self.neutral), reading, self.neutral)
+        pose = np.clip(opposites(reading) - opposites(known), -1, 1)
+        aus, rest = reading[: len(WIDE)], known[: len(WIDE)]
         if self._profile:
-            return self._profile.change(aus - self.neutral)
-        raised = (aus - self.neutral) / (1 - self.neutral)
-        return np.where(aus > self.neutral, raised, aus - self.neutral).astype(np.float32)
+            change = self._profile.change(aus - rest)
+        else:
+            change = np.where(aus > rest, (aus - rest) / (1 - np.maximum(rest, 0)), aus - rest)
+        return np.concatenate([np.clip(change, -1, 1), from_opposites(pose)]).astype(np.float32)

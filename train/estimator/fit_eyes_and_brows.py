@@ -7,7 +7,7 @@ nothing of pictures: landmarks in, numbers out.
 import numpy as np
 
 from engines.face import au_estimator
-from engines.face.action_units import SIDED, WIDE, sides
+from engines.face.action_units import SIDED, WIDE, sides, whole
 from engines.face.mesh import align
 from train.estimator.fit_scales import (
     CALM,
@@ -80,16 +80,19 @@ def fit_lids(mesh: np.ndarray, shapes: np.ndarray) -> dict[str, float]:
 def fit_resting(mesh: np.ndarray, shapes: np.ndarray) -> dict[str, dict[str, float]]:
     """Meshes (N, 478, 3) and blendshapes (N, 52) of photos -> what each AU of WIDE reads on resting faces.
 
-    "median", and "p90": whoever reads more is not at rest, where an AU rests near 0 on every face. Brows that rest
-    high are left among the resting faces, smiles and open mouths are not.
+    "median", and "p90": whoever reads more is not at rest, where an AU rests near 0 on every face. Which faces rest is
+    not decided by what is measured: brows that rest high and eyes that are narrow by nature are among them. Smiles and
+    open mouths are not, since half of all photos show them.
     """
+    values = np.clip(au_estimator.measure_meshes(mesh, shapes), 0, 1)
     calm = [au for au in CALM if au not in au_estimator.BROW_BLENDSHAPES]
-    resting = resting_photos(shapes, calm)
-    values = np.clip(au_estimator.measure_meshes(mesh[resting], shapes[resting]), 0, 1)
-    return {
-        au: _rounded({"median": np.median(column), "p90": np.percentile(column, PRIOR_PERCENTILE)})
-        for au, column in zip(WIDE, values.T, strict=True)
-    }
+    usual = values[resting_photos(shapes, calm)]
+    any_lids = values[resting_photos(shapes, [au for au in calm if au not in au_estimator.FROM_LIDS])]
+    found = {}
+    for place, au in enumerate(WIDE):
+        column = (any_lids if whole(au) in au_estimator.FROM_LIDS else usual)[:, place]
+        found[au] = _rounded({"median": np.median(column), "p90": np.percentile(column, PRIOR_PERCENTILE)})
+    return found
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:

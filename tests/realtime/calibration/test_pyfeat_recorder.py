@@ -7,6 +7,7 @@ import pytest
 
 import run
 from engines.errors import EngineError
+from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from engines.face.pyfeat import AUS, FULL, Scale
 from realtime.calibration import lesson
@@ -108,7 +109,7 @@ def test_tremble_at_rest_is_no_strength():
         Scripted(lambda _s: np.clip(0.3 + rng.normal(0, 0.1, 17), 0, 1), period_s=0.1, delay_s=0), print
     )
     for time_s in times_s:
-        onlooker(np.zeros(29), Frame(np.zeros((4, 4, 3), np.uint8), time_s), FACE)
+        onlooker(np.zeros(len(ESTIMATED)), Frame(np.zeros((4, 4, 3), np.uint8), time_s), FACE)
     assert onlooker.of_clip(times_s[:100]).full == pytest.approx(np.full(17, FULL))
 
 
@@ -228,7 +229,7 @@ def test_a_clip_that_is_none_is_told_before_a_network_is_loaded(capsys, monkeypa
 def test_the_part_comes_back_as_it_was_kept_and_at_its_narrowest():
     rest = np.linspace(0, 0.6, 17).astype(np.float32) + np.float32(0.00004)
     kept = Scale.of_driver(rest, rest + np.float32(0.15001))
-    numbers = [np.full(len(ESTIMATED), value, np.float32) for value in (0.1, 0.8, 0.01, 1.5)]
+    numbers = [np.full(len(WIDE), value, np.float32) for value in (0.1, 0.8, 0.01, 1.5)]
     driver_profile.Profile(*numbers, pyfeat=kept).save(driver_profile.place("narrow"))
     again = driver_profile.load("narrow")
     assert again.pyfeat.rest == pytest.approx(kept.rest, abs=1e-4) and again.pyfeat.full == pytest.approx(
@@ -238,7 +239,7 @@ def test_the_part_comes_back_as_it_was_kept_and_at_its_narrowest():
 
 
 def test_every_fault_of_the_part_is_one_sentence_with_file_line_and_cure(tmp_path):
-    numbers = [np.full(len(ESTIMATED), value, np.float32) for value in (0.1, 0.8, 0.01, 1.5)]
+    numbers = [np.full(len(WIDE), value, np.float32) for value in (0.1, 0.8, 0.01, 1.5)]
     path = driver_profile.Profile(*numbers, pyfeat=Scale.of_driver(np.full(17, 0.21))).save(
         tmp_path / "mine.json"
     )

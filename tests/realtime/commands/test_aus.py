@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from engines.face import au_estimator, pyfeat
-from engines.face.action_units import PAPER_17, wholes
+from engines.face.action_units import PAPER_17, opposites, wholes
 from engines.face.landmarks import FaceReader
 from realtime.commands import aus, aus_plot
 from realtime.commands.aus import main
@@ -41,7 +41,7 @@ def test_a_clip_gives_a_row_for_each_frame_that_can_be_played_as_a_curve(tmp_pat
     assert found[0] == ["time_s", *au_estimator.ESTIMATED] and len(found) == 16
     assert [float(row[0]) for row in found[1:]] == pytest.approx(np.arange(15) / 30, abs=2e-3)
     curve = load_curve(table)
-    assert curve.values.shape == (15, 29) and 0.2 < curve.at(0.1)[au_estimator.index(("AU12",))].mean() < 0.9
+    assert curve.values.shape == (15, 41) and 0.2 < curve.at(0.1)[au_estimator.index(("AU12",))].mean() < 0.9
     assert [path.name for path in tmp_path.iterdir()] == ["clip.csv"], "no part is left behind"
 
 
@@ -49,8 +49,13 @@ def test_a_picture_tells_what_the_estimator_tells(capsys):
     assert main([PHOTO]) == 0
     header, row = rows(capsys.readouterr().out)
     with FaceReader() as reader:
-        expected = au_estimator.estimate(reader.read(cv2.imread(PHOTO))[0])
-    assert [float(cell) for cell in row[1:]] == pytest.approx(expected, abs=6e-4) and len(header) == 30
+        face = reader.read(cv2.imread(PHOTO))[0]
+    told = np.array([float(cell) for cell in row[1:]])
+    assert (
+        told[:29] == pytest.approx(np.maximum(au_estimator.estimate(face), 0), abs=6e-4) and len(header) == 42
+    )
+    pose = opposites(au_estimator.read(face))
+    assert opposites(told) == pytest.approx([*pose[:3], 0, *pose[4:]], abs=6e-4), "nearness needs a rest"
 
 
 def test_several_drivers_name_their_rows_and_one_without_a_face_has_empty_cells(capsys, blank):
@@ -58,7 +63,7 @@ def test_several_drivers_name_their_rows_and_one_without_a_face_has_empty_cells(
     out, told = capsys.readouterr()
     header, seen, unseen = rows(out)
     assert header[:2] == ["driver", "time_s"] and seen[0] == PHOTO and unseen[0] == blank
-    assert all(seen) and unseen[2:] == [""] * 29
+    assert all(seen) and unseen[2:] == [""] * 41
     assert "no face in 1 of 1" in told
 
 
@@ -85,7 +90,7 @@ def test_a_plot_is_a_picture_with_a_row_for_each_au(tmp_path, capsys):
     plot = tmp_path / "clip.png"
     assert main([CLIP, "--seconds", "0.3", "--plot", str(plot)]) == 0
     picture = cv2.imread(str(plot))
-    assert picture.shape == (aus_plot.HEAD + aus_plot.ROW * 19 + aus_plot.FOOT, aus_plot.WIDTH, 3)
+    assert picture.shape == (aus_plot.HEAD + aus_plot.ROW * (19 + 6) + aus_plot.FOOT, aus_plot.WIDTH, 3)
     assert capsys.readouterr().out == "", "no table where only a plot was asked for"
 
 
@@ -95,6 +100,17 @@ def curve_height(picture: np.ndarray, names: tuple[str, ...], au: str, column: i
     strip = picture[bottom - aus_plot.ROW + 13 : bottom, column].astype(int)
     drawn = np.flatnonzero(strip[:, 0] - strip[:, 2] > 60)
     return (len(strip) - drawn.mean()) / (aus_plot.ROW - 12) if len(drawn) else float("nan")
+
+
+def test_a_plot_shows_an_au_and_its_opposite_on_either_side_of_one_line():
+    names, times = ("AU61", "AU62"), np.arange(90) / 30
+    values = [np.array([max(0.0, 2 * t / 3 - 1), max(0.0, 1 - 2 * t / 3)]) for t in times]
+    picture = aus_plot.draw(names, times, values, "from right to left")
+    assert picture.shape[0] == aus_plot.HEAD + aus_plot.ROW + aus_plot.FOOT
+    at = [aus_plot.LABELS + round(share * aus_plot.PLOT) for share in (0.1, 0.9)]
+    assert [curve_height(picture, names[:1], "AU61", place) for place in at] == pytest.approx(
+        [0.1, 0.9], abs=0.06
+    )
 
 
 def test_a_plot_rises_with_the_au_and_has_a_gap_without_a_face():

@@ -40,9 +40,12 @@ PLACE = {
 def curves(tmp_path, monkeypatch):
     """a.csv asks 0.5 of everything for 4 s; b.csv rises to 1 in 2 s; c.json is one pose of -0.25; their folder is the working one."""
     names = ",".join(ESTIMATED)
-    (tmp_path / "a.csv").write_text(f"time_s,{names}\n" + "".join(f"{t}{',0.5' * 29}\n" for t in (0, 4)))
+    (tmp_path / "a.csv").write_text(
+        f"time_s,{names}\n" + "".join(f"{t}{',0.5' * len(ESTIMATED)}\n" for t in (0, 4))
+    )
     (tmp_path / "b.csv").write_text(
-        f"time_s,{names}\n" + "".join(f"{t}{f',{v}' * 29}\n" for t, v in ((0, 0), (1, 0.5), (2, 1)))
+        f"time_s,{names}\n"
+        + "".join(f"{t}{f',{v}' * len(ESTIMATED)}\n" for t, v in ((0, 0), (1, 0.5), (2, 1)))
     )
     (tmp_path / "c.json").write_text(
         '{"version": 1, "keyframes": [{"time_s": 0, "AU01": -0.25, "AU02": -0.25, "AU04": -0.25}]}'
@@ -130,7 +133,7 @@ def test_later_drivers_win_for_what_they_are_heard_for(curves):
 def test_a_mix_gives_the_very_values_of_its_parts(curves):
     mix = read_cast([str(SAMPLES / "talk.csv"), f"{SAMPLES / 'wink.csv'}:eyes+AU18"]).performance
     wink, eyes = load_curve(SAMPLES / "wink.csv"), [*PLACE["eyes"], ESTIMATED.index("AU18")]
-    rest = [i for i in range(29) if i not in eyes]
+    rest = [i for i in range(len(ESTIMATED)) if i not in eyes]
     for time_s in np.arange(0, 4, 0.013):
         assert mix.at(time_s)[eyes].tobytes() == wink.at(time_s)[eyes].tobytes()
         assert mix.at(time_s)[rest].tobytes() == TALK.at(time_s)[rest].tobytes()
@@ -253,7 +256,7 @@ def test_ways_to_play_come_together(curves):
         (["a.csv", "b.csv"], ["b.csv would cover a.csv wholly", "b.csv:mouth"]),
         (["webcam", "b.csv@loop"], ["b.csv@loop would cover webcam wholly", "b.csv:mouth"]),
         (["a.csv", "b.csv:mouth", "c.json:mouth"], ["b.csv:mouth would not be heard at all"]),
-        (["a.csv", "b.csv:mouth+eyes", "c.json:brows"], ["a.csv would not be heard at all"]),
+        (["a.csv", "b.csv:mouth+eyes+head+gaze", "c.json:brows"], ["a.csv would not be heard at all"]),
         (["missing.csv:mouth"], ["no AU curve at missing.csv"]),
     ],
 )

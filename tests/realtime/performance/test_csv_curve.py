@@ -118,7 +118,13 @@ def test_a_driver_may_go_below_his_neutral(tmp_path):
 
 def test_each_au_is_in_one_group():
     grouped = [au for aus in GROUPS.values() for au in aus]
-    assert sorted(grouped) == sorted(wholes(ESTIMATED)) and set(GROUPS) == {"eyes", "brows", "mouth"}
+    assert sorted(grouped) == sorted(wholes(ESTIMATED)) and set(GROUPS) == {
+        "eyes",
+        "brows",
+        "mouth",
+        "head",
+        "gaze",
+    }
 
 
 def test_a_whole_au_moves_both_sides_and_a_side_only_itself(tmp_path):
@@ -238,7 +244,7 @@ def test_what_is_recorded_comes_back_bit_for_bit(tmp_path):
     ).astype(np.float32)
     times_s = 86400.123 + np.cumsum(rng.uniform(0.001, 0.05, len(values)))
     curve = take(tmp_path / "take.csv", zip(times_s, values, strict=True))
-    assert curve.aus == ESTIMATED and len(ESTIMATED) == 29
+    assert curve.aus == ESTIMATED and len(ESTIMATED) == 41
     for time_s, written_s, expression in zip(times_s - times_s[0], curve.times_s, values, strict=True):
         assert curve.at(time_s).tobytes() == curve.at(written_s).tobytes() == expression.tobytes()
 
@@ -263,7 +269,9 @@ def test_moments_that_do_not_come_after_the_last_are_left_out(tmp_path):
 def test_a_row_a_person_reads_easily(tmp_path):
     take(tmp_path / "take.csv", [(7.0, speak(ESTIMATED, AU12=0.8)), (7.5, speak(ESTIMATED))])
     rows = (tmp_path / "take.csv").read_text().splitlines()
-    assert rows[1].startswith("0,0,0,0,") and ",0.8,0.8," in rows[1] and rows[2] == "0.5" + ",0" * 29
+    assert (
+        rows[1].startswith("0,0,0,0,") and ",0.8,0.8," in rows[1] and rows[2] == "0.5" + ",0" * len(ESTIMATED)
+    )
 
 
 def test_a_recording_without_a_moment_leaves_what_was_there(tmp_path):
@@ -338,7 +346,7 @@ def test_a_recording_that_cannot_be_written_is_refused(tmp_path, name, word):
 def test_a_replay_at_the_same_rate_gives_the_same_pictures_byte_for_byte(photo, tmp_path, fps):
     rng = np.random.default_rng(0)
     words = [
-        DriverExpression(rng.uniform(-1, 1, 29).astype(np.float32), n / fps, seen=n % 40 < 12)
+        DriverExpression(rng.uniform(-1, 1, len(ESTIMATED)).astype(np.float32), n / fps, seen=n % 40 < 12)
         for n in range(150)
     ]  # seen, held, easing out, gone
     replay(Puppet(photo, StubEngine(aus=WIDE), (96, 64)), words, tmp_path / "take.csv", fps)

@@ -81,7 +81,7 @@ def test_retarget_starts_from_the_photos_own_expression(vocabulary):
         StubEngine(aus=vocabulary).bundle,
     )
     retarget = Retarget(bundle, own)
-    assert not retarget(np.zeros(29)).any()
+    assert not retarget(np.zeros(len(ESTIMATED))).any()
     assert retarget.wanted(smile) == pytest.approx(speak(vocabulary, AU12=1, AU01=0.3))
     assert retarget(smile) == pytest.approx(speak(vocabulary, AU12=0.2))
     assert not Retarget(bundle, own, Settings(strength=0.0))(smile).any()
@@ -101,7 +101,10 @@ def test_an_engine_with_sides_is_told_each_and_one_without_their_mean():
 
 def test_the_trackers_tremble_at_rest_asks_for_nothing():
     retarget = Retarget(StubEngine(aus=WIDE).bundle, speak(ESTIMATED))
-    assert not retarget(np.full(29, DEAD_ZONE)).any() and not retarget(np.full(29, -DEAD_ZONE)).any()
+    assert (
+        not retarget(np.full(len(ESTIMATED), DEAD_ZONE)).any()
+        and not retarget(np.full(len(ESTIMATED), -DEAD_ZONE)).any()
+    )
 
 
 def test_a_picture_without_a_face_is_refused():

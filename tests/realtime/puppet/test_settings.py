@@ -59,7 +59,7 @@ def options(*arguments: str) -> argparse.Namespace:
 
 
 def test_every_au_is_in_one_group():
-    assert sorted(au for group in GROUPS.values() for au in group) == sorted(wholes(WIDE))
+    assert sorted(au for group in GROUPS.values() for au in group) == sorted(wholes(ESTIMATED))
 
 
 def test_a_preset_is_read_and_printed_as_it_is(preset):
@@ -235,7 +235,7 @@ def watch(
     fps: float,
     driver=lambda _t: DriverExpression(speak(ESTIMATED), 0.0, seen=False),
 ) -> np.ndarray:
-    """(T, 29) of what is shown."""
+    """(T, 41) of what is shown."""
     return np.array([idle.over(driver(n / fps), n / fps).expression for n in range(int(seconds * fps))])
 
 

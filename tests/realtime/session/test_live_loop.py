@@ -146,7 +146,7 @@ def test_one_side_moves_that_side_and_an_engine_without_sides_moves_both_by_half
 
 
 def test_a_clip_is_told_at_the_outputs_rate_without_changing_its_speed():
-    words = [DriverExpression(np.full(29, i, np.float32), i / 30, True) for i in range(31)]
+    words = [DriverExpression(np.full(len(ESTIMATED), i, np.float32), i / 30, True) for i in range(31)]
     same = list(at_rate(iter(words), 30))
     assert [t.expression[0] for t in same] == list(range(31))
     half, double = list(at_rate(iter(words), 15)), list(at_rate(iter(words), 60))

@@ -36,7 +36,7 @@ class Play:
     """What came of a track, picture by picture."""
 
     notes: list[str]
-    shown: np.ndarray  # (T, 29) what the puppet was told, or left with
+    shown: np.ndarray  # (T, 41) what the puppet was told, or left with
 
     @property
     def believed(self) -> np.ndarray:
@@ -67,7 +67,7 @@ def plain() -> list[Face]:
 
 @pytest.fixture(scope="module")
 def truth(plain) -> np.ndarray:
-    """(180, 29): what the driver's face does in plain view."""
+    """(180, 41): what the driver's face does in plain view."""
     return play(plain, trusting=True).shown
 
 
@@ -110,7 +110,7 @@ def test_a_hand_over_the_face_moves_nothing_and_the_face_is_believed_soon_after(
 
 
 def test_a_covered_face_leads_back_to_what_was_shown_before():
-    undo, calm, grimace = OcclusionRollback(), np.zeros(29, np.float32), np.full(29, 0.5, np.float32)
+    undo, calm, grimace = OcclusionRollback(), np.zeros(35, np.float32), np.full(35, 0.5, np.float32)
     assert undo.back(0.0) is None
     for i in range(30):
         undo.keep(calm if i < 27 else grimace, i / 30)
@@ -258,7 +258,7 @@ def test_a_seat_that_nobody_took_is_everybodys(plain):
 
 def perform(disturb, pictures: range, neutral: Neutral | None = None) -> list:
     """What the puppet is told of a disturbed clip."""
-    with ExpressionTracker(Timings(), neutral or Neutral.absent(29)) as performer:
+    with ExpressionTracker(Timings(), neutral or Neutral.absent()) as performer:
         return [performer(Frame(disturb(driver()[i], i), i / FPS)) for i in pictures]
 
 

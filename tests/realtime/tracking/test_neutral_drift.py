@@ -24,16 +24,16 @@ Look = Callable[[float], np.ndarray]
 def live(
     neutral: Neutral, look: Look, seconds: float, start_s: float = 0.0, tremble: float = 0.015
 ) -> np.ndarray:
-    """Lets a neutral watch a face: (T, 29) what it is after each picture. Everybody blinks every four seconds, and trembles."""
-    rng, noise, seen = np.random.default_rng(0), np.zeros(29), []
+    """Lets a neutral watch a face: (T, 41) what it is after each picture. Everybody blinks every four seconds, and trembles."""
+    rng, noise, seen = np.random.default_rng(0), np.zeros(len(ESTIMATED)), []
     for n in range(int(seconds * FPS)):
         t = start_s + n / FPS
-        noise = 0.8 * noise + 0.6 * rng.normal(0, tremble, 29)
+        noise = 0.8 * noise + 0.6 * rng.normal(0, tremble, len(ESTIMATED))
         aus = look(t) + noise
         if t % 4 < 0.2:
             aus = aus + speak(ESTIMATED, AU45=0.8, AU07=0.1, AU05=-0.3)
         neutral.learn(np.clip(aus, 0, 1).astype(np.float32), t)
-        seen.append(np.zeros(29) if neutral.neutral is None else neutral.neutral)
+        seen.append(np.zeros(len(ESTIMATED)) if neutral.neutral is None else neutral.neutral)
     return np.array(seen)
 
 
@@ -60,7 +60,7 @@ def test_a_minute_of_smile_does_not_become_the_neutral():
 @pytest.mark.parametrize("tremble", [0.005, 0.015, 0.03])
 def test_a_start_with_a_grin_is_corrected_within_four_seconds_of_rest(tremble):
     neutral = learnt(lambda _: GRIN)
-    assert neutral.neutral[SMILE].min() > 0.5
+    assert neutral.unrest == "smiled" and neutral.neutral[SMILE].max() < 0.2
     track = live(neutral, lambda _: REST, 6, 2, tremble)
     wrong = np.abs(track - REST).max(axis=1) > 0.08
     print(f"tremble {tremble}: corrected after {np.flatnonzero(wrong)[-1] / FPS:.1f} s of rest")
@@ -110,10 +110,10 @@ def test_a_sudden_change_of_posture_is_taken_over_once_it_was_held_for_minutes()
 
 
 def test_a_smile_of_five_minutes_is_gone_four_seconds_after_it():
-    """Who smiles for so long is taken to rest so; the mistake does not outlive the smile."""
+    """Who smiles for so long is taken to rest so, as far as a face can; the mistake does not outlive the smile."""
     neutral = learnt(lambda _: REST)
     live(neutral, lambda _: GRIN, 300, 2)
-    assert neutral.neutral[SMILE].min() > 0.5
+    assert neutral.neutral[SMILE].max() < 0.2, "and a smile is a smile, however long it is held"
     assert np.abs(live(neutral, lambda _: REST, 4, 302)[-1] - REST).max() < 0.08
 
 
@@ -125,7 +125,7 @@ def test_eyes_that_are_shut_for_a_minute_are_not_the_neutral():
 
 
 def test_a_picture_has_no_rest_to_follow():
-    still = Neutral.absent(29)
+    still = Neutral.absent()
     assert not live(still, lambda _: FAINT, 300)[-1].any()
 
 
@@ -146,7 +146,7 @@ def test_the_same_readings_give_the_same_neutral():
 
 def test_with_a_profile_the_neutral_is_known_at_once_and_the_key_learns_it_alone():
     rng = np.random.default_rng(0)
-    rest = np.clip(REST + rng.normal(0, 0.01, (60, 29)), 0, 1)
+    rest = np.clip(REST + rng.normal(0, 0.01, (60, len(ESTIMATED))), 0, 1)
     profile = make(rest, REST, REST + speak(ESTIMATED, AU12=0.4, AU26=0.5))
     known = Neutral(profile)
     known.learn(REST, 0.0)

@@ -6,12 +6,14 @@ import time
 import numpy as np
 import pytest
 
+from engines.face.action_units import EXPRESSION, PAPER_17
 from realtime.latest_value import Latest
 from realtime.messages import DriverExpression
 from realtime.puppet.tracking_loss import EASE_S, HOLD_S, TrackingLossFallback
 from realtime.timing import KEPT, Timings
 from realtime.tracking.neutral import Neutral
 from realtime.tracking.smoothing import OneEuro
+from tests.support.fakes import speak
 
 
 def test_smoothing_goes_by_seconds_not_by_frames():
@@ -118,21 +120,23 @@ def test_a_picture_is_as_young_as_the_newest_word_also_while_no_face_is_in_view(
 
 
 def test_neutral_is_learnt_in_a_second_and_subtracted():
-    neutral, rest = Neutral(), np.array([0.3, 0.0, 0.1], np.float32)
+    neutral, rest = Neutral(), speak(EXPRESSION, AU01=0.3, AU12=0.1)
+    brow, everything = EXPRESSION.index("AU01"), speak(EXPRESSION, **dict.fromkeys(PAPER_17, 1.0))
     for i in range(31):
         assert not neutral.change(rest + 0.2).any(), "nothing is asked for while it is being learnt"
         neutral.learn(rest, i / 30)
     assert neutral.neutral == pytest.approx(rest)
-    assert neutral.change(rest) == pytest.approx([0, 0, 0], abs=1e-6)
-    assert neutral.change(np.array([1, 1, 1])) == pytest.approx([1, 1, 1])
-    assert neutral.change(np.array([0.0, 0, 0]))[0] == pytest.approx(-0.3)
+    assert neutral.change(rest) == pytest.approx(np.zeros(len(EXPRESSION)), abs=1e-6)
+    assert neutral.change(everything) == pytest.approx(everything)
+    assert neutral.change(np.zeros(len(EXPRESSION)))[brow] == pytest.approx(-0.3)
+    assert not neutral.unrest
 
 
 def test_a_blink_or_a_word_in_the_first_second_is_not_the_neutral():
     neutral = Neutral()
     for i in range(31):
-        neutral.learn(np.array([0.9 if 10 <= i < 16 else 0.05, 0.5 * (i % 2)]), i / 30)
-    assert neutral.neutral == pytest.approx([0.05, 0.0], abs=0.02)
+        neutral.learn(speak(EXPRESSION, AU45=0.9 if 10 <= i < 16 else 0.05, AU25=0.5 * (i % 2)), i / 30)
+    assert neutral.neutral == pytest.approx(speak(EXPRESSION, AU45=0.05), abs=0.02)
 
 
 def test_timings_stay_bounded_and_give_percentiles():
