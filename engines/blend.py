@@ -4,7 +4,14 @@
 
 Flow, attention and colour are scaled up from the crop; wherever attention says "photo", the picture's own pixels are shown, so
 that a sharp photo stays sharp. Pixels outside the crop are not touched: they are the photo's, byte for byte.
+
+With a head that moves, the photo is a person before a background (`Layers`), and the person's pixels are sampled once, by the head's
+map and the flow together; colour and attention go along:
+
+    out(q) = person(p + flow(p)) + (1 - matte(p + flow(p))) * background(q)          p = q + away(q)
 """
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -16,63 +23,232 @@ from engines.face.crop import Crop
 # Laplacian), .62 by bilinear and .99 by Lanczos sampling, in 3.9, 1.6 and 20 ms of one core for a crop of 640 px.
 SAMPLING = cv2.INTER_CUBIC
 UNSEEN = 1 / 512  # of 1 - A: less colour than this changes no pixel by more than half a grey level
+STILL_PX = 1 / 64  # a map that goes no further moves nothing that can be seen
+STRIP_CELLS = 8  # of the refined map: moving pixels are drawn strip by strip, each as wide as it must be
 
 Box = tuple[slice, slice]  # rows, columns of the picture
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A part of a still picture as a person before a background; `split` makes them, `over` lays them together again."""
+
+    person: np.ndarray  # (h, w, 3) uint8 BGR, times the matte
+    matte: np.ndarray  # (h, w) uint8: 255 is all person
+    background: np.ndarray  # (h, w, 3) uint8 BGR; the picture itself wherever the matte is 0
+    box: Box
+    cell_px: int  # even: side of the cells of the maps that move them
+    occupied: np.ndarray  # (h', w') float32 of half cells and a border of one: above 0 where one or its neighbour has anything of the person
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """Where the person's pixels come from: what is drawn at a place of the layers' box is found at that place + away_px."""
+
+    away_px: np.ndarray  # (h, w, 2) float32, a cell each; the first begins at the box's corner
+
+
+def split(picture: np.ndarray, matte: np.ndarray, background: np.ndarray, box: Box, cell_px: int) -> Layers:
+    """(h, w, 3) uint8, matte (h, w) uint8 and background (h, w, 3) uint8 -> layers that give the picture again, bit by bit.
+
+    Where the matte leaves less to the person than the picture needs, the matte is raised.
+    """
+    edge = (matte > 0) & (matte < 255)
+    pixel, behind = picture[edge].astype(np.int32), background[edge].astype(np.int32)
+    darker = (behind - pixel) * 255 / np.maximum(behind, 1)
+    brighter = (pixel - behind) * 255 / np.maximum(255 - behind, 1)
+    matte = matte.copy()
+    matte[edge] = np.maximum(matte[edge], np.ceil(np.maximum(darker, brighter).max(axis=-1)).clip(0, 255))
+    background = np.where(matte[..., None] > 0, background, picture)
+    person = cv2.subtract(picture, _veiled(background, matte))
+    return Layers(person, matte, background, box, cell_px, _occupied(matte, cell_px // 2))
+
+
+def over(person: np.ndarray, matte: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """(h, w, 3), (h, w) and (h, w, 3) uint8 as of Layers -> the picture that they make, (h, w, 3) uint8."""
+    return cv2.add(person, _veiled(background, matte))
+
+
+def _veiled(background: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """The background as much as the matte lets through."""
+    return cv2.multiply(background, cv2.cvtColor(255 - matte, cv2.COLOR_GRAY2BGR), scale=1 / 255)
 
 
 class Blender:
     """Prepared for one still picture and one crop of it: the upright box that covers the crop, and how outputs map onto it."""
 
-    def __init__(self, crop: Crop, still: np.ndarray, flow_px: int, sampling: int = SAMPLING):
-        """still: (H, W, 3) uint8 BGR; flow_px: side of the flow field, 0 for engines without one; sampling: one of OpenCV's, for moved pixels."""
+    def __init__(
+        self,
+        crop: Crop,
+        still: np.ndarray,
+        flow_px: int,
+        sampling: int = SAMPLING,
+        window: Box | None = None,
+    ):
+        """Prepares what depends on the picture alone.
+
+        Args:
+            crop: of the still picture.
+            still: (H, W, 3) uint8 BGR.
+            flow_px: side of the flow field, 0 for engines without one.
+            sampling: one of OpenCV's, for moved pixels.
+            window: the part of `still` that is drawn; all of it by default. What lies around it can be moved into view.
+        """
         self._still, self._crop, self._sampling = still, crop, sampling
+        height, width = still.shape[:2]
+        self._window = window or (slice(0, height), slice(0, width))
         self._box = self._covering(0, 0, crop.size_px - 1, crop.size_px - 1)
         # A flow cell is `step` crop pixels wide; its value belongs to the cell's centre.
         step = crop.size_px / flow_px if flow_px else 1.0
         self._frame_from_flow = crop.frame_from_crop @ np.array(
             [[step, 0, (step - 1) / 2], [0, step, (step - 1) / 2], [0, 0, 1]]
         )
+        self._flow_from_frame = cv2.invertAffineTransform(self._frame_from_flow)
         self._turn = crop.frame_from_crop[:, :2].T.astype(np.float32)  # flow vectors, crop -> canvas pixels
         ys, xs = np.mgrid[self._box]
         self._places = np.stack([xs, ys], axis=-1).astype(np.float32)  # canvas pixels of the box
 
-    def blend(self, picture: np.ndarray, edit: Edit) -> None:
-        """Draws an edit into (H, W, 3) uint8, in place; nothing outside the crop changes."""
+    def blend(self, picture: np.ndarray, edit: Edit, still: np.ndarray | None = None) -> None:
+        """Draws an edit into the window's picture, (H, W, 3) uint8, in place; nothing outside the crop changes.
+
+        still: to be drawn in place of the still picture; it has the same size.
+        """
+        still = self._still if still is None else still
+        region = self._shown(self._box)
         if edit.flow is None:
-            picture[self._box] = self._still[self._box]
+            picture[region] = still[self._box]
         else:
             flow = _scaled(edit.flow @ self._turn, self._frame_from_flow, self._box, outside=0)
-            picture[self._box] = cv2.remap(
-                self._still, self._places + flow, None, self._sampling, borderMode=cv2.BORDER_REPLICATE
+            picture[region] = cv2.remap(
+                still, self._places + flow, None, self._sampling, borderMode=cv2.BORDER_REPLICATE
             )
-        painted = self._painted(edit.attention)
-        if painted is not None:
+        seen = _painted(edit.attention)
+        if seen is not None:
+            painted = self._covering(*seen)
             attention = _scaled(edit.attention, self._crop.frame_from_crop, painted, outside=1)
             colour = _scaled(edit.colour, self._crop.frame_from_crop, painted, outside=0)
-            picture[painted] = cv2.blendLinear(picture[painted], colour, attention, 1 - attention)
+            region = self._shown(painted)
+            picture[region] = cv2.blendLinear(picture[region], colour, attention, 1 - attention)
 
-    def _painted(self, attention: np.ndarray) -> Box | None:
-        """The box outside which no colour is seen, as painting costs by the pixel; None where there is none."""
-        seen = attention < 1 - UNSEEN
-        rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-        if not len(rows):
-            return None
-        last = (
-            self._crop.size_px - 1
-        )  # a pixel more, as far as bilinear scaling spreads, but none outside the crop
-        return self._covering(
-            max(columns[0] - 1, 0), max(rows[0] - 1, 0), min(columns[-1] + 1, last), min(rows[-1] + 1, last)
+    def blend_moved(
+        self, picture: np.ndarray, edit: Edit | None, layers: Layers, displacement: Displacement
+    ) -> None:
+        """Draws the person moved, with an edit or without one, into the window's picture, in place; nothing outside the layers' box changes."""
+        region = _common(layers.box, self._window)
+        rows, columns = _relative(region, layers.box)
+        coarse = _CoarseMap(displacement, layers)
+        places = coarse.refined()
+        if edit is not None and edit.flow is not None:
+            where = cv2.transform(places.values, self._flow_from_frame)
+            flow = (edit.flow @ self._turn).astype(np.float32)
+            places.values += cv2.remap(flow, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        corner = np.array([layers.box[1].start, layers.box[0].start], np.float32)
+        places.values -= corner
+        for part in places.moving(layers.occupied, (rows, columns)):
+            where = places.at(*part)
+            person = cv2.remap(layers.person, where, None, self._sampling, borderMode=cv2.BORDER_REPLICATE)
+            matte = cv2.remap(layers.matte, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            picture[self._shown(_absolute(part, layers.box))] = over(person, matte, layers.background[part])
+        seen = None if edit is None else _painted(edit.attention)
+        if seen is None:
+            return
+        coarse.values = cv2.transform(coarse.values, self._crop.crop_from_frame)
+        painted = coarse.covering(*seen)
+        painted = _common(painted, (rows, columns)) if painted else None
+        if painted is None:
+            return
+        where = np.ascontiguousarray(coarse.at(*painted))
+        attention = cv2.remap(
+            edit.attention, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1
         )
+        colour = cv2.remap(edit.colour, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        region = self._shown(_absolute(painted, layers.box))
+        picture[region] = cv2.blendLinear(picture[region], colour, attention, 1 - attention)
 
     def _covering(self, left: float, top: float, right: float, bottom: float) -> Box:
-        """The upright box of the picture that covers a box of the crop."""
+        """The upright box of the still picture that covers a box of the crop, as far as the window shows it."""
         corners = self._crop.to_frame(
             np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
         )
-        height, width = self._still.shape[:2]
-        low = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, [width - 1, height - 1])
-        high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, low + 1, [width, height])
+        rows, columns = self._window
+        least, most = np.array([columns.start, rows.start]), np.array([columns.stop, rows.stop])
+        low = np.clip(np.floor(corners.min(axis=0)).astype(int), least, most - 1)
+        high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, low + 1, most)
         return slice(low[1], high[1]), slice(low[0], high[0])
+
+    def _shown(self, box: Box) -> Box:
+        """A box of the still picture -> of the window's picture."""
+        return _relative(box, self._window)
+
+
+class _CoarseMap:
+    """A place for each cell of a box, with a border of cells around it, so that scaling up needs nothing from beyond."""
+
+    def __init__(self, displacement: Displacement, layers: Layers):
+        box, self.cell_px = layers.box, layers.cell_px
+        height, width = displacement.away_px.shape[:2]
+        xs = box[1].start + (np.arange(-1, width + 1) + 0.5) * self.cell_px - 0.5
+        ys = box[0].start + (np.arange(-1, height + 1) + 0.5) * self.cell_px - 0.5
+        away = cv2.copyMakeBorder(displacement.away_px, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+        away[..., 0] += xs.astype(np.float32)
+        away[..., 1] += ys.astype(np.float32)[:, None]
+        self.values = away
+
+    def refined(self) -> "_CoarseMap":
+        """The same on cells of half the side."""
+        finer = object.__new__(_CoarseMap)
+        finer.cell_px = self.cell_px // 2
+        finer.values = cv2.resize(self.values, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)[1:-1, 1:-1]
+        finer.values = np.ascontiguousarray(finer.values)
+        return finer
+
+    def at(self, rows: slice, columns: slice) -> np.ndarray:
+        """(h, w, 2) float32: the map at every pixel of a part of the box, rows and columns counted from the box's corner."""
+        cell = self.cell_px
+        first = rows.start // cell, columns.start // cell
+        last = -(-rows.stop // cell), -(-columns.stop // cell)
+        part = self.values[first[0] : last[0] + 2, first[1] : last[1] + 2]
+        if cell > 1:
+            part = cv2.resize(part, None, fx=cell, fy=cell, interpolation=cv2.INTER_LINEAR)
+        top, left = cell + rows.start - first[0] * cell, cell + columns.start - first[1] * cell
+        return part[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
+
+    def moving(self, occupied: np.ndarray, within: Box) -> list[Box]:
+        """Strips outside which the picture stays as it is: nothing of the person is there, neither before nor after, or it does not move.
+
+        The map's values are counted from the box's corner, as is `within`; occupied: as of Layers, and of this map's cells.
+        """
+        cell = self.cell_px
+        height, width = self.values.shape[:2]
+        xs = ((np.arange(-1, width - 1) + 0.5) * cell - 0.5).astype(np.float32)
+        ys = ((np.arange(-1, height - 1) + 0.5) * cell - 0.5).astype(np.float32)
+        away = np.maximum(np.abs(self.values[..., 0] - xs), np.abs(self.values[..., 1] - ys[:, None]))
+        where = (self.values + 0.5) / cell + 0.5
+        after = cv2.remap(occupied, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        active = ((away > STILL_PX) & ((occupied > 0) | (after > 0))).astype(np.uint8)
+        active = cv2.dilate(active, np.ones((3, 3)))
+        strips = []
+        for top in range(1, height - 1, STRIP_CELLS):
+            columns = np.flatnonzero(active[top : top + STRIP_CELLS].any(axis=0))
+            if len(columns):
+                left, right = (columns[0] - 1) * cell, columns[-1] * cell
+                strip = slice((top - 1) * cell, (top - 1 + STRIP_CELLS) * cell), slice(max(0, left), right)
+                if part := _common(strip, within):
+                    strips.append(part)
+        return strips
+
+    def covering(self, left: float, top: float, right: float, bottom: float) -> Box | None:
+        """The box, counted from the map's, outside which no value lies within the given one; None where there is none."""
+        x, y = self.values[..., 0], self.values[..., 1]
+        within = (x > left - 1) & (x < right + 1) & (y > top - 1) & (y < bottom + 1)
+        rows, columns = np.flatnonzero(within.any(axis=1)), np.flatnonzero(within.any(axis=0))
+        if not len(rows):
+            return None
+        cell = self.cell_px  # a cell more on each side; the map's own border is one as well
+        return (
+            slice(max(0, (rows[0] - 2) * cell), (rows[-1] + 1) * cell),
+            slice(max(0, (columns[0] - 2) * cell), (columns[-1] + 1) * cell),
+        )
 
 
 def compose(crop: np.ndarray, edit: Edit) -> np.ndarray:
@@ -81,6 +257,50 @@ def compose(crop: np.ndarray, edit: Edit) -> np.ndarray:
     flow_px = 0 if edit.flow is None else len(edit.flow)
     Blender(Crop(np.eye(2, 3), len(crop)), crop, flow_px).blend(picture, edit)
     return picture
+
+
+def _painted(attention: np.ndarray) -> tuple[int, int, int, int] | None:
+    """left, top, right, bottom of the crop outside which no colour is seen, as painting costs by the pixel; None where there is none."""
+    seen = attention < 1 - UNSEEN
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if not len(rows):
+        return None
+    last = len(attention) - 1  # a pixel more, as far as bilinear scaling spreads, but none outside the crop
+    return max(columns[0] - 1, 0), max(rows[0] - 1, 0), min(columns[-1] + 1, last), min(rows[-1] + 1, last)
+
+
+def _common(one: Box, other: Box) -> Box | None:
+    """What two boxes share; None where they share nothing."""
+    parts = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)]
+    return None if any(part.start >= part.stop for part in parts) else (parts[0], parts[1])
+
+
+def _absolute(box: Box, outer: Box) -> Box:
+    """A box counted from the corner of another -> of the picture."""
+    rows, columns = (
+        slice(inner.start + around.start, inner.stop + around.start)
+        for inner, around in zip(box, outer, strict=True)
+    )
+    return rows, columns
+
+
+def _occupied(matte: np.ndarray, cell_px: int) -> np.ndarray:
+    """As Layers.occupied, for cells of a side."""
+    height, width = (-(-side // (2 * cell_px)) * 2 for side in matte.shape)  # whole cells of twice the side
+    below, right = height * cell_px - matte.shape[0], width * cell_px - matte.shape[1]
+    grown = cv2.copyMakeBorder(matte, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    cells = grown.reshape(height, cell_px, width, cell_px).max(axis=(1, 3))
+    cells = cv2.copyMakeBorder(cells, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    return cv2.dilate((cells > 0).astype(np.float32), np.ones((3, 3)))
+
+
+def _relative(box: Box, outer: Box) -> Box:
+    """A box counted from the corner of another."""
+    rows, columns = (
+        slice(inner.start - around.start, inner.stop - around.start)
+        for inner, around in zip(box, outer, strict=True)
+    )
+    return rows, columns
 
 
 def _scaled(field: np.ndarray, frame_from_field: np.ndarray, box: Box, outside: float) -> np.ndarray:

@@ -1,0 +1,301 @@
+"""A photo taken apart into a person and the background behind, once, at start. No network: GrabCut, colours and geometry.
+
+GrabCut (Rother et al., SIGGRAPH 2004) finds the person from the head's geometry. By how well colour tells both sides of its edge apart
+it is seen, direction by direction, where it is sure. There the matte is made fine by colour, hair by hair, and the background is filled
+in. Where it is not, everything counts as person, and the background moves along, less and less away from the head.
+"""
+
+import cv2
+import numpy as np
+
+from engines.blend import Box, Layers, split
+from engines.face.mesh import FACE_OVAL
+from realtime.puppet.head import CHIN_Y, HALF_HEIGHT, HALF_WIDTH, HEAD_CENTRE, HeadGeometry, smooth_fall
+
+WORK_PX = 208  # GrabCut's longer side: .1 s on one core
+ROUNDS = 4
+SEED = 11  # of GrabCut's mixtures, which start by chance
+
+# Lengths below are outer eye distances, as in head.py; radii are the head ellipsoid's.
+CORE_RADIUS = 0.74  # head in any case: bald heads reach .80 above and .75 aside
+LIKELY_RADIUS = 0.95
+FAR_RADIUS = 1.75  # background in any case, above the chin
+FACE_SHARE = 0.97  # of the mesh's outline: a landmark may lie a little outside the face
+SMALLEST_GAP = 0.003  # of the picture: background that is smaller and enclosed counts as person
+
+SECTORS = 40  # directions around the head
+EDGE_WIDTH = 0.16  # on each side of the edge, that is looked at
+UNSURE_BELOW, SURE_FROM = 0.66, 0.82  # share of its pixels whose colour is on the right side
+
+OUTER_BAND, INNER_BAND = 0.20, 0.11  # beside GrabCut's edge, that colour decides on: hair flies out further than skin shows through
+BODY_BAND = 0.05  # likewise below the chin, where there are clothes
+CONTRAST_FLOOR = 400.0  # squared grey levels between person and background below which colour says little
+LEAST, MOST = 0.12, 0.92  # of the matte: below and above it is noise
+EDGE_GAP = 0.02  # an edge passes through the background's own colour, between a halo and the hair: this is closed
+TEXTURE = 0.035  # structure that is smaller than this is mirrored into the filled background
+TEXTURE_REACH = 0.5  # so far in: further than a head turns
+QUARTER = 4  # what is smooth is computed on so many times fewer pixels each way
+FILL_PX = 240  # longer side of what is filled smoothly
+
+
+def take_apart(picture: np.ndarray, mesh_px: np.ndarray, geometry: HeadGeometry) -> Layers:
+    """(H, W, 3) uint8 and the mesh of its face -> layers of the geometry's box."""
+    box = geometry.box
+    part = np.ascontiguousarray(picture[box])
+    outline = mesh_px[list(FACE_OVAL), :2] - [box[1].start, box[0].start]
+    person, sure = _rough(part, outline, geometry)
+    matte, background = _fine(part, person, sure, outline, geometry)
+    return split(part, np.round(matte * 255).astype(np.uint8), background, box, geometry.cell_px)
+
+
+def _upright(geometry: HeadGeometry, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """x and y in eye distances of the geometry's box, scaled to (height, width), float32."""
+    rows, columns = geometry.box
+    xs = (np.arange(width, dtype=np.float32) + 0.5) * ((columns.stop - columns.start) / width) - 0.5 + columns.start
+    ys = (np.arange(height, dtype=np.float32) + 0.5) * ((rows.stop - rows.start) / height) - 0.5 + rows.start
+    (origin_x,), (origin_y,) = geometry.upright(np.zeros((1, 2)))
+    (unit_x,), (unit_y,) = geometry.upright(np.array([[1.0, 0.0]]))  # a pixel to the right
+    cosine, sine = np.float32(unit_x - origin_x), np.float32(unit_y - origin_y)
+    x = np.float32(origin_x) + cosine * xs - sine * ys[:, None]
+    y = np.float32(origin_y) + sine * xs + cosine * ys[:, None]
+    return x, y
+
+
+def _outlined(outline: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(h, w) bool: what lies within an outline (N, 2) of pixels."""
+    inside = np.zeros(shape, np.uint8)
+    cv2.fillPoly(inside, [np.round(outline).astype(np.int32)], 1)
+    return inside > 0
+
+
+def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry) -> tuple[np.ndarray, np.ndarray]:
+    """-> person, (h, w) uint8 0 or 1 at GrabCut's size, and how sure each of SECTORS directions is, 0..1."""
+    shrink = max(1.0, max(part.shape[:2]) / WORK_PX)
+    width, height = (max(2, round(side / shrink)) for side in part.shape[1::-1])
+    small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+    x, y = _upright(geometry, height, width)
+    radius = np.hypot(x / HALF_WIDTH, (y - HEAD_CENTRE[1]) / HALF_HEIGHT)
+    centre = outline.mean(axis=0)
+    face = _outlined((centre + (outline - centre) * FACE_SHARE + 0.5) / shrink - 0.5, (height, width))
+    body = (y > CHIN_Y - 0.1) & (np.abs(x) < 0.6 + 2.0 * (y - CHIN_Y + 0.1))
+    neck = (y > 0.9) & (np.abs(x) < 0.3 + 0.15 * np.clip(y - CHIN_Y, 0, 1))
+    core = (radius < CORE_RADIUS) & (y < HEAD_CENTRE[1])
+    state = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
+    state[(radius < LIKELY_RADIUS) | body] = cv2.GC_PR_FGD
+    state[(radius > FAR_RADIUS) & (y < CHIN_Y - 0.2)] = cv2.GC_BGD
+    state[face | neck | core] = cv2.GC_FGD
+    if np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).all() or not face.any():  # no background is in view
+        return np.ones((height, width), np.uint8), np.zeros(SECTORS)
+    background_model, person_model = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(SEED)
+    cv2.grabCut(small, state, None, background_model, person_model, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    person = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    person = _in_one_piece(cv2.morphologyEx(person, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), face)
+    likely = _log_likelihood(small, person_model) - _log_likelihood(small, background_model)
+    right = np.where(person > 0, likely > 0, likely < 0)
+    width_px = max(2, round(EDGE_WIDTH * geometry.unit_px / shrink))
+    return person, _sureness(person, right, x, y, width_px)
+
+
+def _in_one_piece(person: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """The part that the face belongs to, without small holes."""
+    count, parts = cv2.connectedComponents(person, connectivity=4)
+    person = (parts == np.bincount(parts[face], minlength=count).argmax()).astype(np.uint8)
+    count, parts, figures, _ = cv2.connectedComponentsWithStats(1 - person, connectivity=4)
+    small = figures[:, cv2.CC_STAT_AREA] < SMALLEST_GAP * person.size
+    return np.where(small[parts], 1, person).astype(np.uint8)
+
+
+def _sureness(person: np.ndarray, right: np.ndarray, x: np.ndarray, y: np.ndarray, width_px: int) -> np.ndarray:
+    """(SECTORS,) 0..1. right: (h, w) bool, where colour alone says the same as the edge."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width_px + 1, 2 * width_px + 1))
+    outside = cv2.dilate(person, kernel) > person
+    inside = cv2.erode(person, kernel) < person
+    sector = np.floor(_direction(x, y) + 0.5).astype(int) % SECTORS
+    told = np.ones(SECTORS)
+    for number in range(SECTORS):
+        away = np.abs(sector - number)
+        here = (np.minimum(away, SECTORS - away) <= 1) & (y < CHIN_Y + 1)
+        within, without = right[here & inside], right[here & outside]
+        if len(within) > 5 and len(without) > 5:
+            told[number] = min(within.mean(), without.mean())
+    sure = np.clip((told - UNSURE_BELOW) / (SURE_FROM - UNSURE_BELOW), 0, 1)
+    return np.minimum.reduce([np.roll(sure, turn) for turn in (-1, 0, 1)])
+
+
+def _direction(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The direction from the head's centre, in sectors, 0 to SECTORS."""
+    return (np.arctan2(x, HEAD_CENTRE[1] - y) / (2 * np.pi) + 0.5) * SECTORS - 0.5
+
+
+def _sure_map(sure: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(h, w) float32: sureness of sectors, smooth between them."""
+    place = _direction(x, y)
+    low = np.floor(place).astype(int)
+    share = place - low
+    share = share * share * (3 - 2 * share)
+    return (sure[low % SECTORS] * (1 - share) + sure[(low + 1) % SECTORS] * share).astype(np.float32)
+
+
+def _fine(
+    part: np.ndarray, person: np.ndarray, sure: np.ndarray, outline: np.ndarray, geometry: HeadGeometry
+) -> tuple[np.ndarray, np.ndarray]:
+    """-> matte (h, w) float32 0..1, and the background (h, w, 3) uint8."""
+    height, width = part.shape[:2]
+    unit = geometry.unit_px
+    smooth = cv2.resize(person.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.GaussianBlur(smooth, (0, 0), max(0.6, 0.4 * width / person.shape[1]))
+    mask = (smooth > 0.5).astype(np.uint8)
+    within = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    without = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3)
+    coarse = _upright(geometry, max(1, height // QUARTER), max(1, width // QUARTER))
+    hairy = cv2.resize(smooth_fall(coarse[1], 0.6, CHIN_Y), (width, height))
+    outer, inner = ((BODY_BAND + (band - BODY_BAND) * hairy) * unit for band in (OUTER_BAND, INNER_BAND))
+    surely_person = (within > inner) | _outlined(outline, (height, width))
+    surely_behind = without > outer
+    matte = surely_person.astype(np.float32)
+    band = np.nonzero(~(surely_person | surely_behind))
+    if len(band[0]):
+        matte[band] = _by_colour(part, surely_person, surely_behind, within, without, outer, inner, band, unit)
+    gap = 2 * max(1, round(EDGE_GAP * unit)) + 1
+    closed = cv2.morphologyEx(
+        matte, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
+    )
+    matte = np.where(without < 2 * EDGE_GAP * unit, closed, matte)
+    matte = 1 - (1 - matte) * cv2.resize(_sure_map(sure, *coarse), (width, height))
+    matte[matte < 0.01] = 0
+    known = matte == 0
+    image = part.astype(np.float32)
+    behind = fill(image, known, seamless=True)
+    _add_texture(behind, image, known, unit)
+    return matte, np.clip(np.round(behind), 0, 255).astype(np.uint8)
+
+
+def _by_colour(
+    part: np.ndarray,
+    surely_person: np.ndarray,
+    surely_behind: np.ndarray,
+    within: np.ndarray,
+    without: np.ndarray,
+    outer: np.ndarray,
+    inner: np.ndarray,
+    band: tuple[np.ndarray, np.ndarray],
+    unit_px: float,
+) -> np.ndarray:
+    """(N,) the matte of the pixels of a band, from the colours of what is sure on both sides of it."""
+    image = part.astype(np.float32)
+    behind = fill(image, surely_behind)
+    ring = surely_behind & (without < 2.5 * outer)
+    noise = _noise(part, behind, ring, unit_px)[band]
+    off = image[band] - behind[band]
+    apart = fill(image, surely_person)[band] - behind[band]
+    within, without, outer, inner = within[band], without[band], outer[band], inner[band]
+    away = np.sqrt((off * off).sum(axis=1))
+    edge = np.clip(0.5 + (within - without) / (0.04 * unit_px + 1), 0, 1)
+    between = ((off * apart).sum(axis=1) + CONTRAST_FLOOR * edge) / ((apart * apart).sum(axis=1) + CONTRAST_FLOOR)
+    another = np.clip((away - 1.2 * noise - 8) / (45 + 1.5 * noise), 0, 1)  # neither the background's colour nor the person's
+    matte = np.clip((np.maximum(between, another) - LEAST) / (MOST - LEAST), 0, 1)
+    matte = np.minimum(matte, np.clip((away - 0.8 * noise - 3) / 8, 0, 1) + edge)
+    matte *= smooth_fall(without, 0.55 * outer, outer)
+    return np.maximum(matte, 1 - smooth_fall(within, 0.3 * inner, inner))
+
+
+def _noise(part: np.ndarray, behind: np.ndarray, ring: np.ndarray, unit_px: float) -> np.ndarray:
+    """(h, w) how far the background strays from its own smooth fill around the person, grey levels."""
+    height, width = ring.shape
+    off = np.zeros((height, width), np.float32)
+    places = np.nonzero(ring)
+    if not len(places[0]):
+        return off
+    off[places] = np.linalg.norm(part[places] - behind[places], axis=1)
+    size = max(1, width // QUARTER), max(1, height // QUARTER)
+    sigma = max(0.5, 0.15 * unit_px / QUARTER)
+    weight, total = (
+        cv2.GaussianBlur(cv2.resize(field, size, interpolation=cv2.INTER_AREA), (0, 0), sigma)
+        for field in (ring.astype(np.float32), off)
+    )
+    mean = off[places].mean()
+    return cv2.resize((total + 0.01 * mean) / (weight + 0.01), (width, height))
+
+
+def _add_texture(behind: np.ndarray, image: np.ndarray, known: np.ndarray, unit_px: float) -> None:
+    """Adds grain and small structure to what is not known, (h, w, 3), in place: that of the known side, mirrored at the edge."""
+    if known.all() or not known.any():
+        return
+    distance, labels = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    rows, columns = np.nonzero(known)
+    nearest = np.zeros((labels.max() + 1, 2), np.int32)
+    nearest[labels[rows, columns]] = np.stack([rows, columns], axis=-1)
+    rows, columns = np.nonzero(~known & (distance < TEXTURE_REACH * unit_px))
+    height, width = known.shape
+    mirrored = 2 * nearest[labels[rows, columns]] - np.stack([rows, columns], axis=-1)
+    there = np.clip(mirrored, 0, [height - 1, width - 1])
+    fits = (there == mirrored).all(axis=1)
+    fits &= known[there[:, 0], there[:, 1]]
+    rows, columns, there = rows[fits], columns[fits], there[fits].T
+    size = max(1, width // QUARTER), max(1, height // QUARTER)
+    weight = known.astype(np.float32)
+    low, share = (
+        cv2.GaussianBlur(cv2.resize(field, size, interpolation=cv2.INTER_AREA), (0, 0), max(0.5, TEXTURE * unit_px / QUARTER))
+        for field in (image * weight[..., None], weight)
+    )
+    low = cv2.resize(low / np.maximum(share, 1e-3)[..., None], (width, height))
+    strength = smooth_fall(distance[rows, columns], 0.4 * TEXTURE_REACH * unit_px, TEXTURE_REACH * unit_px)
+    behind[rows, columns] += (image[tuple(there)] - low[tuple(there)]) * strength.astype(np.float32)[:, None]
+
+
+def fill(image: np.ndarray, known: np.ndarray, seamless: bool = False) -> np.ndarray:
+    """Smooth colours for what is not known.
+
+    Args:
+        image: (h, w, 3) float32.
+        known: (h, w) bool.
+        seamless: meet the known pixels one by one, at the picture's own size.
+
+    Returns:
+        (h, w, 3) float32. Known pixels are only roughly as they were unless seamless.
+    """
+    height, width = known.shape
+    shrink = max(1.0, max(height, width) / FILL_PX)
+    size = max(1, round(width / shrink)), max(1, round(height / shrink))
+    weight = known.astype(np.float32)
+    share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image * weight[..., None], size, interpolation=cv2.INTER_AREA)
+    small /= np.maximum(share, 1e-6)[..., None]
+    share = (share > 0.5).astype(np.float32)
+    smooth = _pull_push(small, share)
+    for sigma in (8, 8, 4, 4, 2, 2, 1, 1):  # towards the solution of Laplace's equation
+        smooth = small * share[..., None] + cv2.GaussianBlur(smooth, (0, 0), sigma) * (1 - share[..., None])
+    filled = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
+    return filled + _pull_push(image - filled, weight) if seamless else filled
+
+
+def _pull_push(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Known pixels as they are, the others from coarser and coarser pictures. Source: Gortler et al., SIGGRAPH 1996."""
+    levels = [(image * weight[..., None], weight)]
+    while min(levels[-1][1].shape) > 2:
+        colour, share = levels[-1]
+        levels.append((cv2.pyrDown(colour), cv2.pyrDown(share)))
+    colour, share = levels.pop()
+    filled = colour / np.maximum(share, 1e-6)[..., None]
+    while levels:
+        colour, share = levels.pop()
+        above = cv2.pyrUp(filled, dstsize=share.shape[::-1])
+        known = np.minimum(share, 1)[..., None]
+        filled = colour / np.maximum(share, 1e-6)[..., None] * known + above * (1 - known)
+    return filled
+
+
+def _log_likelihood(image: np.ndarray, model: np.ndarray) -> np.ndarray:
+    """(h, w) of colours under one of GrabCut's mixtures of five Gaussians, (1, 65) as OpenCV lays it out."""
+    weights, means, covariances = model[0, :5], model[0, 5:20].reshape(5, 3), model[0, 20:].reshape(5, 3, 3)
+    colours = image.reshape(-1, 3).astype(np.float64)
+    total = np.full(len(colours), 1e-12)
+    for weight, mean, covariance in zip(weights, means, covariances, strict=True):
+        covariance = covariance + np.eye(3) * 4.0  # a colour of a flat wall has none: two grey levels at least
+        away = colours - mean
+        power = np.einsum("ni,ij,nj->n", away, np.linalg.inv(covariance), away)
+        total += weight / np.sqrt(np.linalg.det(covariance)) * np.exp(-0.5 * power)
+    return np.log(total).reshape(image.shape[:2])
