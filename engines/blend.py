@@ -24,6 +24,9 @@ from engines.face.crop import Crop
 SAMPLING = cv2.INTER_CUBIC
 UNSEEN = 1 / 512  # of 1 - A: less colour than this changes no pixel by more than half a grey level
 STILL_PX = 1 / 64  # a map that goes no further moves nothing that can be seen
+MIRROR_PACE = (
+    0.6  # beyond the picture's edge it is repeated so slowly that what stands further in comes into view late
+)
 STRIP_CELLS = 8  # of the refined map: moving pixels are drawn strip by strip, each as wide as it must be
 
 Box = tuple[slice, slice]  # rows, columns of the picture
@@ -33,8 +36,10 @@ Box = tuple[slice, slice]  # rows, columns of the picture
 class Layers:
     """A part of a still picture as a person before a background; `split` makes them, `over` lays them together again."""
 
-    person: np.ndarray  # (h, w, 3) uint8 BGR, times the matte
-    matte: np.ndarray  # (h, w) uint8: 255 is all person
+    # With `margin_px` around the box, for what the picture's edge cuts off: the person mirrored there, where the edge cuts them.
+    person: np.ndarray  # (h + 2 margins, w + 2 margins, 3) uint8 BGR, times the matte
+    matte: np.ndarray  # (h + 2 margins, w + 2 margins) uint8: 255 is all person
+    margin_px: int
     background: np.ndarray  # (h, w, 3) uint8 BGR; the picture itself wherever the matte is 0
     box: Box
     cell_px: int  # even: side of the cells of the maps that move them
@@ -48,7 +53,9 @@ class Displacement:
     away_px: np.ndarray  # (h, w, 2) float32, a cell each; the first begins at the box's corner
 
 
-def split(picture: np.ndarray, matte: np.ndarray, background: np.ndarray, box: Box, cell_px: int) -> Layers:
+def split(
+    picture: np.ndarray, matte: np.ndarray, background: np.ndarray, box: Box, cell_px: int, margin_px: int
+) -> Layers:
     """(h, w, 3) uint8, matte (h, w) uint8 and background (h, w, 3) uint8 -> layers that give the picture again, bit by bit.
 
     Where the matte leaves less to the person than the picture needs, the matte is raised.
@@ -61,7 +68,28 @@ def split(picture: np.ndarray, matte: np.ndarray, background: np.ndarray, box: B
     matte[edge] = np.maximum(matte[edge], np.ceil(np.maximum(darker, brighter).max(axis=-1)).clip(0, 255))
     background = np.where(matte[..., None] > 0, background, picture)
     person = cv2.subtract(picture, _veiled(background, matte))
-    return Layers(person, matte, background, box, cell_px, _occupied(matte, cell_px // 2))
+    occupied = _occupied(matte, cell_px // 2)
+    person, matte = _with_margin(person, matte, margin_px)
+    return Layers(person, matte, margin_px, background, box, cell_px, occupied)
+
+
+def _with_margin(person: np.ndarray, matte: np.ndarray, margin_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same with a margin: mirrored where the edge cuts the person, of nothing elsewhere."""
+    width_px = 2 * max(1, margin_px // 8) + 1  # a few hairs or grains at the edge are no person that is cut
+    solid = cv2.morphologyEx(matte, cv2.MORPH_OPEN, np.ones((width_px, width_px), np.uint8))
+    cut = cv2.copyMakeBorder(solid, *(margin_px,) * 4, cv2.BORDER_REPLICATE) > 127
+    rows, columns = (_mirrored(side, margin_px) for side in matte.shape)
+    cut[margin_px : margin_px + matte.shape[0], margin_px : margin_px + matte.shape[1]] = True
+    person, matte = (np.take(np.take(layer, rows, axis=0), columns, axis=1) for layer in (person, matte))
+    person[~cut] = 0
+    matte[~cut] = 0
+    return person, matte
+
+
+def _mirrored(side_px: int, margin_px: int) -> np.ndarray:
+    """Which row or column stands at each place of a side with margins."""
+    beyond = np.round(np.arange(1, margin_px + 1) * MIRROR_PACE).astype(int)
+    return np.concatenate([beyond[::-1], np.arange(side_px), side_px - 1 - beyond])
 
 
 def over(person: np.ndarray, matte: np.ndarray, background: np.ndarray) -> np.ndarray:
@@ -144,7 +172,9 @@ class Blender:
             places.values += cv2.remap(flow, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         corner = np.array([layers.box[1].start, layers.box[0].start], np.float32)
         places.values -= corner
-        for part in places.moving(layers.occupied, (rows, columns)):
+        strips = places.moving(layers.occupied, (rows, columns))
+        places.values += layers.margin_px
+        for part in strips:
             where = places.at(*part)
             person = cv2.remap(layers.person, where, None, self._sampling, borderMode=cv2.BORDER_REPLICATE)
             matte = cv2.remap(layers.matte, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

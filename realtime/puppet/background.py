@@ -27,13 +27,19 @@ SECTORS = 40  # directions around the head
 EDGE_WIDTH = 0.16  # on each side of the edge, that is looked at
 UNSURE_BELOW, SURE_FROM = 0.66, 0.82  # share of its pixels whose colour is on the right side
 
-OUTER_BAND, INNER_BAND = 0.20, 0.11  # beside GrabCut's edge, that colour decides on: hair flies out further than skin shows through
+OUTER_BAND, INNER_BAND = (
+    0.20,
+    0.11,
+)  # beside GrabCut's edge, that colour decides on: hair flies out further than skin shows through
 BODY_BAND = 0.05  # likewise below the chin, where there are clothes
 CONTRAST_FLOOR = 400.0  # squared grey levels between person and background below which colour says little
 LEAST, MOST = 0.12, 0.92  # of the matte: below and above it is noise
-EDGE_GAP = 0.02  # an edge passes through the background's own colour, between a halo and the hair: this is closed
+EDGE_GAP = (
+    0.02  # an edge passes through the background's own colour, between a halo and the hair: this is closed
+)
 TEXTURE = 0.035  # structure that is smaller than this is mirrored into the filled background
 TEXTURE_REACH = 0.5  # so far in: further than a head turns
+MARGIN = 0.5  # beyond the photo's edge: more than head.py's MOST_MIRRORED lets come into view
 QUARTER = 4  # what is smooth is computed on so many times fewer pixels each way
 FILL_PX = 240  # longer side of what is filled smoothly
 
@@ -45,13 +51,18 @@ def take_apart(picture: np.ndarray, mesh_px: np.ndarray, geometry: HeadGeometry)
     outline = mesh_px[list(FACE_OVAL), :2] - [box[1].start, box[0].start]
     person, sure = _rough(part, outline, geometry)
     matte, background = _fine(part, person, sure, outline, geometry)
-    return split(part, np.round(matte * 255).astype(np.uint8), background, box, geometry.cell_px)
+    margin_px = min(round(MARGIN * geometry.unit_px), min(part.shape[:2]) - 1)
+    return split(part, np.round(matte * 255).astype(np.uint8), background, box, geometry.cell_px, margin_px)
 
 
 def _upright(geometry: HeadGeometry, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """x and y in eye distances of the geometry's box, scaled to (height, width), float32."""
     rows, columns = geometry.box
-    xs = (np.arange(width, dtype=np.float32) + 0.5) * ((columns.stop - columns.start) / width) - 0.5 + columns.start
+    xs = (
+        (np.arange(width, dtype=np.float32) + 0.5) * ((columns.stop - columns.start) / width)
+        - 0.5
+        + columns.start
+    )
     ys = (np.arange(height, dtype=np.float32) + 0.5) * ((rows.stop - rows.start) / height) - 0.5 + rows.start
     (origin_x,), (origin_y,) = geometry.upright(np.zeros((1, 2)))
     (unit_x,), (unit_y,) = geometry.upright(np.array([[1.0, 0.0]]))  # a pixel to the right
@@ -106,7 +117,9 @@ def _in_one_piece(person: np.ndarray, face: np.ndarray) -> np.ndarray:
     return np.where(small[parts], 1, person).astype(np.uint8)
 
 
-def _sureness(person: np.ndarray, right: np.ndarray, x: np.ndarray, y: np.ndarray, width_px: int) -> np.ndarray:
+def _sureness(
+    person: np.ndarray, right: np.ndarray, x: np.ndarray, y: np.ndarray, width_px: int
+) -> np.ndarray:
     """(SECTORS,) 0..1. right: (h, w) bool, where colour alone says the same as the edge."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width_px + 1, 2 * width_px + 1))
     outside = cv2.dilate(person, kernel) > person
@@ -156,7 +169,9 @@ def _fine(
     matte = surely_person.astype(np.float32)
     band = np.nonzero(~(surely_person | surely_behind))
     if len(band[0]):
-        matte[band] = _by_colour(part, surely_person, surely_behind, within, without, outer, inner, band, unit)
+        matte[band] = _by_colour(
+            part, surely_person, surely_behind, within, without, outer, inner, band, unit
+        )
     gap = 2 * max(1, round(EDGE_GAP * unit)) + 1
     closed = cv2.morphologyEx(
         matte, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
@@ -192,8 +207,12 @@ def _by_colour(
     within, without, outer, inner = within[band], without[band], outer[band], inner[band]
     away = np.sqrt((off * off).sum(axis=1))
     edge = np.clip(0.5 + (within - without) / (0.04 * unit_px + 1), 0, 1)
-    between = ((off * apart).sum(axis=1) + CONTRAST_FLOOR * edge) / ((apart * apart).sum(axis=1) + CONTRAST_FLOOR)
-    another = np.clip((away - 1.2 * noise - 8) / (45 + 1.5 * noise), 0, 1)  # neither the background's colour nor the person's
+    between = ((off * apart).sum(axis=1) + CONTRAST_FLOOR * edge) / (
+        (apart * apart).sum(axis=1) + CONTRAST_FLOOR
+    )
+    another = np.clip(
+        (away - 1.2 * noise - 8) / (45 + 1.5 * noise), 0, 1
+    )  # neither the background's colour nor the person's
     matte = np.clip((np.maximum(between, another) - LEAST) / (MOST - LEAST), 0, 1)
     matte = np.minimum(matte, np.clip((away - 0.8 * noise - 3) / 8, 0, 1) + edge)
     matte *= smooth_fall(without, 0.55 * outer, outer)
@@ -238,7 +257,11 @@ def _add_texture(behind: np.ndarray, image: np.ndarray, known: np.ndarray, unit_
     size = max(1, width // QUARTER), max(1, height // QUARTER)
     weight = known.astype(np.float32)
     low, share = (
-        cv2.GaussianBlur(cv2.resize(field, size, interpolation=cv2.INTER_AREA), (0, 0), max(0.5, TEXTURE * unit_px / QUARTER))
+        cv2.GaussianBlur(
+            cv2.resize(field, size, interpolation=cv2.INTER_AREA),
+            (0, 0),
+            max(0.5, TEXTURE * unit_px / QUARTER),
+        )
         for field in (image * weight[..., None], weight)
     )
     low = cv2.resize(low / np.maximum(share, 1e-3)[..., None], (width, height))
@@ -294,7 +317,9 @@ def _log_likelihood(image: np.ndarray, model: np.ndarray) -> np.ndarray:
     colours = image.reshape(-1, 3).astype(np.float64)
     total = np.full(len(colours), 1e-12)
     for weight, mean, covariance in zip(weights, means, covariances, strict=True):
-        covariance = covariance + np.eye(3) * 4.0  # a colour of a flat wall has none: two grey levels at least
+        covariance = (
+            covariance + np.eye(3) * 4.0
+        )  # a colour of a flat wall has none: two grey levels at least
         away = colours - mean
         power = np.einsum("ni,ij,nj->n", away, np.linalg.inv(covariance), away)
         total += weight / np.sqrt(np.linalg.det(covariance)) * np.exp(-0.5 * power)

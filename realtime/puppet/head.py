@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engines.blend import Box, Displacement
+from engines.blend import Box, Displacement, Layers
 from engines.face.mesh import align
 
 GRID_CELLS = 112  # across the longer side of the moving part: a cell is a twentieth of an eye distance, the map is smooth
@@ -18,10 +18,17 @@ GRID_CELLS = 112  # across the longer side of the moving part: a cell is a twent
 HEAD_CENTRE = (0.0, 0.20, 0.62)  # at the depth of the ears' front, the rearmost points of the mesh
 HALF_WIDTH, HALF_HEIGHT = 1.27, 1.80  # .78 of the face's width, .95 of its height
 BULGE = 0.75  # how far the ellipsoid stands before its centre
-NECK_JOINT = (0.0, 1.03, 1.02)  # a seventh of the face's height above the chin, a quarter of its width behind the ears
+NECK_JOINT = (
+    0.0,
+    1.03,
+    1.02,
+)  # a seventh of the face's height above the chin, a quarter of its width behind the ears
 CHIN_Y = 1.31
 
-WHOLLY, NOT_AT_ALL = 1.15, 1.85  # head radii: up to where a place follows the head, and from where on it does not
+WHOLLY, NOT_AT_ALL = (
+    1.15,
+    1.85,
+)  # head radii: up to where a place follows the head, and from where on it does not
 NECK_FROM, NECK_TO = 1.05, 2.55  # y between which the neck (and hair beside it) follows less and less
 SHOULDERS_SHARE = 1 / 6  # of the head's own shift
 SHOULDERS_TO = 4.2  # y from which on the shoulders are still
@@ -36,12 +43,16 @@ PRIOR_WEIGHT = 0.02  # of the ellipsoid where landmarks are dense; where there a
 RELIEF = 1.45
 
 FIXED_POINT_STEPS = 7  # the map contracts by a half or better within the limits: .05 cells are left
-LEAST_ROOM, FOLDED = 0.25, 0.04  # share of its area that a place may be squeezed to, for 99 % and for 99.9 % of the head
+LEAST_ROOM, FOLDED = (
+    0.25,
+    0.04,
+)  # share of its area that a place may be squeezed to, for 99 % and for 99.9 % of the head
 MOST_STRETCH = 1.9
 LIMITS_DEG = (6.0, 9.0, 12.0, 15.0, 18.0, 21.0, 24.0, 27.0, 30.0)  # that are tried
 KNEE = 4.0  # how suddenly a limit sets in: at half of it an angle loses 1.5 %, at .8 of it 8 %
-PINNED = 0.6  # from the photo's edge, where the person is cut by it: so far in, the head follows less
-CUT = 0.05  # share of matte at the photo's edge that counts as cut
+MOST_NOD_DEG = 15.0  # beyond, a chin seems to grow: what is under it was not in the photo
+CUT = 0.5  # share of matte at the photo's edge that counts as the person
+MOST_MIRRORED = 0.30  # of the photo that may come into view, mirrored at its edge
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,9 @@ class HeadGeometry:
         shoulders = smooth_fall(-down, -NECK_TO, -NECK_FROM) * smooth_fall(down, NECK_TO, SHOULDERS_TO)
         shoulders = shoulders * smooth_fall(np.abs(across), *SHOULDERS_WIDTH)
         self._follows, self._shoulders = follows.astype(np.float32), shoulders.astype(np.float32)
+        self._edges: list[
+            tuple[tuple, np.ndarray, int]
+        ] = []  # where in a map, which of it, and the sign of inwards
         self.limits = self._find_limits()
 
     def upright(self, places_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,20 +124,23 @@ class HeadGeometry:
         local = (places_px - self.centre_px[:2]) @ self._upright.T
         return local[..., 0] + HEAD_CENTRE[0], local[..., 1] + HEAD_CENTRE[1]
 
-    def pin(self, matte: np.ndarray) -> None:
-        """Holds still what the photo's edge cuts off, so that a turn does not show where the photo ends. matte: of `box`, (h, w) uint8."""
+    def heed_edges(self, layers: Layers) -> None:
+        """Limits the head further where the photo's edge cuts the person off.
+
+        What a turn brings into view there is the photo mirrored at its edge, which the eye takes for hair or cloth while it is narrow.
+        """
         height, width = self._follows.shape
-        coarse = cv2.resize(matte, (width, height), interpolation=cv2.INTER_AREA) > CUT * 255
-        moving = np.maximum(self._follows, self._shoulders) > 0
-        reach = PINNED * self.unit_px / self.cell_px
-        free = np.ones((height, width), np.float32)
-        for turns in range(4):  # the upper edge; then the others, turned to be the upper one
-            cut = np.rot90(coarse & moving, turns)[0].astype(np.float32)
-            cut = cv2.GaussianBlur(cv2.dilate(cut[None], np.ones((1, 2 * int(reach / 2) + 1))), (0, 0), max(0.5, reach / 4))
-            share = smooth_fall(np.arange(np.rot90(free, turns).shape[0])[:, None], 0, reach)
-            free *= np.rot90(1 - cut * share, -turns)
-        self._follows *= free
-        self._shoulders *= free
+        rows, columns = (slice(layers.margin_px, side - layers.margin_px) for side in layers.matte.shape)
+        coarse = (
+            cv2.resize(layers.matte[rows, columns], (width, height), interpolation=cv2.INTER_AREA) > CUT * 255
+        )
+        moving = coarse & (np.maximum(self._follows, self._shoulders) > 0)
+        self._edges = [
+            (np.s_[0, :, 1], moving[0], 1),
+            (np.s_[-1, :, 1], moving[-1], -1),
+            (np.s_[:, 0, 0], moving[:, 0], 1),
+            (np.s_[:, -1, 0], moving[:, -1], -1),
+        ]
         self.limits = self._find_limits()
 
     def limited(self, pose: HeadPose) -> HeadPose:
@@ -192,15 +209,17 @@ class HeadGeometry:
             np.add.at(weight, (corner[:, 1] + dy, corner[:, 0] + dx), part)
             np.add.at(depth, (corner[:, 1] + dy, corner[:, 0] + dx), part * depths)
         cell = self.cell_px / self.unit_px
-        density = 468 / (1.62 * 1.89 * np.pi / 4) * cell**2  # landmarks a cell, on average over a face seen from the front
+        density = (
+            468 / (1.62 * 1.89 * np.pi / 4) * cell**2
+        )  # landmarks a cell, on average over a face seen from the front
         weight, depth = (cv2.GaussianBlur(sums, (0, 0), SPREAD / cell) / density for sums in (weight, depth))
         blended = (depth + PRIOR_WEIGHT * prior) / (weight + PRIOR_WEIGHT)
         return cv2.GaussianBlur(blended.astype(np.float32), (0, 0), SMOOTHING / cell)
 
     def _find_limits(self) -> Limits:
         return Limits(
-            up=self._most("pitch_deg", -1),
-            down=self._most("pitch_deg", 1),
+            up=min(MOST_NOD_DEG, self._most("pitch_deg", -1)),
+            down=min(MOST_NOD_DEG, self._most("pitch_deg", 1)),
             left=self._most("yaw_deg", -1),
             right=self._most("yaw_deg", 1),
             tilt=min(self._most("roll_deg", 1), self._most("roll_deg", -1)),
@@ -217,6 +236,9 @@ class HeadGeometry:
 
     def _bears(self, pose: HeadPose) -> bool:
         moved = self._forward_px(pose) / self.cell_px
+        most = MOST_MIRRORED * self.unit_px / self.cell_px
+        if any((sign * moved[place] > most)[cut].any() for place, cut, sign in self._edges):
+            return False
         by_y, by_x = np.gradient(moved, axis=(0, 1))
         area = (1 + by_x[..., 0]) * (1 + by_y[..., 1]) - by_x[..., 1] * by_y[..., 0]
         area = area[self._follows > 0.3]
