@@ -8,7 +8,7 @@ in. Where it is not, everything counts as person, and the background moves along
 import cv2
 import numpy as np
 
-from engines.blend import Box, Layers, split
+from engines.blend import Layers, split
 from engines.face.mesh import FACE_OVAL
 from realtime.puppet.head import CHIN_Y, HALF_HEIGHT, HALF_WIDTH, HEAD_CENTRE, HeadGeometry, smooth_fall
 

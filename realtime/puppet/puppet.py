@@ -1,6 +1,7 @@
 """A photo and an engine: render(AUs) -> picture. Everything that depends on the photo alone is done once, at start.
 
-The engine edits a small crop; engines.blend draws the edit at the canvas' own resolution.
+The engine edits a small crop; engines.blend draws the edit at the canvas' own resolution, moved as the head moves. Eyes look
+within the photo's own pixels, before both.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,13 @@ from engines.face import au_estimator
 from engines.face.crop import cut, find_crop
 from engines.face.landmarks import FaceReader
 from engines.face.photo import load_photo
+from realtime.puppet.background import take_apart
 from realtime.puppet.canvas import lay_out, own_size
+from realtime.puppet.eyes import Eyes, Gaze
+from realtime.puppet.head import HeadGeometry, HeadPose
+
+FREE_DEG = 10.0  # a head that cannot turn so far is said to be hemmed in
+AT_REST, AHEAD = HeadPose(), Gaze()
 
 
 class Puppet:
@@ -48,7 +55,20 @@ class Puppet:
         self._engine = engine
         self._crop_picture = cut(photo, photo_crop)
         self._crop_picture.flags.writeable = False  # engines may keep what cannot change
-        self._blender = Blender(self.crop, self.still, engine.bundle.flow_px)
+        wide_crop = self.crop.moved(canvas.wide_from_canvas)
+        mesh_px = _moved(_moved(face.mesh_px, canvas.canvas_from_photo), canvas.wide_from_canvas)
+        self._window, self._wide = canvas.window, canvas.wide.copy()  # copies: the eyes are drawn into them
+        self._blender = Blender(wide_crop, self._wide, engine.bundle.flow_px, window=canvas.window)
+        self.head = HeadGeometry(mesh_px, canvas.photo)
+        self._layers = take_apart(canvas.wide, mesh_px, self.head)
+        self.head.heed_edges(self._layers)
+        if self.head.limits.turn < FREE_DEG:
+            say(
+                f"The head can turn by {self.head.limits.turn:.0f} degrees in this photo and no further: use one that shows"
+                " more around the head."
+            )
+        self._eyes = Eyes(canvas.wide, mesh_px)
+        self._gaze = Gaze()  # that is drawn in
 
     @classmethod
     def from_file(
@@ -79,10 +99,63 @@ class Puppet:
         """What the engine says about the photo's crop for (N,) AUs in the bundle's order and conditioning."""
         return self._engine.run(self._crop_picture, aus)
 
-    def render(self, aus: np.ndarray) -> np.ndarray:
-        """(N,) AUs in the bundle's order and conditioning -> a new (H, W, 3) uint8 BGR picture."""
+    def render(self, aus: np.ndarray, pose: HeadPose = AT_REST, gaze: Gaze = AHEAD) -> np.ndarray:
+        """What the puppet looks like.
+
+        Args:
+            aus: (N,) AUs in the bundle's order and conditioning.
+            pose: of the head, relative to the photo's own; followed as far as the photo bears it.
+            gaze: relative to the photo's own.
+
+        Returns:
+            A new (H, W, 3) uint8 BGR picture; the still one, byte for byte, where nothing is asked.
+        """
         picture = self.still.copy()
-        if self._engine.bundle.conditioning == "relative" and not aus.any():
+        asked = bool(aus.any()) or self._engine.bundle.conditioning != "relative"
+        if not asked and pose.at_rest and gaze.at_rest:
             return picture
-        self._blender.blend(picture, self.edit(aus))
+        self._look(gaze)
+        edit = self.edit(aus) if asked else None
+        if not pose.at_rest:
+            if not gaze.at_rest:
+                self._show_eyes(picture)
+            displacement = self.head.displacement(self.head.limited(pose))
+            self._blender.blend_moved(picture, edit, self._layers, displacement)
+        elif edit is not None:
+            self._blender.blend(picture, edit)
+        else:
+            self._show_eyes(picture)
         return picture
+
+    def _look(self, gaze: Gaze) -> None:
+        """Draws the eyes into the photo, and into the person before the background."""
+        if gaze == self._gaze:
+            return
+        layers, self._gaze = self._layers, gaze
+        corner = layers.box[0].start - layers.margin_px, layers.box[1].start - layers.margin_px
+        for box, pixels in zip(self._eyes.boxes, self._eyes.look(gaze), strict=True):
+            self._wide[box] = pixels
+            inner = tuple(
+                slice(part.start - at, part.stop - at) for part, at in zip(box, corner, strict=True)
+            )
+            person = layers.person[inner]
+            np.copyto(person, pixels, where=(layers.matte[inner] == 255)[..., None])
+
+    def _show_eyes(self, picture: np.ndarray) -> None:
+        """The eyes as they look, at their place in the still picture."""
+        rows, columns = self._window
+        for box in self._eyes.boxes:
+            top, bottom = (max(box[0].start, rows.start), min(box[0].stop, rows.stop))
+            left, right = (max(box[1].start, columns.start), min(box[1].stop, columns.stop))
+            if top < bottom and left < right:
+                shown = (
+                    slice(top - rows.start, bottom - rows.start),
+                    slice(left - columns.start, right - columns.start),
+                )
+                picture[shown] = self._wide[top:bottom, left:right]
+
+
+def _moved(mesh_px: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """(478, 3) landmarks with depth, by a (2, 3) transform of one scale and no turn."""
+    places = mesh_px[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    return np.column_stack([places, mesh_px[:, 2] * matrix[0, 0]])
