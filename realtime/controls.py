@@ -88,6 +88,8 @@ KEYS: tuple[Key, ...] = (
     _acts("1", "brows", "brows on or off"),
     _acts("2", "eyes", "eyes on or off"),
     _acts("3", "mouth", "mouth on or off"),
+    _acts("4", "head", "head on or off"),
+    _acts("5", "gaze", "gaze on or off"),
     _acts("n", "next photo", "the next photo of a folder"),
     _acts("r", "record", "record into a file, and stop"),
     _toggles("m", "mirror", "mirror this preview (never what others see)"),

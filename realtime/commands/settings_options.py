@@ -4,7 +4,7 @@ import argparse
 
 from engines.errors import SettingsError
 from engines.face.action_units import GROUPS
-from realtime.puppet.settings import STRENGTH, Settings, _groups, _Wrong, load, shipped
+from realtime.puppet.settings import FOLLOWING, STRENGTH, Settings, _groups, _Wrong, load, shipped
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +14,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--preset", metavar="NAME", help=f"a preset: {', '.join(shipped())}, or FILE.toml, or FILE.toml:NAME"
     )
     group.add_argument(
-        "--strength", metavar="X", help="of everything, 0 to 2 or 0%% to 200%%; 1 is as the driver is"
+        "--strength", metavar="X", help="of the expression, 0 to 2 or 0%% to 200%%; 1 is as the driver is"
+    )
+    group.add_argument(
+        "--head", metavar="X", help="how far the head follows, 0 to 1.5 or 0%% to 150%%; 0 keeps it still"
+    )
+    group.add_argument(
+        "--gaze", metavar="X", help="how far the eyes follow, 0 to 1.5 or 0%% to 150%%; 0 keeps them still"
     )
     group.add_argument(
         "--groups",
@@ -50,7 +56,9 @@ def chosen(options: argparse.Namespace) -> Settings:
     if options.seed is not None and options.seed < 0:
         raise SettingsError(f"--seed {options.seed} is below 0: give a whole number, 0 or more.")
     settings = settings.with_flags(
-        strength=parse_strength(options.strength) if options.strength is not None else None,
+        strength=None if options.strength is None else parse_strength(options.strength),
+        head=None if options.head is None else parse_share("--head", options.head, FOLLOWING),
+        gaze=None if options.gaze is None else parse_share("--gaze", options.gaze, FOLLOWING),
         groups=parse_groups(options.groups) if options.groups is not None else None,
         symmetric=options.symmetric,
         idle=options.idle,
@@ -71,10 +79,15 @@ def parse_groups(text: str) -> tuple[str, ...]:
 
 def parse_strength(text: str) -> float:
     """ "1.4" or "140%" -> 1.4. Raises SettingsError."""
+    return parse_share("--strength", text, STRENGTH)
+
+
+def parse_share(option: str, text: str, within: tuple[float, float]) -> float:
+    """ "1.4" or "140%" -> 1.4. Raises SettingsError naming the option."""
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         value = float("nan")
-    if not STRENGTH[0] <= value <= STRENGTH[1]:
-        raise SettingsError(f"--strength {text} is outside 0 to 2: write 1.4, or 140%.")
+    if not within[0] <= value <= within[1]:
+        raise SettingsError(f"{option} {text} is outside {within[0]:g} to {within[1]:g}: write 1.4, or 140%.")
     return value

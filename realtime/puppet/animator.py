@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from engines.face.action_units import translate
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import EXPRESSION, WIDE, translate
 from realtime.messages import DriverExpression, RenderedFrame
 from realtime.overlay import Badge, slate
 from realtime.performance.curve_writer import CurveWriter
+from realtime.puppet.eyes import Gaze
+from realtime.puppet.head import HeadPose
 from realtime.puppet.idle_motion import IdleMotion
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
@@ -37,7 +38,7 @@ class Animator:
         self._take(puppet, retarget, 0.0)
         self._presence, self._idle = TrackingLossFallback(), IdleMotion(retarget.settings.seed)
         self.seen = False  # whether the driver's face was ever in view
-        self.asked = np.zeros(len(ESTIMATED), np.float32)  # (41,) what the driver did last, as he was seen
+        self.asked = np.zeros(len(EXPRESSION), np.float32)  # (41,) what the driver did last, as he was seen
 
     @property
     def note(self) -> str:
@@ -54,14 +55,17 @@ class Animator:
         if self.settings.idle:
             shown = self._idle.over(shown, now_s)
         if self._record:
-            self._record.add(np.zeros(len(ESTIMATED)) if shown is None else shown.expression, now_s)
+            self._record.add(np.zeros(len(EXPRESSION)) if shown is None else shown.expression, now_s)
         if shown is None:  # nobody was seen yet
             return self._picture
-        aus = self.retarget(shown.expression)
-        if self._aus is None or not np.array_equal(aus, self._aus):
+        retarget = self.retarget  # another thread may replace its settings meanwhile
+        aus, pose, gaze = (of(shown.expression) for of in (retarget, retarget.pose, retarget.gaze))
+        asked = aus.tobytes(), pose, gaze
+        if asked != self._drawn:
             with self._timings.measure("render"):
-                self._picture = RenderedFrame(self._marked(self.puppet.render(aus)), shown.captured_s)
-            self._aus, self._shown = aus, shown.expression
+                image = self.puppet.render(aus, pose, gaze)
+                self._picture = RenderedFrame(self._marked(image), shown.captured_s)
+            self._drawn, self._shown = asked, shown.expression
         elif told is not None:
             self._picture = replace(self._picture, captured_s=shown.captured_s)
         return self._picture
@@ -70,9 +74,9 @@ class Animator:
         """The still photo, whatever the driver does; after that his expression comes back by easing in."""
         self._change_photo(now_s)
         if self._record:
-            self._record.add(np.zeros(len(ESTIMATED)), now_s)
+            self._record.add(np.zeros(len(EXPRESSION)), now_s)
         if self._picture.image is not self.still:
-            self._picture, self._aus = RenderedFrame(self.still, 0.0), None
+            self._picture, self._drawn = RenderedFrame(self.still, 0.0), None
         self._presence = TrackingLossFallback(shown=0.0)
         return self._picture
 
@@ -100,9 +104,10 @@ class Animator:
 
     @property
     def told(self) -> np.ndarray:
-        """(41,) the change from the photo's own expression that the puppet was told last."""
-        return translate(
-            self.retarget.wanted(self._shown) - self.retarget.own, self.puppet.bundle.aus, ESTIMATED
+        """(41,) the change from the photo's own expression, pose and gaze that the puppet was told last."""
+        change = self.retarget.wanted(self._shown) - self.retarget.own
+        return np.concatenate(
+            [translate(change, self.puppet.bundle.aus, WIDE), self.retarget.told_pose(self._shown)]
         )
 
     def _change_photo(self, now_s: float) -> None:
@@ -115,8 +120,10 @@ class Animator:
         self.puppet, self.retarget = puppet, retarget
         self.still = self._marked(puppet.still.copy())
         self.slate = slate(puppet.still)
-        self._aus: np.ndarray | None = None  # of the picture that was drawn last
-        self._shown = np.zeros(len(ESTIMATED), np.float32)  # what it was drawn of
+        self._drawn: tuple[bytes, HeadPose, Gaze] | None = (
+            None  # AUs, pose and gaze of the picture that was drawn last
+        )
+        self._shown = np.zeros(len(EXPRESSION), np.float32)  # what it was drawn of
         self._picture = RenderedFrame(self.still, now_s)
 
     def _marked(self, image: np.ndarray) -> np.ndarray:

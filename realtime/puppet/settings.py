@@ -1,9 +1,11 @@
 """How a driver's expression is made the puppet's: strengths, limits, groups and idle life, from a TOML preset and the command line.
 
     [mine]                       # a preset; several may stand in one file
-    strength = 1.2               # of everything, 0 to 2
+    strength = 1.2               # of the expression, 0 to 2
+    head = 0.8                   # how far the head follows, 0 to 1.5
+    gaze = 1.0                   # how far the eyes follow, 0 to 1.5
     symmetric = true             # both sides of the face do the same
-    groups = ["brows", "eyes"]   # what is driven; the mouth stays the photo's
+    groups = ["brows", "eyes"]   # what is driven; mouth, head and gaze stay the photo's
     idle = true                  # blinks and small movements while the driver is still or out of view
     seed = 7                     # of the idle life
     [mine.AU12]                  # one AU, both its sides; or AU12L, AU12R; or "all"
@@ -24,11 +26,16 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import SettingsError
-from engines.face.action_units import EXPRESSION, GROUPS, MEANING, sides, whole
+from engines.face.action_units import EXPRESSION, GAZE, GROUPS, HEAD, MEANING, sides, whole
 
 SHIPPED = Path(__file__).with_name("presets.toml")
 ALL = "all"
 STRENGTH = (0.0, 2.0)
+FOLLOWING = (0.0, 1.5)  # of head and gaze
+DEAD_ZONES = dict.fromkeys(HEAD, 0.01) | dict.fromkeys(
+    GAZE, 0.04
+)  # of these, where a preset says nothing: a third of a degree, and a
+# ninetieth of an eye's width. What is left of a head's or an eye's tremble after smoothing is less.
 DEAD_ZONE = 0.03  # the tracker's tremble at rest, measured on still drivers
 
 
@@ -50,6 +57,8 @@ class Settings:
     """All of it; `aus` has what differs from `every`, by the names of engines.face.action_units."""
 
     strength: float = 1.0
+    head: float = 1.0
+    gaze: float = 1.0
     symmetric: bool = False
     groups: tuple[str, ...] = tuple(GROUPS)
     idle: bool = False
@@ -60,6 +69,8 @@ class Settings:
     def table(self, name: str) -> np.ndarray:
         """(41,) float32: "gain", "offset", "dead_zone" or "limit" of each AU, in the order of EXPRESSION."""
         values = np.full(len(EXPRESSION), getattr(self.every, name), np.float32)
+        if name == "dead_zone" and self.every.dead_zone == DEAD_ZONE:
+            values[[EXPRESSION.index(au) for au in DEAD_ZONES]] = list(DEAD_ZONES.values())
         for au in sorted(self.aus, key=len):  # a side after the whole that it is of
             if name in self.aus[au]:
                 values[[EXPRESSION.index(side) for side in sides(au)]] = self.aus[au][name]
@@ -99,6 +110,8 @@ class Settings:
         lines = [
             f"[{name}]",
             f"strength = {self.strength:g}",
+            f"head = {self.head:g}",
+            f"gaze = {self.gaze:g}",
             f"symmetric = {str(self.symmetric).lower()}",
             f"groups = [{groups}]",
             f"idle = {str(self.idle).lower()}",
@@ -170,6 +183,8 @@ def _read(preset: Mapping[str, object]) -> Settings:
             settings = _with_aus(settings, key, value)
         elif key == "strength":
             settings = replace(settings, strength=_number(key, value, STRENGTH, key))
+        elif key in ("head", "gaze"):
+            settings = replace(settings, **{key: _number(key, value, FOLLOWING, key)})
         elif key in ("symmetric", "idle"):
             if not isinstance(value, bool):
                 raise _Wrong(f"{key} is {value!r}: write true or false", key)
@@ -182,7 +197,7 @@ def _read(preset: Mapping[str, object]) -> Settings:
             settings = replace(settings, groups=_groups(value if isinstance(value, list) else [value], key))
         else:
             raise _Wrong(
-                f"{key} is not known: known are strength, symmetric, groups, idle, seed, {ALL} and names of AUs",
+                f"{key} is not known: known are strength, head, gaze, symmetric, groups, idle, seed, {ALL} and names of AUs",
                 key,
             )
     return settings

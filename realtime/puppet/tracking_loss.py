@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from engines.face.action_units import EXPRESSION, WIDE
 from realtime.messages import DriverExpression
 
 HOLD_S = 0.5  # a hand that passes, a missed detection: nobody notices
 EASE_S = 0.7  # slow enough not to look like an expression, quick enough not to linger
 LONGEST_WORD_S = 2.0  # a tracker that takes longer for one picture is out of order, and a face held for so long looks it too
+HEAD_EASE_S = 1.4  # a head is slower than a face: a turn of 20 degrees goes back at 15 a second
+HEAD_RETURN_S = 0.5
 RETURN_S = 0.25  # back from the still photo to the driver, without a jump
 
 
@@ -26,8 +29,7 @@ class TrackingLossFallback:
             0.0,
             0.0,
         )  # of the newest word, with a face or without; how long it took
-        self._shown = shown
-        self._shown_s: float | None = None
+        self._face, self._head = _Share(EASE_S, RETURN_S, shown), _Share(HEAD_EASE_S, HEAD_RETURN_S, shown)
 
     @property
     def note(self) -> str:
@@ -42,22 +44,34 @@ class TrackingLossFallback:
                 self._last, self._due_s = told, now_s + min(self._word_s, LONGEST_WORD_S)
         if self._last is None:
             return None
-        share = self._share(now_s - self._due_s, now_s)
-        expression = (self._last.expression * share).astype(np.float32)
-        return replace(self._last, expression=expression, captured_s=self._captured_s, seen=share > 0)
+        missing_s = now_s - self._due_s
+        face, head = self._face.at(missing_s, now_s), self._head.at(missing_s, now_s)
+        expression = (self._last.expression * np.where(_IS_FACE, face, head)).astype(np.float32)
+        return replace(
+            self._last, expression=expression, captured_s=self._captured_s, seen=max(face, head) > 0
+        )
 
-    def _share(self, missing_s: float, now_s: float) -> float:
+
+class _Share:
+    """How much of what a driver asked is shown: all, then less while they are missing, and again all when they are back."""
+
+    def __init__(self, ease_s: float, return_s: float, shown: float):
+        self._ease_s, self._return_s, self._shown = ease_s, return_s, shown
+        self._shown_s: float | None = None
+
+    def at(self, missing_s: float, now_s: float) -> float:
+        """0..1, for a face that has been missing for so long."""
         elapsed_s = 0.0 if self._shown_s is None else max(0.0, now_s - self._shown_s)
         self._shown_s = now_s
         if missing_s <= HOLD_S:
-            self._shown = (
-                min(1.0, self._shown + elapsed_s / RETURN_S)
-                if self._shown < 1 and elapsed_s < HOLD_S
-                else 1.0
-            )
+            returns = self._shown < 1 and elapsed_s < HOLD_S
+            self._shown = min(1.0, self._shown + elapsed_s / self._return_s) if returns else 1.0
         else:
-            self._shown = min(self._shown, _smooth_step(1 - (missing_s - HOLD_S) / EASE_S))
+            self._shown = min(self._shown, _smooth_step(1 - (missing_s - HOLD_S) / self._ease_s))
         return self._shown
+
+
+_IS_FACE = np.arange(len(EXPRESSION)) < len(WIDE)
 
 
 def _smooth_step(x: float) -> float:
