@@ -74,15 +74,17 @@ def split(
 
 
 def _with_margin(person: np.ndarray, matte: np.ndarray, margin_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same with a margin: mirrored where the edge cuts the person, of nothing elsewhere."""
+    """The same with a margin: mirrored, but no more of the person than the edge itself cuts."""
     width_px = 2 * max(1, margin_px // 8) + 1  # a few hairs or grains at the edge are no person that is cut
     solid = cv2.morphologyEx(matte, cv2.MORPH_OPEN, np.ones((width_px, width_px), np.uint8))
-    cut = cv2.copyMakeBorder(solid, *(margin_px,) * 4, cv2.BORDER_REPLICATE) > 127
+    most = cv2.copyMakeBorder(solid, *(margin_px,) * 4, cv2.BORDER_REPLICATE)
+    most[margin_px : margin_px + matte.shape[0], margin_px : margin_px + matte.shape[1]] = 255
     rows, columns = (_mirrored(side, margin_px) for side in matte.shape)
-    cut[margin_px : margin_px + matte.shape[0], margin_px : margin_px + matte.shape[1]] = True
     person, matte = (np.take(np.take(layer, rows, axis=0), columns, axis=1) for layer in (person, matte))
-    person[~cut] = 0
-    matte[~cut] = 0
+    too_much = matte > most
+    share = most[too_much] / matte[too_much].astype(np.float32)
+    person[too_much] = (person[too_much] * share[:, None]).astype(np.uint8)
+    matte[too_much] = most[too_much]
     return person, matte
 
 

@@ -21,6 +21,7 @@ CORE_RADIUS = 0.74  # head in any case: bald heads reach .80 above and .75 aside
 LIKELY_RADIUS = 0.95
 FAR_RADIUS = 1.75  # background in any case, above the chin
 FACE_SHARE = 0.97  # of the mesh's outline: a landmark may lie a little outside the face
+OTHER_CLOTH = 24.0  # grey levels between clothes and what the background above would be like there
 SMALLEST_GAP = 0.003  # of the picture: background that is smaller and enclosed counts as person
 
 SECTORS = 40  # directions around the head
@@ -38,6 +39,7 @@ EDGE_GAP = (
     0.02  # an edge passes through the background's own colour, between a halo and the hair: this is closed
 )
 TEXTURE = 0.035  # structure that is smaller than this is mirrored into the filled background
+MOST_TEXTURE = 12.0  # grey levels: more is no grain but an edge, which mirrored would be a wrong one
 TEXTURE_REACH = 0.5  # so far in: further than a head turns
 MARGIN = 0.5  # beyond the photo's edge: more than head.py's MOST_MIRRORED lets come into view
 QUARTER = 4  # what is smooth is computed on so many times fewer pixels each way
@@ -101,11 +103,22 @@ def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry) -> tup
     cv2.setRNGSeed(SEED)
     cv2.grabCut(small, state, None, background_model, person_model, ROUNDS, cv2.GC_INIT_WITH_MASK)
     person = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    person |= _clothes(small, person, body & (y > CHIN_Y), y < CHIN_Y)
     person = _in_one_piece(cv2.morphologyEx(person, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), face)
     likely = _log_likelihood(small, person_model) - _log_likelihood(small, background_model)
     right = np.where(person > 0, likely > 0, likely < 0)
     width_px = max(2, round(EDGE_WIDTH * geometry.unit_px / shrink))
     return person, _sureness(person, right, x, y, width_px)
+
+
+def _clothes(small: np.ndarray, person: np.ndarray, body: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """What of the body's place does not look like the background beside the head, (h, w) uint8: clothes as dark as a corner of it, mostly."""
+    behind = above & (person == 0)
+    if not behind.any():
+        return body.astype(np.uint8)
+    image = small.astype(np.float32)
+    away = np.linalg.norm(image - fill(image, behind), axis=2)
+    return (body & (away > OTHER_CLOTH + 2 * np.median(away[behind]))).astype(np.uint8)
 
 
 def _in_one_piece(person: np.ndarray, face: np.ndarray) -> np.ndarray:
@@ -266,7 +279,8 @@ def _add_texture(behind: np.ndarray, image: np.ndarray, known: np.ndarray, unit_
     )
     low = cv2.resize(low / np.maximum(share, 1e-3)[..., None], (width, height))
     strength = smooth_fall(distance[rows, columns], 0.4 * TEXTURE_REACH * unit_px, TEXTURE_REACH * unit_px)
-    behind[rows, columns] += (image[tuple(there)] - low[tuple(there)]) * strength.astype(np.float32)[:, None]
+    detail = np.clip(image[tuple(there)] - low[tuple(there)], -MOST_TEXTURE, MOST_TEXTURE)
+    behind[rows, columns] += detail * strength.astype(np.float32)[:, None]
 
 
 def fill(image: np.ndarray, known: np.ndarray, seamless: bool = False) -> np.ndarray:
