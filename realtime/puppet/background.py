@@ -5,6 +5,8 @@ it is seen, direction by direction, where it is sure. There the matte is made fi
 in. Where it is not, everything counts as person, and the background moves along, less and less away from the head.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -26,13 +28,17 @@ SMALLEST_GAP = 0.003  # of the picture: background that is smaller and enclosed 
 
 SECTORS = 40  # directions around the head
 EDGE_WIDTH = 0.16  # on each side of the edge, that is looked at
-UNSURE_BELOW, SURE_FROM = 0.66, 0.82  # share of its pixels whose colour is on the right side
+UNSURE_BELOW, SURE_FROM = 0.69, 0.77  # share of its pixels whose colour is on the right side
 
 OUTER_BAND, INNER_BAND = (
     0.20,
     0.11,
 )  # beside GrabCut's edge, that colour decides on: hair flies out further than skin shows through
 BODY_BAND = 0.05  # likewise below the chin, where there are clothes
+# Grey levels that a background strays from its smooth fill: fine hair is believed below, a pattern above. Plain walls
+# stray by 1, painted ones by 3 to 5, grids and stripes by 6 to 11.
+PATTERN_NOISE = (4.0, 7.0)
+PATTERN_ODDS = 4.0  # log-likelihood from where a colour is the background's, whatever it is in front of
 CONTRAST_FLOOR = 400.0  # squared grey levels between person and background below which colour says little
 LEAST, MOST = 0.12, 0.92  # of the matte: below and above it is noise
 EDGE_GAP = (
@@ -51,8 +57,8 @@ def take_apart(picture: np.ndarray, mesh_px: np.ndarray, geometry: HeadGeometry)
     box = geometry.box
     part = np.ascontiguousarray(picture[box])
     outline = mesh_px[list(FACE_OVAL), :2] - [box[1].start, box[0].start]
-    person, sure = _rough(part, outline, geometry)
-    matte, background = _fine(part, person, sure, outline, geometry)
+    rough = _rough(part, outline, geometry)
+    matte, background = _fine(part, rough, outline, geometry)
     margin_px = min(round(MARGIN * geometry.unit_px), min(part.shape[:2]) - 1)
     return split(part, np.round(matte * 255).astype(np.uint8), background, box, geometry.cell_px, margin_px)
 
@@ -81,8 +87,16 @@ def _outlined(outline: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return inside > 0
 
 
-def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry) -> tuple[np.ndarray, np.ndarray]:
-    """-> person, (h, w) uint8 0 or 1 at GrabCut's size, and how sure each of SECTORS directions is, 0..1."""
+@dataclass(frozen=True)
+class _Rough:
+    """What GrabCut found."""
+
+    person: np.ndarray  # (h, w) uint8 0 or 1, at its own size
+    sure: np.ndarray  # (SECTORS,) 0..1
+    models: tuple[np.ndarray, np.ndarray] | None  # mixtures of the person's and the background's colours
+
+
+def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry) -> _Rough:
     shrink = max(1.0, max(part.shape[:2]) / WORK_PX)
     width, height = (max(2, round(side / shrink)) for side in part.shape[1::-1])
     small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
@@ -98,17 +112,19 @@ def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry) -> tup
     state[(radius > FAR_RADIUS) & (y < CHIN_Y - 0.2)] = cv2.GC_BGD
     state[face | neck | core] = cv2.GC_FGD
     if np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).all() or not face.any():  # no background is in view
-        return np.ones((height, width), np.uint8), np.zeros(SECTORS)
+        return _Rough(np.ones((height, width), np.uint8), np.zeros(SECTORS), None)
     background_model, person_model = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(SEED)
     cv2.grabCut(small, state, None, background_model, person_model, ROUNDS, cv2.GC_INIT_WITH_MASK)
     person = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     person |= _clothes(small, person, body & (y > CHIN_Y), y < CHIN_Y)
     person = _in_one_piece(cv2.morphologyEx(person, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), face)
-    likely = _log_likelihood(small, person_model) - _log_likelihood(small, background_model)
+    colours = small.reshape(-1, 3)
+    likely = _log_likelihood(colours, person_model) - _log_likelihood(colours, background_model)
+    likely = likely.reshape(height, width)
     right = np.where(person > 0, likely > 0, likely < 0)
     width_px = max(2, round(EDGE_WIDTH * geometry.unit_px / shrink))
-    return person, _sureness(person, right, x, y, width_px)
+    return _Rough(person, _sureness(person, right, x, y, width_px), (person_model, background_model))
 
 
 def _clothes(small: np.ndarray, person: np.ndarray, body: np.ndarray, above: np.ndarray) -> np.ndarray:
@@ -164,9 +180,10 @@ def _sure_map(sure: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _fine(
-    part: np.ndarray, person: np.ndarray, sure: np.ndarray, outline: np.ndarray, geometry: HeadGeometry
+    part: np.ndarray, rough: _Rough, outline: np.ndarray, geometry: HeadGeometry
 ) -> tuple[np.ndarray, np.ndarray]:
     """-> matte (h, w) float32 0..1, and the background (h, w, 3) uint8."""
+    person, sure = rough.person, rough.sure
     height, width = part.shape[:2]
     unit = geometry.unit_px
     smooth = cv2.resize(person.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
@@ -183,16 +200,17 @@ def _fine(
     band = np.nonzero(~(surely_person | surely_behind))
     if len(band[0]):
         matte[band] = _by_colour(
-            part, surely_person, surely_behind, within, without, outer, inner, band, unit
+            part, surely_person, surely_behind, within, without, outer, inner, band, unit, rough.models
         )
     gap = 2 * max(1, round(EDGE_GAP * unit)) + 1
     closed = cv2.morphologyEx(
         matte, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
     )
     matte = np.where(without < 2 * EDGE_GAP * unit, closed, matte)
-    matte = 1 - (1 - matte) * cv2.resize(_sure_map(sure, *coarse), (width, height))
     matte[matte < 0.01] = 0
     known = matte == 0
+    matte = 1 - (1 - matte) * cv2.resize(_sure_map(sure, *coarse), (width, height))
+    matte[matte < 0.01] = 0
     image = part.astype(np.float32)
     behind = fill(image, known, seamless=True)
     _add_texture(behind, image, known, unit)
@@ -209,6 +227,7 @@ def _by_colour(
     inner: np.ndarray,
     band: tuple[np.ndarray, np.ndarray],
     unit_px: float,
+    models: tuple[np.ndarray, np.ndarray] | None,
 ) -> np.ndarray:
     """(N,) the matte of the pixels of a band, from the colours of what is sure on both sides of it."""
     image = part.astype(np.float32)
@@ -229,6 +248,12 @@ def _by_colour(
     matte = np.clip((np.maximum(between, another) - LEAST) / (MOST - LEAST), 0, 1)
     matte = np.minimum(matte, np.clip((away - 0.8 * noise - 3) / 8, 0, 1) + edge)
     matte *= smooth_fall(without, 0.55 * outer, outer)
+    if models is not None:  # a pattern's colours are the background's, however far from their mean
+        patterned = 1 - smooth_fall(noise, *PATTERN_NOISE)
+        doubtful = np.flatnonzero((matte > 0) & (without > EDGE_GAP * unit_px) & (patterned > 0))
+        colours = part[band][doubtful]
+        likely = _log_likelihood(colours, models[0]) - _log_likelihood(colours, models[1])
+        matte[doubtful] *= 1 - patterned[doubtful] * np.clip(-likely / PATTERN_ODDS, 0, 1)
     return np.maximum(matte, 1 - smooth_fall(within, 0.3 * inner, inner))
 
 
@@ -325,16 +350,16 @@ def _pull_push(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _log_likelihood(image: np.ndarray, model: np.ndarray) -> np.ndarray:
-    """(h, w) of colours under one of GrabCut's mixtures of five Gaussians, (1, 65) as OpenCV lays it out."""
+def _log_likelihood(colours: np.ndarray, model: np.ndarray) -> np.ndarray:
+    """(N,) of colours (N, 3) under one of GrabCut's mixtures of five Gaussians, (1, 65) as OpenCV lays it out."""
     weights, means, covariances = model[0, :5], model[0, 5:20].reshape(5, 3), model[0, 20:].reshape(5, 3, 3)
-    colours = image.reshape(-1, 3).astype(np.float64)
-    total = np.full(len(colours), 1e-12)
+    total = np.full(len(colours), 1e-12, np.float32)
     for weight, mean, covariance in zip(weights, means, covariances, strict=True):
         covariance = (
             covariance + np.eye(3) * 4.0
         )  # a colour of a flat wall has none: two grey levels at least
-        away = colours - mean
-        power = np.einsum("ni,ij,nj->n", away, np.linalg.inv(covariance), away)
-        total += weight / np.sqrt(np.linalg.det(covariance)) * np.exp(-0.5 * power)
-    return np.log(total).reshape(image.shape[:2])
+        root = np.linalg.cholesky(np.linalg.inv(covariance))
+        away = (colours - mean).astype(np.float32) @ root.astype(np.float32)
+        height = weight / np.sqrt(np.linalg.det(covariance))
+        total += np.float32(height) * np.exp(-0.5 * (away * away).sum(axis=1))
+    return np.log(total)

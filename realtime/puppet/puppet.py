@@ -50,7 +50,10 @@ class Puppet:
         photo_crop = find_crop(face, engine.bundle.size_px)
         canvas = lay_out(photo, photo_crop, size or own_size(photo), fit)
         self.still = canvas.image  # (H, W, 3) uint8 BGR: what is shown when nothing is asked
-        self.own_aus = au_estimator.estimate(face)  # (29,) the photo's own expression
+        self.own = au_estimator.read(
+            face
+        )  # (41,) the photo's own expression, pose and gaze, as a driver's is read
+        self.own_aus = au_estimator.estimate(face)  # (29,) 0..1
         self.crop = photo_crop.moved(canvas.canvas_from_photo)
         self._engine = engine
         self._crop_picture = cut(photo, photo_crop)

@@ -46,10 +46,9 @@ class TrackingLossFallback:
             return None
         missing_s = now_s - self._due_s
         face, head = self._face.at(missing_s, now_s), self._head.at(missing_s, now_s)
-        expression = (self._last.expression * np.where(_IS_FACE, face, head)).astype(np.float32)
-        return replace(
-            self._last, expression=expression, captured_s=self._captured_s, seen=max(face, head) > 0
-        )
+        expression = self._last.expression * np.float32(face)
+        expression[_POSE] = self._last.expression[_POSE] * np.float32(head)
+        return replace(self._last, expression=expression, captured_s=self._captured_s, seen=face > 0)
 
 
 class _Share:
@@ -71,7 +70,7 @@ class _Share:
         return self._shown
 
 
-_IS_FACE = np.arange(len(EXPRESSION)) < len(WIDE)
+_POSE = slice(len(WIDE), len(EXPRESSION))  # head and gaze of an expression
 
 
 def _smooth_step(x: float) -> float:

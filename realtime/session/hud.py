@@ -1,7 +1,8 @@
 """What the preview and the log show of a live run.
 
 Figures, what is wrong, and AU by AU the closed loop: what the driver does, what is asked of the puppet, and what its own picture
-shows. All three are changes from rest, 0 to 1, of the paper's 17 AUs.
+shows. All three are changes from rest: of the paper's 17 AUs, 0 to 1; and of the head's turn and nod and the eyes' look aside, -1 to 1
+from the middle: the person's left and up are on the right.
 """
 
 import time
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 
 from engines.face import au_estimator
-from engines.face.action_units import GROUPS, PAPER_17
+from engines.face.action_units import GROUPS, PAPER_17, WIDE, from_opposites, opposites
 from engines.face.landmarks import FaceReader
 from realtime.latest_value import Latest
 from realtime.messages import RenderedFrame
@@ -28,6 +29,8 @@ COLOURS = {"driver": (235, 180, 90), "target": (90, 200, 255), "shown": (130, 22
 WIDTH_SHARE = 0.2  # of the picture's, for the bars
 TOP_SHARE = 0.08  # of its height: below the badge
 ROWS_SHARE = 0.84  # of its height: above the figures
+# Rows of signed bars: the name, and its place in action_units.opposites.
+SIGNED_ROWS = (("turn", 0), ("nod", 1), ("look", 4))
 SMALLEST_ROW_PX = 9  # a preview that is smaller has no room for bars
 
 
@@ -35,7 +38,8 @@ class PuppetTracker:
     """Tracks the puppet's own pictures, a few a second, in a thread that runs while pictures are offered."""
 
     def __init__(self) -> None:
-        self.aus: np.ndarray | None = None  # (29,) 0..1 of the last picture; None without a face in it
+        # (41,) as au_estimator.read gives it, of the last picture; None without a face in it
+        self.reading: np.ndarray | None = None
         self._pictures: Latest[RenderedFrame] = Latest()
         self._worker = Worker(self._track, "puppet's own face")
 
@@ -59,8 +63,8 @@ class PuppetTracker:
                 if picture is None:
                     break
                 face = reader.follow(picture.image, time.perf_counter())
-                self.aus = None if face is None else au_estimator.estimate(face)
-        self.aus = None
+                self.reading = None if face is None else au_estimator.read(face)
+        self.reading = None
 
 
 class LiveFigures:
@@ -109,9 +113,15 @@ class Hud:
         if not has_room_for_bars(image):
             return
         self._puppet_tracker.offer(self._loop.shown)
-        animator, aus = self._loop.animator, self._puppet_tracker.aus
-        shown = None if aus is None else aus - animator.puppet.own_aus
+        animator, reading = self._loop.animator, self._puppet_tracker.reading
+        shown = None if reading is None else _change(reading, animator.puppet.own)
         draw_bars(image, (animator.asked, animator.told, shown))
+
+
+def _change(reading: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """(41,) readings of the puppet's picture and of the still photo -> the change, (41,) in the order of EXPRESSION."""
+    pose = from_opposites(opposites(reading) - opposites(own))
+    return np.concatenate([(reading - own)[: len(WIDE)], pose])
 
 
 def has_room_for_bars(image: np.ndarray) -> bool:
@@ -120,15 +130,15 @@ def has_room_for_bars(image: np.ndarray) -> bool:
 
 
 def _row_height_px(image: np.ndarray) -> int:
-    return round(image.shape[0] * ROWS_SHARE) // (len(PAPER_17) + 1)  # a row of names, and one for each AU
+    return round(image.shape[0] * ROWS_SHARE) // (len(PAPER_17) + len(SIGNED_ROWS) + 1)  # one for names
 
 
 def draw_bars(image: np.ndarray, changes: Sequence[np.ndarray | None]) -> None:
-    """Draws three bars for each AU along the right edge, in place, where there is room.
+    """Draws three bars for each AU, for turn, nod and look along the right edge, in place, where there is room.
 
     Args:
         image: (H, W, 3) uint8 BGR.
-        changes: (29,) of the driver, of what is asked of the puppet, and of what it shows; None leaves the bars out.
+        changes: (41,) of the driver, of what is asked of the puppet, and of what it shows; None leaves the bars out.
     """
     if not has_room_for_bars(image):
         return
@@ -138,18 +148,27 @@ def draw_bars(image: np.ndarray, changes: Sequence[np.ndarray | None]) -> None:
     letters = max(8, pitch * 5 // 9)
     top = round(height * TOP_SHARE)
     left = width - panel_px
-    panel = image[top : top + pitch * (len(PAPER_17) + 1), left:]
+    panel = image[top : top + pitch * (len(PAPER_17) + len(SIGNED_ROWS) + 1), left:]
     panel[:] = (panel * SHADE).astype(np.uint8)
     start = left + letters * 4
     room = width - letters - start
     for number, (name, colour) in enumerate(COLOURS.items()):
         write(image, name, (left + letters // 2 + number * panel_px // 3, top + letters), letters, colour)
-    values = [None if change is None else au_estimator.paper_17(change) for change in changes]
-    for row, au in enumerate(PAPER_17):
+    names = [*PAPER_17, *(name for name, _ in SIGNED_ROWS)]
+    bars = [None if change is None else _ends(change) for change in changes]
+    for row, name in enumerate(names):
         y = top + pitch * (row + 1)
-        write(image, au, (left + letters // 2, y + letters), letters, WHITE)
-        for bar, (colour, value) in enumerate(zip(COLOURS.values(), values, strict=True)):
-            if value is not None:
+        write(image, name, (left + letters // 2, y + letters), letters, WHITE)
+        for bar, (colour, ends) in enumerate(zip(COLOURS.values(), bars, strict=True)):
+            if ends is not None:
                 above = y + pitch // 8 + bar * pitch // 4
-                end = start + round(room * float(np.clip(value[row], 0, 1)))
-                cv2.rectangle(image, (start, above), (end, above + max(1, pitch // 5)), colour, -1)
+                first, last = (start + round(room * float(end)) for end in ends[row])
+                cv2.rectangle(image, (first, above), (last, above + max(1, pitch // 5)), colour, -1)
+
+
+def _ends(change: np.ndarray) -> np.ndarray:
+    """(41,) change -> where the bar of each row begins and ends, (rows, 2), shares of the room that there is."""
+    plain = np.clip(au_estimator.paper_17(change), 0, 1)
+    signed = 0.5 + 0.5 * np.clip(opposites(change)[[place for _, place in SIGNED_ROWS]], -1, 1)
+    first = np.concatenate([np.zeros_like(plain), np.minimum(signed, 0.5)])
+    return np.stack([first, np.concatenate([plain, np.maximum(signed, 0.5)])], axis=1)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from engines.backends.interface import Edit
-from engines.blend import Blender
+from engines.blend import Blender, Displacement, Layers, over, split
 from engines.face.crop import Crop
 
 SIZE = 64
@@ -88,3 +88,83 @@ def test_what_moves_by_half_a_pixel_stays_sharp():
     part = np.s_[110:150, 110:150]
     sharp, moved = (cv2.Laplacian(image[part][..., 0], cv2.CV_32F).var() for image in (still, picture))
     assert 0.75 < moved / sharp < 1.1, "bilinear sampling would leave .39"
+
+
+# --- a person who moves before a background ------------------------------------------------------------------------------------
+
+
+def apart(still: np.ndarray) -> Layers:
+    """A disc of the picture before the rest of it; what is behind the disc is grey."""
+    ys, xs = np.mgrid[: still.shape[0], : still.shape[1]]
+    matte = np.clip((60 - np.hypot(xs - 160, ys - 150)) * 40 + 128, 0, 255).astype(np.uint8)
+    behind = np.where(matte[..., None] > 0, 128, still).astype(np.uint8)
+    return split(still, matte, behind, np.s_[0 : still.shape[0], 0 : still.shape[1]], 8, 20)
+
+
+def shifted(x: float, y: float, still: np.ndarray) -> Displacement:
+    cells = -(-still.shape[0] // 8), -(-still.shape[1] // 8)
+    return Displacement(np.full((*cells, 2), (-x, -y), np.float32))
+
+
+def test_layers_give_the_picture_again_byte_for_byte(still):
+    layers = apart(still)
+    inner = np.s_[20:-20, 20:-20]
+    assert np.array_equal(over(layers.person[inner], layers.matte[inner], layers.background), still)
+    picture = np.zeros_like(still)
+    picture[:] = still
+    Blender(turned(), still, 0).blend_moved(picture, None, layers, shifted(0, 0, still))
+    assert np.array_equal(picture, still)
+
+
+def test_the_person_moves_and_the_background_stays(still):
+    picture = still.copy()
+    Blender(turned(), still, 0).blend_moved(picture, None, apart(still), shifted(30, 0, still))
+    assert np.array_equal(picture[120:180, 165:215], still[120:180, 135:185])
+    assert np.array_equal(picture[:, :95], still[:, :95]) and np.array_equal(picture[:, 260:], still[:, 260:])
+    assert (picture[140:160, 108:120] == 128).all(), "what was behind the disc is seen"
+
+
+def test_flow_and_colour_go_along_with_the_person(still):
+    crop = Crop(np.array([[1.0, 0, -128], [0, 1, -118]]), SIZE)
+    attention = np.ones((SIZE, SIZE), np.float32)
+    attention[20:40, 20:40] = 0
+    flow = np.zeros((32, 32, 2), np.float32)
+    flow[..., 1] = 4
+    moved, layers = still.copy(), apart(still)
+    Blender(crop, still, 32).blend_moved(moved, edit(attention, flow), layers, shifted(16, 0, still))
+    assert moved[148, 174].tolist() == [0, 255, 0] and moved[148, 150].tolist() != [0, 255, 0]
+    plain = still.copy()
+    Blender(crop, still, 32).blend(plain, edit(attention, flow))
+    inner = np.s_[128:170, 140:180]
+    there = np.s_[128:170, 156:196]
+    assert np.abs(moved[there].astype(int) - plain[inner]).mean() < 6
+
+
+def test_a_window_of_a_larger_picture_gets_the_same_as_the_whole(still):
+    crop, layers, far = turned(), apart(still), shifted(9, -7, still)
+    flow = np.full((32, 32, 2), 1.5, np.float32)
+    whole = still.copy()
+    Blender(crop, still, 32).blend_moved(whole, edit(flow=flow), layers, far)
+    window = np.s_[60:250, 70:300]
+    part = still[window].copy()
+    Blender(crop, still, 32, window=window).blend_moved(part, edit(flow=flow), layers, far)
+    assert np.array_equal(part, whole[window])
+
+
+def test_what_the_edge_cuts_off_is_mirrored_there_and_nothing_else():
+    picture = np.full((80, 80, 3), 200, np.uint8)
+    picture[40:, 30:50] = 20  # a person whom the lower edge cuts
+    picture[2:30, 30:50] = 90  # and one that ends above it
+    matte = np.where((picture != 200).any(axis=-1), 255, 0).astype(np.uint8)
+    layers = split(picture, matte, np.full_like(picture, 200), np.s_[0:80, 0:80], 8, 16)
+    moved = picture.copy()
+    crop = Crop(np.array([[1.0, 0, -8], [0, 1, -8]]), SIZE)
+    Blender(crop, picture, 0).blend_moved(
+        moved, None, layers, Displacement(np.full((10, 10, 2), (0, 12), np.float32))
+    )
+    assert (moved[70:, 32:48] == 20).all(), "their cloth goes on"
+    up = picture.copy()
+    Blender(crop, picture, 0).blend_moved(
+        up, None, layers, Displacement(np.full((10, 10, 2), (0, -12), np.float32))
+    )
+    assert (up[:12, 32:48] == 200).all(), "nobody comes in from above"

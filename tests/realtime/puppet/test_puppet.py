@@ -101,10 +101,8 @@ def test_an_engine_with_sides_is_told_each_and_one_without_their_mean():
 
 def test_the_trackers_tremble_at_rest_asks_for_nothing():
     retarget = Retarget(StubEngine(aus=WIDE).bundle, speak(ESTIMATED))
-    assert (
-        not retarget(np.full(len(ESTIMATED), DEAD_ZONE)).any()
-        and not retarget(np.full(len(ESTIMATED), -DEAD_ZONE)).any()
-    )
+    tremble = np.full(len(ESTIMATED), DEAD_ZONE)
+    assert not retarget(tremble).any() and not retarget(-tremble).any()
 
 
 def test_a_picture_without_a_face_is_refused():

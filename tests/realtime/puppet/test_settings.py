@@ -7,7 +7,7 @@ import pytest
 
 import run
 from engines.errors import SettingsError
-from engines.face.action_units import GROUPS, PAPER_17, WIDE, whole, wholes
+from engines.face.action_units import EXPRESSION, GAZE, GROUPS, HEAD, PAPER_17, WIDE, opposites, whole, wholes
 from engines.face.au_estimator import ESTIMATED, index
 from realtime.commands import settings_options
 from realtime.messages import DriverExpression
@@ -22,6 +22,8 @@ from tests.support.fakes import StubEngine, speak
 EVERYTHING = """
 [mine]
 strength = 1.2
+head = 0.5
+gaze = 1.5
 symmetric = true
 groups = ["eyes", "brows"]
 idle = true
@@ -59,7 +61,7 @@ def options(*arguments: str) -> argparse.Namespace:
 
 
 def test_every_au_is_in_one_group():
-    assert sorted(au for group in GROUPS.values() for au in group) == sorted(wholes(ESTIMATED))
+    assert sorted(au for group in GROUPS.values() for au in group) == sorted(wholes(EXPRESSION))
 
 
 def test_a_preset_is_read_and_printed_as_it_is(preset):
@@ -71,6 +73,7 @@ def test_a_preset_is_read_and_printed_as_it_is(preset):
         True,
         7,
     )
+    assert (mine.head, mine.gaze) == (0.5, 1.5)
     assert mine.table("gain")[index(["AU12R", "AU12L", "AU25"])].tolist() == [1.5, 0.5, 1.0], (
         "a side goes before the whole"
     )
@@ -127,6 +130,8 @@ def test_print_config_shows_the_result_and_needs_no_photo(preset, capsys):
         ("[mine]\nidle = true\nstrength = 3\n", ("line 3", "0 to 2")),
         ("[mine]\nstrength = true\n", ("line 2", "0 to 2")),
         ("[mine]\nsymmetric = 1\n", ("line 2", "true or false")),
+        ("[mine]\n\nhead = 1.6\n", ("line 3", "head", "0 to 1.5")),
+        ("[mine]\ngaze = 'left'\n", ("line 2", "left", "0 to 1.5")),
         ("[mine]\nseed = -1\n", ("line 2", "whole number")),
         ("[mine]\n# a remark\ngroups = ['nose']\n", ("line 3", "nose", "brows, eyes, mouth")),
         ("[mine]\nspeed = 1\n", ("line 2", "speed", "strength")),
@@ -150,6 +155,8 @@ def test_a_broken_preset_is_told_with_file_line_and_cure(preset, capsys, text, w
         (["--preset", "none.toml"], "cannot be read"),
         (["--strength", "3"], "0 to 2"),
         (["--strength", "strong"], "140%"),
+        (["--head", "2"], "--head 2 is outside 0 to 1.5"),
+        (["--gaze", "170%"], "--gaze 170% is outside"),
         (["--groups", "nose"], "brows, eyes, mouth"),
         (["--au", "AU12"], "sets nothing"),
         (["--au", "AU99:gain=1"], "not known"),
@@ -226,6 +233,48 @@ def test_settings_can_be_changed_while_it_plays():
     assert not retarget(speak(ESTIMATED, AU12=1)).any()
 
 
+# --- head and gaze -------------------------------------------------------------------------------------------------------------
+
+
+def followed(settings: Settings, **change: float) -> tuple[float, ...]:
+    """pitch, yaw and roll in degrees, scale; and the eyes' right and down in eye widths."""
+    retarget = Retarget(StubEngine(aus=WIDE).bundle, speak(ESTIMATED), settings)
+    asked = speak(EXPRESSION, **change)
+    pose, gaze = retarget.pose(asked), retarget.gaze(asked)
+    return pose.pitch_deg, pose.yaw_deg, pose.roll_deg, pose.scale, gaze.right, gaze.down
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"AU51": 1.0}, (0, 30, 0, 1, 0, 0)),  # the person's left is the picture's right
+        ({"AU52": 0.5}, (0, -14.85, 0, 1, 0, 0)),
+        ({"AU53": 1.0}, (-30, 0, 0, 1, 0, 0)),
+        ({"AU54": 1.0, "AU55": 1.0}, (30, 0, 30, 1, 0, 0)),
+        ({"AU57": 1.0}, (0, 0, 0, 1.25, 0, 0)),
+        ({"AU58": 1.0}, (0, 0, 0, 0.8, 0, 0)),
+        ({"AU61": 1.0}, (0, 0, 0, 1, 0.28, 0)),
+        ({"AU62": 1.0, "AU64": 1.0}, (0, 0, 0, 1, -0.28, 0.16)),
+    ],
+)
+def test_head_and_eyes_go_to_the_persons_own_sides(change, wanted):
+    assert followed(Settings(), **change) == pytest.approx(wanted, abs=0.01)
+
+
+def test_head_and_gaze_have_strengths_of_their_own():
+    both = {"AU51": 0.5, "AU61": 0.5}
+    assert followed(Settings(strength=0.0), **both) == followed(Settings(), **both)
+    _, yaw, _, _, right, _ = followed(Settings(head=1.5, gaze=0.0), **both)
+    assert yaw == pytest.approx(1.5 * followed(Settings(), **both)[1]) and right == 0
+    assert followed(Settings(groups=("brows", "mouth")), **both) == (0, 0, 0, 1, 0, 0)
+
+
+def test_a_trembling_head_at_rest_leaves_the_photo_as_it_is():
+    retarget = Retarget(StubEngine(aus=WIDE).bundle, speak(ESTIMATED))
+    tremble = speak(EXPRESSION, AU51=0.009, AU54=0.01, AU62=0.04)
+    assert retarget.pose(tremble).at_rest and retarget.gaze(tremble).at_rest
+
+
 # --- idle life -------------------------------------------------------------------------------------------------------------------
 
 
@@ -253,7 +302,7 @@ def test_idle_life_is_the_same_for_a_seed_whatever_the_frame_rate():
 def test_a_driver_who_is_away_leaves_a_puppet_that_blinks_as_people_do_and_stirs_a_little():
     shown = watch(IdleMotion(1), 120, 30)
     assert 20 <= blinks(shown) <= 60
-    rest = shown[:, [i for i, au in enumerate(ESTIMATED) if whole(au) != "AU45"]]
+    rest = shown[:, [i for i, au in enumerate(WIDE) if whole(au) != "AU45"]]
     assert DEAD_ZONE < rest.max() < 0.15 and shown.min() >= 0
     assert np.abs(np.diff(rest, axis=0)).max() < 0.01, "it drifts, it does not twitch"
 
@@ -300,3 +349,25 @@ def test_without_idle_nothing_is_added_and_with_it_a_take_holds_it(tmp_path):
         told = load_curve(take)
         values = np.array([told.at(t) for t in np.arange(0, 12, 0.1)])
         assert (np.ptp(values, axis=0).max() > 0.3) == moving
+
+
+def test_an_idle_head_sways_slowly_and_eyes_glance_now_and_then():
+    shown = opposites(watch(IdleMotion(1), 120, 30))
+    turn, nod = shown[:, 0], shown[:, 1]
+    assert 0.03 < np.abs(turn).max() < 0.1 and 0.02 < np.abs(nod).max() < 0.1
+    assert np.abs(np.diff(shown[:, :4], axis=0)).max() < 0.005, (
+        "a degree takes a quarter of a second at least"
+    )
+    aside = np.abs(shown[:, 4:]).max(axis=1) > 0.01
+    glances = int((np.diff(aside.astype(int)) == 1).sum())
+    assert 10 <= glances <= 40 and 0.05 < aside.mean() < 0.4
+    assert np.abs(shown[:, 4:]).max() < 0.6
+
+
+def test_a_head_that_turns_slowly_counts_as_a_movement_and_a_glance_does_not():
+    def driver(name: str, size: float):
+        return lambda t: DriverExpression(speak(EXPRESSION, **{name: size * (t % 2 > 1)}), t, seen=True)
+
+    for name in (HEAD[0], GAZE[0]):
+        shown = watch(IdleMotion(1), 30, 30, driver(name, 0.2))
+        assert (blinks(shown) > 2) == (name in GAZE)

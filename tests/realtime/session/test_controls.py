@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engines.errors import OutputError, SourceError
-from engines.face.action_units import WIDE
+from engines.face.action_units import GROUPS, WIDE
 from engines.face.au_estimator import ESTIMATED
 from engines.face.photo import load_photo
 from realtime.controls import KEYS, Controls
@@ -186,7 +186,7 @@ def test_a_recording_of_the_aus_holds_nothing_of_a_panic(photo, tmp_path):
 @pytest.mark.parametrize("key", [key for known in KEYS for key in known.keys])
 def test_every_key_does_one_thing(key):
     done = []
-    names = ("recalibrate", "stronger", "weaker", "brows", "eyes", "mouth", "next photo", "record")
+    names = ("recalibrate", "stronger", "weaker", *GROUPS, "next photo", "record")
     controls = Controls(actions={name: lambda name=name: done.append(name) for name in names})
     before = dict(vars(controls))
     assert controls.press(key)
@@ -364,8 +364,8 @@ def test_keys_change_strength_and_groups_within_their_limits(live, hands):
         press("-")
     assert stage.settings.strength == 0.0
     press("1"), press("3")
-    assert stage.settings.groups == ("eyes",)
-    press("1")
+    assert stage.settings.groups == ("eyes", "head", "gaze")
+    press("1"), press("4"), press("5")
     assert stage.settings.groups == ("brows", "eyes")
 
 
@@ -398,7 +398,8 @@ def changing_photo(photo, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "key, strength, groups", [("+", 1.1, ("brows", "eyes", "mouth")), ("3", 1.0, ("brows", "eyes"))]
+    "key, strength, groups",
+    [("+", 1.1, tuple(GROUPS)), ("3", 1.0, ("brows", "eyes", "head", "gaze"))],
 )
 def test_a_key_pressed_while_the_photo_changes_is_not_lost(changing_photo, key, strength, groups):
     stage, controls, during_change = changing_photo

@@ -1,0 +1,117 @@
+"""Eyes that look: irises move between the lids, lids follow, and at rest every byte is the photo's."""
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.face.landmarks import FaceReader
+from realtime.puppet.eyes import Eyes, Gaze
+from tests.conftest import SAMPLES
+
+
+@pytest.fixture(scope="module", params=["woman.jpg", "glasses.jpg"])
+def face(request) -> tuple[np.ndarray, np.ndarray]:
+    """A shipped photo and the mesh of its face."""
+    picture = cv2.imread(str(SAMPLES / request.param))
+    with FaceReader() as reader:
+        return picture, reader.read(picture)[0].mesh_px
+
+
+def look(face: tuple[np.ndarray, np.ndarray], gaze: Gaze) -> np.ndarray:
+    picture, eyes = face[0].copy(), Eyes(*face)
+    for box, pixels in zip(eyes.boxes, eyes.look(gaze), strict=True):
+        picture[box] = pixels
+    return picture
+
+
+def iris_offsets(picture: np.ndarray) -> np.ndarray:
+    """(2, 2) where MediaPipe sees the irises: x and y between the corners, in eye widths, right eye and left eye."""
+    with FaceReader() as reader:
+        points = reader.read(picture)[0].mesh_px[:, :2]
+    offsets = []
+    for iris, outer, inner in ((468, 33, 133), (473, 263, 362)):
+        middle, width = (points[outer] + points[inner]) / 2, np.linalg.norm(points[outer] - points[inner])
+        offsets.append((points[iris] - middle) / width)
+    return np.array(offsets)
+
+
+def test_at_rest_every_byte_is_the_photos(face):
+    assert np.array_equal(look(face, Gaze()), face[0])
+
+
+def test_a_gaze_that_begins_does_not_jump(face):
+    begun = np.abs(look(face, Gaze(0.002, 0.001)).astype(int) - face[0])
+    whole = np.abs(look(face, Gaze(0.2, 0.1)).astype(int) - face[0])
+    assert begun.mean() < 0.05 * whole.mean()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_both_irises_go_where_they_are_asked_to(face, sign):
+    moved = (iris_offsets(look(face, Gaze(0.2 * sign))) - iris_offsets(face[0]))[:, 0] * sign
+    assert (moved > 0.03).all(), moved
+    assert abs(moved[0] - moved[1]) < 0.09, "together, never crossed"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_both_irises_go_up_and_down(face, sign):
+    """MediaPipe sees little of it, as the lids go along: the darkest part of each opening tells."""
+    picture, mesh = look(face, Gaze(down=0.1 * sign)), face[1]
+    for iris in (468, 473):
+        x, y = mesh[iris, :2].round().astype(int)
+        radius = int(np.linalg.norm(mesh[iris + 1, :2] - mesh[iris, :2]))
+        part = np.s_[y - radius : y + radius, x - radius // 2 : x + radius // 2]
+        dark = [
+            np.clip(110 - cv2.cvtColor(image[part], cv2.COLOR_BGR2GRAY).astype(float), 0, None)
+            for image in (face[0], picture)
+        ]
+        before, after = (
+            float((shade.sum(axis=1) * np.arange(len(shade))).sum() / shade.sum()) for shade in dark
+        )
+        assert (after - before) * sign > 0.02 * radius
+
+
+def test_nothing_beside_the_eyes_changes(face):
+    picture, eyes = look(face, Gaze(0.2, 0.1)), Eyes(*face)
+    outside = np.ones(picture.shape[:2], bool)
+    for box in eyes.boxes:
+        outside[box] = False
+    assert np.array_equal(picture[outside], face[0][outside])
+    for box in eyes.boxes:  # nor is there an edge around them
+        change = np.abs(picture[box].astype(int) - face[0][box]).max(axis=2)
+        assert max(change[0].max(), change[-1].max(), change[:, 0].max(), change[:, -1].max()) <= 3
+
+
+@pytest.mark.parametrize("down", [-0.12, 0.12])
+def test_the_upper_lid_follows_a_look_up_and_down(face, down):
+    _, mesh = face
+    picture = look(face, Gaze(down=down))
+    for lid, brow in ((159, 105), (386, 334)):
+        x, y = mesh[lid, :2].round().astype(int)
+        above = int((mesh[lid, 1] - mesh[brow, 1]) * 0.5)
+        column = np.s_[y - above : y, x - 2 : x + 3]
+        assert np.abs(picture[column].astype(int) - face[0][column]).mean() > 0.5
+
+
+def test_an_iris_stays_between_the_corners_however_far_it_is_asked(face):
+    far, farther = look(face, Gaze(0.4)), look(face, Gaze(2.0))
+    assert np.abs(iris_offsets(farther)[:, 0]).max() < 0.5
+    assert np.abs(far.astype(int) - farther).mean() < 0.3
+
+
+def test_eyes_that_are_shut_do_not_look(face):
+    picture, mesh = face
+    shut = mesh.copy()
+    for upper, lower in (
+        (159, 145),
+        (158, 153),
+        (160, 144),
+        (386, 374),
+        (385, 380),
+        (387, 373),
+        (157, 154),
+        (161, 163),
+    ):
+        shut[upper, 1] = shut[lower, 1] = (mesh[upper, 1] + mesh[lower, 1]) / 2
+    for upper, lower in ((384, 381), (388, 390), (246, 7), (466, 249), (173, 155), (398, 382)):
+        shut[upper, 1] = shut[lower, 1] = (mesh[upper, 1] + mesh[lower, 1]) / 2
+    assert np.array_equal(look((picture, shut), Gaze(0.2, 0.1)), picture)
