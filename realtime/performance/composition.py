@@ -1,6 +1,7 @@
-"""Performances made of others: a part of one, faster or slower, repeated without a seam; several at once, each for its AUs; over a camera.
+"""Performances made of others: a part of one, faster or slower, looped without a seam; several at once, each
+for some AUs.
 
-Each is a Performance again. Knows nothing of files or of how a mix is written: that is cast.py's.
+How they are written after --driver is driver_spec.py's.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,9 +15,11 @@ from engines.face.au_estimator import ESTIMATED
 from realtime.messages import DriverExpression
 from realtime.performance.curve import Performance
 
-SEAM_S = 0.3  # of crossfade where a loop begins anew: an expression's own pace
-MOST_SEAM = 0.25  # of a loop
-MEETS = 0.02  # largest difference of an AU between end and beginning that needs no crossfade: below what the puppet answers to
+CROSSFADE_S = 0.3  # where a loop starts again: an expression's own pace
+MAX_CROSSFADE = 0.25  # of a loop
+# Largest difference of an AU between end and beginning that needs no crossfade: the puppet does not visibly
+# react to less.
+SEAMLESS = 0.02
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,13 @@ class Excerpt:
     end_s: float = float("inf")  # or where the whole ends
     speed: float = 1.0
     loop: bool = False
-    seam_s: float | None = (
-        None  # a loop's crossfade; by default SEAM_S, and none where the end meets the beginning by itself
-    )
+    # A loop's crossfade; by default CROSSFADE_S, and none where the end meets the beginning.
+    seam_s: float | None = None
     note = ""
 
     @property
     def duration_s(self) -> float:
+        """As Performance's."""
         return float("inf") if self.loop else self.once_s
 
     @cached_property
@@ -46,14 +49,14 @@ class Excerpt:
     def fade_s(self) -> float:
         """The crossfade; a turn of the loop is shorter by it."""
         if self.seam_s is None:
-            meet = np.abs(self._once(0.0) - self._once(self.once_s)).max() <= MEETS
-            wanted_s = 0.0 if meet else SEAM_S
+            difference = np.abs(self._once(0.0) - self._once(self.once_s)).max()
+            wanted_s = 0.0 if difference <= SEAMLESS else CROSSFADE_S
         else:
             wanted_s = self.seam_s
-        return min(wanted_s, MOST_SEAM * self.once_s)
+        return min(wanted_s, MAX_CROSSFADE * self.once_s)
 
     def at(self, time_s: float) -> np.ndarray:
-        """(41,) float32; at speed 1 and from the start, the very values of the whole."""
+        """As Performance's; at speed 1 and from the start, the values of the whole bit for bit."""
         if not self.loop or time_s <= 0:
             return self._once(time_s)
         turn_s = self.once_s - self.fade_s
@@ -71,7 +74,7 @@ class Excerpt:
 
 
 def endless(performance: Performance) -> Performance:
-    """The same for ever: what does not repeat itself begins anew, without a jump. For live runs."""
+    """The same for ever: one that ends is looped without a jump. For live runs."""
     return performance if np.isinf(performance.duration_s) else Excerpt(performance, loop=True)
 
 
@@ -80,18 +83,21 @@ class Layer:
     """A performance for some AUs."""
 
     performance: Performance
-    heard: np.ndarray  # (41,) bool, in the order of ESTIMATED
+    au_mask: np.ndarray  # (41,) bool, in the order of ESTIMATED
 
 
 def layer(performance: Performance, aus: Iterable[str]) -> Layer:
-    """aus: names, whole or by side."""
+    """A performance for the AUs of these names, whole or by side."""
     named = {side for au in aus for side in sides(au)}
     return Layer(performance, np.array([au in named for au in ESTIMATED]))
 
 
 @dataclass(frozen=True)
 class Mix:
-    """Several performances at once: later ones win for their AUs. What none is heard for stays at 0; what is over is held."""
+    """Several performances at once: the last one that has an AU sets it.
+
+    AUs that none has stay at 0; what has ended is held.
+    """
 
     layers: Sequence[Layer]
     note = ""
@@ -99,31 +105,29 @@ class Mix:
     @cached_property
     def duration_s(self) -> float:
         """Of the longest that ends; infinite where none does."""
-        ending = [
-            one.performance.duration_s for one in self.layers if np.isfinite(one.performance.duration_s)
-        ]
-        return max(ending, default=float("inf"))
+        durations_s = [each.performance.duration_s for each in self.layers]
+        return max(filter(np.isfinite, durations_s), default=float("inf"))
 
     def at(self, time_s: float) -> np.ndarray:
-        return _laid_over(np.zeros(len(ESTIMATED), np.float32), self.layers, time_s)
+        """As Performance's."""
+        return _overlaid(np.zeros(len(ESTIMATED), np.float32), self.layers, time_s)
 
 
 class Overlay:
-    """Performances over what a camera or a clip tells: call it with each word of that driver. Its first word is their beginning."""
+    """Performances over the expressions of a camera or clip; they begin with its first expression."""
 
     def __init__(self, layers: Sequence[Layer]):
         self.layers = layers
         self._first_s: float | None = None
 
-    def __call__(self, told: DriverExpression) -> DriverExpression:
-        """A new word; whether the driver is seen is not changed, so the puppet rests when he leaves."""
-        self._first_s = told.captured_s if self._first_s is None else self._first_s
-        return replace(
-            told, expression=_laid_over(told.expression.copy(), self.layers, told.captured_s - self._first_s)
-        )
+    def __call__(self, driver: DriverExpression) -> DriverExpression:
+        """A new expression. `seen` is not changed, so the puppet rests when the driver is out of view."""
+        self._first_s = driver.captured_s if self._first_s is None else self._first_s
+        time_s = driver.captured_s - self._first_s
+        return replace(driver, expression=_overlaid(driver.expression.copy(), self.layers, time_s))
 
 
-def _laid_over(expression: np.ndarray, layers: Sequence[Layer], time_s: float) -> np.ndarray:
-    for one in layers:
-        np.copyto(expression, one.performance.at(time_s), where=one.heard)
+def _overlaid(expression: np.ndarray, layers: Sequence[Layer], time_s: float) -> np.ndarray:
+    for each in layers:
+        np.copyto(expression, each.performance.at(time_s), where=each.au_mask)
     return expression

@@ -2,85 +2,108 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from engines.errors import OutputError
 from engines.face.au_estimator import ESTIMATED
 from realtime.partial_file import PartialFile
-from realtime.performance.curve import CSV_SUFFIX, LONGEST_S, TIME
+from realtime.performance.curve import CSV_SUFFIX, MAX_DURATION_S, TIME
 from realtime.performance.interpolation import TICK_S
 
 STORE_S = 1.0  # of a recording that a killed program may lose
 
 
 class CurveWriter:
-    """Records what the puppet is told, row by row, as a CSV that `load_curve` reads. Use as a context manager.
+    """Records the puppet's expressions, row by row, as a CSV that `load_curve` reads. Use as a context
+    manager.
 
-    Written beside its name and renamed at `close`, so that an older take is replaced by a whole one only. Rows are stored every second, so
-    a program that is killed leaves a part that can be read; the next recording of that name keeps it, and says so. A disk that is full ends
-    the recording, not the run: that is said at once, what was stored gets the name, and `close` raises OutputError.
+    Written beside its name and renamed by `close`, so that an older recording is replaced by a whole one
+    only. Rows are stored every second, so a killed program leaves a part that can be read; the next recording
+    of that name keeps it, and says so. A full disk ends the recording, not the run: that is reported at once,
+    what was stored gets the name, and `close` raises OutputError.
     """
 
     def __init__(
         self,
         path: str | Path,
-        say: Callable[[str], None] = lambda _sentence: None,
-        open_file: Callable[[Path], object] | None = None,
+        notify: Callable[[str], None] = lambda _sentence: None,
+        open_file: Callable[[Path], BinaryIO] | None = None,
     ):
-        """say: told what a person should know, in sentences; open_file: as PartialFile's. Raises OutputError."""
-        self._path, self._say = Path(path), say
+        """
+        Args:
+            notify: called with one sentence for the user at each fault.
+            open_file: as PartialFile's.
+
+        Raises: OutputError when the file cannot be written.
+        """
+        self._path = Path(path)
+        self._notify = notify
         if self._path.suffix.lower() != CSV_SUFFIX and not self._path.is_dir():
             raise OutputError(f"--record {path} is not a curve's name: end it with {CSV_SUFFIX}.")
-        self._file = PartialFile(self._path, say, open_file, "--record")
-        self._waiting = [",".join([TIME, *ESTIMATED]) + "\n"]
+        self._file = PartialFile(self._path, notify, open_file, "--record")
+        self._rows = [",".join([TIME, *ESTIMATED]) + "\n"]  # that are not stored yet
         self._first_s: float | None = None
-        self._last = -1  # ticks
+        self._last_tick = -1
         self._stored_s = 0.0
-        self._complete = self._discarded = False  # complete: a longer one could not be read
+        self._complete = False  # a longer recording could not be read
+        self._discarded = False
         self._fault: OutputError | None = None
 
     def add(self, expression: np.ndarray, time_s: float) -> None:
-        """One moment: (41,) changes in the order of ESTIMATED, -1..1. Moments that do not come after the last are left out."""
-        if self._fault or self._complete:
+        """Adds one row.
+
+        Args:
+            expression: (41,) changes in the order of ESTIMATED, -1 to 1.
+            time_s: rows that do not come after the last are left out.
+        """
+        if self._fault or self._complete or self._discarded:
             return
         self._first_s = time_s if self._first_s is None else self._first_s
-        moment_s = time_s - self._first_s
-        if moment_s > LONGEST_S:
+        passed_s = time_s - self._first_s
+        if passed_s > MAX_DURATION_S:
             self._complete = True
-            return self._say(
-                f"The recording {self._path} is complete after {LONGEST_S / 3600:g} hours. The puppet goes on."
+            self._notify(
+                f"The recording {self._path} is complete after {MAX_DURATION_S / 3600:g} hours. "
+                "The puppet goes on."
             )
-        tick = round(moment_s / TICK_S)
-        if tick <= self._last:
             return
-        self._last = tick
-        self._waiting.append(f"{_plain(tick)},{','.join(_shortest(expression))}\n")
-        if moment_s - self._stored_s >= STORE_S:
-            self._stored_s = moment_s
+        tick = round(passed_s / TICK_S)
+        if tick <= self._last_tick:
+            return
+        self._last_tick = tick
+        self._rows.append(f"{_seconds(tick)},{','.join(_shortest(expression))}\n")
+        if passed_s - self._stored_s >= STORE_S:
+            self._stored_s = passed_s
             self._store()
 
     def discard(self) -> None:
-        """Makes `close` throw away what was recorded, and leave what stood there before."""
-        self._complete = self._discarded = True
+        """Makes `close` delete what was recorded, and leave what was at the name before."""
+        self._discarded = True
 
     def close(self) -> None:
-        """Gives the recording its name; without a moment there is none. Raises OutputError where it ended early."""
+        """Gives the recording its name; without a row there is none.
+
+        Raises OutputError where it ended early.
+        """
         if not self._fault and (self._first_s is None or self._discarded):
-            return self._file.discard()
+            self._file.discard()
+            return
         if not self._fault:
             self._store()
         if not self._fault:
             try:
-                return self._file.finish()
+                self._file.finish()
             except OSError as error:
                 self._end(error)
-        raise self._fault
+        if self._fault:
+            raise self._fault
 
     def _store(self) -> None:
-        """All rows that wait, in one go: what is there ends with a whole row, whenever the program dies."""
-        rows = "".join(self._waiting)
-        self._waiting.clear()
+        """Writes all waiting rows at once: what is stored always ends with a whole row."""
+        rows = "".join(self._rows)
+        self._rows.clear()
         try:
             self._file.write(rows.encode())
         except OSError as error:
@@ -95,9 +118,10 @@ class CurveWriter:
             )
         except OSError as other:
             self._fault = OutputError(
-                f"{ended} and could not be given its name ({other.strerror or other}): look for {self._file.part}."
+                f"{ended} and could not be given its name ({other.strerror or other}): "
+                f"look for {self._file.part}."
             )
-        self._say(f"{self._fault} The puppet goes on.")
+        self._notify(f"{self._fault} The puppet goes on.")
 
     def __enter__(self) -> "CurveWriter":
         return self
@@ -106,8 +130,8 @@ class CurveWriter:
         self.close()
 
 
-def _plain(ticks: int) -> str:
-    """Seconds without zeros that say nothing: 0.033333, 2."""
+def _seconds(ticks: int) -> str:
+    """Seconds without trailing zeros: 0.033333, 2."""
     return f"{ticks // 1_000_000}.{ticks % 1_000_000:06d}".rstrip("0").rstrip(".")
 
 

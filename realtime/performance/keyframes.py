@@ -1,4 +1,4 @@
-"""AU curves by keyframes: a JSON file in which every moment names only the AUs that it means.
+"""AU curves by keyframes: a JSON file in which every keyframe names only the AUs that it sets.
 
     {"version": 1, "aus": ["AU12", "AU25"], "keyframes": [
       {"time_s": 0, "AU12": 0, "AU25": 0},
@@ -6,186 +6,243 @@
       {"time_s": 2, "AU12": 0, "AU25": 0.3}
     ]}
 
-Names and values are script.py's; times are seconds from the beginning, rising. An AU goes from each keyframe that names it to the next that
-does, whatever stands between them; before its first and after its last it is held. `ease` says how the values of a keyframe go on:
-"cubic" (the default: smooth, never beyond its ends), "linear", or "hold" until the next and then at once. `aus` may be left out; where
-it is there, keyframes may name no others.
+Names and values are as in a CSV (csv_curve.py); times are seconds from the beginning, rising. An AU goes from
+each keyframe that names it to the next that does, whatever stands between them; before its first and after
+its last it is held. `ease` says how the values of a keyframe go on: "cubic" (the default: smooth, never
+beyond its ends), "linear", or "hold" until the next and then at once. `aus` may be left out; where it is
+there, keyframes may name no others.
 """
 
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, get_args
 
+import msgspec
 import numpy as np
 
 from engines.errors import CurveError
-from realtime.performance.curve import LONGEST_S, TIME, Curve, fault_of_name
+from engines.face.action_units import MEANING
+from realtime.performance.curve import KNOWN_AUS, MAX_DURATION_S, TIME, Curve, fault_of_name
 from realtime.performance.interpolation import Segments, monotone
 
 VERSION = 1
-EASES = ("cubic", "linear", "hold")
+Ease = Literal["cubic", "linear", "hold"]
+EASES = get_args(Ease)
 EXAMPLE = '{"version": 1, "keyframes": [{"time_s": 0, "AU12": 0}, {"time_s": 0.5, "AU12": 0.8}]}'
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_DURATION_S)]
+AuValue = Annotated[float, msgspec.Meta(ge=-1, le=1)]
+Knots = list[tuple[float, float, str]]  # of one AU: (time_s, value, ease)
+
+
+class _Versioned(msgspec.Struct):
+    version: int
+
+
+# A field for every known AU, so that an error names the one that it is about.
+_Keyframe = msgspec.defstruct(
+    "_Keyframe",
+    [
+        (TIME, Seconds),
+        ("ease", Ease, EASES[0]),
+        *((au, AuValue | msgspec.UnsetType, msgspec.UNSET) for au in MEANING),
+    ],
+    forbid_unknown_fields=True,
+)
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+    keyframes: Annotated[list[_Keyframe], msgspec.Meta(min_length=1)]  # type: ignore[valid-type]
+    aus: Annotated[list[str], msgspec.Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
 
 
 def load_keyframes(path: Path) -> Curve:
-    """Raises CurveError naming the file and the line, or the place in it: keyframes[3].AU12."""
+    """Raises CurveError naming the file, and the line or the field that is wrong, as in keyframes[3].AU12."""
+    content = _parse(path)
     try:
-        content = json.loads(
-            path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_number
-        )
-    except OSError as error:
-        raise CurveError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
-    except json.JSONDecodeError as error:
-        raise CurveError(
-            f"{path}, line {error.lineno}, column {error.colno}: this is not JSON ({error.msg}); mend it there."
-        ) from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # bytes that are no text, a name twice, numbers without end, brackets without end
-        raise CurveError(
-            f"{path} is not JSON that can be read ({error}): write it as in {EXAMPLE}."
-        ) from error
-    try:
-        return _read(content)
+        version = msgspec.convert(content, _Versioned).version
+        if version != VERSION:
+            _refuse(
+                "version", f'it is {version}, and this program reads {VERSION}; write "version": {VERSION}'
+            )
+        return _curve_of(msgspec.convert(content, _File))
+    except msgspec.ValidationError as error:
+        raise CurveError(f"{path}, {_explain(error)}.") from error
     except _Misplaced as error:
         raise CurveError(f"{path}, {error}.") from error
 
 
-class _Misplaced(Exception):
-    """What is wrong, where in the file, and what to do."""
+# --- the file
+# ----------------------------------------------------------------------------------------------------------
 
 
-def _read(content: object) -> Curve:
-    if not isinstance(content, dict):
-        raise _Misplaced(f"the whole: it must be an object in braces, as in {EXAMPLE}")
-    for name in content:
-        if name not in ("version", "aus", "keyframes"):
-            raise _Misplaced(f"{name}: it means nothing here; known are version, aus, keyframes")
-    if type(content.get("version")) is not int or content["version"] != VERSION:
-        said = json.dumps(content["version"]) if "version" in content else "missing"
-        raise _Misplaced(
-            f'version: it is {said}, and this program reads {VERSION}; write "version": {VERSION}'
-        )
-    frames = content.get("keyframes")
-    if not isinstance(frames, list) or not frames:
-        raise _Misplaced("keyframes: there must be a list of at least one; add them")
-    allowed = _allowed(content["aus"]) if "aus" in content else None
-    knots: dict[str, list[tuple[float, float, str]]] = {
-        au: [] for au in allowed or ()
-    }  # AU -> (time_s, value, ease)
-    before_s = -1.0
-    for number, frame in enumerate(frames):
-        before_s = _add(f"keyframes[{number}]", frame, before_s, allowed, knots)
-    if not knots:
-        raise _Misplaced("keyframes: none of them names an AU; add one, as in " + EXAMPLE)
-    return _curve({au: own or [(0.0, 0.0, "hold")] for au, own in knots.items()}, before_s)
+def _parse(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except OSError as error:
+        raise CurveError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
+    except json.JSONDecodeError as error:
+        raise CurveError(
+            f"{path}, line {error.lineno}, column {error.colno}: this is not JSON ({error.msg}); "
+            "correct it there."
+        ) from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, a name twice, NaN, brackets without end
+        raise CurveError(
+            f"{path} is not JSON that can be read ({error}): write it as in {EXAMPLE}."
+        ) from error
 
 
-def _allowed(aus: object) -> list[str]:
-    if not isinstance(aus, list) or not aus:
-        raise _Misplaced("aus: it must be a list of AU names; fill it, or leave it out")
-    for number, name in enumerate(aus):
-        if fault := fault_of_name(name if isinstance(name, str) else json.dumps(name), aus[:number]):
-            raise _Misplaced(f"aus[{number}]: {fault}")
-    return aus
-
-
-def _add(where: str, frame: object, before_s: float, allowed: list[str] | None, knots: dict) -> float:
-    """Sorts one keyframe into the knots of its AUs; returns its time."""
-    if not isinstance(frame, dict):
-        raise _Misplaced(f'{where}: it must be an object in braces, as in {{"time_s": 0.5, "AU12": 0.8}}')
-    time_s = _number(f"{where}.{TIME}", frame.get(TIME), 0, LONGEST_S, "seconds")
-    if time_s <= before_s:
-        raise _Misplaced(
-            f"{where}.{TIME}: {time_s:g} does not come after the {before_s:g} before it; sort the keyframes by time"
-        )
-    ease = frame.get("ease", EASES[0])
-    if ease not in EASES:
-        raise _Misplaced(f"{where}.ease: {json.dumps(ease)} is no way to go on; known are {', '.join(EASES)}")
-    for name, said in frame.items():
-        if name in (TIME, "ease"):
-            continue
-        if allowed is not None and name not in allowed:
-            raise _Misplaced(f"{where}.{name}: it is not among aus; add it there or take it out here")
-        if name not in knots and (fault := fault_of_name(name, list(knots))):
-            raise _Misplaced(f"{where}.{name}: {fault}")
-        knots.setdefault(name, []).append((time_s, _number(f"{where}.{name}", said, -1, 1, "a number"), ease))
-    return time_s
-
-
-def _number(where: str, said: object, least: float, most: float, unit: str) -> float:
-    if said is None:
-        raise _Misplaced(f"{where}: it is missing; write {unit} from {least:g} to {most:g}")
-    if isinstance(said, bool) or not isinstance(said, int | float):
-        raise _Misplaced(
-            f"{where}: {json.dumps(said)} is not a number; write {unit} from {least:g} to {most:g}"
-        )
-    if not least <= said <= most:
-        raise _Misplaced(
-            f"{where}: {str(said)[:20]} is outside {least:g} to {most:g}; write {unit} in between"
-        )
-    return float(said)
-
-
-def _curve(knots: dict[str, list[tuple[float, float, str]]], end_s: float) -> Curve:
-    """All AUs on the knots of all: a piece of a cubic is a cubic, so each keeps its own way."""
-    times_s = np.unique([0.0, end_s, *(time_s for own in knots.values() for time_s, _, _ in own)])
-    shape = len(times_s) - 1, len(knots)
-    values = np.zeros((len(times_s), len(knots)), np.float32)
-    ends, leaving, arriving = np.zeros(shape, np.float32), np.zeros(shape), np.zeros(shape)
-    for column, own in enumerate(knots.values()):
-        way = _way(own)
-        values[:, column] = [way.at(time_s)[0] for time_s in times_s]
-        for row, (start_s, stop_s) in enumerate(pairwise(times_s)):
-            ends[row, column], leaving[row, column], arriving[row, column] = _piece(
-                way, start_s, stop_s, values[row + 1, column]
-            )
-    return Curve(tuple(knots), times_s, values, Segments(times_s, values, ends, leaving, arriving))
-
-
-def _way(own: list[tuple[float, float, str]]) -> Segments:
-    """One AU's way through its own knots. (K, 1)"""
-    times_s = np.array([time_s for time_s, _, _ in own])
-    values = np.array([[value] for _, value, _ in own], np.float32)
-    smooth = monotone(times_s, values)
-    ends, leaving, arriving = smooth.ends.copy(), smooth.leaving.copy(), smooth.arriving.copy()
-    for i, (_, _, ease) in enumerate(own[:-1]):
-        if ease == "linear":
-            leaving[i] = arriving[i] = (ends[i] - values[i]) / (times_s[i + 1] - times_s[i])
-        elif ease == "hold":
-            ends[i], leaving[i], arriving[i] = values[i], 0, 0
-            if i and own[i - 1][2] == "cubic":
-                arriving[i - 1] = 0  # it comes to rest there ...
-            leaving[i + 1 : i + 2] = 0  # ... and starts from rest
-    return Segments(times_s, values, ends, leaving, arriving)
-
-
-def _piece(way: Segments, start_s: float, stop_s: float, after: np.float32) -> tuple[float, float, float]:
-    """(end, slope there at the beginning, at the end) of a piece of one AU's way that holds none of its knots inside."""
-    knot = int(way.times_s.searchsorted(start_s, "right")) - 1
-    if knot < 0 or knot == len(way.times_s) - 1:  # held
-        return float(after), 0.0, 0.0
-    length_s = way.times_s[knot + 1] - way.times_s[knot]
-    rise = (float(way.ends[knot, 0]) - float(way.values[knot, 0])) / length_s
-    leaving, arriving = float(way.leaving[knot, 0]), float(way.arriving[knot, 0])
-
-    def slope(time_s: float) -> float:
-        x = (time_s - way.times_s[knot]) / length_s
-        return (1 - 4 * x + 3 * x * x) * leaving + (3 * x * x - 2 * x) * arriving + 6 * x * (1 - x) * rise
-
-    end = way.ends[knot, 0] if stop_s >= way.times_s[knot + 1] else after
-    return float(end), slope(start_s), slope(stop_s)
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict:
-    """An object whose names are there once each."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is named twice in one object")
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object, whose names must differ."""
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} is named twice in one object")
+        found[name] = value
     return found
 
 
-def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is not a usable number")
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a usable number")
+
+
+class _Misplaced(Exception):
+    """A field, what is wrong with it, and what to do."""
+
+
+def _refuse(where: str, what: str) -> NoReturn:
+    raise _Misplaced(f"{where}: {what}")
+
+
+def _explain(error: msgspec.ValidationError) -> str:
+    """msgspec's "Expected `float`, got `str` - at `$.keyframes[0].time_s`" -> "keyframes[0].time_s:
+    expected ..."."""
+    what, _, where = str(error).partition(" - at `$")
+    where = where.rstrip("`").lstrip(".") or "the whole"
+    what = what[0].lower() + what[1:]
+    return f"{where}: {what}; {_remedy(where)}"
+
+
+def _remedy(where: str) -> str:
+    name = where.rpartition(".")[2]
+    if name == "ease":
+        return f"known are {', '.join(EASES)}"
+    if name == TIME:
+        return f"write seconds from 0 to {MAX_DURATION_S:g}"
+    if name in MEANING:
+        return "write a number from -1 to 1"
+    if name.startswith("keyframes["):
+        return f"a keyframe has {TIME}, ease and AUs; {KNOWN_AUS}"
+    return f"write it as in {EXAMPLE}"
+
+
+# --- the curve
+# ---------------------------------------------------------------------------------------------------------
+
+
+def _curve_of(file: _File) -> Curve:
+    allowed = None if file.aus is msgspec.UNSET else _check_aus(file.aus)
+    knots: dict[str, Knots] = {au: [] for au in allowed or ()}
+    previous_s = -1.0
+    for number, frame in enumerate(map(msgspec.structs.asdict, file.keyframes)):
+        previous_s = _add(f"keyframes[{number}]", frame, previous_s, allowed, knots)
+    if not knots:
+        _refuse("keyframes", f"none of them names an AU; add one, as in {EXAMPLE}")
+    return _joined({au: own or [(0.0, 0.0, "hold")] for au, own in knots.items()}, previous_s)
+
+
+def _check_aus(aus: list[str]) -> list[str]:
+    for number, name in enumerate(aus):
+        if fault := fault_of_name(name, aus[:number]):
+            _refuse(f"aus[{number}]", fault)
+    return aus
+
+
+def _add(
+    where: str, frame: dict[str, Any], previous_s: float, allowed: list[str] | None, knots: dict[str, Knots]
+) -> float:
+    """Adds one keyframe to the knots of its AUs; returns its time."""
+    time_s = frame.pop(TIME)
+    ease = frame.pop("ease")
+    if time_s <= previous_s:
+        _refuse(
+            f"{where}.{TIME}",
+            f"{time_s:g} does not come after the {previous_s:g} before it; sort the keyframes by time",
+        )
+    for name, value in frame.items():
+        if value is msgspec.UNSET:
+            continue
+        if allowed is not None and name not in allowed:
+            _refuse(f"{where}.{name}", "it is not among aus; add it there or take it out here")
+        if name not in knots and (fault := fault_of_name(name, list(knots))):
+            _refuse(f"{where}.{name}", fault)
+        knots.setdefault(name, []).append((time_s, value, ease))
+    return time_s
+
+
+def _joined(knots: dict[str, Knots], end_s: float) -> Curve:
+    """All AUs on the knots of all: a piece of a cubic is a cubic, so each keeps its own interpolation."""
+    times_s = np.unique([0.0, end_s, *(time_s for own in knots.values() for time_s, _, _ in own)])
+    shape = (len(times_s) - 1, len(knots))
+    values = np.zeros((len(times_s), len(knots)), np.float32)
+    ends = np.zeros(shape, np.float32)
+    start_slopes = np.zeros(shape)
+    end_slopes = np.zeros(shape)
+    for column, own in enumerate(knots.values()):
+        segments = _interpolate(own)
+        values[:, column] = [segments.at(time_s)[0] for time_s in times_s]
+        for row, (start_s, stop_s) in enumerate(pairwise(times_s)):
+            ends[row, column], start_slopes[row, column], end_slopes[row, column] = _piece(
+                segments, start_s, stop_s, values[row + 1, column]
+            )
+    return Curve(tuple(knots), times_s, values, Segments(times_s, values, ends, start_slopes, end_slopes))
+
+
+def _interpolate(own: Knots) -> Segments:
+    """One AU between its own knots, (K, 1)."""
+    times_s = np.array([time_s for time_s, _, _ in own])
+    values = np.array([[value] for _, value, _ in own], np.float32)
+    smooth = monotone(times_s, values)
+    ends = smooth.ends.copy()
+    start_slopes = smooth.start_slopes.copy()
+    end_slopes = smooth.end_slopes.copy()
+    for i, (_, _, ease) in enumerate(own[:-1]):
+        if ease == "linear":
+            start_slopes[i] = end_slopes[i] = (ends[i] - values[i]) / (times_s[i + 1] - times_s[i])
+        elif ease == "hold":
+            ends[i] = values[i]
+            start_slopes[i] = end_slopes[i] = 0
+            if i and own[i - 1][2] == "cubic":
+                end_slopes[i - 1] = 0  # it comes to rest there ...
+            start_slopes[i + 1 : i + 2] = 0  # ... and starts from rest
+    return Segments(times_s, values, ends, start_slopes, end_slopes)
+
+
+def _piece(
+    segments: Segments, start_s: float, stop_s: float, after: np.float32
+) -> tuple[float, float, float]:
+    """The part of one AU's interpolation from start_s to stop_s, which has none of its knots inside.
+
+    Args:
+        after: the value at stop_s.
+
+    Returns: the value at its end, and the slopes per second at its beginning and end.
+    """
+    knot = int(segments.times_s.searchsorted(start_s, "right")) - 1
+    if knot < 0 or knot == len(segments.times_s) - 1:  # held
+        return float(after), 0.0, 0.0
+    length_s = segments.times_s[knot + 1] - segments.times_s[knot]
+    rise = (float(segments.ends[knot, 0]) - float(segments.values[knot, 0])) / length_s
+    start_slope = float(segments.start_slopes[knot, 0])
+    end_slope = float(segments.end_slopes[knot, 0])
+
+    def slope(time_s: float) -> float:
+        """The derivative of Hermite's cubic."""
+        x = (time_s - segments.times_s[knot]) / length_s
+        from_ends = (1 - 4 * x + 3 * x * x) * start_slope + (3 * x * x - 2 * x) * end_slope
+        return from_ends + 6 * x * (1 - x) * rise
+
+    end = segments.ends[knot, 0] if stop_s >= segments.times_s[knot + 1] else after
+    return float(end), slope(start_s), slope(stop_s)

@@ -1,29 +1,20 @@
-"""A file that drives the puppet -> a performance, by its suffix."""
+"""Loads a performance from a file, whose suffix names the format."""
 
-import csv
 import os
 from pathlib import Path
 
 from engines.errors import CurveError
-from realtime.performance.csv_curve import _read
+from realtime.performance.csv_curve import load_csv
 from realtime.performance.curve import JSON_SUFFIX, Curve
+from realtime.performance.keyframes import load_keyframes
 
 
 def load_curve(path: str | Path) -> Curve:
-    """Reads a CSV, or keyframes as JSON. Raises CurveError naming file, line and column for anything that does not belong in its place."""
+    """Reads a CSV, or keyframes as JSON.
+
+    Raises CurveError naming the file and the place of what is wrong in it.
+    """
     path = Path(path)
     if not os.path.isfile(path):
         raise CurveError(f"There is no AU curve at {path}: check the path.")
-    if path.suffix.lower() == JSON_SUFFIX:
-        from realtime.performance.keyframes import load_keyframes
-
-        return load_keyframes(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            return _read(path, file)
-    except OSError as error:
-        raise CurveError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CurveError(
-            f"{path} is not a text file with comma-separated values ({error}): save it as CSV in UTF-8."
-        ) from error
+    return load_keyframes(path) if path.suffix.lower() == JSON_SUFFIX else load_csv(path)

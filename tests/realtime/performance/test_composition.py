@@ -8,9 +8,16 @@ from engines.errors import CurveError
 from engines.face.action_units import GROUPS, sides
 from engines.face.au_estimator import ESTIMATED
 from realtime.messages import DriverExpression
-from realtime.performance.composition import SEAM_S, Excerpt, Mix, endless
+from realtime.performance.composition import CROSSFADE_S, Excerpt, Mix, endless
 from realtime.performance.curve import Curve, Performance
-from realtime.performance.driver_spec import DriverSpec, is_curve, load_driver_spec, parse_part, parse_parts
+from realtime.performance.driver_spec import (
+    CurveOptions,
+    DriverSpec,
+    is_curve,
+    load_driver_spec,
+    parse_part,
+    parse_parts,
+)
 from realtime.performance.load import load_curve
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
@@ -24,7 +31,7 @@ from tests.conftest import SAMPLES
 from tests.support.fakes import KeepingOutput, StubEngine, speak
 
 
-def read_cast(texts: list[str]) -> DriverSpec:
+def load_spec(texts: list[str]) -> DriverSpec:
     return load_driver_spec(parse_parts(texts))
 
 
@@ -57,7 +64,7 @@ def curves(tmp_path, monkeypatch):
 # --- performances of performances ------------------------------------------------------------------------------------------
 
 
-def test_an_excerpt_is_the_very_whole_where_nothing_is_changed():
+def test_an_excerpt_without_changes_equals_the_whole_bit_for_bit():
     part = Excerpt(TALK)
     assert part.duration_s == TALK.duration_s
     for time_s in (-1.0, 0.0, 0.04, 1.2345, TALK.duration_s, 99.0):
@@ -73,18 +80,20 @@ def test_an_excerpt_is_cut_stretched_and_held_at_its_ends():
 
 def test_a_loop_has_no_jump_at_its_seam():
     loop = Excerpt(RAMP, loop=True)
-    turn_s = 4 - SEAM_S
-    assert np.isinf(loop.duration_s) and loop.fade_s == SEAM_S
-    told = np.array([loop.at(t) for t in np.arange(0, 3 * turn_s, 1 / 200)])
-    assert np.abs(np.diff(told, axis=0)).max() < 2.5 / SEAM_S / 200, "as fast as a crossfade, no faster"
-    assert told.min() == 0 and told.max() > 0.95
+    turn_s = 4 - CROSSFADE_S
+    assert np.isinf(loop.duration_s) and loop.fade_s == CROSSFADE_S
+    values = np.array([loop.at(t) for t in np.arange(0, 3 * turn_s, 1 / 200)])
+    assert np.abs(np.diff(values, axis=0)).max() < 2.5 / CROSSFADE_S / 200, (
+        "as fast as a crossfade, no faster"
+    )
+    assert values.min() == 0 and values.max() > 0.95
     for time_s in (0.0, 0.1, 2.0, turn_s - 0.01):
         assert np.array_equal(loop.at(time_s), RAMP.at(time_s)), "the first turn begins as it is written"
-    for time_s in (SEAM_S + 0.01, 2.0):
+    for time_s in (CROSSFADE_S + 0.01, 2.0):
         assert loop.at(5 * turn_s + time_s) == pytest.approx(RAMP.at(time_s), abs=1e-6)
 
 
-def test_a_loop_whose_ends_meet_is_left_as_it_is():
+def test_a_loop_whose_ends_meet_gets_no_crossfade():
     wink = load_curve(SAMPLES / "wink.csv")
     loop = Excerpt(wink, loop=True)
     assert loop.fade_s == 0
@@ -97,12 +106,12 @@ def test_one_moment_can_be_repeated_for_ever():
     assert all(np.array_equal(endless(pose).at(t), pose.at(0)) for t in (0, 1, 1e5))
 
 
-def test_what_repeats_itself_is_not_looped_again():
+def test_a_loop_is_not_looped_again():
     loop = Excerpt(RAMP, loop=True)
     assert endless(loop) is loop and np.isinf(endless(RAMP).duration_s)
 
 
-def test_a_performance_without_an_end_is_drawn_for_as_long_as_is_said():
+def test_a_performance_without_an_end_needs_a_duration():
     assert (
         count_pictures(RAMP, 10) == 41
         and count_pictures(RAMP, 10, 2.0) == 20
@@ -116,22 +125,22 @@ def test_a_performance_without_an_end_is_drawn_for_as_long_as_is_said():
 # --- several at once -------------------------------------------------------------------------------------------------------
 
 
-def test_later_drivers_win_for_what_they_are_heard_for(curves):
-    mix = read_cast(["a.csv", "b.csv:mouth", "c.json:brows"]).performance
+def test_later_drivers_win_for_their_aus(curves):
+    mix = load_spec(["a.csv", "b.csv:mouth", "c.json:brows"]).performance
     assert isinstance(mix, Performance) and mix.duration_s == 4
-    told = mix.at(1.0)
+    values = mix.at(1.0)
     assert (
-        (told[PLACE["mouth"]] == 0.5).all()
-        and (told[PLACE["eyes"]] == 0.5).all()
-        and (told[PLACE["brows"]] == -0.25).all()
+        (values[PLACE["mouth"]] == 0.5).all()
+        and (values[PLACE["eyes"]] == 0.5).all()
+        and (values[PLACE["brows"]] == -0.25).all()
     )
-    told = mix.at(3.0)
-    assert (told[PLACE["mouth"]] == 1).all(), "over, and held"
+    values = mix.at(3.0)
+    assert (values[PLACE["mouth"]] == 1).all(), "ended, and held"
     assert len(list(perform_curve(mix, 10))) == 41
 
 
-def test_a_mix_gives_the_very_values_of_its_parts(curves):
-    mix = read_cast([str(SAMPLES / "talk.csv"), f"{SAMPLES / 'wink.csv'}:eyes+AU18"]).performance
+def test_a_mix_gives_the_values_of_its_parts_bit_for_bit(curves):
+    mix = load_spec([str(SAMPLES / "talk.csv"), f"{SAMPLES / 'wink.csv'}:eyes+AU18"]).performance
     wink, eyes = load_curve(SAMPLES / "wink.csv"), [*PLACE["eyes"], ESTIMATED.index("AU18")]
     rest = [i for i in range(len(ESTIMATED)) if i not in eyes]
     for time_s in np.arange(0, 4, 0.013):
@@ -139,49 +148,49 @@ def test_a_mix_gives_the_very_values_of_its_parts(curves):
         assert mix.at(time_s)[rest].tobytes() == TALK.at(time_s)[rest].tobytes()
 
 
-def test_a_first_driver_may_be_heard_for_a_part_alone(curves):
-    told = read_cast(["a.csv:brows+AU12L"]).performance.at(0)
-    assert {au for au, value in zip(ESTIMATED, told, strict=True) if value} == {
+def test_a_first_driver_may_drive_some_aus_only(curves):
+    values = load_spec(["a.csv:brows+AU12L"]).performance.at(0)
+    assert {au for au, value in zip(ESTIMATED, values, strict=True) if value} == {
         ESTIMATED[i] for i in PLACE["brows"]
     } | {"AU12L"}
 
 
 def test_a_loop_in_a_mix_goes_on_while_the_others_last(curves):
-    mix = read_cast(["a.csv", "b.csv:mouth@loop=0"]).performance
+    mix = load_spec(["a.csv", "b.csv:mouth@loop=0"]).performance
     assert mix.duration_s == 4 and mix.at(3.0)[PLACE["mouth"]] == pytest.approx(0.5)
-    assert np.isinf(read_cast(["a.csv@loop", "b.csv:mouth@loop"]).performance.duration_s)
+    assert np.isinf(load_spec(["a.csv@loop", "b.csv:mouth@loop"]).performance.duration_s)
 
 
-def test_curves_are_laid_over_a_camera_from_its_first_word_on(curves):
-    cast = read_cast(["webcam:1", "b.csv:brows", "c.json:AU04R"])
-    assert cast.frames == "webcam:1" and cast.performance is None
+def test_curves_over_a_camera_begin_with_its_first_expression(curves):
+    spec = load_spec(["webcam:1", "b.csv:brows", "c.json:AU04R"])
+    assert spec.frames == "webcam:1" and spec.performance is None
     own = speak(ESTIMATED, AU12=0.7, AU01=0.9)
     for passed_s, brow in ((0.0, 0.0), (1.0, 0.5), (5.0, 1.0)):
-        word = DriverExpression(own, 1000 + passed_s, seen=True, note="too dark")
-        told = cast.overlay(word)
+        driver = DriverExpression(own, 1000 + passed_s, seen=True, note="too dark")
+        mixed = spec.overlay(driver)
         assert (
-            told.expression[ESTIMATED.index("AU01")] == brow
-            and told.expression[ESTIMATED.index("AU04R")] == -0.25
+            mixed.expression[ESTIMATED.index("AU01")] == brow
+            and mixed.expression[ESTIMATED.index("AU04R")] == -0.25
         )
-        assert told.expression[ESTIMATED.index("AU12L")] == np.float32(0.7)
-        assert (told.captured_s, told.seen, told.note) == (word.captured_s, True, "too dark")
-    assert own[ESTIMATED.index("AU04R")] == 0, "what the driver said is not written over"
+        assert mixed.expression[ESTIMATED.index("AU12L")] == np.float32(0.7)
+        assert (mixed.captured_s, mixed.seen, mixed.note) == (driver.captured_s, True, "too dark")
+    assert own[ESTIMATED.index("AU04R")] == 0, "the driver's own expression is not changed"
 
 
-def test_a_driver_who_is_not_seen_is_not_seen_under_a_curve_either(curves):
-    cast = read_cast(["webcam", "b.csv:brows"])
-    assert cast.overlay(DriverExpression(speak(ESTIMATED), 0.0, seen=False)).seen is False
+def test_a_driver_out_of_view_stays_out_of_view_under_a_curve(curves):
+    spec = load_spec(["webcam", "b.csv:brows"])
+    assert spec.overlay(DriverExpression(speak(ESTIMATED), 0.0, seen=False)).seen is False
 
 
-def test_a_camera_alone_and_a_curve_alone_are_what_they_were(curves):
-    assert read_cast(["webcam"]).overlay is None and read_cast(["clip.mp4"]).frames == "clip.mp4"
-    assert isinstance(read_cast(["a.csv"]).performance, Curve)
+def test_a_camera_alone_and_a_curve_alone_are_not_wrapped(curves):
+    assert load_spec(["webcam"]).overlay is None and load_spec(["clip.mp4"]).frames == "clip.mp4"
+    assert isinstance(load_spec(["a.csv"]).performance, Curve)
 
 
 def test_a_mix_goes_through_the_live_loop(photo, curves):
     puppet, output, timings = Puppet(photo, StubEngine(), (96, 64)), KeepingOutput(), Timings()
     stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings)
-    mix = endless(read_cast(["a.csv", "b.csv:mouth@speed=8"]).performance)
+    mix = endless(load_spec(["a.csv", "b.csv:mouth@speed=8"]).performance)
     LiveLoop(CurveExpressions(mix, fps=30), stage, OutputFanout([output]), timings, fps=30).run(0.7)
     assert stage.seen and len({image.tobytes() for image in output.images}) > 3
 
@@ -190,29 +199,38 @@ def test_a_mix_goes_through_the_live_loop(photo, curves):
 
 
 @pytest.mark.parametrize(
-    ("text", "path", "heard", "ways"),
+    ("text", "path", "names", "options"),
     [
-        ("a.csv", "a.csv", (), {}),
-        ("b.CSV:mouth", "b.CSV", ("mouth",), {}),
-        (r"C:\takes\x.csv", r"C:\takes\x.csv", (), {}),
-        (r"C:\takes\x.csv:mouth+AU06L@speed=2", r"C:\takes\x.csv", ("mouth", "AU06L"), {"speed": 2}),
-        (r"\\server\me@home\x.json:eyes@loop", r"\\server\me@home\x.json", ("eyes",), {"loop": None}),
-        ("me@home/old.csv/x.csv@from=1@to=2.5", "me@home/old.csv/x.csv", (), {"from": 1, "to": 2.5}),
-        ("a.csv@duration=3@loop=0.5", "a.csv", (), {"duration": 3, "loop": 0.5}),
+        ("a.csv", "a.csv", (), CurveOptions()),
+        ("b.CSV:mouth", "b.CSV", ("mouth",), CurveOptions()),
+        (r"C:\takes\x.csv", r"C:\takes\x.csv", (), CurveOptions()),
+        (r"C:\takes\x.csv:mouth+AU06L@speed=2", r"C:\takes\x.csv", ("mouth", "AU06L"), CurveOptions(speed=2)),
+        (
+            r"\\server\me@home\x.json:eyes@loop",
+            r"\\server\me@home\x.json",
+            ("eyes",),
+            CurveOptions(loop=True),
+        ),
+        (
+            "me@home/old.csv/x.csv@from=1@to=2.5",
+            "me@home/old.csv/x.csv",
+            (),
+            CurveOptions(from_s=1, to_s=2.5),
+        ),
+        ("a.csv@duration=3@loop=0.5", "a.csv", (), CurveOptions(duration_s=3, loop=True, seam_s=0.5)),
     ],
 )
-def test_names_of_files_are_told_from_what_follows_them(text, path, heard, ways):
+def test_a_file_name_is_separated_from_what_follows_it(text, path, names, options):
     part = parse_part(text)
-    assert (part.is_curve, part.path, part.heard, dict(part.ways)) == (True, path, heard, ways) and is_curve(
-        text
-    )
+    assert (part.is_curve, part.path, part.names, part.options) == (True, path, names, options)
+    assert is_curve(text)
 
 
 @pytest.mark.parametrize(
     "text",
     ["webcam", "webcam:1", "webcam:HD Cam @home", "/dev/video2", "clip.mp4", r"C:\clip.mp4", "a.csv.mp4"],
 )
-def test_what_is_no_curve_is_left_to_others(text):
+def test_other_drivers_are_no_curves(text):
     part = parse_part(text)
     assert not part.is_curve and part.path == text and not is_curve(text)
 
@@ -223,7 +241,7 @@ def test_a_file_may_be_called_anything(tmp_path):
     assert parse_part(str(odd)).path == str(odd) and parse_part(f"{odd}:brows").path == str(odd)
 
 
-def test_ways_to_play_come_together(curves):
+def test_options_can_be_combined(curves):
     part = parse_part("b.csv@from=0.5@to=1.5@duration=4@loop=0").load()
     assert (
         part.duration_s == float("inf")
@@ -234,18 +252,18 @@ def test_ways_to_play_come_together(curves):
 
 
 @pytest.mark.parametrize(
-    ("texts", "words"),
+    ("texts", "fragments"),
     [
         (["a.csv:nose"], ["a.csv:nose", "'nose' is no group", "eyes", "mouth"]),
         (["a.csv:"], ["'' is no group"]),
         (["a.csv:mouth+AU99"], ["'AU99' is no group"]),
-        (["a.csv@slow"], ["@slow means nothing", "speed=FACTOR"]),
-        (["a.csv@speed"], ["@speed means nothing"]),
-        (["a.csv@"], ["@ means nothing"]),
+        (["a.csv@slow"], ["@slow is not known", "speed=FACTOR"]),
+        (["a.csv@speed"], ["@speed is not known"]),
+        (["a.csv@"], ["@ is not known"]),
         (["a.csv@speed=fast"], ["speed=fast is not a number"]),
         (["a.csv@speed=0"], ["outside 0.01 to 100"]),
         (["a.csv@speed=nan"], ["speed=nan is outside"]),
-        (["a.csv@speed=2@speed=3"], ["speed is said twice"]),
+        (["a.csv@speed=2@speed=3"], ["speed is given twice"]),
         (["a.csv@speed=2@duration=3"], ["the same in two ways"]),
         (["a.csv@duration=0"], ["no duration"]),
         (["a.csv@from=3@to=2"], ["to=2 does not come after from=3"]),
@@ -255,16 +273,16 @@ def test_ways_to_play_come_together(curves):
         (["a.csv", "webcam"], ["webcam would cover a.csv wholly", "name it first"]),
         (["a.csv", "b.csv"], ["b.csv would cover a.csv wholly", "b.csv:mouth"]),
         (["webcam", "b.csv@loop"], ["b.csv@loop would cover webcam wholly", "b.csv:mouth"]),
-        (["a.csv", "b.csv:mouth", "c.json:mouth"], ["b.csv:mouth would not be heard at all"]),
-        (["a.csv", "b.csv:mouth+eyes+head+gaze", "c.json:brows"], ["a.csv would not be heard at all"]),
+        (["a.csv", "b.csv:mouth", "c.json:mouth"], ["b.csv:mouth would have no effect"]),
+        (["a.csv", "b.csv:mouth+eyes+head+gaze", "c.json:brows"], ["a.csv would have no effect"]),
         (["missing.csv:mouth"], ["no AU curve at missing.csv"]),
     ],
 )
-def test_drivers_that_contradict_one_another_are_told_in_one_sentence(curves, texts, words):
+def test_drivers_that_contradict_one_another_are_refused_in_one_sentence(curves, texts, fragments):
     with pytest.raises(CurveError) as caught:
-        read_cast(texts)
-    for word in words:
-        assert word in str(caught.value)
+        load_spec(texts)
+    for fragment in fragments:
+        assert fragment in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -272,7 +290,7 @@ def test_a_mix_of_nothing_that_ends_is_endless():
     assert np.isinf(Mix([]).duration_s)
 
 
-# --- as a person uses it ---------------------------------------------------------------------------------------------------
+# --- by the command line ---------------------------------------------------------------------------------------------------
 
 
 def perform(*arguments: str) -> int:
@@ -281,7 +299,7 @@ def perform(*arguments: str) -> int:
     )
 
 
-def test_drivers_are_mixed_and_what_they_say_together_is_recorded(curves):
+def test_drivers_are_mixed_and_the_mix_is_recorded(curves):
     assert (
         perform(
             "--driver",
@@ -297,7 +315,7 @@ def test_drivers_are_mixed_and_what_they_say_together_is_recorded(curves):
         )
         == 0
     )
-    take, mix = load_curve("take.csv"), read_cast(["a.csv@to=1", "b.csv:mouth", "c.json:AU04R"]).performance
+    take, mix = load_curve("take.csv"), load_spec(["a.csv@to=1", "b.csv:mouth", "c.json:AU04R"]).performance
     assert take.duration_s == 2
     for number in range(21):
         assert take.at(number / 10).tobytes() == mix.at(number / 10).tobytes()
@@ -318,13 +336,13 @@ def test_a_clip_is_mixed_with_a_curve_over_it(curves):
         == 0
     )
     take, over = load_curve("take.csv"), load_curve("b.csv")
-    told, brows = (np.array([curve.at(number / 30) for number in range(45)]) for curve in (take, over))
-    assert told[:, PLACE["brows"]] == pytest.approx(brows[:, PLACE["brows"]], abs=1e-6) and brows.max() > 0.5
-    assert np.ptp(told[:, PLACE["mouth"]], axis=0).max() > 0.02, "the rest is the driver's"
+    taken, brows = (np.array([curve.at(number / 30) for number in range(45)]) for curve in (take, over))
+    assert taken[:, PLACE["brows"]] == pytest.approx(brows[:, PLACE["brows"]], abs=1e-6) and brows.max() > 0.5
+    assert np.ptp(taken[:, PLACE["mouth"]], axis=0).max() > 0.02, "the rest is the driver's"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "word"),
+    ("arguments", "status", "fragment"),
     [
         (["--driver", "a.csv", "--driver", "b.csv"], 5, "b.csv:mouth"),
         (["--driver", "a.csv", "--driver", "b.csv:nose"], 5, "'nose' is no group"),
@@ -332,10 +350,10 @@ def test_a_clip_is_mixed_with_a_curve_over_it(curves):
         (["--driver", "a.csv@loop"], 5, "--seconds"),
     ],
 )
-def test_a_mix_that_cannot_be_played_is_told(curves, capsys, arguments, status, word):
+def test_a_mix_that_cannot_be_played_is_refused(curves, capsys, arguments, status, fragment):
     assert perform(*arguments) == status
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("run.py: ") and word in said
+    assert said.startswith("run.py: ") and fragment in said
 
 
 def test_a_benchmark_has_one_driver(capsys):

@@ -1,4 +1,4 @@
-"""AU curves as CSV: read, joined smoothly, recorded and replayed to the last bit."""
+"""AU curves as CSV: read, interpolated, recorded and replayed bit for bit."""
 
 import errno
 import io
@@ -33,7 +33,7 @@ def write(tmp_path, text: str):
     return path
 
 
-def test_values_are_joined_smoothly_from_rest_to_rest_and_held_at_the_ends(tmp_path):
+def test_values_are_interpolated_from_rest_to_rest_and_held_at_the_ends(tmp_path):
     curve = load_curve(write(tmp_path, "time_s,AU12,AU25\n1.0,0,0.5\n2.0,1,0.5\n"))
     assert curve.duration_s == 1.0
     for time_s, smile in ((-1, 0), (0, 0), (0.25, 0.15625), (0.5, 0.5), (1, 1), (9, 1)):
@@ -50,13 +50,15 @@ def wild() -> Curve:
     return Curve(ESTIMATED, times_s, values)
 
 
-def test_between_two_rows_no_value_leaves_what_lies_between_them(wild):
+def test_between_two_rows_values_stay_between_theirs(wild):
     for i, (start_s, end_s) in enumerate(pairwise(wild.times_s)):
-        told = np.array([wild.at(t) for t in np.linspace(start_s, end_s, 40)])
+        values = np.array([wild.at(t) for t in np.linspace(start_s, end_s, 40)])
         low, high = np.minimum(*wild.values[i : i + 2]), np.maximum(*wild.values[i : i + 2])
-        assert (told >= low).all() and (told <= high).all()
+        assert (values >= low).all() and (values <= high).all()
         assert (
-            np.diff(told, axis=0) * np.sign(high - low) * np.where(wild.values[i] > wild.values[i + 1], -1, 1)
+            np.diff(values, axis=0)
+            * np.sign(high - low)
+            * np.where(wild.values[i] > wild.values[i + 1], -1, 1)
             > -1e-6
         ).all(), "one way"
 
@@ -80,7 +82,7 @@ def test_inside_the_slopes_are_those_of_pchip(wild):
         assert wild.at(time_s) == pytest.approx(theirs(time_s), abs=1e-5)
 
 
-def test_asking_a_curve_costs_nothing_beside_a_picture():
+def test_evaluating_a_curve_costs_nothing_beside_a_picture():
     curve = load_curve(SAMPLES / "everything.csv")
     curve.at(0)
     best_s = min(_timed(lambda: [curve.at(t) for t in np.linspace(0, 59, 500)]) for _ in range(5)) / 500
@@ -110,7 +112,7 @@ def test_curves_from_spreadsheets_are_read(tmp_path):
         )
 
 
-def test_a_driver_may_go_below_his_neutral(tmp_path):
+def test_a_curve_may_go_below_neutral(tmp_path):
     assert load_curve(write(tmp_path, "time_s,AU04\n0,-1\n")).at(0) == pytest.approx(
         speak(ESTIMATED, AU04=-1)
     )
@@ -128,8 +130,8 @@ def test_each_au_is_in_one_group():
 
 
 def test_a_whole_au_moves_both_sides_and_a_side_only_itself(tmp_path):
-    told = load_curve(write(tmp_path, "time_s,AU45L,AU12,AU04R,AU04L,AU18\n0,1,0.5,0.2,0.7,0.3\n")).at(0)
-    assert dict(zip(ESTIMATED, told.tolist(), strict=True)) == pytest.approx(
+    values = load_curve(write(tmp_path, "time_s,AU45L,AU12,AU04R,AU04L,AU18\n0,1,0.5,0.2,0.7,0.3\n")).at(0)
+    assert dict(zip(ESTIMATED, values.tolist(), strict=True)) == pytest.approx(
         dict.fromkeys(ESTIMATED, 0)
         | {"AU45L": 1, "AU12R": 0.5, "AU12L": 0.5, "AU04R": 0.2, "AU04L": 0.7, "AU18": 0.3}
     )
@@ -137,14 +139,14 @@ def test_a_whole_au_moves_both_sides_and_a_side_only_itself(tmp_path):
 
 def test_every_au_with_a_meaning_may_be_named(tmp_path):
     for name in MEANING:
-        told = load_curve(write(tmp_path, f"time_s,{name}\n0,1\n")).at(0)
+        values = load_curve(write(tmp_path, f"time_s,{name}\n0,1\n")).at(0)
         assert set(sides(name)) == {
-            au for au, value in zip(ESTIMATED, told, strict=True) if value == 1
-        } and told.sum() == len(sides(name))
+            au for au, value in zip(ESTIMATED, values, strict=True) if value == 1
+        } and values.sum() == len(sides(name))
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "fragments"),
     [
         ("time_s,AU99\n0,0\n", ["line 1", "column 2", "AU99"]),
         ("seconds,AU12\n0,0\n", ["line 1", "column 1", "time_s"]),
@@ -169,17 +171,18 @@ def test_every_au_with_a_meaning_may_be_named(tmp_path):
         ("time_s,AU12\n0,0\n\n2,0\n1,0\n", ["line 5", "time_s", "does not come after"]),
         ("time_s,AU12\n", ["no rows"]),
         ("", ["empty"]),
+        (" ,\n0,0\n", ["line 1", "column 1", "time_s"]),
     ],
 )
-def test_a_broken_curve_names_file_line_and_column(tmp_path, text, words):
+def test_a_broken_curve_names_file_line_and_column(tmp_path, text, fragments):
     with pytest.raises(CurveError) as caught:
         load_curve(write(tmp_path, text))
     assert "curve.csv" in str(caught.value)
-    for word in words:
-        assert word in str(caught.value)
+    for fragment in fragments:
+        assert fragment in str(caught.value)
 
 
-def test_times_that_no_number_can_hold_are_told_in_one_sentence(tmp_path):
+def test_times_that_no_number_can_hold_are_refused_in_one_sentence(tmp_path):
     (tmp_path / "huge.csv").write_text("time_s,AU12\n-1e308,0\n1e308,1\n1.5e308,1\n")
     with pytest.raises(CurveError, match="are its times in seconds"):
         load_curve(tmp_path / "huge.csv")
@@ -208,10 +211,15 @@ def test_curves_of_17_columns_play_on_an_engine_of_17_as_they_stand(name):
 
 def test_the_wink_shuts_one_eye_at_a_time_smoothly_and_comes_to_rest():
     curve = load_curve(SAMPLES / "wink.csv")
-    told = {au: np.array([curve.at(t)[ESTIMATED.index(au)] for t in curve.times_s]) for au in ESTIMATED}
-    left, right = told["AU45L"], told["AU45R"]
+    values = {au: np.array([curve.at(t)[ESTIMATED.index(au)] for t in curve.times_s]) for au in ESTIMATED}
+    left, right = values["AU45L"], values["AU45R"]
     assert left.max() == right.max() == 1 and np.minimum(left, right).max() < 0.2
-    assert left.argmax() < right.argmax() < (told["AU12R"] - told["AU12L"]).argmax() < told["AU18"].argmax()
+    assert (
+        left.argmax()
+        < right.argmax()
+        < (values["AU12R"] - values["AU12L"]).argmax()
+        < values["AU18"].argmax()
+    )
     assert not curve.values[0].any() and not curve.values[-1].any()
     for eye in (left, right):
         shutting_s = (curve.times_s[eye > 0.95][0] - curve.times_s[eye > 0.05][0]).item()
@@ -225,7 +233,7 @@ def take(path: Path, moments, **options) -> Curve:
     return load_curve(path)
 
 
-def test_what_is_recorded_comes_back_bit_for_bit(tmp_path):
+def test_a_recording_comes_back_bit_for_bit(tmp_path):
     rng = np.random.default_rng(0)
     odd = np.zeros((3, len(ESTIMATED)), np.float32)
     odd[0, :9] = [
@@ -250,12 +258,12 @@ def test_what_is_recorded_comes_back_bit_for_bit(tmp_path):
 
 
 @pytest.mark.parametrize("fps", [24, 25, 30, 60, 30000 / 1001])
-def test_a_recording_at_an_even_rate_is_replayed_word_for_word(tmp_path, fps):
+def test_a_recording_at_an_even_rate_is_replayed_bit_for_bit(tmp_path, fps):
     rng = np.random.default_rng(1)
-    words = rng.uniform(-1, 1, (4000, len(ESTIMATED))).astype(np.float32)
-    curve = take(tmp_path / "take.csv", ((number / fps, word) for number, word in enumerate(words)))
-    told = [word.expression for word in perform_curve(curve, fps)]
-    assert np.array(told).tobytes() == words.tobytes()
+    expressions = rng.uniform(-1, 1, (4000, len(ESTIMATED))).astype(np.float32)
+    curve = take(tmp_path / "take.csv", ((number / fps, each) for number, each in enumerate(expressions)))
+    replayed = [each.expression for each in perform_curve(curve, fps)]
+    assert np.array(replayed).tobytes() == expressions.tobytes()
 
 
 def test_moments_that_do_not_come_after_the_last_are_left_out(tmp_path):
@@ -266,7 +274,7 @@ def test_moments_that_do_not_come_after_the_last_are_left_out(tmp_path):
     assert curve.times_s.tolist() == [0, 1] and np.array_equal(curve.at(0), one)
 
 
-def test_a_row_a_person_reads_easily(tmp_path):
+def test_rows_are_easy_to_read(tmp_path):
     take(tmp_path / "take.csv", [(7.0, speak(ESTIMATED, AU12=0.8)), (7.5, speak(ESTIMATED))])
     rows = (tmp_path / "take.csv").read_text().splitlines()
     assert (
@@ -287,9 +295,9 @@ def test_a_killed_recording_leaves_a_part_that_is_kept_and_can_be_read(tmp_path)
     for number in range(300):
         killed.add(speak(ESTIMATED, AU12=number / 300), number / 30)
     left = path.with_name("take.part.csv")
-    assert load_curve(left).duration_s > 9 - STORE_S, "stored, although nobody closed it"
+    assert load_curve(left).duration_s > 9 - STORE_S, "stored, although it was not closed"
     killed._file._file.close()  # as the system does with a dead program's
-    again = take(path, [(0.0, speak(ESTIMATED)), (1.0, speak(ESTIMATED, AU25=1))], say=said.append)
+    again = take(path, [(0.0, speak(ESTIMATED)), (1.0, speak(ESTIMATED, AU25=1))], notify=said.append)
     assert again.duration_s == 1 and len(said) == 1 and "take.kept-1.csv" in said[0]
     assert load_curve(tmp_path / "take.kept-1.csv").duration_s > 8
 
@@ -320,50 +328,53 @@ def test_a_full_disk_ends_the_recording_at_a_whole_row_and_not_the_run(tmp_path)
     assert 0.5 < load_curve(path).duration_s < 10
 
 
-def test_a_recording_ends_where_it_could_not_be_read_any_more_and_it_is_told_once(tmp_path):
-    word, said = speak(ESTIMATED, AU12=1), []
-    curve = take(tmp_path / "take.csv", [(hour * 3600.0, word) for hour in range(10)], say=said.append)
+def test_the_longest_recording_is_reported_once(tmp_path):
+    expression, said = speak(ESTIMATED, AU12=1), []
+    curve = take(
+        tmp_path / "take.csv", [(hour * 3600.0, expression) for hour in range(10)], notify=said.append
+    )
     assert curve.duration_s == 6 * 3600 and len(said) == 1 and "complete after 6 hours" in said[0]
 
 
 def test_hours_of_a_recording_take_no_memory(tmp_path):
-    writer, word = CurveWriter(tmp_path / "take.csv"), speak(ESTIMATED, AU12=1 / 3)
+    writer = CurveWriter(tmp_path / "take.csv")
+    expression = speak(ESTIMATED, AU12=1 / 3)
     for number in range(5000):
-        writer.add(word, number / 30)
-        assert len(writer._waiting) <= 32
+        writer.add(expression, number / 30)
+        assert len(writer._rows) <= 32
     writer.close()
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("no/folder/take.csv", "--record"), ("take.json", "end it with .csv")]
+    ("name", "fragment"), [("no/folder/take.csv", "--record"), ("take.json", "end it with .csv")]
 )
-def test_a_recording_that_cannot_be_written_is_refused(tmp_path, name, word):
-    with pytest.raises(OutputError, match=word):
+def test_a_recording_that_cannot_be_written_is_refused(tmp_path, name, fragment):
+    with pytest.raises(OutputError, match=fragment):
         CurveWriter(tmp_path / name)
 
 
 @pytest.mark.parametrize("fps", [30, 23.976])
 def test_a_replay_at_the_same_rate_gives_the_same_pictures_byte_for_byte(photo, tmp_path, fps):
     rng = np.random.default_rng(0)
-    words = [
+    expressions = [
         DriverExpression(rng.uniform(-1, 1, len(ESTIMATED)).astype(np.float32), n / fps, seen=n % 40 < 12)
         for n in range(150)
     ]  # seen, held, easing out, gone
-    replay(Puppet(photo, StubEngine(aus=WIDE), (96, 64)), words, tmp_path / "take.csv", fps)
+    replay(Puppet(photo, StubEngine(aus=WIDE), (96, 64)), expressions, tmp_path / "take.csv", fps)
 
 
 def test_the_shipped_engine_replays_byte_for_byte(photo, engine, tmp_path):
-    words = perform_curve(load_curve(SAMPLES / "wink.csv"), 10, 30)
-    replay(Puppet(photo, engine, (320, 240)), words, tmp_path / "take.csv", 10)
+    expressions = perform_curve(load_curve(SAMPLES / "wink.csv"), 10, 30)
+    replay(Puppet(photo, engine, (320, 240)), expressions, tmp_path / "take.csv", 10)
 
 
-def replay(puppet: Puppet, words, path: Path, fps: float) -> None:
-    """Draws words and records them, then draws the recording."""
+def replay(puppet: Puppet, expressions, path: Path, fps: float) -> None:
+    """Draws expressions and records them, then draws the recording."""
     takes = []
     for record in (True, False):
         output = KeepingOutput()
         with CurveWriter(path) if record else nullcontext() as writer:
             stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), Timings(), writer)
-            play_offline(words if record else perform_curve(load_curve(path), fps), stage, [output])
+            play_offline(expressions if record else perform_curve(load_curve(path), fps), stage, [output])
         takes.append([image.tobytes() for image in output.images])
     assert len(set(takes[0])) > 10 and takes[0] == takes[1]

@@ -1,4 +1,4 @@
-"""Keyframes as JSON: each AU on its own way between the moments that name it, and every mistake told where it is."""
+"""Keyframes as JSON: each AU is interpolated between the keyframes that name it, and every mistake names its place."""
 
 import json
 from itertools import pairwise
@@ -20,11 +20,11 @@ def load(tmp_path, frames, **more) -> Performance:
     return load_curve(path)
 
 
-def told(curve: Performance, au: str, *times_s: float) -> list[float]:
+def values(curve: Performance, au: str, *times_s: float) -> list[float]:
     return [float(curve.at(t)[ESTIMATED.index(au)]) for t in times_s]
 
 
-def test_an_au_goes_its_own_way_between_the_keyframes_that_name_it(tmp_path):
+def test_an_au_is_interpolated_between_the_keyframes_that_name_it(tmp_path):
     curve = load(
         tmp_path,
         [
@@ -36,19 +36,19 @@ def test_an_au_goes_its_own_way_between_the_keyframes_that_name_it(tmp_path):
     )
     alone = load(tmp_path, [{"time_s": 0, "AU18": 0}, {"time_s": 2, "AU18": 1}])
     times_s = np.linspace(-0.5, 2.5, 61)
-    assert told(curve, "AU18", *times_s) == pytest.approx(told(alone, "AU18", *times_s), abs=1e-6)
-    assert told(curve, "AU18", 0.5, 1, 1.5) == pytest.approx([0.15625, 0.5, 0.84375]), "one smooth step"
-    assert told(curve, "AU25", 1, 1.2, 1.5, 2, 9) == pytest.approx([0.2] * 5), "held"
+    assert values(curve, "AU18", *times_s) == pytest.approx(values(alone, "AU18", *times_s), abs=1e-6)
+    assert values(curve, "AU18", 0.5, 1, 1.5) == pytest.approx([0.15625, 0.5, 0.84375]), "one smooth step"
+    assert values(curve, "AU25", 1, 1.2, 1.5, 2, 9) == pytest.approx([0.2] * 5), "held"
 
 
 def test_before_its_first_and_after_its_last_keyframe_an_au_is_held(tmp_path):
     curve = load(tmp_path, [{"time_s": 1, "AU18": 0.4}, {"time_s": 2, "AU25": 0.6}, {"time_s": 3, "AU25": 0}])
     assert curve.duration_s == 3
-    assert told(curve, "AU18", 0, 0.5, 3) == pytest.approx([0.4] * 3)
-    assert told(curve, "AU25", 0, 1, 1.9) == pytest.approx([0.6] * 3)
+    assert values(curve, "AU18", 0, 0.5, 3) == pytest.approx([0.4] * 3)
+    assert values(curve, "AU25", 0, 1, 1.9) == pytest.approx([0.6] * 3)
 
 
-def test_ease_says_how_values_go_on(tmp_path):
+def test_ease_is_how_values_go_on(tmp_path):
     curve = load(
         tmp_path,
         [
@@ -56,9 +56,9 @@ def test_ease_says_how_values_go_on(tmp_path):
             {"time_s": 3, "AU18": 1},
         ],
     )  # fmt: skip
-    assert told(curve, "AU18", 0.25, 0.5, 0.75, 0.99) == pytest.approx([0.2, 0.4, 0.6, 0.792])
-    assert told(curve, "AU18", 1, 1.5, 1.999, 2) == pytest.approx([0.8, 0.8, 0.8, 0.2])
-    assert told(curve, "AU18", 2.25, 2.5) == pytest.approx([0.2 + 0.8 * 0.15625, 0.6]), "from rest"
+    assert values(curve, "AU18", 0.25, 0.5, 0.75, 0.99) == pytest.approx([0.2, 0.4, 0.6, 0.792])
+    assert values(curve, "AU18", 1, 1.5, 1.999, 2) == pytest.approx([0.8, 0.8, 0.8, 0.2])
+    assert values(curve, "AU18", 2.25, 2.5) == pytest.approx([0.2 + 0.8 * 0.15625, 0.6]), "from rest"
 
 
 def test_a_long_mixture_is_never_beyond_its_keyframes_and_keeps_them(tmp_path):
@@ -81,8 +81,8 @@ def test_a_long_mixture_is_never_beyond_its_keyframes_and_keeps_them(tmp_path):
     for au, name in (("AU12L", "AU12L"), ("AU45R", "AU45"), ("AU04R", "AU04R")):
         own = [(frame["time_s"], frame[name]) for frame in frames if name in frame]
         for (start_s, start), (end_s, end) in pairwise(own):
-            assert told(curve, au, start_s) == [np.float32(start)]
-            between = np.array(told(curve, au, *np.linspace(start_s, end_s - 1e-5, 20)))
+            assert values(curve, au, start_s) == [np.float32(start)]
+            between = np.array(values(curve, au, *np.linspace(start_s, end_s - 1e-5, 20)))
             assert between.min() >= np.float32(min(start, end)) and between.max() <= np.float32(
                 max(start, end)
             )
@@ -98,48 +98,48 @@ def test_one_keyframe_is_a_pose_and_a_listed_au_that_none_names_stays_at_0(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "fragments"),
     [
         ("", ["line 1", "not JSON"]),
         ('{"version": 1,\n "keyframes": [\n {"time_s": 0,, }]}', ["line 3", "column 15", "not JSON"]),
         ("[" * 100_000, ["not JSON that can be read"]),
         ('{"version": 1, "version": 1}', ["'version' is named twice"]),
         ('{"version": 1, "keyframes": [{"time_s": 0, "AU12": NaN}]}', ["NaN"]),
-        ("[]", ["object in braces"]),
-        ('{"keyframes": []}', ["version: it is missing", '"version": 1']),
+        ("[]", ["the whole: expected `object`, got `array`"]),
+        ('{"keyframes": []}', ["missing required field `version`", '"version": 1']),
         ('{"version": 2, "keyframes": []}', ["version: it is 2", "reads 1"]),
-        ('{"version": true, "keyframes": []}', ["version: it is true"]),
-        ('{"version": 1}', ["keyframes: there must be a list"]),
-        ('{"version": 1, "keyframes": []}', ["keyframes: there must be a list of at least one"]),
+        ('{"version": true, "keyframes": []}', ["version: expected `int`, got `bool`"]),
+        ('{"version": 1}', ["missing required field `keyframes`"]),
+        ('{"version": 1, "keyframes": []}', ["keyframes: expected `array` of length >= 1"]),
         ('{"version": 1, "keyframes": [{"time_s": 0}]}', ["none of them names an AU"]),
-        ('{"version": 1, "speed": 2, "keyframes": [{"time_s": 0}]}', ["speed: it means nothing", "known are"]),
-        ('{"version": 1, "keyframes": [3]}', ["keyframes[0]: it must be an object"]),
-        ('{"version": 1, "keyframes": [{"AU12": 1}]}', ["keyframes[0].time_s: it is missing"]),
-        ('{"version": 1, "keyframes": [{"time_s": "0", "AU12": 1}]}', ["keyframes[0].time_s", "not a number"]),
-        ('{"version": 1, "keyframes": [{"time_s": -1, "AU12": 1}]}', ["keyframes[0].time_s: -1 is outside 0 to 21600"]),
+        ('{"version": 1, "speed": 2, "keyframes": [{"time_s": 0}]}', ["unknown field `speed`", "write it as in"]),
+        ('{"version": 1, "keyframes": [3]}', ["keyframes[0]: expected `object`, got `int`"]),
+        ('{"version": 1, "keyframes": [{"AU12": 1}]}', ["keyframes[0]: object missing required field `time_s`"]),
+        ('{"version": 1, "keyframes": [{"time_s": "0", "AU12": 1}]}', ["keyframes[0].time_s: expected `float`, got `str`"]),
+        ('{"version": 1, "keyframes": [{"time_s": -1, "AU12": 1}]}', ["keyframes[0].time_s: expected `float` >= 0", "0 to 21600"]),
         ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1}, {"time_s": 1, "AU12": 0}]}', ["keyframes[1].time_s", "does not come after"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 2}]}', ["keyframes[0].AU12: 2 is outside -1 to 1"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1%s}]}' % ("0" * 400), ["keyframes[0].AU12", "outside -1 to 1"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": true}]}', ["keyframes[0].AU12: true is not a number"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": null}]}', ["keyframes[0].AU12: it is missing"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "smile": 1}]}', ["keyframes[0].smile: 'smile' is not a known AU"]),
+        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 2}]}', ["keyframes[0].AU12: expected `float` <= 1", "-1 to 1"]),
+        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1%s}]}' % ("0" * 400), ["keyframes[0].AU12: number out of range", "-1 to 1"]),
+        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": true}]}', ["keyframes[0].AU12: expected `float`, got `bool`"]),
+        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": null}]}', ["keyframes[0].AU12: expected `float`, got `null`"]),
+        ('{"version": 1, "keyframes": [{"time_s": 1, "smile": 1}]}', ["keyframes[0]: object contains unknown field `smile`", "known are AU01"]),
         ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1}, {"time_s": 2, "AU12L": 1}]}', ["keyframes[1].AU12L: AU12L stands beside AU12"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1, "ease": "bounce"}]}', ['keyframes[0].ease: "bounce"', "cubic, linear, hold"]),
+        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1, "ease": "bounce"}]}', ["keyframes[0].ease: invalid enum value 'bounce'", "cubic, linear, hold"]),
         ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1, "ease": ["cubic"]}]}', ["keyframes[0].ease"]),
         ('{"version": 1, "aus": ["AU25"], "keyframes": [{"time_s": 1, "AU12": 1}]}', ["keyframes[0].AU12: it is not among aus"]),
-        ('{"version": 1, "aus": "AU25", "keyframes": [{"time_s": 1, "AU12": 1}]}', ["aus: it must be a list"]),
+        ('{"version": 1, "aus": "AU25", "keyframes": [{"time_s": 1, "AU12": 1}]}', ["aus: expected `array`, got `str`"]),
         ('{"version": 1, "aus": ["AU25", "AU99"], "keyframes": [{"time_s": 1, "AU25": 1}]}', ["aus[1]: 'AU99' is not a known AU"]),
-        ('{"version": 1, "aus": [[]], "keyframes": [{"time_s": 1, "AU25": 1}]}', ["aus[0]", "not a known AU"]),
+        ('{"version": 1, "aus": [[]], "keyframes": [{"time_s": 1, "AU25": 1}]}', ["aus[0]: expected `str`, got `array`"]),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_where_it_is(tmp_path, text, words):
+def test_a_mistake_is_reported_with_its_place(tmp_path, text, fragments):
     path = tmp_path / "take.json"
     path.write_text(text)
     with pytest.raises(CurveError) as caught:
         load_curve(path)
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
-    for word in words:
-        assert word in str(caught.value)
+    for fragment in fragments:
+        assert fragment in str(caught.value)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
