@@ -531,7 +531,7 @@ def test_curves_are_laid_over_a_clip_and_over_one_another(tmp_path, capsys):
     assert told.at(1.0)[index(["AU25", "AU26"])] == pytest.approx(
         clip.at(2.0)[index(["AU25", "AU26"])], abs=1e-6
     )
-    assert told.at(1.9)[index(["AU12"])].max() < 0.99, "a curve is heard for what it was named for only"
+    assert told.at(1.9)[index(["AU12"])].max() < 0.99, "a curve drives the AUs that it names only"
     said = capsys.readouterr().err
     assert "brows.json:brows" in said and f"wrote {take}" in said
 
@@ -540,7 +540,7 @@ def test_curves_are_laid_over_a_clip_and_over_one_another(tmp_path, capsys):
     ("drivers", "word"),
     [
         ([CURVE, CLIP], "name it first"),
-        ([CURVE, CURVE], "say what it is heard for"),
+        ([CURVE, CURVE], "name the AUs that it drives"),
         ([f"{CURVE}:nose"], "no group"),
     ],
 )
