@@ -1,5 +1,4 @@
-"""Performances made of others: a part of one, faster or slower, looped without a seam; several at once, each
-for some AUs.
+"""Performances made of others: a part of one, faster or slower, looped; several at once, each for some AUs.
 
 How they are written after --driver is driver_spec.py's.
 """
@@ -10,8 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from engines.face.action_units import sides
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import EXPRESSION, sides
 from realtime.messages import DriverExpression
 from realtime.performance.curve import Performance
 
@@ -83,13 +81,13 @@ class Layer:
     """A performance for some AUs."""
 
     performance: Performance
-    au_mask: np.ndarray  # (41,) bool, in the order of ESTIMATED
+    au_mask: np.ndarray  # (41,) bool, in the order of EXPRESSION
 
 
 def layer(performance: Performance, aus: Iterable[str]) -> Layer:
     """A performance for the AUs of these names, whole or by side."""
     named = {side for au in aus for side in sides(au)}
-    return Layer(performance, np.array([au in named for au in ESTIMATED]))
+    return Layer(performance, np.array([au in named for au in EXPRESSION]))
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class Mix:
 
     def at(self, time_s: float) -> np.ndarray:
         """As Performance's."""
-        return _overlaid(np.zeros(len(ESTIMATED), np.float32), self.layers, time_s)
+        return _overlaid(np.zeros(len(EXPRESSION), np.float32), self.layers, time_s)
 
 
 class Overlay:

@@ -12,8 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from engines.face.action_units import MEANING, SIDED, sides, translate
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import EXPRESSION, MEANING, SIDED, sides, translate
 from realtime.performance.interpolation import Segments, monotone
 
 TIME = "time_s"
@@ -38,7 +37,7 @@ class Performance(Protocol):
         ...
 
     def at(self, time_s: float) -> np.ndarray:
-        """(41,) float32 in the order of ESTIMATED, -1 to 1, a new array, time_s after the beginning."""
+        """(41,) float32 in the order of EXPRESSION, -1 to 1, a new array, time_s after the beginning."""
         ...
 
 
@@ -58,7 +57,7 @@ class Curve:
 
     def at(self, time_s: float) -> np.ndarray:
         """As Performance's; before the first knot and after the last, that knot's values."""
-        return translate(self._interpolation.at(time_s), self.aus, ESTIMATED)
+        return translate(self._interpolation.at(time_s), self.aus, EXPRESSION)
 
     @cached_property
     def _interpolation(self) -> Segments:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 
 from engines.errors import OutputError
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import EXPRESSION
 from realtime.partial_file import PartialFile
 from realtime.performance.curve import CSV_SUFFIX, MAX_DURATION_S, TIME
 from realtime.performance.interpolation import TICK_S
@@ -43,7 +43,7 @@ class CurveWriter:
         if self._path.suffix.lower() != CSV_SUFFIX and not self._path.is_dir():
             raise OutputError(f"--record {path} is not a curve's name: end it with {CSV_SUFFIX}.")
         self._file = PartialFile(self._path, notify, open_file, "--record")
-        self._rows = [",".join([TIME, *ESTIMATED]) + "\n"]  # that are not stored yet
+        self._rows = [",".join([TIME, *EXPRESSION]) + "\n"]  # that are not stored yet
         self._first_s: float | None = None
         self._last_tick = -1
         self._stored_s = 0.0
@@ -55,7 +55,7 @@ class CurveWriter:
         """Adds one row.
 
         Args:
-            expression: (41,) changes in the order of ESTIMATED, -1 to 1.
+            expression: (41,) changes in the order of EXPRESSION, -1 to 1.
             time_s: rows that do not come after the last are left out.
         """
         if self._fault or self._complete or self._discarded:

@@ -1,12 +1,13 @@
-"""The drivers of a run as they are written after --driver, once for each: at most one camera, clip or
-picture, and AU curves.
+"""The drivers of a run, as the values of --driver: at most one camera, clip or picture, and AU curves.
 
-    smile.csv                       a curve (CSV or JSON keyframes), all of it
-    brows.csv:brows                 only these AUs of it: groups (eyes, brows, mouth) and AUs, joined by +, as
-    in mouth+AU06 talk.csv@loop                   for ever, crossfaded where it starts again; @loop=0.5: in so
-    many seconds, 0 for no crossfade talk.csv@speed=0.8              slower; @duration=10 stretches it to ten
-    seconds talk.csv@from=2@to=4.5          a part of it, in its own seconds talk.csv:mouth@from=2@loop
-    and all of that together
+    smile.csv                     a curve (CSV or JSON keyframes), all of it
+    brows.csv:brows               only these AUs of it: groups (eyes, brows, mouth, head, gaze) and AUs, joined
+                                  by +, as in mouth+AU06
+    talk.csv@loop                 for ever, crossfaded where it starts again; @loop=0.5: in so many seconds,
+                                  0 for no crossfade
+    talk.csv@speed=0.8            slower; @duration=10 stretches it to ten seconds
+    talk.csv@from=2@to=4.5        a part of it, in its own seconds
+    talk.csv:mouth@from=2@loop    and all of that together
 
 Of several drivers each later one wins for its AUs; so all but the first name theirs.
 """
@@ -18,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import CurveError
-from engines.face.action_units import GROUPS, MEANING, sides
-from engines.face.au_estimator import ESTIMATED
+from engines.face.action_units import EXPRESSION, GROUPS, MEANING, sides
 from realtime.performance.composition import Excerpt, Layer, Mix, Overlay, layer
 from realtime.performance.curve import CSV_SUFFIX, JSON_SUFFIX, Performance
 from realtime.performance.load import load_curve
@@ -64,9 +64,9 @@ class CurvePart:
 
     @property
     def aus(self) -> frozenset[str]:
-        """The AUs that it drives, by the names of ESTIMATED."""
+        """The AUs that it drives, by the names of EXPRESSION."""
         if not self.names:
-            return frozenset(ESTIMATED)
+            return frozenset(EXPRESSION)
         return frozenset(
             side for name in self.names for au in GROUPS.get(name, (name,)) for side in sides(au)
         )

@@ -1,5 +1,4 @@
-"""Interpolation between the knots of a curve: cubics that keep each knot bit for bit, never overshoot, and
-rest at both ends.
+"""Interpolation between the knots of a curve: cubics that keep each knot bit for bit and never overshoot.
 
 Slopes are Fritsch and Butland's ("A method for constructing local monotone piecewise cubic interpolants",
 1984), as in SciPy's PCHIP, but for the two ends: a performance is held before its first knot and after its
