@@ -1,127 +1,164 @@
-"""AUs over time as one picture: a row for each AU, both its sides in one, gaps where there was no face. Of a single moment, bars.
+"""AUs over time as one picture, by Matplotlib: a row for each AU, both its sides in one, gaps without a face.
 
-Head and gaze have a row for each AU and its opposite, about a line in the middle.
-
-Drawn by OpenCV, which the base install has; knows nothing of estimators.
+Head and gaze have a row for each AU and its opposite, about a line in the middle. A single moment gives bars.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from engines.face.action_units import GAZE, LEFT, MEANING, sides, wholes
 from engines.face.action_units import HEAD as HEAD_AUS
 
-WIDTH, LABELS, MARGIN = 1400, 300, 20  # pixels: of the picture, of the names on its left
-ROW, HEAD, FOOT = 46, 50, 40
+# In pixels: of the picture, of the names on its left, and of the margin on its right.
+WIDTH = 1400
+LABELS = 300
+MARGIN = 20
 PLOT = WIDTH - LABELS - MARGIN
-PAPER, INK, GRID, GAP = (255, 255, 255), (60, 60, 60), (225, 225, 225), (240, 235, 230)  # BGR
-BOTH, RIGHT_SIDE, LEFT_SIDE = (140, 90, 20), (40, 90, 220), (170, 120, 20)
-FINE = 4  # subpixel bits of OpenCV's lines: 1/16 pixel
-TICKS = 10  # at most
+# In pixels: of a row with the gap below it, of the title, and of the time axis.
+ROW = 46
+HEAD = 50
+FOOT = 40
+CURVE_HEIGHT = ROW - 12
+DPI = (
+    64  # a power of two, so that pixels divided by it are exact and the figure has the size that it was given
+)
+INK, GRID, GAP = "#3c3c3c", "#e1e1e1", "#e6ebf0"
+BOTH, RIGHT_SIDE, LEFT_SIDE = "#145a8c", "#dc5a28", "#1478aa"
+MAX_TICKS = 10
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One curve of a row; of a single moment, one bar."""
+
+    values: np.ndarray  # (T,); NaN without a face
+    colour: str
+    share: tuple[float, float] = (0.0, 1.0)  # of the row's height that its bar takes, from below
+
+
+@dataclass(frozen=True)
+class _Row:
+    """An AU, or an AU and its opposite."""
+
+    name: str
+    meaning: str
+    lines: tuple[_Line, ...]
+    signed: bool = False  # from -1 to 1 instead of from 0
 
 
 def draw(
     names: Sequence[str], times_s: Sequence[float], aus: Sequence[np.ndarray | None], title: str
 ) -> np.ndarray:
-    """AU names, moments (T,), and at each (len(names),) intensities 0..1 or None without a face -> (H, W, 3) uint8 BGR."""
-    pairs = _pairs(names)
-    rows = [au for au in wholes(names) if au not in (name for pair in pairs for name in pair)]
-    picture = np.full((HEAD + ROW * (len(rows) + len(pairs)) + FOOT, WIDTH, 3), PAPER, np.uint8)
-    values = np.array([np.full(len(names), np.nan) if one is None else one for one in aus], np.float64)
+    """Draws the plot.
+
+    Args:
+        names: of N AUs.
+        times_s: T moments.
+        aus: at each moment (N,) intensities, 0 to 1, or None without a face.
+
+    Returns: (H, WIDTH, 3) uint8 BGR.
+    """
+    values = np.array([np.full(len(names), np.nan) if each is None else each for each in aus], np.float64)
     times = np.asarray(times_s, np.float64)
-    across = LABELS + (times - times[0]) / max(times[-1] - times[0], 1e-6) * PLOT
-    _write(picture, title, (MARGIN, 30), 0.6)
-    if any(name not in wholes(names) for name in names):
-        _write(picture, "right", (WIDTH - 150, 30), 0.5, RIGHT_SIDE)
-        _write(picture, "left of the person", (WIDTH - 150, 46), 0.4, LEFT_SIDE)
-    for number, au in enumerate(rows):
+    rows = _rows(names, values)
+    height = HEAD + ROW * len(rows) + FOOT
+    figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI)
+    canvas = FigureCanvasAgg(figure)
+    _write(figure, MARGIN, 30, title, size=16)
+    if len({line.colour for row in rows for line in row.lines} - {BOTH}):
+        _write(figure, WIDTH - 150, 26, "right", colour=RIGHT_SIDE)
+        _write(figure, WIDTH - 150, 44, "left of the person", colour=LEFT_SIDE)
+    for number, row in enumerate(rows):
         bottom = HEAD + ROW * (number + 1) - 8
-        _row(picture, au, MEANING[au], bottom)
-        if len(times) > 1:
-            _gaps(picture, across, values, bottom)
-        for name in [name for name in names if name == au or name in sides(au)]:
-            colour = BOTH if name == au else LEFT_SIDE if name.endswith(LEFT) else RIGHT_SIDE
-            heights = bottom - np.clip(values[:, names.index(name)], 0, 1) * (ROW - 12)
-            if len(times) > 1:
-                _curve(picture, across, heights, colour)
-            elif np.isfinite(heights[0]):
-                _bar(picture, float(values[0, names.index(name)]), bottom, name, colour)
-    for number, (au, opposite) in enumerate(pairs, len(rows)):
-        bottom = HEAD + ROW * (number + 1) - 8
-        _row(picture, f"{au}/{opposite[2:]}", f"{MEANING[au]} / {MEANING[opposite].split()[-1]}", bottom)
-        middle = bottom - (ROW - 12) // 2
-        cv2.line(picture, (LABELS, middle), (LABELS + PLOT, middle), GRID, 1)
-        signed = np.clip(values[:, names.index(au)] - values[:, names.index(opposite)], -1, 1)
-        if len(times) > 1:
-            _gaps(picture, across, values, bottom)
-            _curve(picture, across, middle - signed * (ROW - 12) / 2, BOTH)
-        elif np.isfinite(signed[0]):
-            start, end = LABELS + PLOT // 2, LABELS + round((1 + signed[0]) / 2 * PLOT)
-            cv2.rectangle(picture, (start, bottom - ROW + 12), (end, bottom - 1), BOTH, cv2.FILLED)
-    _axis(picture, times)
-    return picture
+        _write(figure, MARGIN, bottom - 8, row.name)
+        _write(figure, MARGIN + 90, bottom - 8, row.meaning)
+        box = (LABELS / WIDTH, 1 - bottom / height, PLOT / WIDTH, CURVE_HEIGHT / height)
+        axes = figure.add_axes(box)
+        _draw_row(axes, row, times)
+        _draw_scale(axes, times)
+        if number == len(rows) - 1:
+            axes.tick_params(axis="x", labelbottom=True)
+        elif number == 0 and len(times) == 1 and rows[-1].signed != row.signed:
+            axes.tick_params(axis="x", labeltop=True)  # the rows above have another scale than the last one
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., 2::-1])
 
 
-def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """AUs of head and gaze with their opposites, where both are in a vocabulary."""
+def _rows(names: Sequence[str], values: np.ndarray) -> list[_Row]:
+    """The rows of (T, N) values, in the order of `names`; AUs of head and gaze with their opposites last."""
     pose = (*HEAD_AUS, *GAZE)
-    return [pair for pair in zip(pose[::2], pose[1::2], strict=True) if set(pair) <= set(names)]
+    pairs = [pair for pair in zip(pose[::2], pose[1::2], strict=True) if set(pair) <= set(names)]
+    paired = {au for pair in pairs for au in pair}
+
+    def column(au: str) -> np.ndarray:
+        return values[:, list(names).index(au)]
+
+    rows = []
+    for au in (au for au in wholes(names) if au not in paired):
+        lines = [_Line(np.clip(column(au), 0, 1), BOTH)] if au in names else []
+        for side in sides(au):
+            if side != au and side in names:
+                left = side.endswith(LEFT)
+                share = (0.0, 0.5) if left else (0.5, 1.0)
+                lines.append(_Line(np.clip(column(side), 0, 1), LEFT_SIDE if left else RIGHT_SIDE, share))
+        rows.append(_Row(au, MEANING[au], tuple(lines)))
+    for au, opposite in pairs:
+        signed = np.clip(column(au) - column(opposite), -1, 1)
+        meaning = f"{MEANING[au]} / {MEANING[opposite].split()[-1]}"
+        rows.append(_Row(f"{au}/{opposite[2:]}", meaning, (_Line(signed, BOTH),), signed=True))
+    return rows
 
 
-def _row(picture: np.ndarray, name: str, meaning: str, bottom: int) -> None:
-    """Its name and the lines of its least and its most."""
-    _write(picture, name, (MARGIN, bottom - 8), 0.5)
-    _write(picture, meaning, (MARGIN + 60 + 12 * ("/" in name) * 2, bottom - 8), 0.42)
-    for height in (bottom, bottom - (ROW - 12)):
-        cv2.line(picture, (LABELS, height), (LABELS + PLOT, height), GRID, 1)
-
-
-def _curve(
-    picture: np.ndarray, across: np.ndarray, heights: np.ndarray, colour: tuple[int, int, int]
-) -> None:
-    points = np.column_stack([across, heights])
-    for piece in np.split(points, np.flatnonzero(~np.isfinite(heights))):
-        piece = piece[np.isfinite(piece[:, 1])]
-        fixed = np.round(piece * 2**FINE).astype(np.int32)
-        cv2.polylines(picture, [fixed], False, colour, 1, cv2.LINE_AA, FINE)
-
-
-def _bar(picture: np.ndarray, value: float, bottom: int, name: str, colour: tuple[int, int, int]) -> None:
-    half = (ROW - 12) // 2
-    top = bottom - 2 * half if not name.endswith(LEFT) else bottom - half
-    deep = half if name[-1].isalpha() else 2 * half
-    cv2.rectangle(picture, (LABELS, top), (LABELS + round(value * PLOT), top + deep - 1), colour, cv2.FILLED)
-
-
-def _gaps(picture: np.ndarray, across: np.ndarray, values: np.ndarray, bottom: int) -> None:
-    """Moments without a face, shaded."""
-    for place in np.flatnonzero(~np.isfinite(values[:, 0])):
-        start = across[place - 1] if place else across[place]
-        cv2.rectangle(
-            picture, (int(start), bottom - ROW + 12), (int(across[place]) + 1, bottom), GAP, cv2.FILLED
-        )
-
-
-def _axis(picture: np.ndarray, times: np.ndarray) -> None:
-    bottom = picture.shape[0] - FOOT + 22
-    if len(times) < 2:
-        for level in (0, 0.5, 1):
-            _write(picture, f"{level:g}", (LABELS + round(level * PLOT) - 8, bottom), 0.42)
+def _draw_row(axes: Axes, row: _Row, times: np.ndarray) -> None:
+    """The curves of a row over time, or its bars at a single moment."""
+    least = -1 if row.signed else 0
+    if len(times) == 1:
+        for line in row.lines:
+            if np.isfinite(line.values[0]):
+                low, high = line.share
+                axes.barh(low, line.values[0], high - low, align="edge", color=line.colour)
+        axes.set_ylim(0, 1)
+        axes.set_xlim(least, 1)
+        if row.signed:
+            axes.axvline(0, color=GRID)
         return
-    lasts = times[-1] - times[0]
-    step = next(
-        step
-        for step in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600, 1800, 3600, np.inf)
-        if lasts / step <= TICKS
-    )
-    for tick in np.arange(0, lasts + 1e-9, step if np.isfinite(step) else lasts / TICKS):
-        _write(picture, f"{times[0] + tick:g} s", (LABELS + round(tick / lasts * PLOT) - 10, bottom), 0.42)
+    if row.signed:
+        axes.axhline(0, color=GRID, linewidth=1, zorder=0)
+    for line in row.lines:
+        axes.plot(times, line.values, color=line.colour, linewidth=1.3, clip_on=False)
+    absent = ~np.isfinite(row.lines[0].values)
+    if absent.any():
+        # From the last moment with a face to the first one with it again.
+        absent[:-1] |= absent[1:]
+        axes.fill_between(times, least, 1, where=absent, color=GAP, linewidth=0, zorder=0)
+    axes.set_ylim(least, 1)
+    axes.set_xlim(times[0], max(times[-1], times[0] + 1e-6))
 
 
-def _write(
-    picture: np.ndarray, text: str, place: tuple[int, int], size: float, colour: tuple[int, int, int] = INK
-) -> None:
-    shown = text.encode("ascii", "replace").decode()  # OpenCV's letters are ASCII
-    cv2.putText(picture, shown, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+def _draw_scale(axes: Axes, times: np.ndarray) -> None:
+    """The lines at a row's least and greatest value, and the labels of time (of a moment: intensity),
+    hidden."""
+    axes.set_yticks([])
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in ("top", "bottom"))
+        spine.set_color(GRID)
+    axes.tick_params(axis="x", length=0, pad=4, labelsize=13, labelcolor=INK, labelbottom=False)
+    if len(times) > 1:
+        axes.xaxis.set_major_locator(MaxNLocator(MAX_TICKS, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g} s")
+    else:
+        low, high = axes.get_xlim()
+        axes.set_xticks([low, (low + high) / 2, high])
+        axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g}")
+
+
+def _write(figure: Figure, x_px: int, y_px: int, text: str, colour: str = INK, size: int = 13) -> None:
+    """Text whose baseline begins at a pixel, counted from the upper left; `size` in points."""
+    height_px = figure.get_figheight() * DPI
+    figure.text(x_px / WIDTH, 1 - y_px / height_px, text, color=colour, fontsize=size, parse_math=False)
