@@ -23,6 +23,7 @@ from realtime.puppet.eyes import Eyes, Gaze
 from realtime.puppet.head import HeadGeometry, HeadPose
 
 FREE_DEG = 10.0  # a head that cannot turn so far is said to be hemmed in
+GAZE_STEP = 0.004  # of an eye's width, a third of a pixel at 720p: eyes that rest on something are drawn once
 AT_REST, AHEAD = HeadPose(), Gaze()
 
 
@@ -117,6 +118,7 @@ class Puppet:
         asked = bool(aus.any()) or self._engine.bundle.conditioning != "relative"
         if not asked and pose.at_rest and gaze.at_rest:
             return picture
+        gaze = Gaze(round(gaze.right / GAZE_STEP) * GAZE_STEP, round(gaze.down / GAZE_STEP) * GAZE_STEP)
         self._look(gaze)
         edit = self.edit(aus) if asked else None
         if not pose.at_rest:
