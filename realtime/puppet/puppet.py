@@ -1,7 +1,8 @@
-"""A photo and an engine: render(AUs) -> picture. Everything that depends on the photo alone is done once, at start.
+"""A photo and an engine: render(AUs) -> picture. Everything that depends on the photo alone is done once, at
+start.
 
-The engine edits a small crop; engines.blend draws the edit at the canvas' own resolution, moved as the head moves. Eyes look
-within the photo's own pixels, before both.
+The engine edits a small crop; engines.blend draws the edit at the canvas' own resolution, moved as the head
+moves. Eyes look within the photo's own pixels, before both.
 """
 
 from collections.abc import Callable
@@ -38,7 +39,10 @@ class Puppet:
         fit: str = "auto",
         say: Callable[[str], None] = lambda _: None,
     ):
-        """photo: (H, W, 3) uint8 BGR; size: (width, height) of the output, default the photo's own. Raises SourceError."""
+        """photo:
+
+        (H, W, 3) uint8 BGR; size: (width, height) of the output, default the photo's own. Raises SourceError.
+        """
         with FaceReader(max_faces=8) as reader:
             faces = reader.read(photo)
         if not faces:
@@ -51,9 +55,7 @@ class Puppet:
         photo_crop = find_crop(face, engine.bundle.size_px)
         canvas = lay_out(photo, photo_crop, size or own_size(photo), fit)
         self.still = canvas.image  # (H, W, 3) uint8 BGR: what is shown when nothing is asked
-        self.own = au_estimator.read(
-            face
-        )  # (41,) the photo's own expression, pose and gaze, as a driver's is read
+        self.own = au_estimator.read(face)  # (41,) the photo's expression, pose and gaze, read as a driver's
         self.own_aus = au_estimator.estimate(face)  # (29,) 0..1
         self.crop = photo_crop.moved(canvas.canvas_from_photo)
         self._engine = engine
