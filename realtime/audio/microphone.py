@@ -265,7 +265,7 @@ def open_system_device(name: str) -> AudioDevice:
 def microphones() -> list[str]:
     """The names of this system's microphones; empty where it lists none."""
     if sys.platform not in ("darwin", "win32"):
-        return list(_alsa_cards().values())
+        return list(alsa_cards().values())
     try:
         found = enumerate_input_devices("avfoundation" if sys.platform == "darwin" else "dshow")
     except (av.FFmpegError, ValueError):
@@ -303,10 +303,10 @@ def _alsa(name: str, known: list[str]) -> str:
     if ":" in name or name in ALSA_NAMES:
         return name
     label = _match(name, known)
-    return next(f"plughw:{card}" for card, each in _alsa_cards().items() if each == label)
+    return next(f"plughw:{card}" for card, each in alsa_cards().items() if each == label)
 
 
-def _alsa_cards() -> dict[str, str]:
+def alsa_cards() -> dict[str, str]:
     """Sound cards that can record: {number: name}."""
     found = {}
     for card in sorted(CARDS.glob("card[0-9]*")):

@@ -1,9 +1,9 @@
 """The drivers of a run, as the values of --driver: at most one camera, clip or picture, and AU curves.
 
     smile.csv                     a curve (CSV or JSON keyframes), all of it
-    brows.csv:brows               only these AUs of it: groups (eyes, brows, mouth, head, gaze) and AUs, joined
-                                  by +, as in mouth+AU06
-    talk.csv@loop                 for ever, crossfaded where it starts again; @loop=0.5: in so many seconds,
+    brows.csv:brows               only these AUs of it: groups (eyes, brows, mouth, head, gaze) and AUs,
+                                  joined by +, as in mouth+AU06
+    talk.csv@loop                 for ever, crossfaded where it starts again; @loop=0.5: in 0.5 seconds,
                                   0 for no crossfade
     talk.csv@speed=0.8            slower; @duration=10 stretches it to ten seconds
     talk.csv@from=2@to=4.5        a part of it, in its own seconds

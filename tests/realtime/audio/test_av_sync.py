@@ -16,7 +16,7 @@ import pytest
 import run
 from engines.errors import DriverError
 from realtime.audio.av_sync import RATE_HZ, BlockClock, DriftCompensator
-from realtime.audio.microphone import MAX_QUEUED, Microphone, _alsa_cards, microphones, open_system_device
+from realtime.audio.microphone import MAX_QUEUED, Microphone, alsa_cards, microphones, open_system_device
 from realtime.output.live_recording import LiveRecording
 from realtime.process.backoff import Backoff
 from realtime.session import session
@@ -26,7 +26,7 @@ from tests.realtime.output.test_live_recording import times
 
 SIZE, FPS = (64, 48), 30
 DARK, LIGHT = np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 3), 255, np.uint8)
-STEP = RATE_HZ // 100  # samples a block of the double: 10 ms
+STEP = RATE_HZ // 100  # samples in a block of the fake: 10 ms
 
 
 def wait_for(condition: Callable[[], object], patience_s: float = 20.0) -> None:
@@ -147,14 +147,14 @@ class FakeDevice:
 
 def record(
     path: Path,
-    line: FakeDevice,
+    device: FakeDevice,
     seconds: float,
     flash_s: float = 0.0,
     delay_s: float = 0.0,
     notify=lambda _sentence: None,
 ) -> Microphone:
     """In real time: pictures that show, delay_s later, a flash of 50 ms at flash_s."""
-    microphone = Microphone("double", notify, open_device=lambda _name: line)
+    microphone = Microphone("fake", notify, open_device=lambda _name: device)
     recording, start_s = LiveRecording(path, SIZE, FPS, microphone, lambda: delay_s), time.perf_counter()
     for number in range(round(seconds * FPS)):
         time.sleep(max(0.0, start_s + number / FPS - time.perf_counter()))
@@ -162,7 +162,7 @@ def record(
         recording.send(LIGHT if 0 <= shown_s - flash_s < 0.05 else DARK, 100 + number / FPS)
     recording.close()
     microphone.close()
-    assert line.closed
+    assert device.closed
     return microphone
 
 
@@ -190,22 +190,22 @@ def test_a_click_and_a_flash_at_one_moment_are_at_one_moment_in_the_file(tmp_pat
 
 
 def test_an_unplugged_microphone_is_reported_once_leaves_silence_and_comes_back(tmp_path):
-    said, attempts, lines = [], [], []
+    said, attempts, devices = [], [], []
 
     def open_fake(_name: str) -> FakeDevice:
         attempts.append(1)
         if len(attempts) in (2, 3):
             raise DriverError("It is not there.")
-        lines.append(FakeDevice())
-        return lines[-1]
+        devices.append(FakeDevice())
+        return devices[-1]
 
-    microphone = Microphone("double", said.append, open_fake, backoff=Backoff(0.05, 0.05))
+    microphone = Microphone("fake", said.append, open_fake, backoff=Backoff(0.05, 0.05))
     recording, start_s = LiveRecording(tmp_path / "take.mp4", SIZE, FPS, microphone), time.perf_counter()
     for number in range(60):
         time.sleep(max(0.0, start_s + number / FPS - time.perf_counter()))
         recording.send(DARK, number / FPS)
         if number == 20:
-            lines[0].fault = OSError(19, "No such device")
+            devices[0].fault = OSError(19, "No such device")
     recording.close()
     microphone.close()
     assert len(said) == 2 and "goes on in silence" in said[0] and said[1].endswith("is back.")
@@ -216,9 +216,9 @@ def test_an_unplugged_microphone_is_reported_once_leaves_silence_and_comes_back(
 def test_a_microphone_that_hangs_is_reported_and_silence_is_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr("realtime.audio.microphone.SILENT_S", 0.3)
     monkeypatch.setattr(DriftCompensator, "LATE_S", 0.1)
-    line, said, hang = FakeDevice(), [], threading.Event()
-    monkeypatch.setattr(line, "read", lambda: hang.wait(20) and np.zeros(STEP, np.float32))
-    microphone = Microphone("double", said.append, open_device=lambda _name: line)
+    device, said, hang = FakeDevice(), [], threading.Event()
+    monkeypatch.setattr(device, "read", lambda: hang.wait(20) and np.zeros(STEP, np.float32))
+    microphone = Microphone("fake", said.append, open_device=lambda _name: device)
     recording, start_s = LiveRecording(tmp_path / "take.mp4", SIZE, FPS, microphone), time.perf_counter()
     for number in range(30):
         time.sleep(max(0.0, start_s + number / FPS - time.perf_counter()))
@@ -231,8 +231,8 @@ def test_a_microphone_that_hangs_is_reported_and_silence_is_recorded(tmp_path, m
 
 
 def test_a_muted_microphone_passes_on_silence():
-    line = FakeDevice(click_s=time.perf_counter() + 0.1)
-    microphone = Microphone("double", open_device=lambda _name: line)
+    device = FakeDevice(click_s=time.perf_counter() + 0.1)
+    microphone = Microphone("fake", open_device=lambda _name: device)
     subscription = microphone.subscribe()
     microphone.muted = True
     blocks = []
@@ -250,7 +250,7 @@ def test_every_recording_of_a_live_run_delays_its_sound_as_much_as_its_pictures(
 
 
 def test_recordings_that_have_ended_are_no_longer_subscribed(tmp_path):
-    microphone = Microphone("double", open_device=lambda _name: FakeDevice())
+    microphone = Microphone("fake", open_device=lambda _name: FakeDevice())
     for number in range(3):
         LiveRecording(tmp_path / f"{number}.mp4", SIZE, FPS, microphone).close()
     subscription = microphone.subscribe()
@@ -259,11 +259,11 @@ def test_recordings_that_have_ended_are_no_longer_subscribed(tmp_path):
 
 
 def test_a_subscriber_that_never_reads_takes_no_more_memory_with_time():
-    line = FakeDevice()
-    line._start_s -= 1000  # everything is there at once
-    microphone = Microphone("double", open_device=lambda _name: line)
+    device = FakeDevice()
+    device._start_s -= 1000  # everything is there at once
+    microphone = Microphone("fake", open_device=lambda _name: device)
     subscription = microphone.subscribe()
-    wait_for(lambda: line._given > 3 * MAX_QUEUED * STEP)
+    wait_for(lambda: device._given > 3 * MAX_QUEUED * STEP)
     microphone.close()
     assert len(subscription.take()) == MAX_QUEUED
 
@@ -295,7 +295,7 @@ def test_on_linux_microphones_have_the_names_of_their_cards(tmp_path, monkeypatc
     monkeypatch.setattr("realtime.audio.microphone.CARDS", tmp_path)
     card(tmp_path, 0, "HDMI", "HDA NVidia", captures=False)
     card(tmp_path, 1, "Link", "Jabra Link 380")
-    assert _alsa_cards() == {"1": "USB-Audio - Jabra Link 380"} and microphones() == [
+    assert alsa_cards() == {"1": "USB-Audio - Jabra Link 380"} and microphones() == [
         "USB-Audio - Jabra Link 380"
     ]
     with pytest.raises(DriverError, match="no microphone named Yeti: this machine has") as caught:
@@ -349,13 +349,13 @@ def test_a_call_is_recorded_with_its_sound_beside_the_virtual_camera(tmp_path, c
 
     from tests.realtime.output.test_virtual_camera import backend
 
-    kind, lines = backend(), []
+    kind, devices = backend(), []
 
     def open_fake(_name: str) -> FakeDevice:
-        lines.append(FakeDevice(time.perf_counter() + 1.0))
-        return lines[-1]
+        devices.append(FakeDevice(time.perf_counter() + 1.0))
+        return devices[-1]
 
-    monkeypatch.setattr(pyvirtualcam.camera, "BACKENDS", {"double": kind})
+    monkeypatch.setattr(pyvirtualcam.camera, "BACKENDS", {"fake": kind})
     monkeypatch.setattr("realtime.audio.microphone.open_system_device", open_fake)
     path = tmp_path / "call.mp4"
     arguments = [
@@ -364,7 +364,7 @@ def test_a_call_is_recorded_with_its_sound_beside_the_virtual_camera(tmp_path, c
         "--driver",
         SAMPLES / "smile.csv",
         "--output",
-        "vcam:double",
+        "vcam:fake",
         "--output",
         path,
         "--sound",
@@ -372,7 +372,7 @@ def test_a_call_is_recorded_with_its_sound_beside_the_virtual_camera(tmp_path, c
     status = run.main([*map(str, arguments), "--size", "320x240", "--seconds", "2"])
     said = capsys.readouterr().err
     assert status == 0 and f"wrote {path}: " in said, said
-    assert kind.opened[0].sent > 20 and kind.opened[0].closed and lines[0].closed
+    assert kind.opened[0].sent > 20 and kind.opened[0].closed and devices[0].closed
     samples, _ = sound(path)
     assert np.abs(samples).max() > 0.2, "the click is there"
     assert times(path)[-1] > 1.2
@@ -385,7 +385,7 @@ def test_a_microphone_that_is_missing_ends_the_program_before_it_starts(tmp_path
     from tests.realtime.output.test_virtual_camera import backend
 
     kind = backend()
-    monkeypatch.setattr(pyvirtualcam.camera, "BACKENDS", {"double": kind})
+    monkeypatch.setattr(pyvirtualcam.camera, "BACKENDS", {"fake": kind})
     monkeypatch.setattr("realtime.audio.microphone.CARDS", tmp_path)
     path = tmp_path / "call.mp4"
     arguments = [

@@ -61,7 +61,7 @@ class Disk:
     def open(self, path: Path):
         disk, file = self, open(path, "x+b", buffering=0)
 
-        class Double:
+        class FakeFile:
             def write(self, data) -> int:
                 disk._at_write(disk.bytes + len(data))
                 disk.bytes += len(data)
@@ -70,7 +70,7 @@ class Disk:
             def __getattr__(self, name):
                 return getattr(file, name)
 
-        return Double()
+        return FakeFile()
 
 
 def full_after(limit: int) -> Callable[[int], None]:

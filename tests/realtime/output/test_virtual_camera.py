@@ -36,7 +36,7 @@ class Backend:
         self.opened.append(self)
 
     def device(self) -> str:
-        return self.place or "Double"
+        return self.place or "Fake"
 
     def native_fourcc(self) -> None:
         return None
@@ -59,7 +59,9 @@ def backends(monkeypatch):
 
 
 def backend(refusal: str = "") -> type[Backend]:
-    return type("Double", (Backend,), {"refusal": RuntimeError(refusal) if refusal else None, "opened": []})
+    return type(
+        "FakeBackend", (Backend,), {"refusal": RuntimeError(refusal) if refusal else None, "opened": []}
+    )
 
 
 @pytest.fixture
