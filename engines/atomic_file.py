@@ -1,7 +1,7 @@
 """Files and folders that are whole or absent: written beside their name, flushed to the disk, then renamed.
 
-A program that is killed, or a disk that fills up, leaves what stood at the name before. Everything here raises OSError as
-the disk does; callers add what the user can do about it.
+A program that is killed, or a disk that fills up, leaves what stood at the name before. Everything here
+raises OSError as the disk does; callers add what the user can do about it.
 """
 
 import os
@@ -17,16 +17,20 @@ TEMPORARY_SUFFIX = ".part"
 
 
 def temporary_path(path: Path) -> Path:
-    """Where a program that locks its files writes one: take.mp4 -> .take.mp4.part.mp4. The suffix stays, as libraries
-    choose the format by it."""
+    """Where a program that locks its files writes one: take.mp4 -> .take.mp4.part.mp4.
+
+    The suffix stays, as libraries choose the format by it.
+    """
     return path.with_name(f".{path.name}{TEMPORARY_SUFFIX}{path.suffix}")
 
 
 @contextmanager
 def replacing(path: str | Path, mode: int = PUBLIC) -> Iterator[Path]:
-    """Yields an empty file beside `path` to write to; it gets the name when the block ends, and is deleted if that fails.
+    """Yields an empty file beside `path` to write to; it gets the name when the block ends, and is deleted if
+    that fails.
 
-    A link is followed: the file that it names is replaced. What is no plain file, /dev/stdout say, is yielded itself.
+    A link is followed: the file that it names is replaced. What is no plain file, /dev/stdout say, is yielded
+    itself.
 
     Args:
         path: the file to write, in a folder that exists.
@@ -77,7 +81,7 @@ def flush(path: Path) -> None:
 
 
 def write_new(path: Path, data: bytes, mode: int = PUBLIC) -> None:
-    """Writes a file that must not exist yet, with these permissions from its first byte on, and flushes it."""
+    """Writes a file that must not exist yet, with these permissions from its first byte, and flushes it."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, mode), "wb") as file:
         file.write(data)
         if data:
@@ -86,11 +90,14 @@ def write_new(path: Path, data: bytes, mode: int = PUBLIC) -> None:
 
 
 def replace_folder(new: Path, final: Path, old: Path) -> None:
-    """Renames the folder `new` to `final`. What is there is moved to `old` first and deleted last: a program killed
-    between the two renames leaves the earlier one under `old`.
+    """Renames the folder `new` to `final`.
+
+    What is there is moved to `old` first and deleted last: a program killed between the two renames leaves
+    the earlier one under `old`.
 
     Raises:
-        OSError: `new` cannot be renamed; ENOTEMPTY or EEXIST when another program has put its own at `final` meanwhile.
+        OSError: `new` cannot be renamed; ENOTEMPTY or EEXIST when another program has put its own at `final`
+            meanwhile.
     """
     if os.path.lexists(final):
         remove(old)

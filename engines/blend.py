@@ -1,13 +1,12 @@
 """An edit drawn into a picture at the picture's own resolution. The only place where attention meets pixels.
 
-    out = A * moved(photo) + (1 - A) * C      GANimation (ECCV 2018), eq. 1, with the photo moved by the flow
+    out = A * moved(photo) + (1 - A) * C          GANimation (ECCV 2018), eq. 1, with the photo moved by the flow
 
-Flow, attention and colour are scaled up from the crop; wherever attention says "photo", the picture's own
-pixels are shown, so that a sharp photo stays sharp. Pixels outside the crop are not touched: they are the
-photo's, byte for byte.
+Flow, attention and colour are scaled up from the crop; wherever attention says "photo", the picture's own pixels are shown, so
+that a sharp photo stays sharp. Pixels outside the crop are not touched: they are the photo's, byte for byte.
 
-With a head that moves, the photo is a person before a background (`Layers`), and the person's pixels are
-sampled once, by the head's map and the flow together; colour and attention go along:
+With a head that moves, the photo is a person before a background (`Layers`), and the person's pixels are sampled once, by the head's
+map and the flow together; colour and attention go along:
 
     out(q) = person(p + flow(p)) + (1 - matte(p + flow(p))) * background(q)          p = q + away(q)
 """
@@ -20,9 +19,8 @@ import numpy as np
 from engines.backends.interface import Edit
 from engines.face.crop import Crop
 
-# How the photo's pixels are moved. Full single AUs on faces of 640 - 830 px keep .93 of the photo's sharpness
-# (variance of the Laplacian), .62 by bilinear and .99 by Lanczos sampling, in 3.9, 1.6 and 20 ms of one core
-# for a crop of 640 px.
+# How the photo's pixels are moved. Full single AUs on faces of 640 - 830 px keep .93 of the photo's sharpness (variance of the
+# Laplacian), .62 by bilinear and .99 by Lanczos sampling, in 3.9, 1.6 and 20 ms of one core for a crop of 640 px.
 SAMPLING = cv2.INTER_CUBIC
 UNSEEN = 1 / 512  # of 1 - A: less colour than this changes no pixel by more than half a grey level
 STILL_PX = 1 / 64  # a map that goes no further moves nothing that can be seen
@@ -36,22 +34,21 @@ Box = tuple[slice, slice]  # rows, columns of the picture
 
 @dataclass(frozen=True)
 class Layers:
-    """A part of a still picture as a person before a background: `split` makes them, `over` joins them."""
+    """A part of a still picture as a person before a background; `split` makes them, `over` lays them together again."""
 
-    # The person has `margin_px` around the box: mirrored where the picture's edge cuts them off.
+    # With `margin_px` around the box, for what the picture's edge cuts off: the person mirrored there, where the edge cuts them.
     person: np.ndarray  # (h + 2 margins, w + 2 margins, 3) uint8 BGR, times the matte
     matte: np.ndarray  # (h + 2 margins, w + 2 margins) uint8: 255 is all person
     margin_px: int
     background: np.ndarray  # (h, w, 3) uint8 BGR; the picture itself wherever the matte is 0
     box: Box
     cell_px: int  # even: side of the cells of the maps that move them
-    # (h', w') float32 of half cells with a border of one: above 0 where one or its neighbour has a person in it
-    occupied: np.ndarray
+    occupied: np.ndarray  # (h', w') float32 of half cells and a border of one: above 0 where one or its neighbour has anything of the person
 
 
 @dataclass(frozen=True)
 class Displacement:
-    """Where the person's pixels come from: what is drawn at a place is found at that place + away_px."""
+    """Where the person's pixels come from: what is drawn at a place of the layers' box is found at that place + away_px."""
 
     away_px: np.ndarray  # (h, w, 2) float32, a cell each; the first begins at the box's corner
 
@@ -59,16 +56,9 @@ class Displacement:
 def split(
     picture: np.ndarray, matte: np.ndarray, background: np.ndarray, box: Box, cell_px: int, margin_px: int
 ) -> Layers:
-    """Takes a picture apart so that `over` gives it back bit by bit.
+    """(h, w, 3) uint8, matte (h, w) uint8 and background (h, w, 3) uint8 -> layers that give the picture again, bit by bit.
 
-    Where the matte leaves less to the person than the picture needs, it is raised.
-
-    Args:
-        picture: (h, w, 3) uint8 BGR.
-        matte: (h, w) uint8, 255 where everything is the person's.
-        background: (h, w, 3) uint8 BGR, used where the matte is above 0.
-        box: where the picture lies in a larger one.
-        cell_px, margin_px: as of Layers.
+    Where the matte leaves less to the person than the picture needs, the matte is raised.
     """
     edge = (matte > 0) & (matte < 255)
     pixel, behind = picture[edge].astype(np.int32), background[edge].astype(np.int32)
@@ -115,7 +105,7 @@ def _veiled(background: np.ndarray, matte: np.ndarray) -> np.ndarray:
 
 
 class Blender:
-    """Draws edits of one crop of one still picture."""
+    """Prepared for one still picture and one crop of it: the upright box that covers the crop, and how outputs map onto it."""
 
     def __init__(
         self,
@@ -132,7 +122,7 @@ class Blender:
             still: (H, W, 3) uint8 BGR.
             flow_px: side of the flow field, 0 for engines without one.
             sampling: one of OpenCV's, for moved pixels.
-            window: the part of `still` that is drawn, by default all; the rest can be moved into view.
+            window: the part of `still` that is drawn; all of it by default. What lies around it can be moved into view.
         """
         self._still, self._crop, self._sampling = still, crop, sampling
         height, width = still.shape[:2]
@@ -148,15 +138,19 @@ class Blender:
         ys, xs = np.mgrid[self._box]
         self._places = np.stack([xs, ys], axis=-1).astype(np.float32)  # canvas pixels of the box
 
-    def blend(self, picture: np.ndarray, edit: Edit) -> None:
-        """Draws an edit into the window's picture, (H, W, 3) uint8, in place; the crop's outside stays."""
+    def blend(self, picture: np.ndarray, edit: Edit, still: np.ndarray | None = None) -> None:
+        """Draws an edit into the window's picture, (H, W, 3) uint8, in place; nothing outside the crop changes.
+
+        still: to be drawn in place of the still picture; it has the same size.
+        """
+        still = self._still if still is None else still
         region = self._shown(self._box)
         if edit.flow is None:
-            picture[region] = self._still[self._box]
+            picture[region] = still[self._box]
         else:
             flow = _scaled(edit.flow @ self._turn, self._frame_from_flow, self._box, outside=0)
             picture[region] = cv2.remap(
-                self._still, self._places + flow, None, self._sampling, borderMode=cv2.BORDER_REPLICATE
+                still, self._places + flow, None, self._sampling, borderMode=cv2.BORDER_REPLICATE
             )
         seen = _painted(edit.attention)
         if seen is not None:
@@ -169,13 +163,7 @@ class Blender:
     def blend_moved(
         self, picture: np.ndarray, edit: Edit | None, layers: Layers, displacement: Displacement
     ) -> None:
-        """Draws the person moved into the window's picture, in place; the outside of the layers' box stays.
-
-        Args:
-            picture: (H, W, 3) uint8 BGR, that shows the still picture.
-            edit: of the crop, which moves along; None where the face stays as it is.
-            layers, displacement: the person, and where their pixels go.
-        """
+        """Draws the person moved, with an edit or without one, into the window's picture, in place; nothing outside the layers' box changes."""
         region = _common(layers.box, self._window)
         rows, columns = _relative(region, layers.box)
         coarse = _CoarseMap(displacement, layers)
@@ -210,7 +198,7 @@ class Blender:
         picture[region] = cv2.blendLinear(picture[region], colour, attention, 1 - attention)
 
     def _covering(self, left: float, top: float, right: float, bottom: float) -> Box:
-        """The upright box of the still picture that covers a box of the crop, within the window."""
+        """The upright box of the still picture that covers a box of the crop, as far as the window shows it."""
         corners = self._crop.to_frame(
             np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
         )
@@ -226,7 +214,7 @@ class Blender:
 
 
 class _CoarseMap:
-    """A place for each cell of a box and of a border around it, which scaling up needs."""
+    """A place for each cell of a box, with a border of cells around it, so that scaling up needs nothing from beyond."""
 
     def __init__(self, displacement: Displacement, layers: Layers):
         box, self.cell_px = layers.box, layers.cell_px
@@ -247,7 +235,7 @@ class _CoarseMap:
         return finer
 
     def at(self, rows: slice, columns: slice) -> np.ndarray:
-        """The map at every pixel of a part of the box, (h, w, 2) float32; rows and columns from its corner."""
+        """(h, w, 2) float32: the map at every pixel of a part of the box, rows and columns counted from the box's corner."""
         cell = self.cell_px
         first = rows.start // cell, columns.start // cell
         last = -(-rows.stop // cell), -(-columns.stop // cell)
@@ -258,11 +246,9 @@ class _CoarseMap:
         return part[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
 
     def moving(self, occupied: np.ndarray, within: Box) -> list[Box]:
-        """Strips outside which the picture stays as it is, for a map whose values are counted from the corner.
+        """Strips outside which the picture stays as it is: nothing of the person is there, neither before nor after, or it does not move.
 
-        Args:
-            occupied: as of Layers, of this map's cells.
-            within: what is shown, counted from the box's corner.
+        The map's values are counted from the box's corner, as is `within`; occupied: as of Layers, and of this map's cells.
         """
         cell = self.cell_px
         height, width = self.values.shape[:2]
@@ -284,7 +270,7 @@ class _CoarseMap:
         return strips
 
     def covering(self, left: float, top: float, right: float, bottom: float) -> Box | None:
-        """The part of the map's box whose values lie within the given box; None where there is none."""
+        """The box, counted from the map's, outside which no value lies within the given one; None where there is none."""
         x, y = self.values[..., 0], self.values[..., 1]
         within = (x > left - 1) & (x < right + 1) & (y > top - 1) & (y < bottom + 1)
         rows, columns = np.flatnonzero(within.any(axis=1)), np.flatnonzero(within.any(axis=0))
@@ -306,7 +292,7 @@ def compose(crop: np.ndarray, edit: Edit) -> np.ndarray:
 
 
 def _painted(attention: np.ndarray) -> tuple[int, int, int, int] | None:
-    """left, top, right, bottom of the crop's colour, as painting costs by the pixel; None without any."""
+    """left, top, right, bottom of the crop outside which no colour is seen, as painting costs by the pixel; None where there is none."""
     seen = attention < 1 - UNSEEN
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     if not len(rows):

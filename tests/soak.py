@@ -126,9 +126,9 @@ class Meeting:
         said = {chain: partial(self.fate.said, chain) for chain in chains}
         self._relay = FailoverEngine(
             self._engines[0],
-            again=EngineAttempt(self._reopen, True),
+            retry=EngineAttempt(self._reopen, True),
             spare=self._open_engine(),
-            say=said["engine"],
+            notify=said["engine"],
         )
         puppet = Puppet(load_photo(ROOT / "realtime" / "samples" / "man.jpg"), self._relay, CANVAS)
         assert not meeting.shows_driver(puppet.still)
@@ -209,7 +209,7 @@ def soak(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "video4linux"
         stack.enter_context(patch.object(v4l2, "SYSFS", folder))
-        stack.enter_context(patch.object(timing, "MAX_SAMPLES", KEPT))
+        stack.enter_context(patch.object(timing, "KEPT", KEPT))
         stack.enter_context(patch.object(expression_tracker, "FaceReader", people))
         stack.enter_context(patch.object(au_estimator, "estimate", people.estimate))
         sim = stack.enter_context(simulated())

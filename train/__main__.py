@@ -160,7 +160,7 @@ def quantise(options: argparse.Namespace) -> None:
 
     bundle, errors = run(options.bundle, options.corpus, options.faces, options.seed, print)
     kept, size = (
-        bundle.variants["int8"]["calibration"]["left_in_float"],
+        bundle.variants["int8"].calibration["left_in_float"],
         (bundle.folder / FILE).stat().st_size,
     )
     print(f"wrote {bundle.folder / FILE}: {size / 1e6:.1f} MB, left in float: {', '.join(kept) or 'nothing'}")

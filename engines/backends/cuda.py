@@ -1,7 +1,9 @@
-"""CUDA by cuda-python: which GPU is here, its memory, one stream, one captured graph. The one file of this room that imports cuda.
+"""CUDA by cuda-python: which GPU is here, its memory, one stream, one captured graph.
 
-It knows nothing of engines. Every failure becomes an EngineError (EngineLost once work has begun) with one sentence for people.
-Memory and streams free themselves when nothing refers to them any more; at exit the driver does it.
+The only file that imports cuda.
+
+It knows nothing of engines. Every failure becomes an EngineError, EngineLost once work has begun. Memory and
+streams free themselves when nothing refers to them any more; at exit the driver does it.
 """
 
 import weakref
@@ -12,21 +14,8 @@ import numpy as np
 from cuda.bindings import runtime
 
 from engines.errors import EngineError, EngineLost
+from engines.foreign_errors import CPU, cuda_error
 
-ELSE = "or choose --device cpu"
-# cudaError_t -> what is wrong and what to do; {error} is its name.
-SENTENCES = {
-    "cudaErrorStubLibrary": f"There is no NVIDIA driver on this machine: install one, {ELSE}.",
-    "cudaErrorNoDevice": f"CUDA sees no NVIDIA GPU on this machine: check that it is plugged in and that CUDA_VISIBLE_DEVICES names it, {ELSE}.",
-    "cudaErrorMemoryAllocation": f"The GPU is out of memory: close other programs that use it, {ELSE}.",
-    "cudaErrorDevicesUnavailable": f"Another program holds the GPU for itself: close that program, {ELSE}.",
-    "cudaErrorSystemDriverMismatch": f"The NVIDIA driver and its libraries are of different versions: restart the machine, {ELSE}.",
-    "cudaErrorCompatNotSupportedOnDevice": f"The NVIDIA driver is too old for the CUDA libraries on this machine: update the driver, {ELSE}.",
-    "cudaErrorSystemNotReady": f"The NVIDIA driver is not ready: wait a moment or restart the machine, {ELSE}.",
-    "cudaErrorNoKernelImageForDevice": f"The CUDA libraries hold no code for this GPU: update them, {ELSE}.",
-    "cudaErrorECCUncorrectable": f"The GPU's memory is faulty (cudaErrorECCUncorrectable): restart the machine and have the card checked, {ELSE}.",
-}
-UNKNOWN = f"The GPU failed ({{error}}): start the program again, update the NVIDIA driver if it happens often, {ELSE}."
 CAPTURE_ERRORS = range(
     900, 909
 )  # cudaErrorStreamCapture*: the work cannot be captured, and nothing is broken
@@ -47,45 +36,50 @@ def find_gpu() -> Gpu:
     error, count = runtime.cudaGetDeviceCount()
     if error.name == "cudaErrorInsufficientDriver":
         (needed,) = check(runtime.cudaRuntimeGetVersion())
+        if not driver:
+            raise cuda_error("cudaErrorStubLibrary")
         raise EngineError(
-            f"The NVIDIA driver is too old: it knows CUDA {_version(driver)} and this program needs CUDA {needed // 1000}: update the driver, {ELSE}."
-            if driver
-            else SENTENCES["cudaErrorStubLibrary"]
+            f"The NVIDIA driver is too old: it knows CUDA {_version(driver)} and this program needs "
+            f"CUDA {needed // 1000}",
+            "update the driver",
+            CPU,
         )
     check((error,))
     if not count:
-        raise EngineError(SENTENCES["cudaErrorNoDevice"])
-    (facts,) = check(runtime.cudaGetDeviceProperties(0))
-    return Gpu(
-        facts.name.split(b"\0")[0].decode(errors="replace"), (facts.major, facts.minor), _version(driver)
-    )
+        raise cuda_error("cudaErrorNoDevice")
+    (properties,) = check(runtime.cudaGetDeviceProperties(0))
+    name = properties.name.split(b"\0")[0].decode(errors="replace")
+    return Gpu(name, (properties.major, properties.minor), _version(driver))
 
 
 def check(answer: tuple, running: bool = False) -> tuple:
-    """What a CUDA call returned besides its error. Raises EngineError when that is one, EngineLost when work was `running`."""
+    """What a CUDA call returned besides its error.
+
+    Raises EngineError when it failed, EngineLost when work was running.
+    """
     error, *values = answer
     if int(error):
-        raise (EngineLost if running else EngineError)(
-            SENTENCES.get(error.name, UNKNOWN).format(error=error.name)
-        )
+        raise cuda_error(error.name, running)
     return tuple(values)
 
 
 class Memory:
-    """Bytes of the GPU, or of this side, pinned so that the GPU copies them by itself. Raises EngineError when there are too few."""
+    """Memory of the GPU, or pinned memory of the host, which the GPU copies by itself."""
 
     def __init__(self, size_bytes: int, pinned: bool = False):
-        allocate, free = (
-            (runtime.cudaMallocHost, runtime.cudaFreeHost)
-            if pinned
-            else (runtime.cudaMalloc, runtime.cudaFree)
-        )
-        (address,) = check(allocate(size_bytes))
-        self.size_bytes, self.address = size_bytes, int(address)
+        """pinned: of the host. Raises EngineError when there is too little."""
+        if pinned:
+            (address,) = check(runtime.cudaMallocHost(size_bytes))
+            free = runtime.cudaFreeHost
+        else:
+            (address,) = check(runtime.cudaMalloc(size_bytes))
+            free = runtime.cudaFree
+        self.size_bytes = size_bytes
+        self.address = int(address)
         weakref.finalize(self, free, self.address).atexit = False
 
     def array(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-        """Pinned memory as an array, which keeps it from being freed."""
+        """Pinned memory as an array, which keeps the memory alive."""
         self.__array_interface__ = {
             "shape": (self.size_bytes,),
             "typestr": "|u1",
@@ -96,7 +90,10 @@ class Memory:
 
 
 class Stream:
-    """Work for the GPU, done in order. Raises EngineLost when it fails, which may show at a later call."""
+    """Work for the GPU, done in order.
+
+    Its methods raise EngineLost when work failed, of an earlier call perhaps.
+    """
 
     def __init__(self) -> None:
         (self._stream,) = check(runtime.cudaStreamCreateWithFlags(runtime.cudaStreamNonBlocking))
@@ -104,6 +101,7 @@ class Stream:
         weakref.finalize(self, runtime.cudaStreamDestroy, self._stream).atexit = False
 
     def upload(self, gpu: Memory, pinned: Memory) -> None:
+        """Queues a copy from the host to the GPU."""
         kind = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         check(
             runtime.cudaMemcpyAsync(gpu.address, pinned.address, gpu.size_bytes, kind, self._stream),
@@ -111,6 +109,7 @@ class Stream:
         )
 
     def download(self, pinned: Memory, gpu: Memory) -> None:
+        """Queues a copy from the GPU to the host."""
         kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         check(
             runtime.cudaMemcpyAsync(pinned.address, gpu.address, gpu.size_bytes, kind, self._stream),
@@ -118,14 +117,15 @@ class Stream:
         )
 
     def wait(self) -> None:
-        """Until all work is done."""
+        """Returns when all work is done."""
         check(runtime.cudaStreamSynchronize(self._stream), running=True)
 
     def capture(self, work: Callable[[], None]) -> "Graph | None":
-        """Records what `work` would do, without doing it; None when it does something that cannot be recorded."""
-        mode = (
-            runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        )  # the threads beside this one may use CUDA, too
+        """Records what `work` would do, without doing it; None when it does something that cannot be
+        recorded.
+        """
+        # Of this thread alone, as others may use CUDA meanwhile.
+        mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         check(runtime.cudaStreamBeginCapture(self._stream, mode), running=True)
         try:
             work()
@@ -140,10 +140,11 @@ class Stream:
 
     def _end_capture(self) -> tuple:
         answer = runtime.cudaStreamEndCapture(self._stream)
-        runtime.cudaGetLastError()  # a failed capture is no failure of the calls that follow
+        runtime.cudaGetLastError()  # cleared: a failed capture is no failure of the calls that follow
         return answer
 
     def launch(self, graph: "Graph") -> None:
+        """Queues the work of a graph."""
         check(runtime.cudaGraphLaunch(graph.executable, self._stream), running=True)
 
 

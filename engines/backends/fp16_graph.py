@@ -1,10 +1,12 @@
-"""A bundle's ONNX -> the graph that TensorRT compiles: every value's type written into it. The one file of this room that imports onnx.
+"""A bundle's ONNX -> the graph that TensorRT compiles, with every value's type.
 
-TensorRT 11 (and 10, when told to) computes each layer in the type that the graph says. Here that is FP16 from the first
-convolution to the last, and FP32 for the statistics of normalisations, for what is made of the AUs alone, and for what follows
-the last convolution (flow in pixels, sampling places, the gate, which is exactly 0 for no change). Inputs and outputs keep the
-contract's types. onnxconverter-common does not do this: it leaves the outputs FP16 although told to keep them, and casts to FP16
-and back between any two FP32 nodes.
+The only file of engines that imports onnx.
+
+TensorRT 11, and 10 with a flag, computes each layer in the type that the graph gives. Here that is FP16 from
+the first convolution to the last, and FP32 for the statistics of normalisations, for what is made of the AUs
+alone, and for what follows the last convolution (flow in pixels, sampling places, the gate, which is exactly
+0 for no change). Inputs and outputs keep the contract's types. onnxconverter-common does not do this: it
+leaves the outputs FP16 although asked to keep them, and casts to FP16 and back between any two FP32 nodes.
 """
 
 from collections import defaultdict
@@ -15,44 +17,41 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 from engines.errors import EngineError
+from engines.foreign_errors import CPU, mapped
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 CONVOLUTIONS = {"Conv", "ConvTranspose"}
-# Sums over whole planes lose digits in FP16, and squares leave its range; Resize wants its scales in FP32; Cast says its own type.
+# Sums over whole planes lose digits in FP16, and squares leave its range; Resize wants its scales in FP32;
+# Cast names its own type.
 FULL = {
-    *(
-        "InstanceNormalization",
-        "GroupNormalization",
-        "LayerNormalization",
-        "BatchNormalization",
-        "GlobalAveragePool",
-    ),
-    *(
-        "ReduceMean",
-        "ReduceSum",
-        "ReduceSumSquare",
-        "ReduceL2",
-        "Pow",
-        "Sqrt",
-        "Reciprocal",
-        "Exp",
-        "Log",
-        "Resize",
-        "Cast",
-    ),
+    "InstanceNormalization",
+    "GroupNormalization",
+    "LayerNormalization",
+    "BatchNormalization",
+    "GlobalAveragePool",
+    "ReduceMean",
+    "ReduceSum",
+    "ReduceSumSquare",
+    "ReduceL2",
+    "Pow",
+    "Sqrt",
+    "Reciprocal",
+    "Exp",
+    "Log",
+    "Resize",
+    "Cast",
 }
 ARITHMETIC = {"Add", "Sub", "Mul", "Div"}  # in FP32, too, when nothing but a statistic reads their result
 
 
 def to_fp16(path: Path) -> ModelProto:
-    """The graph in `path`, to_fp16. Raises EngineError when it is no ONNX, or has weights that FP16 cannot hold."""
-    try:
+    """The graph in `path` with its types.
+
+    Raises EngineError when it is no ONNX, or has weights that FP16 cannot hold.
+    """
+    with mapped("onnx.load", path):
         model = onnx.load(path)
         onnx.checker.check_model(model)
-    except Exception as error:  # protobuf's and onnx's exceptions share no public base class
-        raise EngineError(
-            f"{path} is not an ONNX graph ({_first_line(error)}): get the bundle again."
-        ) from error
     _lift_constants(model)
     _fold_weights(model)
     _cast_at_the_ends(model)
@@ -83,15 +82,17 @@ def _fold_weights(model: ModelProto) -> None:
 
 
 def _cast_at_the_ends(model: ModelProto) -> None:
-    """uint8 may not be transposed by TensorRT: pictures are cast before all else, and become uint8 after all else."""
+    """Casts pictures before all else and back after all else, as TensorRT cannot transpose uint8."""
     graph = model.graph
-    inputs, outputs = {port.name for port in graph.input}, {port.name for port in graph.output}
+    inputs = {port.name for port in graph.input}
+    outputs = {port.name for port in graph.output}
     makers = {name: node for node in graph.node for name in node.output}
     readers = _readers(model)
     for node in graph.node:
         if node.op_type != "Transpose":
             continue
-        after, before = readers[node.output[0]], makers.get(node.input[0])
+        after = readers[node.output[0]]
+        before = makers.get(node.input[0])
         if node.input[0] in inputs and len(after) == 1 and after[0].op_type == "Cast":
             _swap(node, after[0])
         elif (
@@ -101,11 +102,13 @@ def _cast_at_the_ends(model: ModelProto) -> None:
             and len(readers[node.input[0]]) == 1
         ):
             _swap(before, node)
-    del graph.value_info[:]  # of values that are others now
+    del graph.value_info[:]  # the types and shapes of values that have changed
 
 
 def _swap(first: NodeProto, second: NodeProto) -> None:
-    """Two nodes, one after the other, change places: each takes the other's kind; the names of the values stay where they were."""
+    """Exchanges two nodes that follow each other: each takes the other's operator; the names of values stay
+    in place.
+    """
     kept = NodeProto()
     kept.CopyFrom(first)
     for node, kind in ((first, second), (second, kept)):
@@ -115,7 +118,7 @@ def _swap(first: NodeProto, second: NodeProto) -> None:
 
 
 def _halve(model: ModelProto, path: Path) -> None:
-    """Makes the nodes that may compute in FP16 do so, and casts wherever a value is wanted in the other type."""
+    """Makes the nodes that may compute in FP16 do so, and casts where a value is needed in the other type."""
     types = element_types(model)
     weights = {weight.name: weight for weight in model.graph.initializer}
     half = _half_nodes(model, types)
@@ -137,7 +140,7 @@ def _halve(model: ModelProto, path: Path) -> None:
 
     for number, node in enumerate(model.graph.node):
         wanted = TensorProto.FLOAT16 if number in half else TensorProto.FLOAT
-        if node.op_type != "Cast":  # which takes either, and says what it gives
+        if node.op_type != "Cast":  # which takes either type, and names its own result's
             node.input[:] = [
                 converted(name, wanted) if types.get(name) in FLOATS and types[name] != wanted else name
                 for name in node.input
@@ -149,8 +152,11 @@ def _halve(model: ModelProto, path: Path) -> None:
 
 
 def _half_nodes(model: ModelProto, types: dict[str, int]) -> set[int]:
-    """Numbers of the nodes that compute in FP16: those with a convolution before or at them, and one after or at them."""
-    nodes, outputs = list(model.graph.node), {port.name for port in model.graph.output}
+    """Numbers of the nodes that compute in FP16: those with a convolution before or at them, and one after or
+    at them.
+    """
+    nodes = list(model.graph.node)
+    outputs = {port.name for port in model.graph.output}
     maker = {name: number for number, node in enumerate(nodes) for name in node.output}
     readers = defaultdict(set)
     for number, node in enumerate(nodes):
@@ -169,9 +175,8 @@ def _half_nodes(model: ModelProto, types: dict[str, int]) -> set[int]:
             before_one.add(number)
         if node.op_type in FULL or (node.op_type in ARITHMETIC and later and later <= statistics):
             statistics.add(number)
-    ends = {
-        number for number, node in enumerate(nodes) if outputs & set(node.output)
-    }  # keep the contract's types
+    # The ends keep the contract's types.
+    ends = {number for number, node in enumerate(nodes) if outputs & set(node.output)}
     return (after_one & before_one) - statistics - ends
 
 
@@ -181,7 +186,7 @@ def _half(weight: TensorProto, path: Path) -> np.ndarray:
     with np.errstate(over="ignore"):
         halved = values.astype(np.float16)
     if not np.isfinite(halved[np.isfinite(values)]).all():
-        raise EngineError(f"{path} has weights that FP16 cannot hold ({weight.name}): run it on the CPU.")
+        raise EngineError(f"{path} has weights that FP16 cannot hold ({weight.name})", CPU)
     return halved
 
 
@@ -208,7 +213,3 @@ def _drop_unread(model: ModelProto) -> None:
     readers = _readers(model)
     for weight in [weight for weight in model.graph.initializer if weight.name not in readers]:
         model.graph.initializer.remove(weight)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""What every engine and every backend is; engines.runtime.load chooses among them. Each backend is one file."""
+"""What every engine and every backend is; engines.runtime.load chooses one. Each backend is one file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,41 +9,52 @@ import numpy as np
 from engines.bundle import Bundle
 from engines.errors import EngineError
 
-Say = Callable[[str], None]  # one sentence for people
+Notify = Callable[[str], None]  # receives one sentence for the user
 
 
-def quiet(_sentence: str) -> None:
-    """A Say that says nothing."""
+def ignore(_message: str) -> None:
+    """A Notify that drops every message."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What a generator says about one crop. Pixels are BGR."""
+    """What a generator answers about one crop. Pixels are BGR."""
 
     colour: np.ndarray  # (S, S, 3) uint8
     attention: np.ndarray  # (S, S) float32, 1 keeps the photo (moved by the flow)
-    flow: (
-        np.ndarray | None
-    )  # (s, s, 2) float32, crop pixels, out(p) = photo(p + flow(p)); None when the generator has none
+    # (s, s, 2) float32, crop pixels, out(p) = photo(p + flow(p)); None when the generator has none
+    flow: np.ndarray | None
 
     def kept(self) -> "Edit":
         """A copy that outlives the engine's next call."""
-        return Edit(
-            self.colour.copy(), self.attention.copy(), None if self.flow is None else self.flow.copy()
-        )
+        flow = None if self.flow is None else self.flow.copy()
+        return Edit(self.colour.copy(), self.attention.copy(), flow)
 
 
 class Engine(Protocol):
-    """A generator that runs. Not thread-safe: one thread calls `run`, and may keep an Edit only until the next call."""
+    """A generator that runs.
+
+    Not thread-safe: one thread calls `run`, and may keep an Edit only until the next call.
+    """
 
     bundle: Bundle
-    name: str  # for people: backend, precision, library version
+
+    @property
+    def name(self) -> str:
+        """For people: backend, precision, library version."""
+        ...
 
     def run(self, crop: np.ndarray, aus: np.ndarray) -> Edit:
-        """(S, S, 3) uint8 BGR crop and (N,) float32 in the bundle's order and conditioning -> an Edit.
+        """Runs the generator once.
 
-        A crop that cannot be written to and is the same object as before is taken as unchanged. Raises EngineError on another
-        shape, EngineLost when the device has failed.
+        Args:
+            crop: (S, S, 3) uint8 BGR. One that is read-only and the same object as before is taken as
+                unchanged.
+            aus: (N,) float32 in the bundle's order and conditioning.
+
+        Raises:
+            EngineError: an input has another shape.
+            EngineLost: the device has failed.
         """
         ...
 
@@ -51,22 +62,31 @@ class Engine(Protocol):
 class Backend(Protocol):
     """One library that compiles and runs bundles, and what this machine offers it."""
 
-    name: str  # "openvino", "tensorrt", "tensorrt_rtx", "onnxruntime"
+    @property
+    def name(self) -> str:
+        """ "openvino", "tensorrt", "tensorrt_rtx" or "onnxruntime"."""
+        ...
 
     def precisions(self, bundle: Bundle) -> tuple[str, ...]:
-        """What this machine computes natively and the bundle offers, best first: of "fp16", "int8", "bf16", "fp32"."""
+        """What this machine computes natively and the bundle offers, best first: of "fp16", "int8", "bf16",
+        "fp32".
+        """
         ...
 
     def depends_on(self) -> dict[str, str]:
-        """Library version, device, its features, driver: a compiled engine is good for exactly these. Raises EngineError when this machine cannot run one."""
+        """Library version, device, its features, driver: a compiled engine is valid for exactly these.
+
+        Raises:
+            EngineError: this machine cannot run an engine of this backend.
+        """
         ...
 
-    def compile(self, bundle: Bundle, precision: str, say: Say) -> bytes:
-        """The engine as bytes; may take minutes, and reports its progress. Raises EngineError."""
+    def compile(self, bundle: Bundle, precision: str, notify: Notify) -> bytes:
+        """The engine as bytes. May take minutes, and reports its progress. Raises EngineError."""
         ...
 
     def open(self, bundle: Bundle, precision: str, compiled: bytes, threads: int | None = None) -> Engine:
-        """An engine from what `compile` gave. Raises EngineError."""
+        """An engine from what `compile` returned. threads: of the CPU, None for all. Raises EngineError."""
         ...
 
 
@@ -83,7 +103,7 @@ class Target:
 
     @property
     def device(self) -> str:
-        """What --device calls it."""
+        """The device's name, of engines.runtime.load.DEVICES."""
         return "gpu" if self.can_be_lost else f"cpu-{self.precision}"
 
     @property
@@ -93,27 +113,34 @@ class Target:
 
 
 def check_inputs(bundle: Bundle, crop: np.ndarray, aus: np.ndarray) -> None:
-    """Raises EngineError with both values when an input is not what the bundle wants."""
-    wanted = (bundle.size_px, bundle.size_px, 3)
-    if crop.shape != wanted or crop.dtype != np.uint8:
+    """Raises EngineError with both values when an input is not what the bundle takes."""
+    expected = (bundle.size_px, bundle.size_px, 3)
+    if crop.shape != expected or crop.dtype != np.uint8:
         raise EngineError(
-            f"The engine {bundle.name} wants a {wanted} uint8 crop and was given {crop.shape} {crop.dtype}."
+            f"The engine {bundle.name} wants a {expected} uint8 crop and was given {crop.shape} {crop.dtype}."
         )
     if aus.shape != (len(bundle.aus),):
         raise EngineError(f"The engine {bundle.name} wants {len(bundle.aus)} AUs and was given {aus.shape}.")
 
 
 def check_signature(bundle: Bundle, ports: dict[str, tuple[int, ...]]) -> None:
-    """Raises EngineError when an ONNX file's inputs and outputs are not those that its bundle.json describes."""
-    size, flow = bundle.size_px, bundle.flow_px
-    wanted = {
+    """Raises EngineError when an ONNX file's inputs and outputs are not those that its bundle.json describes.
+
+    Args:
+        ports: the shape of each input and output, by name.
+    """
+    size = bundle.size_px
+    expected = {
         "image": (1, size, size, 3),
         "aus": (1, len(bundle.aus)),
         "colour": (1, size, size, 3),
         "attention": (1, size, size),
     }
-    wanted |= {"flow": (1, flow, flow, 2)} if flow else {}
-    if ports != wanted:
+    if bundle.flow_px:
+        expected["flow"] = (1, bundle.flow_px, bundle.flow_px, 2)
+    if ports != expected:
         raise EngineError(
-            f"{bundle.onnx} has {ports} where its bundle.json describes {wanted}: the two files do not belong together."
+            f"{bundle.onnx} has {ports} where its bundle.json describes {expected}: the two files do not "
+            "belong together",
+            "export the engine again",
         )

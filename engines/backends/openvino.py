@@ -1,15 +1,16 @@
-"""Compiles and runs bundles on the CPU by OpenVINO, in INT8, BF16 or FP32. The one file of this room that imports openvino.
+"""Compiles and runs bundles on the CPU by OpenVINO, in INT8, BF16 or FP32.
 
-A compiled engine is OpenVINO's exported model: the optimised graph and its weights. Opening it takes about a third of the time
-that compiling takes, and its outputs are the same bit for bit. An INT8 engine computes what its graph leaves in FP32 in BF16
-where the CPU has it.
+The only file of engines that imports openvino.
+
+A compiled engine is OpenVINO's exported model: the optimised graph and its weights. Opening it takes about a
+third of the time that compiling takes, and its outputs are the same bit for bit. An INT8 engine computes what
+its graph leaves in FP32 in BF16 where the CPU has it.
 """
 
 import io
 import os
 import platform
 import time
-from collections.abc import Callable
 from functools import cache, lru_cache
 from math import prod
 from pathlib import Path
@@ -18,12 +19,14 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as opset
 
-from engines.backends.interface import Edit, check_inputs, check_signature
+from engines.backends.interface import Edit, Notify, check_inputs, check_signature, ignore
 from engines.bundle import Bundle
-from engines.errors import EngineError, EngineLost
+from engines.errors import Choice, EngineError
+from engines.foreign_errors import mapped
 
 CPUINFO = Path("/proc/cpuinfo")  # Linux only; elsewhere OpenVINO's own list of capabilities decides alone
-# What makes 8-bit products faster than FP32. Without one of these, OpenVINO runs INT8, too, in three instructions for one.
+# What makes 8-bit products faster than FP32. Without one of these, OpenVINO runs INT8, too, in three
+# instructions for one.
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
 # What OpenVINO chooses its kernels by.
 INSTRUCTIONS = DOT_PRODUCTS | {
@@ -46,6 +49,7 @@ INSTRUCTIONS = DOT_PRODUCTS | {
     "sve2",
 }
 PORTS = ("image", "aus", "colour", "attention", "flow")
+TRIALS_OF_PEAK = 12  # the fastest counts: the first ones warm up, and other programs slow down some
 
 
 class OpenVino:
@@ -54,8 +58,13 @@ class OpenVino:
     name = "openvino"
 
     def precisions(self, bundle: Bundle) -> tuple[str, ...]:
-        """INT8 where the bundle has that variant and the CPU has 8-bit dot products, BF16 where the CPU has it, FP32; fastest first."""
-        capabilities, instructions = _capabilities(_core()), _instructions()
+        """What the CPU computes, fastest first.
+
+        INT8 where the bundle has that variant and the CPU has 8-bit dot products; BF16 where the CPU has it;
+        FP32.
+        """
+        capabilities = _capabilities(_core())
+        instructions = _instructions()
         int8 = (
             "INT8" in capabilities
             and "int8" in bundle.variants
@@ -64,7 +73,7 @@ class OpenVino:
         return (*(["int8"] if int8 else []), *(["bf16"] if "BF16" in capabilities else []), "fp32")
 
     def depends_on(self) -> dict[str, str]:
-        """What a compiled engine is good for. Raises EngineError where OpenVINO finds no CPU that it knows."""
+        """What a compiled engine is valid for. Raises EngineError where OpenVINO knows no CPU here."""
         core = _core()
         return {
             "library": f"openvino {ov.__version__}",
@@ -78,9 +87,12 @@ class OpenVino:
             "system": platform.system(),
         }
 
-    def compile(self, bundle: Bundle, precision: str, say: Callable[[str], None] = lambda _: None) -> bytes:
-        """The exported model, about twice as large as the bundle's ONNX; well under a second. Raises EngineError."""
-        say(f"OpenVINO compiles {bundle.name} for the CPU in {precision.upper()}")
+    def compile(self, bundle: Bundle, precision: str, notify: Notify = ignore) -> bytes:
+        """The exported model, about twice as large as the bundle's ONNX; well under a second.
+
+        Raises EngineError.
+        """
+        notify(f"OpenVINO compiles {bundle.name} for the CPU in {precision.upper()}")
         exported = _compiled(_core(), bundle, precision, None).export_model()
         return exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
 
@@ -89,12 +101,8 @@ class OpenVino:
     ) -> "CpuEngine":
         """Raises EngineError when the bytes are no engine of this OpenVINO, or one of another bundle."""
         core = _core()
-        try:
+        with mapped("openvino.open", bundle.name):
             model = core.import_model(compiled, "CPU", _settings(core, precision, threads))
-        except RuntimeError as error:
-            raise EngineError(
-                f"OpenVINO cannot open the compiled engine of {bundle.name} ({_reason(error)}): compile it again."
-            ) from error
         check_signature(bundle, _ports(model))
         return CpuEngine(bundle, model, precision)
 
@@ -109,45 +117,38 @@ class CpuEngine:
 
     def run(self, crop: np.ndarray, aus: np.ndarray) -> Edit:
         check_inputs(self.bundle, crop, aus)
-        try:
-            self._request.infer(
-                {"image": crop[None], "aus": np.asarray(aus, np.float32)[None]},
-                share_inputs=True,
-                share_outputs=True,
-            )
-        except RuntimeError as error:
-            raise EngineLost(
-                f"OpenVINO failed while it ran {self.bundle.name} ({_reason(error)}): start again, or run with --device cpu-fp32."
-            ) from error
-        flow = self._request.get_tensor("flow").data[0] if self.bundle.flow_px else None
+        inputs = {"image": crop[None], "aus": np.asarray(aus, np.float32)[None]}
+        with mapped("openvino.run", self.bundle.name):
+            self._request.infer(inputs, share_inputs=True, share_outputs=True)
         return Edit(
-            self._request.get_tensor("colour").data[0], self._request.get_tensor("attention").data[0], flow
+            self._request.get_tensor("colour").data[0],
+            self._request.get_tensor("attention").data[0],
+            self._request.get_tensor("flow").data[0] if self.bundle.flow_px else None,
         )
 
 
 def _core() -> ov.Core:
-    """The one of this process. Raises EngineError where there is no CPU plugin for this machine."""
+    """OpenVINO of this process. Raises EngineError where it has no CPU plugin for this machine."""
     core = _core_of(os.getpid())
     if "CPU" not in core.available_devices:
-        raise EngineError("OpenVINO does not know this machine's CPU: run with --device reference instead.")
+        raise EngineError("OpenVINO does not know this machine's CPU", Choice("device", "reference"))
     return core
 
 
 @cache
 def _core_of(_process: int) -> ov.Core:
-    """Never let go: the CPU plugin gives the thread that loads it another signal stack, and takes that along when the last engine and core
-    are gone. The next signal, Ctrl-C say, would then end the program by a segmentation fault. A forked process needs threads of its own.
+    """Kept for ever: the CPU plugin gives the thread that loads it another signal stack, and frees that with
+    the last engine and core. The next signal, Ctrl-C say, would then end the program by a segmentation fault.
+    A forked process needs threads of its own.
     """
     return ov.Core()
 
 
 def _compiled(core: ov.Core, bundle: Bundle, precision: str, threads: int | None) -> ov.CompiledModel:
-    try:
+    with mapped("openvino.load", bundle.graph(precision)):
         model = core.read_model(bundle.graph(precision))
         check_signature(bundle, _ports(model))
         return core.compile_model(model, "CPU", _settings(core, precision, threads))
-    except RuntimeError as error:
-        raise EngineError(f"OpenVINO cannot load {bundle.graph(precision)}: {_reason(error)}") from error
 
 
 def _settings(core: ov.Core, precision: str, threads: int | None) -> dict[str, object]:
@@ -165,7 +166,7 @@ def _capabilities(core: ov.Core) -> set[str]:
 
 
 def _instructions() -> set[str]:
-    """The CPU's instruction sets as Linux names them; empty where nobody says."""
+    """The CPU's instruction sets as Linux names them; empty on other systems."""
     if not CPUINFO.is_file():
         return set()
     for line in CPUINFO.read_text().splitlines():
@@ -184,18 +185,21 @@ def _name(port: ov.ConstOutput | ov.Output) -> str:
     return next((name for name in PORTS if name in port.names), port.any_name)
 
 
-def _reason(error: RuntimeError) -> str:
-    return str(error).strip().splitlines()[-1]
-
-
 def work(bundle: Bundle) -> tuple[int, int, int]:
-    """What a generator costs by its graph: multiply-adds of its convolutions and products, the values these read and write, its weights."""
+    """What a generator costs by its graph.
+
+    Returns:
+        multiply-adds of its convolutions and matrix products; the values that these read and write; its
+            weights.
+    """
     return _work_of(bundle.onnx, bundle.sha256)
 
 
 @lru_cache(maxsize=8)  # a benchmark asks for each figure of each engine
 def _work_of(onnx: Path, _sha256: str) -> tuple[int, int, int]:
-    products = values = weights = 0
+    products = 0
+    values = 0
+    weights = 0
     for node in _core().read_model(onnx).get_ordered_ops():
         if node.get_type_name() not in ("Convolution", "MatMul"):
             continue
@@ -210,8 +214,13 @@ def _work_of(onnx: Path, _sha256: str) -> tuple[int, int, int]:
 
 
 def peak(precision: str, threads: int | None = None) -> float:
-    """Multiply-adds a second that OpenVINO reaches here on what it does best: dense 3x3 convolutions of 256 channels at 64 x 64."""
-    channels, side, layers = 256, 64, 4
+    """Multiply-adds a second that OpenVINO reaches on this CPU.
+
+    Measured on what it does best: dense 3x3 convolutions of 256 channels at 64 x 64.
+    """
+    channels = 256
+    side = 64
+    layers = 4
     rng = np.random.default_rng(0)
     port = opset.parameter([1, channels, side, side], np.float32)
     x = port
@@ -227,7 +236,7 @@ def peak(precision: str, threads: int | None = None) -> float:
     ).create_infer_request()
     photo = rng.uniform(-1, 1, (1, channels, side, side)).astype(np.float32)
     seconds = []
-    for _ in range(12):
+    for _ in range(TRIALS_OF_PEAK):
         started_s = time.perf_counter()
         request.infer([photo], share_inputs=True)
         seconds.append(time.perf_counter() - started_s)

@@ -1,8 +1,8 @@
-"""Landmarks -> the aligned crop that generators see, and the way back. The only place that knows this geometry.
+"""Landmarks -> the aligned crop that generators see, and back. The only place that knows this geometry.
 
-A crop is one similarity transform (turn, scale, shift): roll is taken out, the head's true size fills the same share of
-every crop, and nothing that an expression moves takes part, so an opened mouth does not shift the picture. A crop spans
-SPAN outer eye distances from above the brows to below a dropped chin.
+A crop is one similarity transform (turn, scale, shift): roll is taken out, the head's true size fills the
+same share of every crop, and nothing that an expression moves takes part, so an opened mouth does not shift
+the picture. A crop spans SPAN outer eye distances from above the brows to below a dropped chin.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ import numpy as np
 from engines.face.landmarks import Face
 from engines.face.mesh import align, mean_face, unalign
 
-SPAN = 2.6  # outer eye distances across a crop: forehead (-0.58) to chin (1.31), and room for a jaw that drops 0.3
+# Outer eye distances across a crop: forehead (-0.58) to chin (1.31), and room for a jaw that drops 0.3
+SPAN = 2.6
 CENTRE_DOWN = 0.44  # the crop's centre lies this far below the eyes, in outer eye distances
+MAX_BILINEAR_SHRINK = 1.5  # beyond it bilinear sampling alone would alias: frames are averaged first
 RULE = f"similarity-{SPAN}-{CENTRE_DOWN}"  # written into bundles; an engine trained on other crops is refused
 
 
@@ -62,26 +64,26 @@ def find_crop(face: Face, size_px: int) -> Crop:
 def find_mesh_crop(mesh_px: np.ndarray, size_px: int) -> Crop:
     """The aligned crop of a (478, 3) mesh in frame pixels."""
     _, pose = align(mesh_px)
-    resting_px = unalign(mean_face(), pose)[
-        :, :2
-    ]  # a resting head of this size and pose: no expression moves it
-    mean_outline = mean_face()[:, 1]
     roll = np.radians(pose.angles_deg[2])
     scale = size_px / (SPAN * float(pose.scale))
     turn = scale * np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
-    outline = resting_px @ turn.T  # upright, so that its box is the same whatever the roll
+    # A resting head of this size and pose, which no expression moves; upright, so that its box does not
+    # depend on roll.
+    resting_px = unalign(mean_face(), pose)[:, :2]
+    outline = resting_px @ turn.T
     outline_centre = (outline.min(axis=0) + outline.max(axis=0)) / 2
-    below = (
-        mean_outline.min() + mean_outline.max()
-    ) / 2 - CENTRE_DOWN  # outline's centre below the crop's, eye distances
+    mean_height = mean_face()[:, 1]
+    # How far the outline's centre lies below the crop's, in outer eye distances.
+    below = (mean_height.min() + mean_height.max()) / 2 - CENTRE_DOWN
     goal = np.array([size_px / 2, size_px / 2 + below * size_px / SPAN]) - 0.5
     return Crop(np.column_stack([turn, goal - outline_centre]), size_px)
 
 
 def cut(frame: np.ndarray, crop: Crop) -> np.ndarray:
-    """(H, W, 3) uint8 -> the crop, (size_px, size_px, 3) uint8. What lies outside the frame repeats its edge."""
-    matrix, shrink = crop.crop_from_frame, crop.frame_px_per_crop_px
-    if shrink > 1.5:  # bilinear sampling alone would alias: average first
+    """(H, W, 3) uint8 -> the crop, (size_px, size_px, 3) uint8. Outside the frame its edge is repeated."""
+    matrix = crop.crop_from_frame
+    shrink = crop.frame_px_per_crop_px
+    if shrink > MAX_BILINEAR_SHRINK:
         small = cv2.resize(frame, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
         sx, sy = small.shape[1] / frame.shape[1], small.shape[0] / frame.shape[0]
         shrunk_from_frame = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2]])

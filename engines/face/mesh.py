@@ -1,8 +1,9 @@
-"""The geometry of the 478-point face mesh: its triangles, its mirror, and a mesh freed from head pose.
+"""The geometry of the 478-point face mesh: contours, mirror image, and a mesh freed from head pose.
 
-`align` turns and scales a mesh onto the mean face by points that no expression moves, so that what is left is identity
-and expression. Lengths of an aligned mesh are in units of the mean face's outer eye distance (1.0). Knows no AUs.
-The mean face is measured by `python -m train estimator --mean-face` and stored beside this file.
+`align` turns and scales a mesh onto the mean face by points that no expression moves, so that what is left is
+identity and expression. Lengths of an aligned mesh are in units of the mean face's outer eye distance (1.0).
+Knows no AUs. The mean face is measured by `python -m train estimator --mean-face` and stored beside this
+file.
 """
 
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ FACE_OVAL = (
 
 @dataclass(frozen=True)
 class Pose:
-    """How an aligned mesh came about: picture = scale * (aligned @ rotation.T) + translation."""
+    """Where a head is: picture = scale * (aligned @ rotation.T) + translation."""
 
     rotation: np.ndarray  # (..., 3, 3)
     scale: np.ndarray  # (...,) pixels per unit
@@ -99,7 +100,9 @@ class Pose:
 
     @property
     def angles_deg(self) -> np.ndarray:
-        """(..., 3): pitch (chin down is positive), yaw (towards the picture's right), roll (clockwise), degrees."""
+        """(..., 3): pitch (chin down is positive), yaw (towards the picture's right), roll (clockwise),
+        degrees.
+        """
         r = self.rotation
         yaw = np.arcsin(np.clip(r[..., 2, 0], -1, 1))
         pitch = np.arctan2(r[..., 2, 1], r[..., 2, 2])
@@ -109,16 +112,23 @@ class Pose:
 
 @lru_cache(maxsize=1)
 def mean_face() -> np.ndarray:
-    """(478, 3) float32: the mean neutral face, mirror-symmetric, outer eye distance 1, origin between the outer eye corners."""
+    """(478, 3) float32: the mean neutral face, mirror-symmetric, outer eye distance 1, origin between the
+    outer eye corners.
+    """
     mean = np.load(Path(__file__).with_name("mean_face.npy"), allow_pickle=False)
     mean.setflags(write=False)
     return mean
 
 
 def align(mesh: np.ndarray, target: np.ndarray | None = None) -> tuple[np.ndarray, Pose]:
-    """Meshes (..., 478, 3) in pixels -> the same freed from pose, (..., 478, 3) float32, and the pose that was taken off.
+    """Frees meshes from head pose: similarity Procrustes on RIGID. Source: Umeyama, PAMI 1991.
 
-    Similarity Procrustes on RIGID onto `target` (default: the mean face). Source: Umeyama, PAMI 1991.
+    Args:
+        mesh: (..., 478, 3), pixels.
+        target: (478, 3) to turn and scale it onto; None for the mean face.
+
+    Returns:
+        the aligned meshes, (..., 478, 3) float32, and the pose that was taken off.
     """
     target = mean_face() if target is None else target
     mesh = np.asarray(mesh, np.float64)
@@ -138,7 +148,7 @@ def align(mesh: np.ndarray, target: np.ndarray | None = None) -> tuple[np.ndarra
 
 
 def unalign(aligned: np.ndarray, pose: Pose) -> np.ndarray:
-    """The way back from `align`: (..., 478, 3) in units -> pixels, float32."""
+    """Undoes `align`: (..., 478, 3) in units -> pixels, float32."""
     turned = np.asarray(aligned, np.float64) @ np.swapaxes(pose.rotation, -1, -2)
     return (turned * np.asarray(pose.scale)[..., None, None] + pose.translation[..., None, :]).astype(
         np.float32

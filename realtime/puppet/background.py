@@ -1,9 +1,8 @@
-"""A photo taken apart into a person and the background behind, once, at start, without a network.
+"""A photo taken apart into a person and the background behind, once, at start. No network: GrabCut, colours and geometry.
 
-GrabCut (Rother et al., SIGGRAPH 2004) finds the person from the head's geometry. By how well colour tells
-both sides of its edge apart it is seen, direction by direction, where it is sure. There the matte is made
-fine by colour, hair by hair, and the background is filled in. Where it is not, everything counts as person,
-and the background moves along, less and less away from the head.
+GrabCut (Rother et al., SIGGRAPH 2004) finds the person from the head's geometry. By how well colour tells both sides of its edge apart
+it is seen, direction by direction, where it is sure. There the matte is made fine by colour, hair by hair, and the background is filled
+in. Where it is not, everything counts as person, and the background moves along, less and less away from the head.
 """
 
 from dataclasses import dataclass
@@ -31,11 +30,13 @@ SECTORS = 40  # directions around the head
 EDGE_WIDTH = 0.16  # on each side of the edge, that is looked at
 UNSURE_BELOW, SURE_FROM = 0.69, 0.77  # share of its pixels whose colour is on the right side
 
-# Beside GrabCut's edge, that colour decides on: hair flies out further than skin shows through
-OUTER_BAND, INNER_BAND = (0.20, 0.11)
+OUTER_BAND, INNER_BAND = (
+    0.20,
+    0.11,
+)  # beside GrabCut's edge, that colour decides on: hair flies out further than skin shows through
 BODY_BAND = 0.05  # likewise below the chin, where there are clothes
-# Grey levels that a background strays from its smooth fill: fine hair is believed below, a pattern above.
-# Plain walls stray by 1, painted ones by 3 to 5, grids and stripes by 6 to 11.
+# Grey levels that a background strays from its smooth fill: fine hair is believed below, a pattern above. Plain walls
+# stray by 1, painted ones by 3 to 5, grids and stripes by 6 to 11.
 PATTERN_NOISE = (4.0, 7.0)
 PATTERN_ODDS = 4.0  # log-likelihood from where a colour is the background's, whatever it is in front of
 CONTRAST_FLOOR = 400.0  # squared grey levels between person and background below which colour says little
@@ -127,10 +128,7 @@ def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry) -> _Ro
 
 
 def _clothes(small: np.ndarray, person: np.ndarray, body: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """What of the body's place does not look like the background beside the head, (h, w) uint8.
-
-    GrabCut gives dark clothes to a background that has a dark corner.
-    """
+    """What of the body's place does not look like the background beside the head, (h, w) uint8: clothes as dark as a corner of it, mostly."""
     behind = above & (person == 0)
     if not behind.any():
         return body.astype(np.uint8)
@@ -244,8 +242,9 @@ def _by_colour(
     between = ((off * apart).sum(axis=1) + CONTRAST_FLOOR * edge) / (
         (apart * apart).sum(axis=1) + CONTRAST_FLOOR
     )
-    # Neither the background's colour nor, perhaps, the person's.
-    another = np.clip((away - 1.2 * noise - 8) / (45 + 1.5 * noise), 0, 1)
+    another = np.clip(
+        (away - 1.2 * noise - 8) / (45 + 1.5 * noise), 0, 1
+    )  # neither the background's colour nor the person's
     matte = np.clip((np.maximum(between, another) - LEAST) / (MOST - LEAST), 0, 1)
     matte = np.minimum(matte, np.clip((away - 0.8 * noise - 3) / 8, 0, 1) + edge)
     matte *= smooth_fall(without, 0.55 * outer, outer)
@@ -277,7 +276,7 @@ def _noise(part: np.ndarray, behind: np.ndarray, ring: np.ndarray, unit_px: floa
 
 
 def _add_texture(behind: np.ndarray, image: np.ndarray, known: np.ndarray, unit_px: float) -> None:
-    """Adds the known side's grain, mirrored at the edge, to what is not known, (h, w, 3), in place."""
+    """Adds grain and small structure to what is not known, (h, w, 3), in place: that of the known side, mirrored at the edge."""
     if known.all() or not known.any():
         return
     distance, labels = cv2.distanceTransformWithLabels(
@@ -336,10 +335,7 @@ def fill(image: np.ndarray, known: np.ndarray, seamless: bool = False) -> np.nda
 
 
 def _pull_push(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Known pixels as they are, the others from coarser and coarser pictures.
-
-    Source: Gortler et al., SIGGRAPH 1996.
-    """
+    """Known pixels as they are, the others from coarser and coarser pictures. Source: Gortler et al., SIGGRAPH 1996."""
     levels = [(image * weight[..., None], weight)]
     while min(levels[-1][1].shape) > 2:
         colour, share = levels[-1]
@@ -355,11 +351,13 @@ def _pull_push(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _log_likelihood(colours: np.ndarray, model: np.ndarray) -> np.ndarray:
-    """(N,) of colours (N, 3) under a mixture of five Gaussians, (1, 65) as OpenCV's GrabCut lays it out."""
+    """(N,) of colours (N, 3) under one of GrabCut's mixtures of five Gaussians, (1, 65) as OpenCV lays it out."""
     weights, means, covariances = model[0, :5], model[0, 5:20].reshape(5, 3), model[0, 20:].reshape(5, 3, 3)
     total = np.full(len(colours), 1e-12, np.float32)
     for weight, mean, covariance in zip(weights, means, covariances, strict=True):
-        covariance = covariance + np.eye(3) * 4.0  # that of a flat wall is 0: two grey levels at least
+        covariance = (
+            covariance + np.eye(3) * 4.0
+        )  # a colour of a flat wall has none: two grey levels at least
         root = np.linalg.cholesky(np.linalg.inv(covariance))
         away = (colours - mean).astype(np.float32) @ root.astype(np.float32)
         height = weight / np.sqrt(np.linalg.det(covariance))

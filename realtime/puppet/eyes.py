@@ -1,8 +1,6 @@
-"""Eyes that look: irises moved between the lids of one photo, in the photo's own pixels, and lids that follow
-a look up or down.
+"""Eyes that look: irises moved between the lids of one photo, in the photo's own pixels, and lids that follow a look up or down.
 
-Each eye is taken apart once, at start: the white as it would be without the iris, and the iris, completed
-where a lid covers it.
+Each eye is taken apart once, at start: the white as it would be without the iris, and the iris, completed where a lid covers it.
 
     photo = iris + (1 - matte) * white          of every pixel of the opening
 
@@ -115,19 +113,16 @@ class _Eye:
         return contour
 
     def _lay_grid(self, picture: np.ndarray, upper: np.ndarray, lower: np.ndarray) -> None:
-        """Cuts the eye out of the picture; sets each pixel's place and, at its place along the eye, that of
-        the lids.
-        """
+        """Cuts the eye out of the picture; sets each pixel's place and, at its place along the eye, that of the lids."""
         high_lid, low_lid = upper[:, 1].min(), lower[:, 1].max()
         self.box = self._around(
             [-0.06, high_lid - FOLD - 0.06], [1.06, low_lid + BELOW + 0.06], picture.shape
         )
         inner = self._around([-0.03, high_lid - 0.14], [1.03, low_lid + 0.08], picture.shape)
-        # Within the box, what the opening never leaves.
         self._inner = tuple(
             slice(max(0, part.start - outer.start), min(part.stop, outer.stop) - outer.start)
             for part, outer in zip(inner, self.box, strict=True)
-        )
+        )  # that the opening never leaves, within the box
         rows, columns = self.box
         self._photo = picture[self.box].astype(np.float32)
         grid = np.stack(
@@ -156,9 +151,7 @@ class _Eye:
         return np.clip(room * np.float32(1 / EDGE) + np.float32(0.5), 0, 1) * self._between_corners[part]
 
     def _take_apart(self) -> None:
-        """The white, (h, w, 3) float32, and the iris, (h, w, 4) float32: colours times the matte, and the
-        matte.
-        """
+        """The white, (h, w, 3) float32, and the iris, (h, w, 4) float32: colours times the matte, and the matte."""
         photo, everything = self._photo, np.s_[:, :]
         radius = np.hypot(self._a - self._centre[0], self._b - self._centre[1]) / self._radius
         opening = self._opening(self._top, self._bottom, everything)
@@ -175,9 +168,7 @@ class _Eye:
         self._white = self._white.astype(np.float32)
 
     def _completed(self, iris: np.ndarray, visible: np.ndarray, radius: np.ndarray) -> np.ndarray:
-        """(h, w, 3): the iris as its other half shows it, mirrored, and where that is covered, too, the mean
-        of its ring.
-        """
+        """(h, w, 3): the iris as its other half shows it, mirrored, and where that is covered, too, the mean of its ring."""
         mirrored = np.stack([self._a, 2 * self._centre[1] - self._b], axis=-1)
         places = self._start + mirrored @ self._axes * self._width_px - [self.box[1].start, self.box[0].start]
         other = cv2.remap(
@@ -225,9 +216,7 @@ class _Eye:
         return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
     def _skin(self, lid: np.ndarray, distance: np.ndarray) -> np.ndarray:
-        """(h, w, 3) float32: the skin around an eye whose lids have moved by (h, w) eye widths, at distances
-        of 0 to 1 from them.
-        """
+        """(h, w, 3) float32: the skin around an eye whose lids have moved by (h, w) eye widths, at distances of 0 to 1 from them."""
         t = np.clip(distance, 0, 1)
         moved = (lid * (1 - t * t * (3 - 2 * t)) * self._width_px)[..., None] * self._axes[1].astype(
             np.float32

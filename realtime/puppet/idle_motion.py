@@ -1,5 +1,4 @@
-"""Idle life: a puppet whose driver sits still or is out of view blinks, stirs, sways and glances, instead of
-being a photograph.
+"""Idle life: a puppet whose driver sits still or is out of view blinks, stirs, sways and glances, instead of being a photograph.
 
 A function of the seed and of time alone, so that a take is the same whenever it is drawn.
 """
@@ -47,8 +46,9 @@ class IdleMotion:
         ]
         self._blink = index(["AU45"])
         self._next_s: float | None = None  # when the next blink begins
-        # Of their own, so that a seed's blinks stay what they are without glances.
-        self._glances = random.Random(f"glances {seed}")
+        self._glances = random.Random(
+            f"glances {seed}"
+        )  # of their own, so that blinks are those of earlier versions
         self._sways = [[self._glances.uniform(0, 2 * math.pi) for _ in STIR_HZ] for _ in SWAY]
         self._glance_s: tuple[float, float] | None = None  # when it begins and ends
         self._glance = (0.0, 0.0)
@@ -90,9 +90,7 @@ class IdleMotion:
         return life
 
     def _pose(self, now_s: float) -> np.ndarray:
-        """(6,) float32, as action_units.opposites: the sway of the head and the glance of the eyes at full
-        share.
-        """
+        """(6,) float32, as action_units.opposites: the sway of the head and the glance of the eyes at full share."""
         sway = [
             size
             * sum(

@@ -1,5 +1,4 @@
-"""How a driver's expression is made the puppet's: strengths, limits, groups and idle life, from a TOML preset
-and the command line.
+"""How a driver's expression is made the puppet's: strengths, limits, groups and idle life, from a TOML preset and the command line.
 
     [mine]                       # a preset; several may stand in one file
     strength = 1.2               # of the expression, 0 to 2
@@ -33,9 +32,10 @@ SHIPPED = Path(__file__).with_name("presets.toml")
 ALL = "all"
 STRENGTH = (0.0, 2.0)
 FOLLOWING = (0.0, 1.5)  # of head and gaze
-# Of head and gaze, where a preset says nothing: a third of a degree, a ninetieth of an eye's width. What is
-# left of a head's or an eye's tremble after smoothing is less.
-DEAD_ZONES = {**dict.fromkeys(HEAD, 0.01), **dict.fromkeys(GAZE, 0.04)}
+DEAD_ZONES = dict.fromkeys(HEAD, 0.01) | dict.fromkeys(
+    GAZE, 0.04
+)  # of these, where a preset says nothing: a third of a degree, and a
+# ninetieth of an eye's width. What is left of a head's or an eye's tremble after smoothing is less.
 DEAD_ZONE = 0.03  # the tracker's tremble at rest, measured on still drivers
 
 
@@ -133,9 +133,7 @@ class _Wrong(Exception):
 
 
 def load(text: str) -> Settings:
-    """The preset that --preset names: one that is shipped, FILE.toml with one preset in it, or
-    FILE.toml:NAME. Raises SettingsError.
-    """
+    """The preset that --preset names: one that is shipped, FILE.toml with one preset in it, or FILE.toml:NAME. Raises SettingsError."""
     path, name = _place(text)
     try:
         source = path.read_text(encoding="utf-8")

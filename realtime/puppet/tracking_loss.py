@@ -1,7 +1,4 @@
-"""What the puppet does while the driver's face is out of view: hold, ease to neutral, show the still photo.
-
-Nothing else.
-"""
+"""What the puppet does while the driver's face is out of view: hold, ease to neutral, show the still photo. Nothing else."""
 
 from dataclasses import replace
 
@@ -12,8 +9,7 @@ from realtime.messages import DriverExpression
 
 HOLD_S = 0.5  # a hand that passes, a missed detection: nobody notices
 EASE_S = 0.7  # slow enough not to look like an expression, quick enough not to linger
-# A tracker that takes longer for one picture is out of order, and a face held for so long looks it too
-LONGEST_WORD_S = 2.0
+LONGEST_WORD_S = 2.0  # a tracker that takes longer for one picture is out of order, and a face held for so long looks it too
 HEAD_EASE_S = 1.4  # a head is slower than a face: a turn of 20 degrees goes back at 15 a second
 HEAD_RETURN_S = 0.5
 RETURN_S = 0.25  # back from the still photo to the driver, without a jump
@@ -22,16 +18,17 @@ RETURN_S = 0.25  # back from the still photo to the driver, without a jump
 class TrackingLossFallback:
     """Follows what the driver asks through losses of the face. Zero change means the still photo.
 
-    A face counts as missing from when the next word was due: where tracking is slow, a word may take as long
-    as the one before.
+    A face counts as missing from when the next word was due: where tracking is slow, a word may take as long as the one before.
     """
 
     def __init__(self, shown: float = 1.0) -> None:
         """shown: share of the driver's expression to begin with, 0..1; it eases to 1."""
         self._last: DriverExpression | None = None  # the last with a face
         self._due_s = 0.0  # when the word after it was
-        self._captured_s = 0.0  # of the newest word, with a face or without
-        self._word_s = 0.0  # how long it took
+        self._captured_s, self._word_s = (
+            0.0,
+            0.0,
+        )  # of the newest word, with a face or without; how long it took
         self._face, self._head = _Share(EASE_S, RETURN_S, shown), _Share(HEAD_EASE_S, HEAD_RETURN_S, shown)
 
     @property
@@ -40,10 +37,7 @@ class TrackingLossFallback:
         return "tracking slow" if self._word_s > HOLD_S else ""
 
     def at(self, told: DriverExpression | None, now_s: float) -> DriverExpression | None:
-        """The newest word from the driver (or None when there was none) -> what to show now;
-
-        None before anybody was seen.
-        """
+        """The newest word from the driver (or None when there was none) -> what to show now; None before anybody was seen."""
         if told is not None:
             self._captured_s, self._word_s = told.captured_s, now_s - told.captured_s
             if told.seen:
@@ -58,9 +52,7 @@ class TrackingLossFallback:
 
 
 class _Share:
-    """How much of what a driver asked is shown: all, then less while they are missing, and again all when
-    they are back.
-    """
+    """How much of what a driver asked is shown: all, then less while they are missing, and again all when they are back."""
 
     def __init__(self, ease_s: float, return_s: float, shown: float):
         self._ease_s, self._return_s, self._shown = ease_s, return_s, shown

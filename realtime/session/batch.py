@@ -15,6 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
 from engines.runtime.failover import load_live
+from engines.runtime.load import LoadOptions
 from realtime.messages import DriverExpression
 from realtime.output.contact_sheet import SHEET_SUFFIXES, ContactSheet
 from realtime.output.outputs import VIDEO_SUFFIXES, VideoFile
@@ -84,7 +85,7 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: ShutdownH
     missing: dict[Path, PuppetError] = {}
     with ExitStack() as stack:
         stack.enter_context(logging_redirect_tqdm([LOG]))
-        engine = load_live(options.engine, options.device, say=say, wait=True)
+        engine = load_live(options.engine, options.device, LoadOptions(notify=say), wait=True)
         stack.callback(engine.close)
         overall = stack.enter_context(
             tqdm(total=len(jobs), unit="video", desc="all", disable=None if len(jobs) > 1 else True)

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from engines.backends.interface import Say, quiet
+from engines.backends.interface import Notify, ignore
 from engines.errors import OutputError
 from realtime.output.contact_sheet import ContactSheet
 from realtime.output.outputs import Output
@@ -14,11 +14,11 @@ from realtime.output.outputs import Output
 class OutputFanout:
     """The outputs of a live run. One that fails, or that the user closes, is left out and the others go on."""
 
-    def __init__(self, outputs: Sequence[Output], say: Say = quiet):
-        """say: called with a sentence when an output is left out."""
+    def __init__(self, outputs: Sequence[Output], notify: Notify = ignore):
+        """notify: called with a sentence when an output is left out."""
         self._threaded = [output for output in outputs if not output.main_thread]
         self._on_main = [output for output in outputs if output.main_thread]
-        self._say = say
+        self._notify = notify
         self.failed: OutputError | None = None  # the first output that was left out
 
     def add(self, output: Output) -> None:
@@ -40,7 +40,7 @@ class OutputFanout:
                 if not self._useful():
                     raise
                 self.failed = self.failed or error
-                self._say(f"{error} The other outputs go on.")
+                self._notify(f"{error} The other outputs go on.")
 
     def send_on_main(self, image: np.ndarray, time_s: float) -> bool:
         """A picture to the outputs that only the main thread may use. Returns whether any output is left."""
@@ -50,7 +50,7 @@ class OutputFanout:
                 self._on_main.remove(output)
                 if not self._useful():
                     return False
-                self._say(f"The {output.name} was closed; the other outputs go on, Ctrl-C ends them.")
+                self._notify(f"The {output.name} was closed; the other outputs go on, Ctrl-C ends them.")
         return True
 
     def _useful(self) -> bool:

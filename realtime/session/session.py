@@ -15,6 +15,7 @@ from engines.errors import DriverError, OutputError, SettingsError
 from engines.face.au_estimator import VERSION
 from engines.face.pyfeat import Scale
 from engines.runtime.failover import load_live
+from engines.runtime.load import LoadOptions
 from realtime.audio.microphone import Microphone
 from realtime.controls import Controls
 from realtime.output.contact_sheet import ContactSheet
@@ -59,7 +60,7 @@ def make_puppet(
     options: argparse.Namespace, size: tuple[int, int] | None, stack: ExitStack, wait: bool
 ) -> tuple[Puppet, Engine]:
     """wait: for the best engine to be compiled; else a better one than is ready takes over while pictures are drawn."""
-    engine = load_live(options.engine, options.device, say=say, wait=wait)
+    engine = load_live(options.engine, options.device, LoadOptions(notify=say), wait=wait)
     stack.callback(engine.close)
     return Puppet.from_file(photos(options.source)[0], engine, size, options.fit, say), engine
 

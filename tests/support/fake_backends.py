@@ -56,8 +56,8 @@ class FakeBackend:
             raise EngineError(self.unavailable)
         return dict(self.facts)
 
-    def compile(self, bundle: Bundle, precision: str, say) -> bytes:
-        say(f"compiling {precision}")
+    def compile(self, bundle: Bundle, precision: str, notify) -> bytes:
+        notify(f"compiling {precision}")
         self.may_compile.wait(10)
         self.compiled.append(precision)
         return json.dumps({"precision": precision, "facts": self.facts, "bundle": bundle.sha256}).encode()

@@ -1,5 +1,4 @@
-"""Fakes of the devices: an engine, a driver, an output, each with the smallest behaviour that a test can
-see."""
+"""Doubles of the devices: an engine, a driver, an output, each with the smallest behaviour that a test can see."""
 
 import threading
 import time
@@ -16,15 +15,14 @@ from realtime.messages import Frame
 
 
 def speak(vocabulary: Sequence[str], **aus: float) -> np.ndarray:
-    """Named AUs in the order of a vocabulary, (N,) float32; the rest is 0."""
+    """Named AUs in a vocabulary, (N,) float32; the rest is 0."""
     return translate(np.array(list(aus.values()), np.float32), tuple(aus), vocabulary)
 
 
 class StubEngine:
-    """Paints the middle of the crop green as strongly as AU12 says, and moves nothing; with flow_px, moves it
-    down.
+    """Paints the middle of the crop with green as strongly as AU12 asks, and moves nothing; or, with flow_px, moves it down.
 
-    `aus`: its vocabulary; where that has sides, AU12R and AU12L each paint their half of the face.
+    `aus`: the vocabulary that it speaks; where that knows sides, AU12R and AU12L each paint their half of the face.
     """
 
     name = "stub"
@@ -52,7 +50,7 @@ class StubEngine:
 
 
 class ScriptedDriver:
-    """LiveFrames of numbered grey pictures at a pace, which then end or fail."""
+    """Gives numbered grey frames at a pace, then ends, or fails, or hangs."""
 
     live: Literal[True] = True
     has_rest = True
@@ -76,7 +74,7 @@ class ScriptedDriver:
 
 
 class KeepingOutput:
-    """An Output that keeps its pictures (up to a limit) and their times."""
+    """Keeps what it is sent (up to a limit), and the times."""
 
     name, main_thread, closed = "kept", False, False
 

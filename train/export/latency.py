@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from engines.backends.interface import Edit, check_inputs
 from engines.bundle import Bundle, load_bundle
 from engines.runtime.benchmark import in_turn
-from engines.runtime.load import load
+from engines.runtime.load import LoadOptions, load
 from engines.runtime.parity import stored_cases
 from train.export.onnx_export import Exported
 from train.export.restore import restore
@@ -61,7 +61,7 @@ def measure(name: str, runs: int = RUNS, threads: int | None = None) -> str:
     network, cases = restore(bundle), stored_cases(bundle)
     if threads:
         torch.set_num_threads(threads)
-    engines, left_out = [load(bundle, threads=threads)], []
+    engines, left_out = [load(bundle, options=LoadOptions(threads=threads))], []
     for half, compiled in ((False, False), (True, False), (True, True)):
         engine = TorchEngine(bundle, network, half, compiled)
         try:

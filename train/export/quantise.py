@@ -23,7 +23,7 @@ from engines import atomic_file
 from engines.backends.interface import Edit, Engine
 from engines.backends.openvino import OpenVino
 from engines.blend import compose
-from engines.bundle import Bundle, load_bundle, sha256_of, write_description
+from engines.bundle import Bundle, Variant, load_bundle, sha256_of, write_description
 from engines.errors import DataError
 from train.data.corpus import Corpus, faces_of, load_corpus, read_manifest
 from train.export.int8_search import NNCF_VERSION, PRESET, convolutions, folded, halved, put_back, quantised
@@ -106,7 +106,7 @@ def quantise(
             "seed": seed,
             "differences": {name: round(errors[name], 5) for name in errors},
         }
-        variant = {"file": FILE, "sha256": sha256_of(part / FILE), "calibration": calibration}
+        variant = Variant(FILE, sha256_of(part / FILE), calibration)
         write_description(replace(bundle, folder=part, variants={**bundle.variants, "int8": variant}))
         for name in (FILE, "bundle.json"):
             atomic_file.commit(part / name, bundle.folder / name)
@@ -184,7 +184,8 @@ def _choose(
 
 def _opened(bundle: Bundle) -> Engine:
     """The variant that lies in a folder of its own, not yet described."""
-    bundle, backend = replace(bundle, variants={"int8": {"file": FILE}}), OpenVino()
+    bundle = replace(bundle, variants={"int8": Variant(FILE, sha256="")})
+    backend = OpenVino()
     return backend.open(bundle, "int8", backend.compile(bundle, "int8"))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from engines.backends.interface import Target
 from engines.bundle import Bundle
 from engines.errors import DataError
-from engines.runtime.load import gpu, keep
+from engines.runtime.load import gpu_backend, store_checked
 
 NEEDS = "--via torch-tensorrt needs an NVIDIA GPU, a PyTorch for CUDA and pip install -e '.[torch-tensorrt]'"
 
@@ -57,8 +57,8 @@ def keep_for_gpu(bundle: Bundle, engine: bytes, made_by: str) -> str:
 
     Raises EngineError when it fails, or when there is no GPU to try it on.
     """
-    backend = gpu()
-    verdict = keep(bundle, Target(backend, backend.precisions(bundle)[0]), engine, print, made_by)
+    backend = gpu_backend()
+    verdict = store_checked(bundle, Target(backend, backend.precisions(bundle)[0]), engine, print, made_by)
     verdict.require()
     return f"{verdict.engine} by {made_by} is in the cache: python run.py --engine {bundle.folder} --device gpu takes it"
 

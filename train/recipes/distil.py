@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 from engines.bundle import Bundle
 from engines.errors import DataError
 from engines.face.action_units import WIDE, translate
-from engines.runtime.load import load
+from engines.runtime.load import LoadOptions, load
 from train.data.corpus import Corpus
 from train.data.faces import Faces
 from train.networks.compact import CompactGenerator, Shape, compose
@@ -133,7 +133,7 @@ class Lessons(Dataset):
     @cached_property
     def _teacher(self):
         cv2.setNumThreads(1)
-        return load(self._bundle, "cpu", threads=1)
+        return load(self._bundle, "cpu", LoadOptions(threads=1))
 
     def __len__(self) -> int:
         return len(self._faces)

@@ -10,7 +10,7 @@ import pytest
 
 from engines.backends import openvino
 from engines.backends.openvino import OpenVino
-from engines.bundle import load_bundle
+from engines.bundle import Variant, load_bundle
 from engines.errors import EngineError, EngineLost
 
 EVERYTHING = {"BF16", "FP32", "INT8", "EXPORT_IMPORT"}
@@ -56,7 +56,8 @@ def cpu(monkeypatch, tmp_path):
 def test_precisions_are_what_the_instructions_do_natively(cpu, bundle, capabilities, cpuinfo, offered):
     cpu(capabilities, cpuinfo)
     assert (
-        OpenVino().precisions(replace(bundle, variants={"int8": {"file": "generator-int8.onnx"}})) == offered
+        OpenVino().precisions(replace(bundle, variants={"int8": Variant("generator-int8.onnx", "")}))
+        == offered
     )
 
 

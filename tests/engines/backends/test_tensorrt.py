@@ -21,7 +21,7 @@ from engines.backends.tensorrt import TensorRt, find_library
 from engines.bundle import ENGINES, load_bundle
 from engines.errors import EngineError, EngineLost
 from engines.runtime.failover import FailoverEngine
-from engines.runtime.load import load, reference
+from engines.runtime.load import load, reference_engine
 from engines.runtime.parity import compare
 from tests.support.fake_cuda import CudaDouble, EngineDouble, Error, TensorRtDouble, put_in_place
 
@@ -122,11 +122,11 @@ def test_the_compiler_reads_fp16_convolutions_and_fp32_statistics_from_the_defau
 
 
 def test_an_engine_is_compiled_from_the_default_bundle_and_tells_how_far_it_is(bundle):
-    said = []
-    compiled = compiler().compile(bundle, "fp16", said.append)
+    messages = []
+    compiled = compiler().compile(bundle, "fp16", messages.append)
     weights_bytes = bundle.onnx.stat().st_size  # FP16 there, too
     assert 0.8 * weights_bytes < len(compiled) < 3 * weights_bytes
-    assert "default" in said[0] and len(set(said)) > 4
+    assert "default" in messages[0] and len(set(messages)) > 4
 
 
 def test_the_papers_generator_compiles_with_its_normalisation_in_fp32(tmp_path):
@@ -200,7 +200,7 @@ def test_ctrl_c_while_it_compiles_is_not_lost(bundle, capfd, interrupts):
 
 def test_another_precision_than_fp16_is_refused_with_what_to_ask_for(bundle):
     assert compiler().precisions(bundle) == ("fp16",)
-    with pytest.raises(EngineError, match="FP16 here, not in INT8: take --device gpu"):
+    with pytest.raises(EngineError, match="FP16 here, not in INT8: choose the device gpu"):
         compiler().compile(bundle, "int8", quiet)
 
 
@@ -217,7 +217,7 @@ def test_a_graph_that_the_compiler_cannot_read_is_refused_in_one_sentence(tmp_pa
     ).op_type = "Det"  # an operator that TensorRT has not
     format.save(model, odd.onnx)
     with pytest.raises(
-        EngineError, match=r"TensorRT-RTX [\d.]+ cannot read odd \(.+\): .+ --device cpu"
+        EngineError, match=r"TensorRT-RTX [\d.]+ cannot read odd \(.+\): .+ the device cpu"
     ) as fault:
         backend.compile(odd, "fp16", quiet)
     assert "\n" not in str(fault.value)
@@ -233,7 +233,7 @@ def test_a_real_gpu_does_what_the_reference_does(bundle):
     except EngineError as error:
         pytest.skip(f"no GPU to run on: {error}")
     engine = backend.open(bundle, "fp16", backend.compile(bundle, "fp16", quiet))
-    compare(engine, reference(bundle)).require()
+    compare(engine, reference_engine(bundle)).require()
 
 
 def test_an_engine_on_the_gpu_says_what_the_reference_says(bundle, onnx, gpu, photo_crop):
@@ -419,7 +419,7 @@ def test_tensorrt_rtx_under_the_name_of_tensorrt_is_called_by_its_own(gpu, monke
         ),
         (Error.cudaErrorNoDevice, 13000, "sees no NVIDIA GPU.*CUDA_VISIBLE_DEVICES"),
         (Error.cudaErrorSystemDriverMismatch, 13000, "of different versions: restart the machine"),
-        (Error.cudaErrorDevicesUnavailable, 13000, "Another program holds the GPU.*close"),
+        (Error.cudaErrorDevicesUnavailable, 13000, "Another program has the GPU to itself.*close"),
         (Error.cudaErrorUnknown, 13000, "The GPU failed .cudaErrorUnknown.*update the NVIDIA driver"),
     ],
 )
@@ -429,7 +429,7 @@ def test_a_machine_that_cannot_run_on_a_gpu_says_why_and_what_else_to_do(
     double = CudaDouble(driver=driver)
     double.fail("cudaGetDeviceCount", error)
     monkeypatch.setattr(cuda, "runtime", double)
-    with pytest.raises(EngineError, match=f"{words}.*or choose --device cpu") as fault:
+    with pytest.raises(EngineError, match=f"{words}.*or choose the device cpu") as fault:
         TensorRt().depends_on()
     assert not isinstance(fault.value, EngineLost)
 
@@ -438,7 +438,7 @@ def test_this_machine_has_a_gpu_or_says_in_one_sentence_that_it_has_none():
     try:
         assert cuda.find_gpu().name
     except EngineError as error:
-        assert str(error).endswith("or choose --device cpu.") and "\n" not in str(error)
+        assert str(error).endswith("or choose the device cpu.") and "\n" not in str(error)
 
 
 @pytest.mark.parametrize("call", ["cudaMalloc", "cudaMallocHost"])
@@ -467,7 +467,7 @@ def test_a_gpu_that_tensorrt_rtx_is_not_made_for_is_sent_to_tensorrt(
 ):
     gpu.trt.as_rtx()
     monkeypatch.setattr(cuda, "runtime", CudaDouble("NVIDIA H100", capability))
-    with pytest.raises(EngineError, match=f"on NVIDIA H100 .*{advice}.*--device cpu"):
+    with pytest.raises(EngineError, match=f"on NVIDIA H100 .*{advice}.*the device cpu"):
         TensorRt().open(bundle, "fp16", b"an engine that it cannot read")
 
 
@@ -504,7 +504,7 @@ def test_tensorrt_that_is_not_installed_is_told_with_what_to_install(monkeypatch
 
     for name in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(EngineError, match=r"\[tensorrt-rtx\].*\[tensorrt\].*--device cpu"):
+    with pytest.raises(EngineError, match=r"\[tensorrt-rtx\].*\[tensorrt\].*the device cpu"):
         TensorRt()
 
 
@@ -518,7 +518,7 @@ def test_tensorrt_that_is_not_installed_is_told_with_what_to_install(monkeypatch
         ("cudaStreamSynchronize", Error.cudaErrorLaunchFailure, "The GPU failed .cudaErrorLaunchFailure"),
         ("cudaStreamSynchronize", Error.cudaErrorECCUncorrectable, "memory is faulty"),
         ("cudaGraphLaunch", Error.cudaErrorMemoryAllocation, "out of memory: close other programs"),
-        ("cudaGraphLaunch", Error.cudaErrorDevicesUnavailable, "Another program holds the GPU"),
+        ("cudaGraphLaunch", Error.cudaErrorDevicesUnavailable, "Another program has the GPU to itself"),
         ("cudaMemcpyAsync", Error.cudaErrorUnknown, "The GPU failed .cudaErrorUnknown"),
     ],
 )
@@ -526,7 +526,7 @@ def test_a_gpu_that_fails_while_it_runs_is_an_engine_lost(bundle, onnx, gpu, pho
     engine = TensorRt().open(bundle, "fp16", onnx)
     engine.run(photo_crop, change(bundle))
     gpu.cuda.fail(call, error)
-    with pytest.raises(EngineLost, match=f"{words}.*--device cpu") as fault:
+    with pytest.raises(EngineLost, match=f"{words}.*the device cpu") as fault:
         engine.run(photo_crop.copy(), change(bundle))
     assert "\n" not in str(fault.value)
     del engine, fault
@@ -535,15 +535,15 @@ def test_a_gpu_that_fails_while_it_runs_is_an_engine_lost(bundle, onnx, gpu, pho
 
 
 def test_a_puppet_whose_gpu_is_lost_goes_on_with_the_cpu(bundle, onnx, gpu, photo_crop):
-    said = []
+    messages = []
     puppet = FailoverEngine(
-        TensorRt().open(bundle, "fp16", onnx), spare=load(bundle, "reference"), say=said.append
+        TensorRt().open(bundle, "fp16", onnx), spare=load(bundle, "reference"), notify=messages.append
     )
     before = puppet.run(photo_crop, change(bundle)).attention.copy()
     gpu.cuda.fail("cudaStreamSynchronize", Error.cudaErrorIllegalAddress)
     after = puppet.run(photo_crop, change(bundle)).attention
     assert np.abs(before - after).mean() < 0.01 and puppet.name.startswith("ONNX Runtime")
-    assert "cudaErrorIllegalAddress" in said[-1] and "Going on with ONNX Runtime" in said[-1]
+    assert "cudaErrorIllegalAddress" in messages[-1] and "Going on with ONNX Runtime" in messages[-1]
 
 
 def test_a_photo_that_did_not_arrive_goes_up_again(bundle, onnx, gpu, photo_crop):

@@ -1,6 +1,7 @@
-"""The benchmark of engines: fair turns, true counts, a roofline that is one."""
+"""The benchmark of engines: fair turns, true counts, a roofline that is never beaten."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,9 +11,10 @@ import pytest
 
 from engines.backends import openvino
 from engines.bundle import load_bundle
-from engines.errors import EngineError
+from engines.errors import Choice, EngineError
 from engines.runtime import benchmark
 from engines.runtime.parity import Case
+from tests.support.fake_backends import FakeBackend
 from tests.support.fakes import StubEngine
 
 
@@ -34,7 +36,7 @@ def test_engines_take_turns_and_warm_runs_do_not_count():
     slow, fast = benchmark.in_turn(engines, cases, runs=30)
     assert len(slow) == len(fast) == 30 and np.median(slow) > 2 * np.median(fast) > 2
     assert turns[:25] == ["slow"] * 10 + ["fast"] * 10 + ["slow"] * 5 and len(turns) == 2 * (
-        30 + benchmark.WARM
+        30 + benchmark.WARM_UP_RUNS
     )
 
 
@@ -53,7 +55,7 @@ def test_the_roofline_is_the_slower_of_computing_and_moving(monkeypatch):
 
 
 def test_the_work_of_the_shipped_generator_is_what_its_layers_add_up_to():
-    torch = pytest.importorskip("torch", reason="counting anew needs PyTorch: pip install -e '.[train]'")
+    torch = pytest.importorskip("torch", reason="counting again needs PyTorch: pip install -e '.[train]'")
     from train.export.restore import restore
 
     network, products = restore(load_bundle("default")), 0
@@ -76,14 +78,14 @@ def test_the_command_times_every_engine_of_this_machine(tmp_path):
     command = [sys.executable, "-m", "engines", "bench", "--runs", "10", "--json", str(tmp_path / "b.json")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told = json.loads((tmp_path / "b.json").read_text())
-    names = [row["engine"] for row in told["rows"]]
+    result = json.loads((tmp_path / "b.json").read_text())
+    names = [row["engine"] for row in result["rows"]]
     assert len(names) >= 2 and "ONNX Runtime" in names[0] and any("FP32" in name for name in names[1:])
     assert all(
         row["p50_ms"] > 0 and row["min_ms"] <= row["p50_ms"] <= row["p99_ms"] and row["grey_levels"] <= 1
-        for row in told["rows"]
+        for row in result["rows"]
     )
-    assert told["work"]["default"]["gmac"] == 2.16 and told["bandwidth_gb_s"] > 0.5
+    assert result["work"]["default"]["gmac"] == 2.16 and result["bandwidth_gb_s"] > 0.5
     assert all(name in done.stdout for name in names)
 
 
@@ -101,6 +103,69 @@ def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert (
         done.returncode == EngineError.exit_status
-        and "name another place for --json" in done.stderr
+        and "cannot be written" in done.stderr
+        and "choose another --json" in done.stderr
         and "Traceback" not in done.stderr
     )
+
+
+def hide(folder, *modules: str) -> dict[str, str]:
+    """The environment of a program in which modules are not installed."""
+    folder.mkdir()
+    for name in modules:
+        text = f"raise ModuleNotFoundError(\"No module named '{name}'\", name='{name}')"
+        (folder / f"{name}.py").write_text(text)
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def test_the_base_install_is_measured_and_what_is_not_installed_is_named(tmp_path):
+    command = [
+        sys.executable,
+        "run.py",
+        "engines",
+        "bench",
+        "--runs",
+        "10",
+        "--json",
+        str(tmp_path / "b.json"),
+    ]
+    environment = hide(
+        tmp_path / "hidden", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "onnx", "torch"
+    )
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "b.json").read_text())
+    first, *others = result["rows"]
+    assert first["engine"].endswith("CPU FP32") and first["grey_levels"] == 0 and first["times_faster"] == 1
+    assert first["roofline_ms"] > 0, "its peak is known, as OpenVINO runs it"
+    assert all(row["p50_ms"] > 0 and row["grey_levels"] <= 1 for row in others)
+    assert set(result["left_out"]) == {"ONNX Runtime", "TensorRT"}
+    assert "ONNX Runtime: pip install -e '.[reference]'." in done.stdout
+    assert "TensorRT is not installed: pip install" in done.stdout and "choose" not in done.stdout
+
+
+def test_an_engine_that_cannot_be_opened_is_named_and_the_others_are_measured(monkeypatch):
+    bundle = load_bundle("default")
+
+    def refuse(bundle, target, threads):
+        if target.precision != "fp32":
+            raise EngineError("It does not compile", "update it", Choice("device", "cpu"))
+        return StubEngine()
+
+    monkeypatch.setattr(benchmark, "compile_unchecked", refuse)
+    monkeypatch.setattr(benchmark, "gpu_backend", lambda: FakeBackend(StubEngine(), "tensorrt", ("fp16",)))
+    engines, left_out = benchmark.open_engines(bundle, None)
+    assert len(engines) == 2 and left_out["tensorrt-fp16"] == "It does not compile: update it."
+
+
+def test_where_no_engine_runs_the_benchmark_is_an_error(monkeypatch):
+    def refuse(*_arguments):
+        raise EngineError("It does not run", "update it")
+
+    for name in ("reference_engine", "gpu_backend", "compile_unchecked"):
+        monkeypatch.setattr(benchmark, name, refuse)
+    with pytest.raises(
+        EngineError, match="No engine of default runs on this machine: It does not run: update"
+    ):
+        benchmark.open_engines(load_bundle("default"), None)

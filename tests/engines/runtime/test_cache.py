@@ -13,7 +13,7 @@ import time
 import pytest
 
 from engines.errors import EngineError
-from engines.runtime.cache import ABANDONED_S, ABOUT, ENGINE, KEPT, SUMS, Cache, Key
+from engines.runtime.cache import ABANDONED_S, ABOUT, ENGINE, MAX_ENTRIES, SUMS, Cache, Key
 
 FACTS = {
     "bundle": "ab",
@@ -39,7 +39,7 @@ def folder(cache):
     return cache.root / KEY.folder_name
 
 
-def test_what_is_stored_is_found_again_with_its_story(cache, folder):
+def test_what_is_stored_is_found_again_with_its_description(cache, folder):
     found = cache.find(KEY)
     assert found.compiled == COMPILED and found.folder == folder
     assert (
@@ -75,18 +75,18 @@ def flip(path):
     path.write_bytes(bytes(data))
 
 
-def retell(path):
-    """Rewrites the story, as somebody would who wants a refused engine trusted; the sums are left."""
+def change_description(path):
+    """Rewrites about.json, as to have a refused engine trusted; the sums are left."""
     path.write_text(json.dumps(json.loads(path.read_text()) | {"faults": []}))
 
 
 SPOILS = {
-    "a flipped bit": (lambda f: flip(f / ENGINE), f"{ENGINE} is not what"),
-    "an engine cut short": (lambda f: (f / ENGINE).write_bytes(COMPILED[:-1]), f"{ENGINE} is not what"),
-    "another story": (lambda f: retell(f / ABOUT), f"{ABOUT} is not what"),
+    "a flipped bit": (lambda f: flip(f / ENGINE), f"{ENGINE} does not match"),
+    "an engine cut short": (lambda f: (f / ENGINE).write_bytes(COMPILED[:-1]), f"{ENGINE} does not match"),
+    "another description": (lambda f: change_description(f / ABOUT), f"{ABOUT} does not match"),
     "no sums": (lambda f: (f / SUMS).unlink(), f"{SUMS} is missing"),
     "no engine": (lambda f: (f / ENGINE).unlink(), f"{ENGINE} is missing"),
-    "sums of nothing": (lambda f: (f / SUMS).write_bytes(b"\xff\xfe nonsense"), "is not what"),
+    "sums of nothing": (lambda f: (f / SUMS).write_bytes(b"\xff\xfe nonsense"), "does not match"),
     "a file that others write": (lambda f: (f / ENGINE).chmod(0o666), "open to other users"),
     "a folder that others write": (lambda f: f.chmod(0o777), "open to other users"),
     "a link in the engine's place": (
@@ -98,27 +98,27 @@ SPOILS = {
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
 @pytest.mark.parametrize("spoil", SPOILS)
-def test_a_spoilt_entry_is_never_loaded_says_why_and_is_replaced(cache, folder, spoil):
-    said = []
+def test_a_spoilt_entry_is_never_loaded_is_reported_and_is_replaced(cache, folder, spoil):
+    messages = []
     SPOILS[spoil][0](folder)
-    assert cache.find(KEY, said.append) is None
-    assert len(said) == 1 and SPOILS[spoil][1] in said[0] and "compiled anew" in said[0]
+    assert cache.find(KEY, messages.append) is None
+    assert len(messages) == 1 and SPOILS[spoil][1] in messages[0] and "compiled again" in messages[0]
     assert cache.entries(verify=True)[0].fault
     assert cache.store(KEY, b"fresh") and cache.find(KEY).compiled == b"fresh"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no owners")
 def test_an_entry_of_another_user_is_never_loaded(cache, folder, monkeypatch):
-    said, me = [], os.getuid()
+    messages, me = [], os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: me + 1)
-    assert cache.find(KEY, said.append) is None and "belongs to another user" in said[0]
+    assert cache.find(KEY, messages.append) is None and "belongs to another user" in messages[0]
 
 
 def test_an_entry_under_another_key_s_name_is_never_loaded(cache, folder):
     other = Key(KEY.name, FACTS | {"device": "CPU 2"})
     folder.rename(folder.with_name(other.folder_name))
-    said = []
-    assert cache.find(other, said.append) is None and "another key" in said[0]
+    messages = []
+    assert cache.find(other, messages.append) is None and "another key" in messages[0]
 
 
 def test_a_linked_folder_is_never_loaded(cache, folder, tmp_path):
@@ -135,23 +135,25 @@ def test_a_linked_folder_is_never_loaded(cache, folder, tmp_path):
     "fault", [errno.ENOSPC, errno.EROFS, errno.EACCES], ids=["full", "read-only", "forbidden"]
 )
 @pytest.mark.parametrize("at", ["mkdtemp", "fsync"])
-def test_a_cache_that_cannot_be_written_costs_a_sentence_and_leaves_nothing(cache, monkeypatch, fault, at):
+def test_a_cache_that_cannot_be_written_is_reported_once_and_leaves_nothing(cache, monkeypatch, fault, at):
     def fail(*_arguments, **_options):
         raise OSError(fault, os.strerror(fault))
 
-    said = []
+    messages = []
     monkeypatch.setattr({"mkdtemp": "tempfile.mkdtemp", "fsync": "os.fsync"}[at], fail)
-    assert cache.store(KEY, COMPILED, said.append) is False
-    assert len(said) == 1 and os.strerror(fault) in said[0] and "PUPPET_CACHE" in said[0]
+    assert cache.store(KEY, COMPILED, messages.append) is False
+    assert len(messages) == 1 and os.strerror(fault) in messages[0] and "PUPPET_CACHE" in messages[0]
     assert cache.find(KEY) is None and not [
         path for path in cache.root.iterdir() if path.name.startswith(".new")
     ]
 
 
-def test_a_cache_where_a_file_stands_in_the_way_costs_a_sentence(tmp_path):
+def test_a_cache_where_a_file_stands_in_the_way_is_reported_once(tmp_path):
     (tmp_path / "engines").write_text("not a folder")
-    cache, said = Cache(tmp_path / "engines"), []
-    assert not cache.writable() and cache.store(KEY, COMPILED, said.append) is False and len(said) == 1
+    cache, messages = Cache(tmp_path / "engines"), []
+    assert (
+        not cache.writable() and cache.store(KEY, COMPILED, messages.append) is False and len(messages) == 1
+    )
     assert cache.find(KEY) is None and cache.entries() == []
     with cache.building(KEY):
         pass
@@ -166,7 +168,7 @@ def test_a_full_disk_keeps_the_engine_that_was_there(cache, folder, monkeypatch)
     assert cache.find(KEY).compiled == COMPILED
 
 
-def test_the_second_who_builds_waits_for_the_first_and_finds_its_engine(cache):
+def test_a_second_process_that_builds_waits_for_the_first_and_finds_its_engine(cache):
     order, inside = [], threading.Event()
 
     def first():
@@ -186,7 +188,7 @@ def test_the_second_who_builds_waits_for_the_first_and_finds_its_engine(cache):
     assert order == ["first", "second"]
 
 
-def test_waiting_for_another_builder_ends_with_a_sentence(cache):
+def test_waiting_for_another_builder_ends_with_an_error(cache):
     holder = (
         "import sys; from pathlib import Path; from engines.runtime.cache import Cache, Key; import json;"
         "k = Key(sys.argv[2], json.loads(sys.argv[3]));\n"
@@ -195,24 +197,24 @@ def test_waiting_for_another_builder_ends_with_a_sentence(cache):
     command = [sys.executable, "-c", holder, str(cache.root), KEY.name, json.dumps(FACTS)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        said = []
+        messages = []
         with (
             pytest.raises(EngineError, match="Another program has been compiling default-openvino-int8"),
-            cache.building(KEY, said.append, wait_s=0.2),
+            cache.building(KEY, messages.append, timeout_s=0.2),
         ):
             pass
-        assert said == ["Another program compiles default-openvino-int8: waiting for it."]
+        assert messages == ["Another program compiles default-openvino-int8: waiting for it."]
         other.kill()
-    with cache.building(KEY, wait_s=5):  # a builder that was killed holds nothing
+    with cache.building(KEY, timeout_s=5):  # a builder that was killed holds nothing
         pass
 
 
 def test_readers_never_see_half_an_engine_while_it_is_replaced(cache, folder):
-    stop, seen, said = threading.Event(), set(), []
+    stop, seen, messages = threading.Event(), set(), []
 
     def read():
         while not stop.is_set():
-            found = cache.find(KEY, said.append)
+            found = cache.find(KEY, messages.append)
             seen.add(None if found is None else found.compiled[:1])
 
     thread = threading.Thread(target=read)
@@ -225,18 +227,18 @@ def test_readers_never_see_half_an_engine_while_it_is_replaced(cache, folder):
     assert cache.find(KEY).compiled == bytes([59]) * 200_000
 
 
-def test_it_does_not_grow_without_end_and_what_was_used_last_stays(cache):
-    for number in range(KEPT + 4):
+def test_it_keeps_so_many_entries_and_those_used_last(cache):
+    for number in range(MAX_ENTRIES + 4):
         key = Key("default", FACTS | {"driver": str(number)})
         cache.store(key, COMPILED)
         os.utime(cache.root / key.folder_name, (1e9 + number, 1e9 + number))
     cache.find(Key("default", FACTS | {"driver": "4"}))  # the oldest that is still there, used now
     cache.store(Key("default", FACTS | {"driver": "newest"}), COMPILED)
     left = {entry.about["key"]["driver"] for entry in cache.entries()}
-    assert len(left) == KEPT and "4" in left and "5" not in left
+    assert len(left) == MAX_ENTRIES and "4" in left and "5" not in left
 
 
-def test_what_a_killed_program_left_is_swept_up_a_day_later(cache, folder):
+def test_what_a_killed_program_left_is_deleted_a_day_later(cache, folder):
     old, young = (cache.root / f".new-{name}-{KEY.folder_name}" for name in ("old", "young"))
     for path, age_s in ((old, ABANDONED_S + 60), (young, 60)):
         path.mkdir()
@@ -247,20 +249,20 @@ def test_what_a_killed_program_left_is_swept_up_a_day_later(cache, folder):
 
 def test_what_else_lies_in_the_cache_folder_is_never_deleted(tmp_path):
     """PUPPET_CACHE may name a home folder."""
-    for number in range(KEPT + 2):
+    for number in range(MAX_ENTRIES + 2):
         (tmp_path / f"letters-{number}").mkdir()
     for name in (".ssh", ".new-plans"):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (1e9, 1e9))
     before = set(tmp_path.iterdir())
     cache = Cache(tmp_path)
-    for number in range(KEPT + 2):
+    for number in range(MAX_ENTRIES + 2):
         cache.store(Key("default", {"driver": str(number)}), COMPILED)
-    assert before < set(tmp_path.iterdir()) and len(cache.entries()) == KEPT
-    assert cache.clear() == KEPT and set(tmp_path.iterdir()) == before
+    assert before < set(tmp_path.iterdir()) and len(cache.entries()) == MAX_ENTRIES
+    assert cache.clear() == MAX_ENTRIES and set(tmp_path.iterdir()) == before
 
 
-def test_clearing_leaves_an_empty_folder_and_says_how_many_went(cache, folder):
+def test_clearing_leaves_an_empty_folder_and_counts_what_went(cache, folder):
     cache.store(Key("other", {"a": "b"}), COMPILED)
     assert cache.clear() == 2 and not list(cache.root.iterdir()) and cache.find(KEY) is None
 
@@ -281,33 +283,33 @@ def test_what_a_killed_program_of_the_same_number_left_is_not_in_the_way(cache, 
     assert cache.store(KEY, b"fresh") and cache.find(KEY).compiled == b"fresh"
 
 
-def test_many_who_store_at_once_do_not_sweep_each_other_s_work(cache):
-    said = []
+def test_many_threads_that_store_at_once_do_not_delete_each_other_s_work(cache):
+    messages = []
 
     def store(name: str) -> None:
         for number in range(60):
-            cache.store(Key(name, {"driver": str(number % 30)}), b"x", said.append)
+            cache.store(Key(name, {"driver": str(number % 30)}), b"x", messages.append)
 
     threads = [threading.Thread(target=store, args=(f"bundle{number}",)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not said, said[0]
+    assert not messages, messages[0]
 
 
-def test_a_story_that_is_no_story_is_not_trusted(cache, folder):
+def test_a_description_that_is_no_object_is_not_trusted(cache, folder):
     (folder / ABOUT).write_text("[1]")
     (folder / SUMS).write_text(
         "".join(f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in (ENGINE, ABOUT))
     )
-    said = []
-    assert cache.find(KEY, said.append) is None and "no story" in said[0]
+    messages = []
+    assert cache.find(KEY, messages.append) is None and "no JSON object" in messages[0]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
 def test_the_file_that_is_read_is_the_one_that_was_checked(cache, folder, monkeypatch):
-    """Somebody else exchanges it between the two."""
+    """Another user exchanges it between the two."""
     (folder / "theirs").write_bytes(b"evil")
     (folder / "theirs").chmod(0o666)
     opening = os.open
@@ -318,8 +320,8 @@ def test_the_file_that_is_read_is_the_one_that_was_checked(cache, folder, monkey
         return opening(path, *arguments, **options)
 
     monkeypatch.setattr(os, "open", exchange)
-    said = []
-    assert cache.find(KEY, said.append) is None and "open to other users" in said[0]
+    messages = []
+    assert cache.find(KEY, messages.append) is None and "open to other users" in messages[0]
 
 
 def test_engines_are_bytes_on_windows_too(cache, monkeypatch):

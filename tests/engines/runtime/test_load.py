@@ -1,4 +1,4 @@
-"""Which engine runs: compiled once, trusted after a check, the next best where one is refused or cannot be had."""
+"""Which engine runs: compiled once, used after a check, the next best where one is refused or not available."""
 
 import dataclasses
 import json
@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from engines.backends.interface import Edit, Target
-from engines.bundle import load_bundle
+from engines.bundle import Variant, load_bundle
 from engines.errors import EngineError
 from engines.runtime import load as loading
 from engines.runtime.cache import ENGINE, Cache
+from engines.runtime.load import LoadOptions
 from tests.support.fake_backends import FakeBackend
 from tests.support.fakes import StubEngine
 
@@ -26,15 +27,15 @@ def wrong(edit: Edit) -> Edit:
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache, and the stub as what everything is compared with."""
+    """An empty cache, and the stub as the engine that all are compared with."""
     monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "engines"))
-    monkeypatch.setattr(loading, "yardstick", lambda bundle, threads=None: MODEL)
+    monkeypatch.setattr(loading, "baseline_engine", lambda bundle, threads=None: MODEL)
     return Cache()
 
 
 @pytest.fixture
 def on_this_machine(cache, monkeypatch):
-    """Says which backends this machine has: a CPU's, and a GPU's or none."""
+    """Sets which backends this machine has: a CPU's, and a GPU's or none."""
 
     def have(cpu: FakeBackend, gpu: FakeBackend | None = None):
         def get_gpu():
@@ -44,18 +45,20 @@ def on_this_machine(cache, monkeypatch):
             return gpu
 
         monkeypatch.setattr(loading, "OpenVino", lambda: cpu)
-        monkeypatch.setattr(loading, "gpu", get_gpu)
+        monkeypatch.setattr(loading, "gpu_backend", get_gpu)
         return cpu, gpu
 
     return have
 
 
 def test_an_engine_is_compiled_and_checked_once(cache):
-    backend, said = FakeBackend(MODEL), []
+    backend, messages = FakeBackend(MODEL), []
     for _ in range(3):
-        engine = loading.trusted(MODEL.bundle, Target(backend, "int8"), say=said.append)
+        engine = loading.load_checked(
+            MODEL.bundle, Target(backend, "int8"), LoadOptions(notify=messages.append)
+        )
     assert backend.compiled == ["int8"] and engine.name == "openvino int8"
-    assert sum("checking" in sentence for sentence in said) == 1
+    assert sum("checking" in sentence for sentence in messages) == 1
     assert cache.entries()[0].about["figures"]["picture mean"] == 0
 
 
@@ -65,22 +68,24 @@ def test_an_engine_is_compiled_and_checked_once(cache):
         lambda backend, bundle: backend.facts.update(library="openvino 2") or bundle,
         lambda backend, bundle: backend.facts.update(device="another") or bundle,
         lambda backend, bundle: dataclasses.replace(bundle, sha256="1" * 64),
-        lambda backend, bundle: dataclasses.replace(bundle, variants={"int8": {"sha256": "2" * 64}}),
+        lambda backend, bundle: dataclasses.replace(
+            bundle, variants={"int8": Variant("int8.onnx", "2" * 64)}
+        ),
     ],
     ids=["library", "device", "weights", "int8 weights"],
 )
-def test_it_is_compiled_anew_when_what_it_depends_on_changes(cache, change):
+def test_it_is_compiled_again_when_what_it_depends_on_changes(cache, change):
     backend = FakeBackend(MODEL)
-    loading.trusted(MODEL.bundle, Target(backend, "int8"))
-    loading.trusted(change(backend, MODEL.bundle), Target(backend, "int8"))
+    loading.load_checked(MODEL.bundle, Target(backend, "int8"))
+    loading.load_checked(change(backend, MODEL.bundle), Target(backend, "int8"))
     assert backend.compiled == ["int8", "int8"]
 
 
-def test_it_is_checked_anew_when_the_rules_of_the_check_change(cache, monkeypatch):
+def test_it_is_checked_again_when_the_rules_of_the_check_change(cache, monkeypatch):
     backend = FakeBackend(MODEL)
-    loading.trusted(MODEL.bundle, Target(backend, "int8"))
-    monkeypatch.setattr(loading, "rules", lambda: "stricter")
-    loading.trusted(MODEL.bundle, Target(backend, "int8"))
+    loading.load_checked(MODEL.bundle, Target(backend, "int8"))
+    monkeypatch.setattr(loading, "rules_digest", lambda: "stricter")
+    loading.load_checked(MODEL.bundle, Target(backend, "int8"))
     assert backend.compiled == ["int8", "int8"]
 
 
@@ -88,18 +93,18 @@ def test_a_refused_engine_is_never_run_and_not_compiled_again(cache):
     backend = FakeBackend(MODEL, edits={"int8": wrong})
     target = Target(backend, "int8")
     with pytest.raises(EngineError, match=r"does not do what stub does .*painted mean"):
-        loading.trusted(MODEL.bundle, target)
+        loading.load_checked(MODEL.bundle, target)
     with pytest.raises(EngineError, match=r"was refused when it was compiled .*painted mean"):
-        loading.trusted(MODEL.bundle, target)
+        loading.load_checked(MODEL.bundle, target)
     assert backend.compiled == ["int8"]
     assert (cache.entries()[0].folder / ENGINE).stat().st_size == 0, "code that is not trusted is not kept"
 
 
-def test_where_the_best_is_refused_the_next_best_runs_and_it_says_why(on_this_machine):
+def test_where_the_best_is_refused_the_next_best_runs_and_the_reason_is_reported(on_this_machine):
     cpu, _ = on_this_machine(FakeBackend(MODEL, precisions=("int8", "bf16", "fp32"), edits={"int8": wrong}))
-    said = []
-    assert loading.load(MODEL.bundle, say=said.append).name == "openvino bf16"
-    assert any("painted mean" in sentence and "next best" in sentence for sentence in said)
+    messages = []
+    assert loading.load(MODEL.bundle, options=LoadOptions(notify=messages.append)).name == "openvino bf16"
+    assert any("painted mean" in sentence and "next best" in sentence for sentence in messages)
     assert cpu.compiled == ["int8", "bf16"]
 
 
@@ -112,66 +117,69 @@ def test_the_gpu_comes_first_where_there_is_one(on_this_machine):
     assert loading.load(MODEL.bundle, "cpu-fp32").name == "openvino fp32"
 
 
-def test_a_gpu_that_cannot_be_had_is_silent_in_auto_and_a_sentence_when_asked_for(on_this_machine):
+def test_a_missing_gpu_is_not_reported_by_auto_and_an_error_when_asked_for(on_this_machine):
     on_this_machine(FakeBackend(MODEL, precisions=("int8", "fp32")))
-    said = []
-    assert loading.load(MODEL.bundle, "auto", say=said.append).name == "openvino int8"
-    assert not any("GPU" in sentence for sentence in said)
+    messages = []
+    assert loading.load(MODEL.bundle, "auto", LoadOptions(notify=messages.append)).name == "openvino int8"
+    assert not any("GPU" in sentence for sentence in messages)
     with pytest.raises(EngineError, match="no GPU"):
         loading.load(MODEL.bundle, "gpu")
 
 
 def test_fp32_is_neither_checked_nor_kept(on_this_machine, cache):
     on_this_machine(FakeBackend(MODEL, precisions=("fp32",)))
-    said = []
-    loading.load(MODEL.bundle, say=said.append)
-    assert not cache.entries() and not any("checking" in sentence for sentence in said)
+    messages = []
+    loading.load(MODEL.bundle, options=LoadOptions(notify=messages.append))
+    assert not cache.entries() and not any("checking" in sentence for sentence in messages)
 
 
-def test_an_engine_that_does_not_open_any_more_is_compiled_anew(cache):
-    backend, said = FakeBackend(MODEL), []
+def test_an_engine_that_does_not_open_any_more_is_compiled_again(cache):
+    backend, messages = FakeBackend(MODEL), []
     target = Target(backend, "int8")
-    loading.trusted(MODEL.bundle, target)
+    loading.load_checked(MODEL.bundle, target)
     key = loading.key_of(MODEL.bundle, target)
     cache.store(key, json.dumps({"facts": "of another machine"}).encode())
-    assert loading.trusted(MODEL.bundle, target, say=said.append).name == "openvino int8"
+    assert (
+        loading.load_checked(MODEL.bundle, target, LoadOptions(notify=messages.append)).name
+        == "openvino int8"
+    )
     assert backend.compiled == ["int8", "int8"] and any(
-        "cannot open this engine" in sentence for sentence in said
+        "cannot open this engine" in sentence for sentence in messages
     )
 
 
-def test_a_spoilt_engine_is_compiled_anew_and_never_opened(cache):
-    backend, said = FakeBackend(MODEL), []
+def test_a_spoilt_engine_is_compiled_again_and_never_opened(cache):
+    backend, messages = FakeBackend(MODEL), []
     target = Target(backend, "int8")
-    loading.trusted(MODEL.bundle, target)
+    loading.load_checked(MODEL.bundle, target)
     path = cache.entries()[0].folder / ENGINE
     path.write_bytes(path.read_bytes().replace(b"int8", b"evil"))
     opened = len(backend.opened)
-    loading.trusted(MODEL.bundle, target, say=said.append)
+    loading.load_checked(MODEL.bundle, target, LoadOptions(notify=messages.append))
     assert (
         backend.compiled == ["int8", "int8"]
-        and "not trusted" in said[0]
+        and "not trusted" in messages[0]
         and len(backend.opened) == opened + 1
     )
 
 
-def test_a_full_disk_costs_a_sentence_and_the_engine_runs(cache, monkeypatch):
+def test_a_full_disk_is_reported_and_the_engine_runs(cache, monkeypatch):
     def full(_handle):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    backend, said = FakeBackend(MODEL), []
-    engine = loading.trusted(MODEL.bundle, Target(backend, "int8"), say=said.append)
-    assert engine.name == "openvino int8" and any("No space left" in sentence for sentence in said)
+    backend, messages = FakeBackend(MODEL), []
+    engine = loading.load_checked(MODEL.bundle, Target(backend, "int8"), LoadOptions(notify=messages.append))
+    assert engine.name == "openvino int8" and any("No space left" in sentence for sentence in messages)
 
 
-def test_two_who_need_the_same_engine_at_once_compile_it_once(cache):
+def test_two_threads_that_need_the_same_engine_at_once_compile_it_once(cache):
     backend, engines = FakeBackend(MODEL), []
     backend.may_compile.clear()
     threads = [
         threading.Thread(
             target=lambda: engines.append(
-                loading.trusted(MODEL.bundle, Target(backend, "int8"), cache=Cache())
+                loading.load_checked(MODEL.bundle, Target(backend, "int8"), LoadOptions(cache=Cache()))
             )
         )
         for _ in range(2)
@@ -186,23 +194,23 @@ def test_two_who_need_the_same_engine_at_once_compile_it_once(cache):
 
 def test_an_engine_compiled_elsewhere_is_checked_like_any_other(cache):
     backend = FakeBackend(MODEL, edits={"bf16": wrong})
-    good = backend.compile(MODEL.bundle, "int8", loading.quiet)
-    assert loading.keep(MODEL.bundle, Target(backend, "int8"), good, made_by="a researcher").passed
+    good = backend.compile(MODEL.bundle, "int8", loading.ignore)
+    assert loading.store_checked(MODEL.bundle, Target(backend, "int8"), good, made_by="a researcher").passed
     assert cache.entries()[0].about["made_by"] == "a researcher"
-    assert not loading.keep(MODEL.bundle, Target(backend, "bf16"), good).passed
+    assert not loading.store_checked(MODEL.bundle, Target(backend, "bf16"), good).passed
     backend.compiled.clear()
-    assert loading.trusted(MODEL.bundle, Target(backend, "int8")) and not backend.compiled
+    assert loading.load_checked(MODEL.bundle, Target(backend, "int8")) and not backend.compiled
 
 
-def test_unknown_and_missing_devices_are_sentences():
+def test_unknown_and_missing_devices_are_errors_with_a_remedy():
     bundle = dataclasses.replace(load_bundle("default"), variants={})
     with pytest.raises(EngineError, match="no device 'tpu'; known are auto, gpu, cpu"):
         loading.targets(bundle, "tpu")
-    with pytest.raises(EngineError, match="no INT8 form: make one by python -m train quantise"):
+    with pytest.raises(EngineError, match="no INT8 variant: make one by python -m train quantise"):
         loading.targets(bundle, "cpu-int8")
 
 
-# --- the command, for real ---------------------------------------------------------------------------------------------
+# The command itself, in a process of its own.
 
 
 def engines(*arguments: str, program=("-m", "engines")) -> subprocess.CompletedProcess:
@@ -235,16 +243,16 @@ def test_build_list_verify_and_clear_from_the_command_line(cache):
 
 
 def test_two_programs_that_build_the_same_engine_compile_it_once(cache):
-    if loading.targets(load_bundle("default"), "cpu")[0].precision == loading.FULL:
+    if loading.targets(load_bundle("default"), "cpu")[0].precision == loading.UNCHECKED_PRECISION:
         pytest.skip("nothing is compiled for this CPU")
     command = [sys.executable, "-m", "engines", "build", "--device", "cpu-bf16", "cpu"]
     both = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(2)
     ]
-    said = [program.communicate(timeout=120)[0] for program in both]
-    assert [program.returncode for program in both] == [0, 0], said
-    assert len(cache.entries()) == 1 and sum("checking" in text for text in said) == 1, said
+    messages = [program.communicate(timeout=120)[0] for program in both]
+    assert [program.returncode for program in both] == [0, 0], messages
+    assert len(cache.entries()) == 1 and sum("checking" in text for text in messages) == 1, messages
 
 
 def test_faults_of_the_command_are_one_sentence():
@@ -257,10 +265,32 @@ def test_faults_of_the_command_are_one_sentence():
     assert engines("parity", "--device", "tpu").returncode == EngineError.exit_status
 
 
+def test_the_command_names_its_own_options_for_what_the_library_advises():
+    refused = engines("build", "--device", "gpu", "--background")
+    assert refused.returncode in (0, EngineError.exit_status)
+    assert refused.returncode == 0 or refused.stderr.endswith("or choose --device cpu.\n"), refused.stderr
+
+
+def test_an_engine_is_built_into_the_cache_folder_that_is_named(cache, tmp_path):
+    if loading.targets(load_bundle("default"), "cpu")[0].precision == loading.UNCHECKED_PRECISION:
+        pytest.skip("nothing is compiled for this CPU")
+    built = engines("build", "--device", "cpu", "--cache", str(tmp_path / "elsewhere"))
+    assert built.returncode == 0, built.stderr
+    assert len(Cache(tmp_path / "elsewhere").entries()) == 1 and not cache.entries()
+
+
+def test_the_face_model_that_is_named_reads_the_faces_of_the_check(cache, tmp_path):
+    (tmp_path / "mine.task").write_bytes(b"another model")
+    if loading.targets(load_bundle("default"), "cpu")[0].precision == loading.UNCHECKED_PRECISION:
+        pytest.skip("nothing is compiled for this CPU")
+    built = engines("build", "--device", "cpu-int8", "--face-model", str(tmp_path / "mine.task"))
+    assert built.returncode == EngineError.exit_status and "mine.task is not the pinned one" in built.stderr
+
+
 def test_parity_prints_a_report_and_keeps_its_figures(tmp_path, cache):
     done = engines("parity", "--device", "cpu-fp32", "--json", str(tmp_path / "p.json"))
     assert done.returncode == 0 and "passed" in done.stdout and "picture mean" in done.stdout, done.stderr
-    told = json.loads((tmp_path / "p.json").read_text())[0]
-    assert max(row["picture mean"] for row in told["rows"]) < 0.05 and not np.isnan(
-        told["rows"][1]["flow mean, px"]
+    figures = json.loads((tmp_path / "p.json").read_text())[0]
+    assert max(row["picture mean"] for row in figures["rows"]) < 0.05 and not np.isnan(
+        figures["rows"][1]["flow mean, px"]
     )

@@ -8,7 +8,7 @@ import pytest
 from engines.backends.interface import Edit
 from engines.errors import EngineError
 from engines.face.action_units import PAPER_17, translate
-from engines.runtime.load import load, yardstick
+from engines.runtime.load import baseline_engine, load
 from engines.runtime.parity import EXPRESSIONS, LIMITS, compare, report, stored_cases, write_sheet
 from tests.support.fake_backends import Imitation
 
@@ -17,7 +17,7 @@ from tests.support.fake_backends import Imitation
 def reference():
     from engines.bundle import load_bundle
 
-    return yardstick(load_bundle("default"))
+    return baseline_engine(load_bundle("default"))
 
 
 def changed(**parts):

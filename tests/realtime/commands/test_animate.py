@@ -389,11 +389,11 @@ def test_the_landmarker_is_cut_off_from_the_network():
     """Its wheel carries a usage logger; what it would say goes to a port where nothing listens."""
     import os
 
-    from engines.face.landmarks import NOWHERE, FaceReader
+    from engines.face.landmarks import DEAD_PROXY, FaceReader
 
     with FaceReader():
         assert {os.environ[name] for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY")} == {
-            NOWHERE
+            DEAD_PROXY
         }
         assert os.environ["no_proxy"] == ""
 

@@ -66,7 +66,7 @@ def test_every_answer_to_a_key_is_said(capsys):
 def test_what_is_said_while_libraries_are_silenced_is_heard_and_two_of_them_leave_standard_error_open():
     code = """
 import os, sys
-from engines.face.landmarks import quiet_stderr
+from engines.quiet import quiet_stderr
 from realtime.process import log
 log.start()
 one, other = quiet_stderr(), quiet_stderr()

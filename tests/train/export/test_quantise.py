@@ -15,7 +15,7 @@ onnx = pytest.importorskip("onnx", reason="quantising needs ONNX: pip install -e
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from engines.backends.openvino import OpenVino  # noqa: E402
-from engines.bundle import load_bundle  # noqa: E402
+from engines.bundle import Variant, load_bundle  # noqa: E402
 from engines.errors import DataError  # noqa: E402
 from tests.support.small_runs import TINY  # noqa: E402
 from train import __main__ as command  # noqa: E402
@@ -84,7 +84,7 @@ def run_both(path, bundle, given):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    variant = replace(bundle, folder=path.parent, variants={"fp32": {"file": path.name}})
+    variant = replace(bundle, folder=path.parent, variants={"fp32": Variant(path.name, "")})
     engine = OpenVino().open(variant, "fp32", OpenVino().compile(variant, "fp32"), threads=1)
     for crop, aus in given:
         theirs = session.run(["colour", "attention", "flow"], {"image": crop[None], "aus": aus[None]})
@@ -129,7 +129,7 @@ def test_convolutions_that_are_put_back_compute_what_they_did(small, tmp_path):
         names
     )
     onnx.save(halved(put_back(whole, original, names), half), str(tmp_path / "none.onnx"))
-    variant = replace(small, folder=tmp_path, variants={"fp32": {"file": "none.onnx"}})
+    variant = replace(small, folder=tmp_path, variants={"fp32": Variant("none.onnx", "")})
     engines = [
         OpenVino().open(bundle, "fp32", OpenVino().compile(bundle, "fp32")) for bundle in (small, variant)
     ]
@@ -160,7 +160,7 @@ def test_the_command_adds_a_variant_and_says_how_it_was_made(mine, toy_people, c
     )
     bundle, out = load_bundle(mine), capsys.readouterr().out
     assert "mean differences from FP32: colour" in out and "generator-int8.onnx" in out
-    told = bundle.variants["int8"]["calibration"]
+    told = bundle.variants["int8"].calibration
     assert (
         told["by"].startswith("nncf ")
         and told["preset"] == "mixed"
@@ -238,7 +238,7 @@ def test_convolutions_are_put_back_worst_first_until_the_targets_hold(small, tmp
         return {"colour": sum(cost[name] for name in tried[-1]), "blended": 0.0, "flow_px": 0.0}
 
     monkeypatch.setattr(
-        step, "_opened", lambda bundle: replace(bundle, variants={"int8": {"file": step.FILE}})
+        step, "_opened", lambda bundle: replace(bundle, variants={"int8": Variant(step.FILE, "")})
     )
     monkeypatch.setattr(step, "differences", differences)
     monkeypatch.setattr(step, "TARGETS", {"colour": 0.6, "blended": 0.1, "flow_px": 0.03})
@@ -272,7 +272,7 @@ def test_the_papers_network_without_flow_is_quantised_too(tmp_path):
         and kinds(original)["ConvTranspose"] == 2
     )
     onnx.save(model, str(tmp_path / "whole.onnx"))
-    variant = replace(bundle, folder=tmp_path, variants={"int8": {"file": "whole.onnx"}})
+    variant = replace(bundle, folder=tmp_path, variants={"int8": Variant("whole.onnx", "")})
     engine = OpenVino().open(variant, "int8", OpenVino().compile(variant, "int8"))
     assert engine.run(*examples(bundle, 1)[0]).flow is None
 
