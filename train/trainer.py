@@ -42,12 +42,20 @@ HELD_OUT_SEED, HELD_OUT_SAMPLES, HELD_OUT_BATCH = 10**6, 48, 16
 class TrainingRun:
     """One run of a recipe in a folder: made new, or taken up where its checkpoint stands."""
 
-    def __init__(self, recipe: Recipe, out: Path, plan: Schedule, start_from: Path | None = None):
-        """start_from: another run, whose averaged networks this one begins with.
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        plan: Schedule,
+        start_from: Path | None = None,
+        estimator: str = VERSION,
+    ):
+        """start_from: another run, whose averaged networks this one begins with; estimator: that of the labels.
 
         Raises DataError when the folder's checkpoint is of another recipe, network, AU set or estimator, or
         cannot be started from.
         """
+        self.estimator = estimator
         self.recipe, self.out, self.plan, self.place = recipe, out, plan, ProcessGroup(plan.bf16)
         if plan.batch % (self.place.processes * plan.accumulate):
             raise DataError(
@@ -121,7 +129,7 @@ class TrainingRun:
                     "recipe": recipe.name,
                     "shape": recipe.shape,
                     "aus": WIDE,
-                    "estimator": VERSION,
+                    "estimator": self.estimator,
                     "seed": self.plan.seed,
                 }
             )
@@ -262,7 +270,7 @@ def fit(
 
     Returns the images seen in all. Statistics go to out/stats.jsonl and out/tensorboard. Raises DataError.
     """
-    run = TrainingRun(recipe, out, plan, start_from)
+    run = TrainingRun(recipe, out, plan, start_from, corpus.estimator)
     place, last = run.place, min(plan.images, until or plan.images)
     numbers = Numbers(run.seen, last, plan.batch, place.rank, place.processes)
     data = recipe.dataset(corpus, plan.seed)

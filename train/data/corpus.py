@@ -23,6 +23,8 @@ from train.data.shards import FACE, ShardReader, records_of, sha256_of
 from train.data.split import HELD_OUT_SHARE, Split
 
 FORMAT = "webdataset-1"
+# Whose labels are taken. Those of the second go on working: an AU of 1 is as strong, and a network names its estimator.
+ESTIMATORS = (au_estimator.VERSION, "mediapipe-mesh-2")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class Corpus:
     held_out: np.ndarray  # (N,) bool: people that training must not see
     size_px: int
     manifests: list[dict]
+
+    @property
+    def estimator(self) -> str:
+        """The estimator that labelled it, one for all folders."""
+        return self.manifests[0]["estimator"]
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -158,6 +165,8 @@ def load_corpus(folders: list[Path], verify: bool = False) -> Corpus:
     manifests = [_checked_hashes(folder) if verify else read_manifest(folder) for folder in folders]
     if len({manifest["size_px"] for manifest in manifests}) != 1:
         raise DataError("The corpora have crops of different sizes: prepare them with one --size.")
+    if len({manifest["estimator"] for manifest in manifests}) != 1:
+        raise DataError("The corpora were labelled by different estimators: prepare the older ones again.")
     indices = [_index(folder, manifest) for folder, manifest in zip(folders, manifests, strict=True)]
     columns = ("aus", "angles_deg", "opening", "person", "is_clip", "held_out")
     corpus = Corpus(
@@ -234,7 +243,7 @@ def read_manifest(folder: Path, finished: bool = True) -> dict:
             f"{folder} is a corpus of another format ({manifest.get('format', 'crops.u8')}, this is "
             f"{FORMAT}): prepare it again, into an empty folder."
         )
-    if (manifest["estimator"], manifest["crop_rule"]) != (au_estimator.VERSION, crops.RULE):
+    if manifest["estimator"] not in ESTIMATORS or manifest["crop_rule"] != crops.RULE:
         raise DataError(
             f"{folder} was labelled by {manifest['estimator']} on {manifest['crop_rule']} crops, this is "
             f"{au_estimator.VERSION} on {crops.RULE}: prepare it again, into an empty folder."

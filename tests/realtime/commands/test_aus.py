@@ -15,9 +15,10 @@ import pytest
 from engines.face import au_estimator, pyfeat
 from engines.face.action_units import PAPER_17, opposites, wholes
 from engines.face.landmarks import FaceReader
-from realtime.commands import aus, aus_plot
+from realtime.commands import aus_plot
 from realtime.commands.aus import main
 from realtime.performance.load import load_curve
+from realtime.session import au_export
 from tests.conftest import SAMPLES
 
 CLIP, PHOTO = str(SAMPLES / "driver.mp4"), str(SAMPLES / "man.jpg")
@@ -78,7 +79,7 @@ def test_another_estimator_tells_its_own_aus(capsys, monkeypatch):
             assert frame.ndim == 3 and face.landmarks_px.shape == (478, 2)
             return np.linspace(0, 1, 17, dtype=np.float32)
 
-    monkeypatch.setattr(aus, "find_weights", lambda wanted: "found" if wanted == "mine" else None)
+    monkeypatch.setattr(au_export, "find_weights", lambda wanted: "found" if wanted == "mine" else None)
     monkeypatch.setattr(pyfeat, "PyFeat", Network)
     assert main([PHOTO, "--aus", "py-feat", "--pyfeat-weights", "mine"]) == 0
     header, row = rows(capsys.readouterr().out)
