@@ -1,12 +1,13 @@
 """An edit drawn into a picture at the picture's own resolution. The only place where attention meets pixels.
 
-    out = A * moved(photo) + (1 - A) * C          GANimation (ECCV 2018), eq. 1, with the photo moved by the flow
+    out = A * moved(photo) + (1 - A) * C      GANimation (ECCV 2018), eq. 1, with the photo moved by the flow
 
-Flow, attention and colour are scaled up from the crop; wherever attention says "photo", the picture's own pixels are shown, so
-that a sharp photo stays sharp. Pixels outside the crop are not touched: they are the photo's, byte for byte.
+Flow, attention and colour are scaled up from the crop; wherever attention says "photo", the picture's own
+pixels are shown, so that a sharp photo stays sharp. Pixels outside the crop are not touched: they are the
+photo's, byte for byte.
 
-With a head that moves, the photo is a person before a background (`Layers`), and the person's pixels are sampled once, by the head's
-map and the flow together; colour and attention go along:
+With a head that moves, the photo is a person before a background (`Layers`), and the person's pixels are
+sampled once, by the head's map and the flow together; colour and attention go along:
 
     out(q) = person(p + flow(p)) + (1 - matte(p + flow(p))) * background(q)          p = q + away(q)
 """
@@ -19,8 +20,9 @@ import numpy as np
 from engines.backends.interface import Edit
 from engines.face.crop import Crop
 
-# How the photo's pixels are moved. Full single AUs on faces of 640 - 830 px keep .93 of the photo's sharpness (variance of the
-# Laplacian), .62 by bilinear and .99 by Lanczos sampling, in 3.9, 1.6 and 20 ms of one core for a crop of 640 px.
+# How the photo's pixels are moved. Full single AUs on faces of 640 - 830 px keep .93 of the photo's sharpness
+# (variance of the Laplacian), .62 by bilinear and .99 by Lanczos sampling, in 3.9, 1.6 and 20 ms of one core
+# for a crop of 640 px.
 SAMPLING = cv2.INTER_CUBIC
 UNSEEN = 1 / 512  # of 1 - A: less colour than this changes no pixel by more than half a grey level
 STILL_PX = 1 / 64  # a map that goes no further moves nothing that can be seen
@@ -34,21 +36,22 @@ Box = tuple[slice, slice]  # rows, columns of the picture
 
 @dataclass(frozen=True)
 class Layers:
-    """A part of a still picture as a person before a background; `split` makes them, `over` lays them together again."""
+    """A part of a still picture as a person before a background: `split` makes them, `over` joins them."""
 
-    # With `margin_px` around the box, for what the picture's edge cuts off: the person mirrored there, where the edge cuts them.
+    # The person has `margin_px` around the box: mirrored where the picture's edge cuts them off.
     person: np.ndarray  # (h + 2 margins, w + 2 margins, 3) uint8 BGR, times the matte
     matte: np.ndarray  # (h + 2 margins, w + 2 margins) uint8: 255 is all person
     margin_px: int
     background: np.ndarray  # (h, w, 3) uint8 BGR; the picture itself wherever the matte is 0
     box: Box
     cell_px: int  # even: side of the cells of the maps that move them
-    occupied: np.ndarray  # (h', w') float32 of half cells and a border of one: above 0 where one or its neighbour has anything of the person
+    # (h', w') float32 of half cells with a border of one: above 0 where one or its neighbour shows the person
+    occupied: np.ndarray
 
 
 @dataclass(frozen=True)
 class Displacement:
-    """Where the person's pixels come from: what is drawn at a place of the layers' box is found at that place + away_px."""
+    """Where the person's pixels come from: what is drawn at a place is found at that place + away_px."""
 
     away_px: np.ndarray  # (h, w, 2) float32, a cell each; the first begins at the box's corner
 
@@ -56,9 +59,16 @@ class Displacement:
 def split(
     picture: np.ndarray, matte: np.ndarray, background: np.ndarray, box: Box, cell_px: int, margin_px: int
 ) -> Layers:
-    """(h, w, 3) uint8, matte (h, w) uint8 and background (h, w, 3) uint8 -> layers that give the picture again, bit by bit.
+    """Takes a picture apart so that `over` gives it back bit by bit.
 
-    Where the matte leaves less to the person than the picture needs, the matte is raised.
+    Where the matte leaves less to the person than the picture needs, it is raised.
+
+    Args:
+        picture: (h, w, 3) uint8 BGR.
+        matte: (h, w) uint8, 255 where everything is the person's.
+        background: (h, w, 3) uint8 BGR, used where the matte is above 0.
+        box: where the picture lies in a larger one.
+        cell_px, margin_px: as of Layers.
     """
     edge = (matte > 0) & (matte < 255)
     pixel, behind = picture[edge].astype(np.int32), background[edge].astype(np.int32)
@@ -99,13 +109,37 @@ def over(person: np.ndarray, matte: np.ndarray, background: np.ndarray) -> np.nd
     return cv2.add(person, _veiled(background, matte))
 
 
+def sampled(
+    image: np.ndarray,
+    places: np.ndarray,
+    interpolation: int = cv2.INTER_LINEAR,
+    border: int = cv2.BORDER_CONSTANT,
+    outside: float = 0,
+) -> np.ndarray:
+    """An image at places of its own pixels.
+
+    Args:
+        image: (h, w) or (h, w, channels).
+        places: (H, W, 2) float32, x and y.
+        interpolation, border: of OpenCV's.
+        outside: what is beyond the image, for a constant border.
+
+    Returns:
+        (H, W) or (H, W, channels) of the image's type.
+    """
+    # OpenCV's stubs know no map that holds x and y.
+    return cv2.remap(  # type: ignore[call-overload]
+        image, places, None, interpolation, borderMode=border, borderValue=outside
+    )
+
+
 def _veiled(background: np.ndarray, matte: np.ndarray) -> np.ndarray:
     """The background as much as the matte lets through."""
     return cv2.multiply(background, cv2.cvtColor(255 - matte, cv2.COLOR_GRAY2BGR), scale=1 / 255)
 
 
 class Blender:
-    """Prepared for one still picture and one crop of it: the upright box that covers the crop, and how outputs map onto it."""
+    """Draws edits of one crop of one still picture."""
 
     def __init__(
         self,
@@ -122,7 +156,7 @@ class Blender:
             still: (H, W, 3) uint8 BGR.
             flow_px: side of the flow field, 0 for engines without one.
             sampling: one of OpenCV's, for moved pixels.
-            window: the part of `still` that is drawn; all of it by default. What lies around it can be moved into view.
+            window: the part of `still` that is drawn, by default all; the rest can be moved into view.
         """
         self._still, self._crop, self._sampling = still, crop, sampling
         height, width = still.shape[:2]
@@ -138,20 +172,14 @@ class Blender:
         ys, xs = np.mgrid[self._box]
         self._places = np.stack([xs, ys], axis=-1).astype(np.float32)  # canvas pixels of the box
 
-    def blend(self, picture: np.ndarray, edit: Edit, still: np.ndarray | None = None) -> None:
-        """Draws an edit into the window's picture, (H, W, 3) uint8, in place; nothing outside the crop changes.
-
-        still: to be drawn in place of the still picture; it has the same size.
-        """
-        still = self._still if still is None else still
+    def blend(self, picture: np.ndarray, edit: Edit) -> None:
+        """Draws an edit into the window's picture, (H, W, 3) uint8, in place; the crop's outside stays."""
         region = self._shown(self._box)
         if edit.flow is None:
-            picture[region] = still[self._box]
+            picture[region] = self._still[self._box]
         else:
             flow = _scaled(edit.flow @ self._turn, self._frame_from_flow, self._box, outside=0)
-            picture[region] = cv2.remap(
-                still, self._places + flow, None, self._sampling, borderMode=cv2.BORDER_REPLICATE
-            )
+            picture[region] = sampled(self._still, self._places + flow, self._sampling, cv2.BORDER_REPLICATE)
         seen = _painted(edit.attention)
         if seen is not None:
             painted = self._covering(*seen)
@@ -163,42 +191,59 @@ class Blender:
     def blend_moved(
         self, picture: np.ndarray, edit: Edit | None, layers: Layers, displacement: Displacement
     ) -> None:
-        """Draws the person moved, with an edit or without one, into the window's picture, in place; nothing outside the layers' box changes."""
-        region = _common(layers.box, self._window)
-        rows, columns = _relative(region, layers.box)
+        """Draws the person moved into the window's picture, in place; the outside of the layers' box stays.
+
+        Args:
+            picture: (H, W, 3) uint8 BGR, that shows the still picture.
+            edit: of the crop, which moves along; None where the face stays as it is.
+            layers, displacement: the person, and where their pixels go.
+        """
+        shown = _common(layers.box, self._window)
+        if shown is None:
+            return
+        rows, columns = _relative(shown, layers.box)
         coarse = _CoarseMap(displacement, layers)
         places = coarse.refined()
         if edit is not None and edit.flow is not None:
             where = cv2.transform(places.values, self._flow_from_frame)
             flow = (edit.flow @ self._turn).astype(np.float32)
-            places.values += cv2.remap(flow, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+            places.values += sampled(flow, where)
         corner = np.array([layers.box[1].start, layers.box[0].start], np.float32)
-        places.values -= corner
+        places.values = places.values - corner
         strips = places.moving(layers.occupied, (rows, columns))
         places.values += layers.margin_px
         for part in strips:
             where = places.at(*part)
-            person = cv2.remap(layers.person, where, None, self._sampling, borderMode=cv2.BORDER_REPLICATE)
-            matte = cv2.remap(layers.matte, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            person = sampled(layers.person, where, self._sampling, cv2.BORDER_REPLICATE)
+            matte = sampled(layers.matte, where, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
             picture[self._shown(_absolute(part, layers.box))] = over(person, matte, layers.background[part])
-        seen = None if edit is None else _painted(edit.attention)
-        if seen is None:
-            return
-        coarse.values = cv2.transform(coarse.values, self._crop.crop_from_frame)
-        painted = coarse.covering(*seen)
-        painted = _common(painted, (rows, columns)) if painted else None
+        if edit is not None:
+            coarse.values = cv2.transform(coarse.values, self._crop.crop_from_frame)
+            self._paint(picture, edit, coarse, (rows, columns), layers.box)
+
+    def _paint(
+        self, picture: np.ndarray, edit: Edit, crop_places: "_CoarseMap", within: Box, box: Box
+    ) -> None:
+        """Draws an edit's colour into the window's picture, in place.
+
+        Args:
+            crop_places: where each place of the layers' box lies in the crop.
+            within: what is shown of the box, counted from its corner.
+            box: of the layers.
+        """
+        seen = _painted(edit.attention)
+        covered = crop_places.covering(*seen) if seen else None
+        painted = _common(covered, within) if covered else None
         if painted is None:
             return
-        where = np.ascontiguousarray(coarse.at(*painted))
-        attention = cv2.remap(
-            edit.attention, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1
-        )
-        colour = cv2.remap(edit.colour, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        region = self._shown(_absolute(painted, layers.box))
+        where = np.ascontiguousarray(crop_places.at(*painted))
+        attention = sampled(edit.attention, where, outside=1)
+        colour = sampled(edit.colour, where)
+        region = self._shown(_absolute(painted, box))
         picture[region] = cv2.blendLinear(picture[region], colour, attention, 1 - attention)
 
     def _covering(self, left: float, top: float, right: float, bottom: float) -> Box:
-        """The upright box of the still picture that covers a box of the crop, as far as the window shows it."""
+        """The upright box of the still picture that covers a box of the crop, within the window."""
         corners = self._crop.to_frame(
             np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
         )
@@ -214,7 +259,7 @@ class Blender:
 
 
 class _CoarseMap:
-    """A place for each cell of a box, with a border of cells around it, so that scaling up needs nothing from beyond."""
+    """A place for each cell of a box and of a border around it, which scaling up needs."""
 
     def __init__(self, displacement: Displacement, layers: Layers):
         box, self.cell_px = layers.box, layers.cell_px
@@ -235,7 +280,7 @@ class _CoarseMap:
         return finer
 
     def at(self, rows: slice, columns: slice) -> np.ndarray:
-        """(h, w, 2) float32: the map at every pixel of a part of the box, rows and columns counted from the box's corner."""
+        """(h, w, 2) float32 the map at every pixel of a part of the box; rows and columns from its corner."""
         cell = self.cell_px
         first = rows.start // cell, columns.start // cell
         last = -(-rows.stop // cell), -(-columns.stop // cell)
@@ -246,9 +291,11 @@ class _CoarseMap:
         return part[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
 
     def moving(self, occupied: np.ndarray, within: Box) -> list[Box]:
-        """Strips outside which the picture stays as it is: nothing of the person is there, neither before nor after, or it does not move.
+        """Strips outside which the picture stays, for a map whose values are counted from the box's corner.
 
-        The map's values are counted from the box's corner, as is `within`; occupied: as of Layers, and of this map's cells.
+        Args:
+            occupied: as of Layers, of this map's cells.
+            within: what is shown, counted from the box's corner.
         """
         cell = self.cell_px
         height, width = self.values.shape[:2]
@@ -256,7 +303,7 @@ class _CoarseMap:
         ys = ((np.arange(-1, height - 1) + 0.5) * cell - 0.5).astype(np.float32)
         away = np.maximum(np.abs(self.values[..., 0] - xs), np.abs(self.values[..., 1] - ys[:, None]))
         where = (self.values + 0.5) / cell + 0.5
-        after = cv2.remap(occupied, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        after = sampled(occupied, where, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
         active = ((away > STILL_PX) & ((occupied > 0) | (after > 0))).astype(np.uint8)
         active = cv2.dilate(active, np.ones((3, 3)))
         strips = []
@@ -270,7 +317,7 @@ class _CoarseMap:
         return strips
 
     def covering(self, left: float, top: float, right: float, bottom: float) -> Box | None:
-        """The box, counted from the map's, outside which no value lies within the given one; None where there is none."""
+        """The part of the map's box whose values lie within the given box; None where there is none."""
         x, y = self.values[..., 0], self.values[..., 1]
         within = (x > left - 1) & (x < right + 1) & (y > top - 1) & (y < bottom + 1)
         rows, columns = np.flatnonzero(within.any(axis=1)), np.flatnonzero(within.any(axis=0))
@@ -292,7 +339,7 @@ def compose(crop: np.ndarray, edit: Edit) -> np.ndarray:
 
 
 def _painted(attention: np.ndarray) -> tuple[int, int, int, int] | None:
-    """left, top, right, bottom of the crop outside which no colour is seen, as painting costs by the pixel; None where there is none."""
+    """left, top, right, bottom of the crop's colour, as painting costs by the pixel; None without any."""
     seen = attention < 1 - UNSEEN
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     if not len(rows):

@@ -1,4 +1,7 @@
-"""The puppet's side of a frame's life: what it is told -> a picture. For one thread."""
+"""From what the driver does to a picture of the puppet, by way of tracking losses and idle life.
+
+For one thread.
+"""
 
 import threading
 from collections.abc import Callable
@@ -21,7 +24,11 @@ from realtime.timing import Timings
 
 
 class Animator:
-    """A puppet that knows what it was told last."""
+    """Draws a puppet for each moment from what its driver does."""
+
+    _drawn: tuple[bytes, HeadPose, Gaze] | None  # AUs, pose and gaze of the picture that was drawn last
+    _shown: np.ndarray  # (41,) what it was drawn of
+    _picture: RenderedFrame
 
     def __init__(
         self,
@@ -31,26 +38,32 @@ class Animator:
         record: CurveWriter | None = None,
         badge: Badge | None = None,
     ):
-        """record: where what is told goes; badge: the mark on every picture."""
+        """record: where every expression that is asked for goes; badge: the mark on every picture."""
         self.badge, self._timings, self._record = badge, timings, record
         self._next: Puppet | None = None
         self._settings_lock = threading.Lock()  # held while the settings or the retargeting of a photo change
         self._take(puppet, retarget, 0.0)
-        self._presence, self._idle = TrackingLossFallback(), IdleMotion(retarget.settings.seed)
+        self._fallback = TrackingLossFallback()
+        self._idle = IdleMotion(retarget.settings.seed)
         self.seen = False  # whether the driver's face was ever in view
-        self.asked = np.zeros(len(EXPRESSION), np.float32)  # (41,) what the driver did last, as he was seen
+        self.asked = np.zeros(len(EXPRESSION), np.float32)  # (41,) what the driver did last
 
     @property
     def note(self) -> str:
-        """What is wrong with the words of the driver, in two of them; "" where nothing is."""
-        return self._presence.note
+        """What is wrong with the driver's tracking, in two words; "" where nothing is."""
+        return self._fallback.note
 
-    def show(self, told: DriverExpression | None, now_s: float) -> RenderedFrame:
-        """The newest word of the driver, or None when there is none -> the picture for now_s; the same one while nothing changes."""
+    def show(self, driver: DriverExpression | None, now_s: float) -> RenderedFrame:
+        """The picture for a moment; the same object while nothing changes.
+
+        Args:
+            driver: their newest expression; None when there is none since the last call.
+            now_s: the moment; never earlier than the last one.
+        """
         self._change_photo(now_s)
-        if told is not None:
-            self.asked = told.expression
-        shown = self._presence.at(told, now_s)
+        if driver is not None:
+            self.asked = driver.expression
+        shown = self._fallback.at(driver, now_s)
         self.seen = self.seen or shown is not None
         if self.settings.idle:
             shown = self._idle.over(shown, now_s)
@@ -59,25 +72,26 @@ class Animator:
         if shown is None:  # nobody was seen yet
             return self._picture
         retarget = self.retarget  # another thread may replace its settings meanwhile
-        aus, pose, gaze = (of(shown.expression) for of in (retarget, retarget.pose, retarget.gaze))
+        aus = retarget(shown.expression)
+        pose, gaze = retarget.pose(shown.expression), retarget.gaze(shown.expression)
         asked = aus.tobytes(), pose, gaze
         if asked != self._drawn:
             with self._timings.measure("render"):
                 image = self.puppet.render(aus, pose, gaze)
                 self._picture = RenderedFrame(self._marked(image), shown.captured_s)
             self._drawn, self._shown = asked, shown.expression
-        elif told is not None:
+        elif driver is not None:
             self._picture = replace(self._picture, captured_s=shown.captured_s)
         return self._picture
 
     def rest(self, now_s: float) -> RenderedFrame:
-        """The still photo, whatever the driver does; after that his expression comes back by easing in."""
+        """The still photo, whatever the driver does; after that their expression comes back by easing in."""
         self._change_photo(now_s)
         if self._record:
             self._record.add(np.zeros(len(EXPRESSION)), now_s)
         if self._picture.image is not self.still:
             self._picture, self._drawn = RenderedFrame(self.still, 0.0), None
-        self._presence = TrackingLossFallback(shown=0.0)
+        self._fallback = TrackingLossFallback(shown=0.0)
         return self._picture
 
     def discard_recording(self) -> None:
@@ -103,11 +117,11 @@ class Animator:
             self.retarget.settings = change(self.retarget.settings)
 
     @property
-    def told(self) -> np.ndarray:
-        """(41,) the change from the photo's own expression, pose and gaze that the puppet was told last."""
+    def target(self) -> np.ndarray:
+        """(41,) the change from the photo's own expression, pose and gaze that was asked for last."""
         change = self.retarget.wanted(self._shown) - self.retarget.own
         return np.concatenate(
-            [translate(change, self.puppet.bundle.aus, WIDE), self.retarget.told_pose(self._shown)]
+            [translate(change, self.puppet.bundle.aus, WIDE), self.retarget.target_pose(self._shown)]
         )
 
     def _change_photo(self, now_s: float) -> None:
@@ -120,10 +134,8 @@ class Animator:
         self.puppet, self.retarget = puppet, retarget
         self.still = self._marked(puppet.still.copy())
         self.slate = slate(puppet.still)
-        self._drawn: tuple[bytes, HeadPose, Gaze] | None = (
-            None  # AUs, pose and gaze of the picture that was drawn last
-        )
-        self._shown = np.zeros(len(EXPRESSION), np.float32)  # what it was drawn of
+        self._drawn = None
+        self._shown = np.zeros(len(EXPRESSION), np.float32)
         self._picture = RenderedFrame(self.still, now_s)
 
     def _marked(self, image: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""A photo taken apart into a person and the background behind, once, at start. No network: GrabCut, colours and geometry.
+"""A photo taken apart into a person and the background behind, once, at start, without a network.
 
-GrabCut (Rother et al., SIGGRAPH 2004) finds the person from the head's geometry. By how well colour tells both sides of its edge apart
-it is seen, direction by direction, where it is sure. There the matte is made fine by colour, hair by hair, and the background is filled
-in. Where it is not, everything counts as person, and the background moves along, less and less away from the head.
+GrabCut (Rother et al., SIGGRAPH 2004) finds the person from the head's geometry. By how well colour tells
+both sides of its edge apart it is seen, direction by direction, where it is sure. There the matte is made
+fine by colour, hair by hair, and the background is filled in. Where it is not, everything counts as person,
+and the background moves along, less and less away from the head.
 """
 
 from dataclasses import dataclass
@@ -30,13 +31,11 @@ SECTORS = 40  # directions around the head
 EDGE_WIDTH = 0.16  # on each side of the edge, that is looked at
 UNSURE_BELOW, SURE_FROM = 0.69, 0.77  # share of its pixels whose colour is on the right side
 
-OUTER_BAND, INNER_BAND = (
-    0.20,
-    0.11,
-)  # beside GrabCut's edge, that colour decides on: hair flies out further than skin shows through
+# Beside GrabCut's edge, that colour decides on: hair flies out further than skin shows through
+OUTER_BAND, INNER_BAND = (0.20, 0.11)
 BODY_BAND = 0.05  # likewise below the chin, where there are clothes
-# Grey levels that a background strays from its smooth fill: fine hair is believed below, a pattern above. Plain walls
-# stray by 1, painted ones by 3 to 5, grids and stripes by 6 to 11.
+# Grey levels that a background strays from its smooth fill: fine hair is believed below, a pattern above.
+# Plain walls stray by 1, painted ones by 3 to 5, grids and stripes by 6 to 11.
 PATTERN_NOISE = (4.0, 7.0)
 PATTERN_ODDS = 4.0  # log-likelihood from where a colour is the background's, whatever it is in front of
 CONTRAST_FLOOR = 400.0  # squared grey levels between person and background below which colour says little
@@ -115,7 +114,8 @@ def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry) -> _Ro
         return _Rough(np.ones((height, width), np.uint8), np.zeros(SECTORS), None)
     background_model, person_model = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(SEED)
-    cv2.grabCut(small, state, None, background_model, person_model, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    models = background_model, person_model
+    cv2.grabCut(small, state, (0, 0, 1, 1), *models, ROUNDS, cv2.GC_INIT_WITH_MASK)  # the mask counts, no box
     person = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     person |= _clothes(small, person, body & (y > CHIN_Y), y < CHIN_Y)
     person = _in_one_piece(cv2.morphologyEx(person, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), face)
@@ -128,7 +128,10 @@ def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry) -> _Ro
 
 
 def _clothes(small: np.ndarray, person: np.ndarray, body: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """What of the body's place does not look like the background beside the head, (h, w) uint8: clothes as dark as a corner of it, mostly."""
+    """What of the body's place does not look like the background beside the head, (h, w) uint8.
+
+    GrabCut gives dark clothes to a background that has a dark corner.
+    """
     behind = above & (person == 0)
     if not behind.any():
         return body.astype(np.uint8)
@@ -154,14 +157,14 @@ def _sureness(
     outside = cv2.dilate(person, kernel) > person
     inside = cv2.erode(person, kernel) < person
     sector = np.floor(_direction(x, y) + 0.5).astype(int) % SECTORS
-    told = np.ones(SECTORS)
+    agrees = np.ones(SECTORS)
     for number in range(SECTORS):
         away = np.abs(sector - number)
         here = (np.minimum(away, SECTORS - away) <= 1) & (y < CHIN_Y + 1)
         within, without = right[here & inside], right[here & outside]
         if len(within) > 5 and len(without) > 5:
-            told[number] = min(within.mean(), without.mean())
-    sure = np.clip((told - UNSURE_BELOW) / (SURE_FROM - UNSURE_BELOW), 0, 1)
+            agrees[number] = min(within.mean(), without.mean())
+    sure = np.clip((agrees - UNSURE_BELOW) / (SURE_FROM - UNSURE_BELOW), 0, 1)
     return np.minimum.reduce([np.roll(sure, turn) for turn in (-1, 0, 1)])
 
 
@@ -197,8 +200,9 @@ def _fine(
     surely_person = (within > inner) | _outlined(outline, (height, width))
     surely_behind = without > outer
     matte = surely_person.astype(np.float32)
-    band = np.nonzero(~(surely_person | surely_behind))
-    if len(band[0]):
+    rows, columns = np.nonzero(~(surely_person | surely_behind))
+    band = rows, columns
+    if len(rows):
         matte[band] = _by_colour(
             part, surely_person, surely_behind, within, without, outer, inner, band, unit, rough.models
         )
@@ -242,9 +246,8 @@ def _by_colour(
     between = ((off * apart).sum(axis=1) + CONTRAST_FLOOR * edge) / (
         (apart * apart).sum(axis=1) + CONTRAST_FLOOR
     )
-    another = np.clip(
-        (away - 1.2 * noise - 8) / (45 + 1.5 * noise), 0, 1
-    )  # neither the background's colour nor the person's
+    # Neither the background's colour nor, perhaps, the person's.
+    another = np.clip((away - 1.2 * noise - 8) / (45 + 1.5 * noise), 0, 1)
     matte = np.clip((np.maximum(between, another) - LEAST) / (MOST - LEAST), 0, 1)
     matte = np.minimum(matte, np.clip((away - 0.8 * noise - 3) / 8, 0, 1) + edge)
     matte *= smooth_fall(without, 0.55 * outer, outer)
@@ -276,7 +279,7 @@ def _noise(part: np.ndarray, behind: np.ndarray, ring: np.ndarray, unit_px: floa
 
 
 def _add_texture(behind: np.ndarray, image: np.ndarray, known: np.ndarray, unit_px: float) -> None:
-    """Adds grain and small structure to what is not known, (h, w, 3), in place: that of the known side, mirrored at the edge."""
+    """Adds the known side's grain, mirrored at the edge, to what is not known, (h, w, 3), in place."""
     if known.all() or not known.any():
         return
     distance, labels = cv2.distanceTransformWithLabels(
@@ -325,7 +328,7 @@ def fill(image: np.ndarray, known: np.ndarray, seamless: bool = False) -> np.nda
     weight = known.astype(np.float32)
     share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
     small = cv2.resize(image * weight[..., None], size, interpolation=cv2.INTER_AREA)
-    small /= np.maximum(share, 1e-6)[..., None]
+    small = small / np.maximum(share, 1e-6)[..., None]
     share = (share > 0.5).astype(np.float32)
     smooth = _pull_push(small, share)
     for sigma in (8, 8, 4, 4, 2, 2, 1, 1):  # towards the solution of Laplace's equation
@@ -335,7 +338,10 @@ def fill(image: np.ndarray, known: np.ndarray, seamless: bool = False) -> np.nda
 
 
 def _pull_push(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Known pixels as they are, the others from coarser and coarser pictures. Source: Gortler et al., SIGGRAPH 1996."""
+    """Known pixels as they are, the others from coarser and coarser pictures.
+
+    Source: Gortler et al., SIGGRAPH 1996.
+    """
     levels = [(image * weight[..., None], weight)]
     while min(levels[-1][1].shape) > 2:
         colour, share = levels[-1]
@@ -351,13 +357,11 @@ def _pull_push(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _log_likelihood(colours: np.ndarray, model: np.ndarray) -> np.ndarray:
-    """(N,) of colours (N, 3) under one of GrabCut's mixtures of five Gaussians, (1, 65) as OpenCV lays it out."""
+    """(N,) of colours (N, 3) under a mixture of five Gaussians, (1, 65) as OpenCV's GrabCut lays it out."""
     weights, means, covariances = model[0, :5], model[0, 5:20].reshape(5, 3), model[0, 20:].reshape(5, 3, 3)
     total = np.full(len(colours), 1e-12, np.float32)
     for weight, mean, covariance in zip(weights, means, covariances, strict=True):
-        covariance = (
-            covariance + np.eye(3) * 4.0
-        )  # a colour of a flat wall has none: two grey levels at least
+        covariance = covariance + np.eye(3) * 4.0  # that of a flat wall is 0: two grey levels at least
         root = np.linalg.cholesky(np.linalg.inv(covariance))
         away = (colours - mean).astype(np.float32) @ root.astype(np.float32)
         height = weight / np.sqrt(np.linalg.det(covariance))

@@ -1,4 +1,6 @@
-"""Where the photo stands in the output picture: cropped when the face allows it, letterboxed when not, never stretched."""
+"""Where the photo stands in the output picture: cropped when the face allows it, letterboxed when not, never
+stretched.
+"""
 
 from dataclasses import dataclass
 
@@ -25,7 +27,8 @@ class Canvas:
 
     image: np.ndarray  # (H, W, 3) uint8 BGR
     canvas_from_photo: np.ndarray  # (2, 3) float64: photo pixels -> canvas pixels; one scale, no turn
-    # What a moving head can bring into view: the canvas, and more of the photo around it where cropping left some out.
+    # What a moving head can bring into view: the canvas, and more of the photo around it where cropping left
+    # some out.
     wide: np.ndarray  # (H', W', 3) uint8 BGR
     window: Box  # of `wide`: the canvas
     photo: Box  # of `wide`: where it shows the photo
@@ -46,7 +49,8 @@ def parse_size(text: str) -> tuple[int, int]:
         or not all(64 <= int(p) <= 4096 for p in parts)
     ):
         raise PuppetError(
-            f"--size {text} is not a size: write WIDTHxHEIGHT, both 64 to 4096, as in 1280x720, or {', '.join(NAMED)}."
+            f"--size {text} is not a size: write WIDTHxHEIGHT, both 64 to 4096, as in 1280x720, or"
+            f" {', '.join(NAMED)}."
         )
     return int(parts[0]) // 2 * 2, int(parts[1]) // 2 * 2  # video wants even sides
 
@@ -59,7 +63,9 @@ def own_size(photo: np.ndarray) -> tuple[int, int]:
 
 
 def lay_out(photo: np.ndarray, face: Crop, size: tuple[int, int], fit: str = "auto") -> Canvas:
-    """The (H, W, 3) photo on a canvas of (width, height). `face`: its aligned crop, which cropping must not cut."""
+    """The (H, W, 3) photo on a canvas of (width, height). `face`: its aligned crop, which cropping must not
+    cut.
+    """
     height, width = photo.shape[:2]
     cover = max(size[0] / width, size[1] / height)
     if (
@@ -74,7 +80,8 @@ def lay_out(photo: np.ndarray, face: Crop, size: tuple[int, int], fit: str = "au
     )
     visible = np.array(size) / cover  # photo pixels
     if fit == "crop" or (fit == "auto" and np.all(high - low <= visible + 1)):
-        # The whole head stands in the middle as far as the face allows it, so that a turn does not meet the frame.
+        # The whole head stands in the middle as far as the face allows it, so that a turn does not meet the
+        # frame.
         head_low, head_high = _head(face)
         start = (np.maximum(head_low, 0) + np.minimum(head_high, [width, height]) - visible) / 2
         start = np.clip(start, np.minimum(high - visible, low), np.maximum(high - visible, low))
@@ -107,7 +114,9 @@ def _head(face: Crop) -> tuple[np.ndarray, np.ndarray]:
 def _cropped(
     photo: np.ndarray, scale: float, start: np.ndarray, size: tuple[int, int], around: np.ndarray
 ) -> Canvas:
-    """The part of a photo from `start` (x, y photo pixels) on, scaled; with so many pixels around it (x, y) as it has."""
+    """The part of a photo from `start` (x, y photo pixels) on, scaled; with so many pixels around it (x, y)
+    as it has.
+    """
     scaled = _scaled(photo, scale)
     left, top = np.round(start * scale).astype(int)
     below = max(0, top + size[1] - scaled.shape[0])  # a pixel may be missing by rounding

@@ -1,6 +1,8 @@
-"""Eyes that look: irises moved between the lids of one photo, in the photo's own pixels, and lids that follow a look up or down.
+"""Eyes that look: irises moved between the lids of one photo, in the photo's own pixels, and lids that follow
+a look up or down.
 
-Each eye is taken apart once, at start: the white as it would be without the iris, and the iris, completed where a lid covers it.
+Each eye is taken apart once, at start: the white as it would be without the iris, and the iris, completed
+where a lid covers it.
 
     photo = iris + (1 - matte) * white          of every pixel of the opening
 
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engines.blend import Box
+from engines.blend import Box, sampled
 from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP
 from realtime.puppet.background import fill
 from realtime.puppet.head import smooth_fall
@@ -113,16 +115,26 @@ class _Eye:
         return contour
 
     def _lay_grid(self, picture: np.ndarray, upper: np.ndarray, lower: np.ndarray) -> None:
-        """Cuts the eye out of the picture; sets each pixel's place and, at its place along the eye, that of the lids."""
+        """Cuts the eye out of the picture; sets each pixel's place and, at its place along the eye, that of
+        the lids.
+        """
         high_lid, low_lid = upper[:, 1].min(), lower[:, 1].max()
         self.box = self._around(
             [-0.06, high_lid - FOLD - 0.06], [1.06, low_lid + BELOW + 0.06], picture.shape
         )
         inner = self._around([-0.03, high_lid - 0.14], [1.03, low_lid + 0.08], picture.shape)
-        self._inner = tuple(
-            slice(max(0, part.start - outer.start), min(part.stop, outer.stop) - outer.start)
-            for part, outer in zip(inner, self.box, strict=True)
-        )  # that the opening never leaves, within the box
+        # Within the box, what the opening never leaves.
+        around_rows, around_columns = self.box
+        self._inner = (
+            slice(
+                max(0, inner[0].start - around_rows.start),
+                min(inner[0].stop, around_rows.stop) - around_rows.start,
+            ),
+            slice(
+                max(0, inner[1].start - around_columns.start),
+                min(inner[1].stop, around_columns.stop) - around_columns.start,
+            ),
+        )
         rows, columns = self.box
         self._photo = picture[self.box].astype(np.float32)
         grid = np.stack(
@@ -151,7 +163,9 @@ class _Eye:
         return np.clip(room * np.float32(1 / EDGE) + np.float32(0.5), 0, 1) * self._between_corners[part]
 
     def _take_apart(self) -> None:
-        """The white, (h, w, 3) float32, and the iris, (h, w, 4) float32: colours times the matte, and the matte."""
+        """The white, (h, w, 3) float32, and the iris, (h, w, 4) float32: colours times the matte, and the
+        matte.
+        """
         photo, everything = self._photo, np.s_[:, :]
         radius = np.hypot(self._a - self._centre[0], self._b - self._centre[1]) / self._radius
         opening = self._opening(self._top, self._bottom, everything)
@@ -168,15 +182,13 @@ class _Eye:
         self._white = self._white.astype(np.float32)
 
     def _completed(self, iris: np.ndarray, visible: np.ndarray, radius: np.ndarray) -> np.ndarray:
-        """(h, w, 3): the iris as its other half shows it, mirrored, and where that is covered, too, the mean of its ring."""
+        """(h, w, 3): the iris as its other half shows it, mirrored, and where that is covered, too, the mean
+        of its ring.
+        """
         mirrored = np.stack([self._a, 2 * self._centre[1] - self._b], axis=-1)
         places = self._start + mirrored @ self._axes * self._width_px - [self.box[1].start, self.box[0].start]
-        other = cv2.remap(
-            np.dstack([iris * visible, visible]).astype(np.float32),
-            places.astype(np.float32),
-            None,
-            cv2.INTER_LINEAR,
-        )
+        seen = np.dstack([iris * visible, visible]).astype(np.float32)
+        other = sampled(seen, places.astype(np.float32))
         ring = np.minimum(radius * 12, RINGS - 1).astype(int).ravel()
         count = np.bincount(ring, visible.ravel(), RINGS)
         known = np.flatnonzero(count > 0.5)
@@ -216,11 +228,11 @@ class _Eye:
         return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
     def _skin(self, lid: np.ndarray, distance: np.ndarray) -> np.ndarray:
-        """(h, w, 3) float32: the skin around an eye whose lids have moved by (h, w) eye widths, at distances of 0 to 1 from them."""
+        """(h, w, 3) float32: the skin around an eye whose lids have moved by (h, w) eye widths, at distances
+        of 0 to 1 from them.
+        """
         t = np.clip(distance, 0, 1)
         moved = (lid * (1 - t * t * (3 - 2 * t)) * self._width_px)[..., None] * self._axes[1].astype(
             np.float32
         )
-        return cv2.remap(
-            self._photo, self._places - moved, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
+        return sampled(self._photo, self._places - moved, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)

@@ -1,4 +1,5 @@
-"""Idle life: a puppet whose driver sits still or is out of view blinks, stirs, sways and glances, instead of being a photograph.
+"""Idle life: a puppet whose driver sits still or is out of view blinks, stirs, sways and glances, instead of
+being a photograph.
 
 A function of the seed and of time alone, so that a take is the same whenever it is drawn.
 """
@@ -13,7 +14,7 @@ from engines.face.action_units import EXPRESSION, GAZE, WIDE, from_opposites, op
 from engines.face.au_estimator import index
 from realtime.messages import DriverExpression
 
-STILL_S = 4.0  # without a movement; people at rest blink every 3 to 6 s, so a driver in view blinks himself
+STILL_S = 4.0  # without a movement; people at rest blink every 3 to 6 s, so a driver in view does so
 MOVES = 0.12  # change of an AU within STILL_S that counts as a movement: four times the tracker's tremble
 EASE_S = 1.0  # in and out
 BLINK_EVERY_S = (2.0, 6.5)  # Bentivoglio et al. 1997: 17 a minute at rest
@@ -46,32 +47,31 @@ class IdleMotion:
         ]
         self._blink = index(["AU45"])
         self._next_s: float | None = None  # when the next blink begins
-        self._glances = random.Random(
-            f"glances {seed}"
-        )  # of their own, so that blinks are those of earlier versions
+        # Of their own, so that a seed's blinks stay what they are without glances.
+        self._glances = random.Random(f"glances {seed}")
         self._sways = [[self._glances.uniform(0, 2 * math.pi) for _ in STIR_HZ] for _ in SWAY]
         self._glance_s: tuple[float, float] | None = None  # when it begins and ends
         self._glance = (0.0, 0.0)
         self._share, self._time_s = 0.0, 0.0
-        self._rest: np.ndarray | None = None  # what the driver asked when he last moved
+        self._rest: np.ndarray | None = None  # what the driver asked for when they last moved
         self._moved_s = -math.inf
 
-    def over(self, told: DriverExpression | None, now_s: float) -> DriverExpression:
+    def over(self, driver: DriverExpression | None, now_s: float) -> DriverExpression:
         """What the driver asks (None: nobody was seen yet) -> what to show."""
-        asked = np.zeros(len(EXPRESSION), np.float32) if told is None else told.expression
-        lost = told is None or not told.seen
+        asked = np.zeros(len(EXPRESSION), np.float32) if driver is None else driver.expression
+        lost = driver is None or not driver.seen
         if self._rest is None or (not lost and (np.abs(asked - self._rest) * _WEIGHTS).max() > MOVES):
             self._rest, self._moved_s = asked, now_s
         wanted = 1.0 if lost or now_s - self._moved_s > STILL_S else 0.0
         step = (now_s - self._time_s) / EASE_S if self._next_s is not None else 0.0
         self._share += max(-step, min(step, wanted - self._share))
         self._time_s = now_s
-        told = told or DriverExpression(asked, 0.0, seen=False)  # of no frame: it has no age
+        driver = driver or DriverExpression(asked, 0.0, seen=False)  # of no frame: it has no age
         life = self._life(now_s)
         signed = opposites(asked) + np.float32(self._share) * self._pose(now_s)
         face = asked[:_FACE] + self._share * life[:_FACE]
         expression = np.concatenate([face, from_opposites(signed)])
-        return replace(told, expression=np.clip(expression, -1, 1).astype(np.float32))
+        return replace(driver, expression=np.clip(expression, -1, 1).astype(np.float32))
 
     def _life(self, now_s: float) -> np.ndarray:
         """(41,): the idle movement at full share."""
@@ -90,7 +90,9 @@ class IdleMotion:
         return life
 
     def _pose(self, now_s: float) -> np.ndarray:
-        """(6,) float32, as action_units.opposites: the sway of the head and the glance of the eyes at full share."""
+        """(6,) float32, as action_units.opposites: the sway of the head and the glance of the eyes at full
+        share.
+        """
         sway = [
             size
             * sum(

@@ -1,7 +1,8 @@
-"""A photo and an engine: render(AUs) -> picture. Everything that depends on the photo alone is done once, at start.
+"""A photo and an engine: render(AUs) -> picture. Everything that depends on the photo alone is done once, at
+start.
 
-The engine edits a small crop; engines.blend draws the edit at the canvas' own resolution, moved as the head moves. Eyes look
-within the photo's own pixels, before both.
+The engine edits a small crop; engines.blend draws the edit at the canvas' own resolution, moved as the head
+moves. Eyes look within the photo's own pixels, before both.
 """
 
 from collections.abc import Callable
@@ -23,11 +24,12 @@ from realtime.puppet.eyes import Eyes, Gaze
 from realtime.puppet.head import HeadGeometry, HeadPose
 
 FREE_DEG = 10.0  # a head that cannot turn so far is said to be hemmed in
+GAZE_STEP = 0.004  # of an eye's width, a third of a pixel at 720p: eyes that rest on something are drawn once
 AT_REST, AHEAD = HeadPose(), Gaze()
 
 
 class Puppet:
-    """One photo, ready to be told expressions. `render` is for one thread."""
+    """One photo that takes on expressions, poses and gazes. `render` is for one thread."""
 
     def __init__(
         self,
@@ -37,12 +39,16 @@ class Puppet:
         fit: str = "auto",
         say: Callable[[str], None] = lambda _: None,
     ):
-        """photo: (H, W, 3) uint8 BGR; size: (width, height) of the output, default the photo's own. Raises SourceError."""
+        """photo:
+
+        (H, W, 3) uint8 BGR; size: (width, height) of the output, default the photo's own. Raises SourceError.
+        """
         with FaceReader(max_faces=8) as reader:
             faces = reader.read(photo)
         if not faces:
             raise SourceError(
-                "No face was found in the photo: use one that shows a face from the front, well lit, at least 100 px high."
+                "No face was found in the photo: use one that shows a face from the front, well lit, at least"
+                " 100 px high."
             )
         if len(faces) > 1:
             say(f"The photo shows {len(faces)} faces; the largest is animated.")
@@ -50,9 +56,7 @@ class Puppet:
         photo_crop = find_crop(face, engine.bundle.size_px)
         canvas = lay_out(photo, photo_crop, size or own_size(photo), fit)
         self.still = canvas.image  # (H, W, 3) uint8 BGR: what is shown when nothing is asked
-        self.own = au_estimator.read(
-            face
-        )  # (41,) the photo's own expression, pose and gaze, as a driver's is read
+        self.own = au_estimator.read(face)  # (41,) the photo's expression, pose and gaze, read as a driver's
         self.own_aus = au_estimator.estimate(face)  # (29,) 0..1
         self.crop = photo_crop.moved(canvas.canvas_from_photo)
         self._engine = engine
@@ -67,8 +71,8 @@ class Puppet:
         self.head.heed_edges(self._layers)
         if self.head.limits.turn < FREE_DEG:
             say(
-                f"The head can turn by {self.head.limits.turn:.0f} degrees in this photo and no further: use one that shows"
-                " more around the head."
+                f"The head can turn by {self.head.limits.turn:.0f} degrees in this photo and no further: use"
+                " one that shows more around the head."
             )
         self._eyes = Eyes(canvas.wide, mesh_px)
         self._gaze = Gaze()  # that is drawn in
@@ -117,6 +121,7 @@ class Puppet:
         asked = bool(aus.any()) or self._engine.bundle.conditioning != "relative"
         if not asked and pose.at_rest and gaze.at_rest:
             return picture
+        gaze = Gaze(round(gaze.right / GAZE_STEP) * GAZE_STEP, round(gaze.down / GAZE_STEP) * GAZE_STEP)
         self._look(gaze)
         edit = self.edit(aus) if asked else None
         if not pose.at_rest:

@@ -25,7 +25,8 @@ from realtime.puppet.settings import FOLLOWING, Settings
 
 
 class Retarget:
-    """Turns changes (in the estimator's AUs) into what a bundle wants, starting from the photo's own expression.
+    """Turns changes (in the estimator's AUs) into what a bundle wants, starting from the photo's own
+    expression.
 
     `settings` may be put in its place by another at any time: keys do so in a call.
     """
@@ -47,11 +48,16 @@ class Retarget:
         )  # one attribute: another thread sees the old ones or the new ones
 
     def __call__(self, change: np.ndarray) -> np.ndarray:
-        """Change (41,) from neutral -> (N,) float32 in the bundle's order and conditioning. No change gives the photo as it is."""
+        """Change (41,) from neutral -> (N,) float32 in the bundle's order and conditioning.
+
+        No change gives the photo as it is.
+        """
         return self.condition(self.wanted(change))
 
     def wanted(self, change: np.ndarray) -> np.ndarray:
-        """The AU intensities (N,) 0..1 that the puppet should show: a bundle without sides shows the mean of both."""
+        """The AU intensities (N,) 0..1 that the puppet should show: a bundle without sides shows the mean of
+        both.
+        """
         return np.clip(self.own + self._how.asked(change), 0, 1)
 
     def pose(self, change: np.ndarray) -> HeadPose:
@@ -73,7 +79,7 @@ class Retarget:
             return Gaze()
         return Gaze(right=sideways * GAZE_FULL_SIDEWAYS, down=-upwards * GAZE_FULL_UPWARDS)
 
-    def told_pose(self, change: np.ndarray) -> np.ndarray:
+    def target_pose(self, change: np.ndarray) -> np.ndarray:
         """HEAD and GAZE (12,) float32 that `pose` and `gaze` are made of."""
         return from_opposites(opposites(self._how.limited(change)))
 
@@ -101,7 +107,9 @@ class _Tables:
         return np.clip(asked, -self._spoken_limit, self._spoken_limit)
 
     def limited(self, change: np.ndarray) -> np.ndarray:
-        """Change (41,) from neutral -> (41,), of which head and gaze are followed; with gains above 1 they may leave -1..1."""
+        """Change (41,) from neutral -> (41,), of which head and gaze are followed; with gains above 1 they
+        may leave -1..1.
+        """
         return np.clip(self._scaled(change), -self._limit * _ROOM, self._limit * _ROOM)
 
     def _scaled(self, change: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""How a driver's expression is made the puppet's: strengths, limits, groups and idle life, from a TOML preset and the command line.
+"""How a driver's expression is made the puppet's: strengths, limits, groups and idle life, from a TOML preset
+and the command line.
 
     [mine]                       # a preset; several may stand in one file
     strength = 1.2               # of the expression, 0 to 2
@@ -22,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,10 +34,9 @@ SHIPPED = Path(__file__).with_name("presets.toml")
 ALL = "all"
 STRENGTH = (0.0, 2.0)
 FOLLOWING = (0.0, 1.5)  # of head and gaze
-DEAD_ZONES = dict.fromkeys(HEAD, 0.01) | dict.fromkeys(
-    GAZE, 0.04
-)  # of these, where a preset says nothing: a third of a degree, and a
-# ninetieth of an eye's width. What is left of a head's or an eye's tremble after smoothing is less.
+# Of head and gaze, where a preset says nothing: a third of a degree, a ninetieth of an eye's width. What is
+# left of a head's or an eye's tremble after smoothing is less.
+DEAD_ZONES = {**dict.fromkeys(HEAD, 0.01), **dict.fromkeys(GAZE, 0.04)}
 DEAD_ZONE = 0.03  # the tracker's tremble at rest, measured on still drivers
 
 
@@ -81,9 +82,9 @@ class Settings:
         on = {au for group in self.groups for au in GROUPS[group]}
         return np.array([whole(au) in on for au in EXPRESSION])
 
-    def with_flags(self, **said: object) -> "Settings":
-        """These with what was said instead; None says nothing."""
-        return replace(self, **{name: value for name, value in said.items() if value is not None})
+    def with_flags(self, **changes: Any) -> "Settings":
+        """These with other values; None leaves a value as it is."""
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
     def with_au(self, text: str) -> "Settings":
         """These with what --au says: AU12:gain=1.5,limit=0.8. Raises SettingsError."""
@@ -133,7 +134,9 @@ class _Wrong(Exception):
 
 
 def load(text: str) -> Settings:
-    """The preset that --preset names: one that is shipped, FILE.toml with one preset in it, or FILE.toml:NAME. Raises SettingsError."""
+    """The preset that --preset names: one that is shipped, FILE.toml with one preset in it, or
+    FILE.toml:NAME. Raises SettingsError.
+    """
     path, name = _place(text)
     try:
         source = path.read_text(encoding="utf-8")
@@ -148,18 +151,21 @@ def load(text: str) -> Settings:
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(
-            f"{path}: this is no TOML: {str(error)[0].lower()}{str(error)[1:]}; --print-config shows how it looks."
+            f"{path}: this is no TOML: {str(error)[0].lower()}{str(error)[1:]}; --print-config shows how it"
+            " looks."
         ) from error
     loose = [key for key, value in presets.items() if not isinstance(value, dict)]
     if loose:
         raise SettingsError(
-            f"{path}, line {_line(source, loose[0])}: {loose[0]} stands outside a preset: put a line like [mine] above it."
+            f"{path}, line {_line(source, loose[0])}: {loose[0]} stands outside a preset: put a line like"
+            " [mine] above it."
         )
     if not name and len(presets) == 1:
         name = next(iter(presets))
     if name not in presets:
         raise SettingsError(
-            f"{path} has no preset {name or 'of its own'}: name one of {', '.join(presets) or 'none'}, as in {path}:NAME."
+            f"{path} has no preset {name or 'of its own'}: name one of {', '.join(presets) or 'none'}, as in"
+            f" {path}:NAME."
         )
     try:
         return _read(presets[name])
@@ -184,11 +190,11 @@ def _read(preset: Mapping[str, object]) -> Settings:
         elif key == "strength":
             settings = replace(settings, strength=_number(key, value, STRENGTH, key))
         elif key in ("head", "gaze"):
-            settings = replace(settings, **{key: _number(key, value, FOLLOWING, key)})
+            settings = settings.with_flags(**{key: _number(key, value, FOLLOWING, key)})
         elif key in ("symmetric", "idle"):
             if not isinstance(value, bool):
                 raise _Wrong(f"{key} is {value!r}: write true or false", key)
-            settings = replace(settings, **{key: value})
+            settings = settings.with_flags(**{key: value})
         elif key == "seed":
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise _Wrong(f"seed is {value!r}: write a whole number, 0 or more", key)
@@ -197,7 +203,8 @@ def _read(preset: Mapping[str, object]) -> Settings:
             settings = replace(settings, groups=_groups(value if isinstance(value, list) else [value], key))
         else:
             raise _Wrong(
-                f"{key} is not known: known are strength, head, gaze, symmetric, groups, idle, seed, {ALL} and names of AUs",
+                f"{key} is not known: known are strength, head, gaze, symmetric, groups, idle, seed, {ALL}"
+                " and names of AUs",
                 key,
             )
     return settings

@@ -1,4 +1,7 @@
-"""What the puppet does while the driver's face is out of view: hold, ease to neutral, show the still photo. Nothing else."""
+"""What the puppet does while the driver's face is out of view: hold, ease to neutral, show the still photo.
+
+Nothing else.
+"""
 
 from dataclasses import replace
 
@@ -9,39 +12,42 @@ from realtime.messages import DriverExpression
 
 HOLD_S = 0.5  # a hand that passes, a missed detection: nobody notices
 EASE_S = 0.7  # slow enough not to look like an expression, quick enough not to linger
-LONGEST_WORD_S = 2.0  # a tracker that takes longer for one picture is out of order, and a face held for so long looks it too
+# A tracker that takes longer for one picture is out of order, and a face held for so long looks it too
+LONGEST_LATENCY_S = 2.0
 HEAD_EASE_S = 1.4  # a head is slower than a face: a turn of 20 degrees goes back at 15 a second
 HEAD_RETURN_S = 0.5
 RETURN_S = 0.25  # back from the still photo to the driver, without a jump
 
 
 class TrackingLossFallback:
-    """Follows what the driver asks through losses of the face. Zero change means the still photo.
+    """Follows the driver's expression through losses of the face. Zero change means the still photo.
 
-    A face counts as missing from when the next word was due: where tracking is slow, a word may take as long as the one before.
+    A face counts as missing from when the next result was due: where tracking is slow, a result may take as
+    long as the one before.
     """
 
     def __init__(self, shown: float = 1.0) -> None:
         """shown: share of the driver's expression to begin with, 0..1; it eases to 1."""
         self._last: DriverExpression | None = None  # the last with a face
-        self._due_s = 0.0  # when the word after it was
-        self._captured_s, self._word_s = (
-            0.0,
-            0.0,
-        )  # of the newest word, with a face or without; how long it took
+        self._due_s = 0.0  # when the result after it was
+        self._captured_s = 0.0  # of the newest result, with a face or without
+        self._latency_s = 0.0  # how long it took
         self._face, self._head = _Share(EASE_S, RETURN_S, shown), _Share(HEAD_EASE_S, HEAD_RETURN_S, shown)
 
     @property
     def note(self) -> str:
-        """That the driver is read too slowly, in two words; "" where he is not."""
-        return "tracking slow" if self._word_s > HOLD_S else ""
+        """That the driver is tracked too slowly, in two words; "" where they are not."""
+        return "tracking slow" if self._latency_s > HOLD_S else ""
 
-    def at(self, told: DriverExpression | None, now_s: float) -> DriverExpression | None:
-        """The newest word from the driver (or None when there was none) -> what to show now; None before anybody was seen."""
-        if told is not None:
-            self._captured_s, self._word_s = told.captured_s, now_s - told.captured_s
-            if told.seen:
-                self._last, self._due_s = told, now_s + min(self._word_s, LONGEST_WORD_S)
+    def at(self, driver: DriverExpression | None, now_s: float) -> DriverExpression | None:
+        """What to show now; None before a face was seen.
+
+        driver: the newest result of tracking; None when there is none since the last call.
+        """
+        if driver is not None:
+            self._captured_s, self._latency_s = driver.captured_s, now_s - driver.captured_s
+            if driver.seen:
+                self._last, self._due_s = driver, now_s + min(self._latency_s, LONGEST_LATENCY_S)
         if self._last is None:
             return None
         missing_s = now_s - self._due_s
@@ -52,7 +58,9 @@ class TrackingLossFallback:
 
 
 class _Share:
-    """How much of what a driver asked is shown: all, then less while they are missing, and again all when they are back."""
+    """How much of what a driver asked is shown: all, then less while they are missing, and again all when
+    they are back.
+    """
 
     def __init__(self, ease_s: float, return_s: float, shown: float):
         self._ease_s, self._return_s, self._shown = ease_s, return_s, shown

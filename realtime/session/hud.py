@@ -1,8 +1,8 @@
 """What the preview and the log show of a live run.
 
-Figures, what is wrong, and AU by AU the closed loop: what the driver does, what is asked of the puppet, and what its own picture
-shows. All three are changes from rest: of the paper's 17 AUs, 0 to 1; and of the head's turn and nod and the eyes' look aside, -1 to 1
-from the middle: the person's left and up are on the right.
+Figures, what is wrong, and AU by AU the closed loop: what the driver does, what is asked of the puppet, and
+what its own picture shows. All three are changes from rest: of the paper's 17 AUs, 0 to 1; and of the head's
+turn and nod and the eyes' look aside, -1 to 1 from the middle: the person's left and up are on the right.
 """
 
 import time
@@ -51,7 +51,10 @@ class PuppetTracker:
         self._worker.close(LEAVE_S)
 
     def offer(self, picture: RenderedFrame) -> None:
-        """A picture to be tracked; never waits. The first one, and the first after a pause, starts the thread."""
+        """A picture to be tracked; never waits.
+
+        The first one, and the first after a pause, starts the thread.
+        """
         self._pictures.put(picture)
         if not self._worker.stopping:
             self._worker.start()
@@ -115,11 +118,13 @@ class Hud:
         self._puppet_tracker.offer(self._loop.shown)
         animator, reading = self._loop.animator, self._puppet_tracker.reading
         shown = None if reading is None else _change(reading, animator.puppet.own)
-        draw_bars(image, (animator.asked, animator.told, shown))
+        draw_bars(image, (animator.asked, animator.target, shown))
 
 
 def _change(reading: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """(41,) readings of the puppet's picture and of the still photo -> the change, (41,) in the order of EXPRESSION."""
+    """(41,) readings of the puppet's picture and of the still photo -> the change, (41,) in the order of
+    EXPRESSION.
+    """
     pose = from_opposites(opposites(reading) - opposites(own))
     return np.concatenate([(reading - own)[: len(WIDE)], pose])
 
@@ -134,11 +139,12 @@ def _row_height_px(image: np.ndarray) -> int:
 
 
 def draw_bars(image: np.ndarray, changes: Sequence[np.ndarray | None]) -> None:
-    """Draws three bars for each AU, for turn, nod and look along the right edge, in place, where there is room.
+    """Draws three bars for each AU, for turn, nod and look along the right edge, in place, where there is
+    room.
 
     Args:
         image: (H, W, 3) uint8 BGR.
-        changes: (41,) of the driver, of what is asked of the puppet, and of what it shows; None leaves the bars out.
+        changes: (41,) of the driver, of what is asked of the puppet, and of what it shows; None leaves bars out.
     """
     if not has_room_for_bars(image):
         return
@@ -167,7 +173,7 @@ def draw_bars(image: np.ndarray, changes: Sequence[np.ndarray | None]) -> None:
 
 
 def _ends(change: np.ndarray) -> np.ndarray:
-    """(41,) change -> where the bar of each row begins and ends, (rows, 2), shares of the room that there is."""
+    """(41,) change -> where the bar of each row begins and ends, (rows, 2), shares of the room."""
     plain = np.clip(au_estimator.paper_17(change), 0, 1)
     signed = 0.5 + 0.5 * np.clip(opposites(change)[[place for _, place in SIGNED_ROWS]], -1, 1)
     first = np.concatenate([np.zeros_like(plain), np.minimum(signed, 0.5)])
