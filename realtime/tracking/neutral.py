@@ -16,8 +16,11 @@ LEARN_S = 1.0  # of the driver's face in view
 AT_LEAST = 8  # readings, however slow the camera
 # A second of talking has parted lips in it, and perhaps a blink; rest is what lies below most of it.
 REST_PERCENTILE = 20.0
-# No AU's neutral is taken higher than this: who starts with a grimace still gets most of it through.
-HIGHEST_NEUTRAL = 0.6
+# No AU's neutral is taken higher than this. Brows that are high by nature read 0.9 at rest; more is a grimace.
+HIGHEST_NEUTRAL = 1.0
+# An AU that rests high has less way to go up, which is stretched to reach 1, by this at most: more would show the tracker's
+# tremble as an expression.
+MOST_STRETCH = 2.5
 
 
 class Neutral:
@@ -105,5 +108,6 @@ class Neutral:
         if self._profile:
             change = self._profile.change(aus - rest)
         else:
-            change = np.where(aus > rest, (aus - rest) / (1 - np.maximum(rest, 0)), aus - rest)
+            room = np.maximum(1 - np.maximum(rest, 0), 1 / MOST_STRETCH)
+            change = np.where(aus > rest, (aus - rest) / room, aus - rest)
         return np.concatenate([np.clip(change, -1, 1), from_opposites(pose)]).astype(np.float32)
