@@ -1,4 +1,4 @@
-"""How long things take: percentiles over the last few thousand, never over a growing list."""
+"""Elapsed time: durations, rates, ticks of a clock, and the weights of averages over time."""
 
 import threading
 import time
@@ -9,7 +9,21 @@ from itertools import islice
 
 import numpy as np
 
-KEPT = 4096  # samples a series: two minutes at 30 a second, and its memory stays fixed
+MAX_SAMPLES = 4096  # of a series: two minutes at 30 a second, so that its memory is bounded
+
+
+def ema_weight(elapsed_s: float, time_constant_s: float) -> float:
+    """The weight of the newest value in an exponential moving average: `mean += weight * (value - mean)`.
+
+    Frames do not come evenly, so it follows from the time that passed, not from a frame rate.
+
+    Args:
+        elapsed_s: since the value before, in seconds; 0 if negative.
+        time_constant_s: after which a step has been followed by 63 % (1 - 1/e), in seconds.
+
+    Returns: 0 to 1.
+    """
+    return 1 - float(np.exp(-max(0.0, elapsed_s) / time_constant_s))
 
 
 class Timings:
@@ -21,22 +35,23 @@ class Timings:
 
     def add(self, name: str, duration_s: float) -> None:
         with self._lock:
-            self._series.setdefault(name, deque(maxlen=KEPT)).append(duration_s)
+            self._series.setdefault(name, deque(maxlen=MAX_SAMPLES)).append(duration_s)
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
+        """Adds the duration of the block; nothing where it raises."""
+        started_s = time.perf_counter()
         yield
-        self.add(name, time.perf_counter() - started)
+        self.add(name, time.perf_counter() - started_s)
 
     def lately(self, name: str, count: int = 64) -> float:
-        """Median of the last few, in seconds; 0 before there is any."""
+        """The median of the last `count` durations, in seconds; 0 before the first."""
         with self._lock:
             values = list(islice(reversed(self._series.get(name, ())), count))
         return float(np.median(values)) if values else 0.0
 
     def clear(self) -> None:
-        """Forgets what was measured so far."""
+        """Drops all series."""
         with self._lock:
             self._series.clear()
 
@@ -54,43 +69,48 @@ class Timings:
 
 
 class Ticks:
-    """Times at a fixed rate. One that is already past is left out, not made up for: after a computer's sleep, or a stall."""
+    """Times at a fixed rate. One that has passed (after a stall, or a computer's sleep) is left out."""
 
     def __init__(self, per_second: float, start_s: float):
-        """start_s: when number 0 is due, in seconds of time.perf_counter()."""
+        """
+        Args:
+            start_s: when number 0 is due, in seconds of time.perf_counter().
+        """
         self._per_second = per_second
         self._start_s = start_s
         self.number = 0
 
     @property
     def time_s(self) -> float:
-        """Of this tick, from the start."""
+        """This tick's time since the start."""
         return self.number / self._per_second
 
     @property
     def due_s(self) -> float:
-        """When this tick is due."""
+        """When this tick is due, by time.perf_counter()."""
         return self._start_s + self.time_s
 
     def advance(self, now_s: float) -> None:
-        """The tick after this one, or the newest one before now_s where that is later."""
+        """Goes to the next tick, or to the newest one before now_s where that is later."""
         self.number = max(self.number + 1, int((now_s - self._start_s) * self._per_second))
 
 
 class Rate:
-    """How often something happened lately. `add` is for one thread, `per_second` for any."""
+    """How often something happens. `add` is for one thread, `per_second` for any."""
 
     def __init__(self, kept: int = 64):
+        """
+        Args:
+            kept: events that are remembered.
+        """
         self._times_s: deque[float] = deque(maxlen=kept)
 
     def add(self, now_s: float) -> None:
         self._times_s.append(now_s)
 
     def per_second(self, now_s: float, within_s: float = 2.0) -> float:
-        """Over the last within_s, or as much of them as is known."""
+        """Events per second in the last within_s seconds, or as much of them as is remembered."""
         recent = [time_s for time_s in tuple(self._times_s) if now_s - time_s <= within_s]
-        return (
-            (len(recent) - 1) / (recent[-1] - recent[0])
-            if len(recent) > 1 and recent[-1] > recent[0]
-            else 0.0
-        )
+        if len(recent) < 2 or recent[-1] <= recent[0]:
+            return 0.0
+        return (len(recent) - 1) / (recent[-1] - recent[0])

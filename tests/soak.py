@@ -209,7 +209,7 @@ def soak(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "video4linux"
         stack.enter_context(patch.object(v4l2, "SYSFS", folder))
-        stack.enter_context(patch.object(timing, "KEPT", KEPT))
+        stack.enter_context(patch.object(timing, "MAX_SAMPLES", KEPT))
         stack.enter_context(patch.object(expression_tracker, "FaceReader", people))
         stack.enter_context(patch.object(au_estimator, "estimate", people.estimate))
         sim = stack.enter_context(simulated())

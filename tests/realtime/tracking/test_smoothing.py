@@ -10,7 +10,7 @@ from engines.face.action_units import EXPRESSION, PAPER_17
 from realtime.latest_value import Latest
 from realtime.messages import DriverExpression
 from realtime.puppet.tracking_loss import EASE_S, HOLD_S, TrackingLossFallback
-from realtime.timing import KEPT, Timings
+from realtime.timing import MAX_SAMPLES, Timings
 from realtime.tracking.neutral import Neutral
 from realtime.tracking.smoothing import OneEuro
 from tests.support.fakes import speak
@@ -141,11 +141,11 @@ def test_a_blink_or_a_word_in_the_first_second_is_not_the_neutral():
 
 def test_timings_stay_bounded_and_give_percentiles():
     timings = Timings()
-    for i in range(3 * KEPT):
+    for i in range(3 * MAX_SAMPLES):
         timings.add("x", i % 100 / 1000)
     row = timings.summary()["x"]
     assert (
-        row["count"] == KEPT
+        row["count"] == MAX_SAMPLES
         and row["p50_ms"] == pytest.approx(49.5, abs=1.5)
         and row["p99_ms"] > row["p95_ms"] > row["p50_ms"]
     )
