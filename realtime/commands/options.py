@@ -19,7 +19,8 @@ def add_look(
         "--fit",
         choices=FITS,
         default=FITS[0],
-        help="how the photo fills the picture; auto crops only what spares the face",
+        help="how the photo fills the picture; auto crops only what spares the face, with the head in the middle; "
+        "what was cropped comes into view when the head moves",
     )
     look.add_argument("--sheet", metavar="FILE.png", help="also write a contact sheet")
     look.add_argument(

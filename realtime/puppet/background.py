@@ -6,6 +6,7 @@ fine by colour, hair by hair, and the background is filled in. Where it is not, 
 and the background moves along, less and less away from the head.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -26,6 +27,9 @@ FAR_RADIUS = 1.75  # background in any case, above the chin
 FACE_SHARE = 0.97  # of the mesh's outline: a landmark may lie a little outside the face
 OTHER_CLOTH = 24.0  # grey levels between clothes and what the background above would be like there
 SMALLEST_GAP = 0.003  # of the picture: background that is smaller and enclosed counts as person
+
+# Half axes of other people's heads, of their faces' halves, and how far up their centres lie, of the height.
+OTHER_HEAD = (1.35, 1.45, 0.25)
 
 SECTORS = 40  # directions around the head
 EDGE_WIDTH = 0.16  # on each side of the edge, that is looked at
@@ -51,15 +55,43 @@ QUARTER = 4  # what is smooth is computed on so many times fewer pixels each way
 FILL_PX = 240  # longer side of what is filled smoothly
 
 
-def take_apart(picture: np.ndarray, mesh_px: np.ndarray, geometry: HeadGeometry) -> Layers:
-    """(H, W, 3) uint8 and the mesh of its face -> layers of the geometry's box."""
+def take_apart(
+    picture: np.ndarray, mesh_px: np.ndarray, geometry: HeadGeometry, others: Sequence[np.ndarray] = ()
+) -> Layers:
+    """The layers of the geometry's box.
+
+    Args:
+        picture: (H, W, 3) uint8 BGR.
+        mesh_px: (478, 3) of the face, in its pixels.
+        geometry: of that face's head.
+        others: meshes of other people's faces, who stay where they are.
+    """
     box = geometry.box
     part = np.ascontiguousarray(picture[box])
     outline = mesh_px[list(FACE_OVAL), :2] - [box[1].start, box[0].start]
-    rough = _rough(part, outline, geometry)
-    matte, background = _fine(part, rough, outline, geometry)
+    strangers = _strangers(others, geometry)
+    rough = _rough(part, outline, geometry, strangers)
+    matte, background = _fine(part, rough, outline, geometry, strangers)
     margin_px = min(round(MARGIN * geometry.unit_px), min(part.shape[:2]) - 1)
     return split(part, np.round(matte * 255).astype(np.uint8), background, box, geometry.cell_px, margin_px)
+
+
+def _strangers(others: Sequence[np.ndarray], geometry: HeadGeometry) -> np.ndarray:
+    """(h, w) float32 of the geometry's box: 1 where other people's heads are, smooth at their edges."""
+    rows, columns = geometry.box
+    mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+    for mesh_px in others:
+        outline = mesh_px[list(FACE_OVAL), :2] - [columns.start, rows.start]
+        centre, half = (outline.max(axis=0) + outline.min(axis=0)) / 2, np.ptp(outline, axis=0) / 2
+        centre = centre - [0, OTHER_HEAD[2] * half[1]]
+        axes = np.maximum(half * OTHER_HEAD[:2], 1).round().astype(int)
+        cv2.ellipse(mask, centre.round().astype(int).tolist(), axes.tolist(), 0, 0, 360, 1, -1)
+    if not mask.any():
+        return mask
+    x, y = _upright(geometry, *mask.shape)
+    own = np.hypot(x / HALF_WIDTH, (y - HEAD_CENTRE[1]) / HALF_HEIGHT) < CORE_RADIUS
+    mask[own] = 0
+    return cv2.GaussianBlur(mask, (0, 0), max(0.6, 0.03 * geometry.unit_px))
 
 
 def _upright(geometry: HeadGeometry, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +127,7 @@ class _Rough:
     models: tuple[np.ndarray, np.ndarray] | None  # mixtures of the person's and the background's colours
 
 
-def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry) -> _Rough:
+def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry, strangers: np.ndarray) -> _Rough:
     shrink = max(1.0, max(part.shape[:2]) / WORK_PX)
     width, height = (max(2, round(side / shrink)) for side in part.shape[1::-1])
     small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
@@ -110,6 +142,8 @@ def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry) -> _Ro
     state[(radius < LIKELY_RADIUS) | body] = cv2.GC_PR_FGD
     state[(radius > FAR_RADIUS) & (y < CHIN_Y - 0.2)] = cv2.GC_BGD
     state[face | neck | core] = cv2.GC_FGD
+    strange = cv2.resize(strangers, (width, height), interpolation=cv2.INTER_AREA) > 0.5
+    state[strange & ~face & ~core] = cv2.GC_BGD
     if np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).all() or not face.any():  # no background is in view
         return _Rough(np.ones((height, width), np.uint8), np.zeros(SECTORS), None)
     background_model, person_model = np.zeros((1, 65)), np.zeros((1, 65))
@@ -117,7 +151,7 @@ def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry) -> _Ro
     models = background_model, person_model
     cv2.grabCut(small, state, (0, 0, 1, 1), *models, ROUNDS, cv2.GC_INIT_WITH_MASK)  # the mask counts, no box
     person = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    person |= _clothes(small, person, body & (y > CHIN_Y), y < CHIN_Y)
+    person |= _clothes(small, person, body & (y > CHIN_Y) & ~strange, y < CHIN_Y)
     person = _in_one_piece(cv2.morphologyEx(person, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), face)
     colours = small.reshape(-1, 3)
     likely = _log_likelihood(colours, person_model) - _log_likelihood(colours, background_model)
@@ -183,7 +217,7 @@ def _sure_map(sure: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _fine(
-    part: np.ndarray, rough: _Rough, outline: np.ndarray, geometry: HeadGeometry
+    part: np.ndarray, rough: _Rough, outline: np.ndarray, geometry: HeadGeometry, strangers: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """-> matte (h, w) float32 0..1, and the background (h, w, 3) uint8."""
     person, sure = rough.person, rough.sure
@@ -211,9 +245,11 @@ def _fine(
         matte, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
     )
     matte = np.where(without < 2 * EDGE_GAP * unit, closed, matte)
+    matte *= 1 - strangers
     matte[matte < 0.01] = 0
     known = matte == 0
     matte = 1 - (1 - matte) * cv2.resize(_sure_map(sure, *coarse), (width, height))
+    matte *= 1 - strangers
     matte[matte < 0.01] = 0
     image = part.astype(np.float32)
     behind = fill(image, known, seamless=True)

@@ -67,7 +67,11 @@ class Puppet:
         self._window, self._wide = canvas.window, canvas.wide.copy()  # copies: the eyes are drawn into them
         self._blender = Blender(wide_crop, self._wide, engine.bundle.flow_px, window=canvas.window)
         self.head = HeadGeometry(mesh_px, canvas.photo)
-        self._layers = take_apart(canvas.wide, mesh_px, self.head)
+        others = [
+            _moved(_moved(other.mesh_px, canvas.canvas_from_photo), canvas.wide_from_canvas)
+            for other in faces[1:]
+        ]
+        self._layers = take_apart(canvas.wide, mesh_px, self.head, others)
         self.head.heed_edges(self._layers)
         if self.head.limits.turn < FREE_DEG:
             say(

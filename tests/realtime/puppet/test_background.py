@@ -111,3 +111,16 @@ def test_a_photo_without_any_background_is_all_person(photo):
     face = photo[250:700, 250:640]
     puppet = Puppet(np.ascontiguousarray(face), StubEngine())
     assert puppet.render(STILL, HeadPose(yaw_deg=5)).shape == puppet.still.shape
+
+
+def test_other_people_stay_where_they_are(photo):
+    small = cv2.resize(photo, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    other = cv2.resize(photo, None, fx=0.42, fy=0.42, interpolation=cv2.INTER_AREA)
+    other = cv2.copyMakeBorder(other, small.shape[0] - other.shape[0], 0, 0, 0, cv2.BORDER_REPLICATE)
+    group = np.hstack([small[:, 40:-70], other[:, 60:-40]])
+    puppet = Puppet(group, StubEngine())
+    face = np.s_[150:400, small.shape[1] - 110 + 90 : small.shape[1] - 110 + 230]
+    for pose in (HeadPose(yaw_deg=15), HeadPose(roll_deg=8)):
+        picture = puppet.render(STILL, pose)
+        assert not np.array_equal(picture, puppet.still)
+        assert np.abs(picture[face].astype(int) - puppet.still[face]).mean() < 1

@@ -6,10 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from engines.face.action_units import EXPRESSION, PAPER_17
+from engines.face.action_units import EXPRESSION, PAPER_17, WIDE
 from realtime.latest_value import Latest
 from realtime.messages import DriverExpression
-from realtime.puppet.tracking_loss import EASE_S, HOLD_S, TrackingLossFallback
+from realtime.puppet.tracking_loss import EASE_S, HEAD_EASE_S, HOLD_S, TrackingLossFallback
 from realtime.timing import MAX_SAMPLES, Timings
 from realtime.tracking.neutral import Neutral
 from realtime.tracking.smoothing import OneEuro
@@ -88,6 +88,20 @@ def test_a_lost_face_is_held_then_eases_to_the_still_photo_and_comes_back():
     assert at(1 + HOLD_S + EASE_S + 0.1) == 0, "the still photo, exactly"
     assert at(3.06) < 0.5 and at(3.6) == pytest.approx(0.8), "back without a jump"
     assert np.abs(np.diff(strength[31:])).max() < 0.2
+
+
+def test_a_head_eases_back_more_slowly_than_a_face():
+    expression = np.zeros(len(EXPRESSION), np.float32)
+    expression[[0, len(WIDE)]] = 0.8, 0.6  # a brow and a turn of the head
+    fallback = TrackingLossFallback()
+    fallback.at(DriverExpression(expression, 0.0, True), 0.0)
+    shown = np.array(
+        [fallback.at(None, now).expression[[0, len(WIDE)]] for now in np.arange(0, HOLD_S + 2.0, 1 / 30)]
+    )
+    face, head = shown.T
+    still = [int(np.argmax(part == 0)) / 30 for part in (face, head)]
+    assert still == pytest.approx([HOLD_S + EASE_S, HOLD_S + HEAD_EASE_S], abs=0.1)
+    assert np.abs(np.diff(head)).max() * 30 < 1.0, "30 degrees a second at most"
 
 
 def test_a_driver_that_falls_silent_is_a_lost_face():
