@@ -58,8 +58,8 @@ class ExpressionTracker:
         with self._timings.measure("track"):
             face = self._reader.follow(self._trust.view(frame), frame.captured_s)
         with self._timings.measure("estimate"):
-            verdict = self._trust.judge(face, frame)
-            if not verdict.believed:
+            verdict = self._trust.validate(face, frame)
+            if not verdict.valid:
                 return self._take_back(frame.captured_s, verdict)
             if self._trust.newcomer and self.has_rest:
                 self.recalibrate()
@@ -68,7 +68,7 @@ class ExpressionTracker:
             change = self.neutral.change(self.reading)
             if self._second:
                 change = self._second(change, frame, face)
-            signed = self._smooth(_signed(change), frame.captured_s, verdict.calm)
+            signed = self._smooth(_signed(change), frame.captured_s, verdict.extra_smoothing)
             self._undo.keep(signed, frame.captured_s)
         return DriverExpression(_paired(signed), frame.captured_s, seen=True, note=verdict.note)
 
@@ -95,7 +95,7 @@ class ExpressionTracker:
 
     def _take_back(self, time_s: float, verdict: Validation) -> DriverExpression:
         """A tenth of a second leads back to before the face gave way; then there is nothing to be told."""
-        undone = self._undo.back(time_s)
+        undone = self._undo.roll_back(time_s)
         if undone is None:
             return DriverExpression(
                 np.zeros(len(EXPRESSION), np.float32), time_s, seen=False, note=verdict.note
