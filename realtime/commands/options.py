@@ -83,6 +83,7 @@ def check_numbers(parser: argparse.ArgumentParser, options: argparse.Namespace) 
 def choose_face_model(wanted: str | None) -> None:
     """Settles once which file every face reader of this run loads; it is checked against its SHA-256 whatever its origin."""
     if wanted:
-        from engines.face.landmarks import MODEL_ENV, download_model, find_model
+        from engines.environment import FACE_MODEL
+        from engines.face.landmarks import download_model, find_model
 
-        os.environ[MODEL_ENV] = str(download_model() if wanted == "download" else find_model(wanted))
+        os.environ[FACE_MODEL] = str(download_model() if wanted == "download" else find_model(wanted))
