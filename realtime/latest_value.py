@@ -1,4 +1,4 @@
-"""A slot between two threads that holds one value: the newest. A stale frame is worse than a missing one."""
+"""A slot between two threads that holds one value, the newest: a stale frame is worse than a missing one."""
 
 import threading
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """`put` never waits and replaces what nobody took; `take` waits for a value that was not taken yet."""
+    """`put` never waits and replaces a value that was not taken; `take` waits for one."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -22,20 +22,22 @@ class Latest(Generic[T]):
             self._condition.notify_all()
 
     def take(self, timeout_s: float) -> T | None:
-        """The newest value, or None after timeout_s without one, or when the slot was closed."""
+        """The newest value that was not taken yet; None after timeout_s without one, or when the slot was
+        closed."""
         with self._condition:
             self._condition.wait_for(lambda: self._value is not None or self._closed, timeout_s)
-            value, self._value = self._value, None
+            value = self._value
+            self._value = None
             self._condition.notify_all()
             return value
 
     def wait_empty(self, timeout_s: float) -> None:
-        """Waits until the value was taken: for producers that should not run ahead."""
+        """Waits up to timeout_s until the value was taken: for producers that should not run ahead."""
         with self._condition:
             self._condition.wait_for(lambda: self._value is None or self._closed, timeout_s)
 
     def close(self) -> None:
-        """Wakes everybody who waits; later `take`s return at once."""
+        """Wakes every thread that waits; later calls of `take` return at once."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()

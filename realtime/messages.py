@@ -1,4 +1,7 @@
-"""The values that pass between the stages of the live loop. Pictures are BGR uint8; times are `time.perf_counter()` seconds."""
+"""The values that pass between the stages of the live loop.
+
+Pictures are (H, W, 3) uint8 BGR; times are `time.perf_counter()` seconds.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +18,7 @@ class Frame:
 
 
 class NotYet(Enum):
-    """What a live driver's `read` says when it has no frame at the moment: ask again."""
+    """What `LiveFrames.read` returns when there is no frame at the moment."""
 
     NOT_YET = "not yet"
 
@@ -25,19 +28,18 @@ NOT_YET = NotYet.NOT_YET
 
 @dataclass(frozen=True)
 class DriverExpression:
-    """What the puppet is told: the change of AUs that the driver asks for at one moment."""
+    """The driver's expression at one moment, as the change of AUs from their neutral."""
 
-    expression: (
-        np.ndarray
-    )  # (41,) float32, -1..1 from the driver's neutral, in the order of action_units.EXPRESSION
+    expression: np.ndarray  # (41,) float32, -1 to 1, in the order of action_units.EXPRESSION
     captured_s: float  # of the driver's frame that it comes from
-    seen: bool  # whether the driver's face was in view and could be read
-    note: str = ""  # two words for a screen on what is wrong with the driver's picture: "face lost"; "" when nothing is
+    seen: bool  # whether the driver's face was in view and could be tracked
+    # what is wrong with the driver's picture, in two words for a screen: "face lost"; "" for nothing
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class RenderedFrame:
     """A finished picture of the puppet, on its way out."""
 
-    image: np.ndarray  # (H, W, 3) uint8 BGR; read-only by convention, it may be sent twice
+    image: np.ndarray  # (H, W, 3) uint8 BGR; never changed, as it may be sent twice
     captured_s: float  # of the driver's frame behind it

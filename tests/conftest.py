@@ -14,7 +14,8 @@ SAMPLES = Path(__file__).parent.parent / "realtime" / "samples"
 
 @pytest.fixture(scope="session", autouse=True)
 def engine_cache(tmp_path_factory):
-    """Compiled engines of a test run are its own, and what the user has compiled is neither used nor touched."""
+    """Compiled engines of a test run are its own, and what the user has compiled is neither used nor
+    touched."""
     folder = tmp_path_factory.mktemp("cache") / "engines"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUPPET_CACHE", str(folder))
@@ -23,7 +24,7 @@ def engine_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def recorded() -> dict[str, Face]:
-    """Landmarks and blendshapes of five faces of nobody, as MediaPipe gave them: neutral, open, grin, smile, glasses."""
+    """MediaPipe's landmarks and blendshapes of five synthetic faces: neutral, open, grin, smile, glasses."""
     stored = np.load(Path(__file__).parent / "data" / "recorded_faces.npz", allow_pickle=False)
     return {
         str(n): Face(m[:, :2], m[:, 2], b)

@@ -1,4 +1,5 @@
-"""Faults drawn over a driver's picture: a hand, a turned head, a tilted camera, an edge, darkness, somebody else. Knows no tracker."""
+"""Faults drawn over a driver's picture: a hand, a turned head, a tilted camera, an edge, darkness, another
+person."""
 
 import cv2
 import numpy as np
@@ -13,7 +14,8 @@ from engines.face.mesh import (
     RIGHT_LID_TOP,
 )
 
-# A left hand seen from its back, fingers up: (from, to, thickness at both ends) in palm widths from the palm's centre, y down.
+# A left hand seen from its back, fingers up: (from, to, thickness at both ends) in palm widths from the
+# palm's centre, y down.
 FINGERS = (
     ((-0.36, -0.35), (-0.52, -1.25), 0.15, 0.11),
     ((-0.12, -0.45), (-0.16, -1.50), 0.15, 0.11),
@@ -33,7 +35,8 @@ def hand(
     colour: np.ndarray,
     speed_px: float = 0.0,
 ) -> np.ndarray:
-    """A copy of (H, W, 3) uint8 with a hand over it: palm_px across, fingers turned angle_deg clockwise from up, blurred by its speed a frame."""
+    """A copy of (H, W, 3) uint8 with a hand over it: palm_px across, fingers turned angle_deg clockwise
+    from up, blurred by its speed a frame."""
     height, width = image.shape[:2]
     turn = np.radians(angle_deg)
     matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * palm_px
@@ -82,14 +85,16 @@ def slid(image: np.ndarray, right_px: float, down_px: float) -> np.ndarray:
 
 
 def darkened(image: np.ndarray, light: float, noise: float, rng: np.random.Generator) -> np.ndarray:
-    """The picture with `light` (0..1) of its brightness, as a sensor sees it: noise in steps of 8 bits, in blobs as cameras smooth it."""
+    """The picture with `light` (0..1) of its brightness, as a sensor sees it: noise in steps of 8 bits, in
+    blobs as cameras smooth it."""
     grain = rng.normal(0, noise, image.shape).astype(np.float32)
     grain = cv2.GaussianBlur(grain, (0, 0), 0.8) * 1.9  # as strong as before, but coarser
     return np.clip(image * light + grain + 0.5, 0, 255).astype(np.uint8)
 
 
 def head_of(photo: np.ndarray, mesh_px: np.ndarray, eyes_px: float) -> tuple[np.ndarray, np.ndarray]:
-    """A head cut out of a photo (h, w, 3) uint8, and its soft mask (h, w) 0..1, so large that the outer eye corners lie eyes_px apart."""
+    """A head cut out of a photo (h, w, 3) uint8, and its soft mask (h, w) 0..1, so large that the outer
+    eye corners lie eyes_px apart."""
     scale = eyes_px / float(np.linalg.norm(mesh_px[33, :2] - mesh_px[263, :2]))
     small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     left, top = mesh_px[:, :2].min(axis=0) * scale
@@ -128,7 +133,8 @@ def with_head(
 
 
 def turned(image: np.ndarray, mesh_px: np.ndarray, yaw_deg: float, pitch_deg: float = 0.0) -> np.ndarray:
-    """The face of a picture turned by its own mesh (478, 3), before a blurred background: good enough for a tracker up to about 50 degrees."""
+    """The face of a picture turned by its own mesh (478, 3), before a blurred background: good enough for
+    a tracker up to about 50 degrees."""
     yaw, pitch = np.radians((yaw_deg, pitch_deg))
     about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
@@ -159,8 +165,10 @@ def turned(image: np.ndarray, mesh_px: np.ndarray, yaw_deg: float, pitch_deg: fl
 
 
 HOLES = (
-    (*RIGHT_LID_TOP, *RIGHT_LID_BOTTOM[-2:0:-1]), (*LEFT_LID_TOP, *LEFT_LID_BOTTOM[-2:0:-1]), (*LIPS_INNER_TOP, *LIPS_INNER_BOTTOM[-2:0:-1]),
-)  # fmt: skip
+    (*RIGHT_LID_TOP, *RIGHT_LID_BOTTOM[-2:0:-1]),
+    (*LEFT_LID_TOP, *LEFT_LID_BOTTOM[-2:0:-1]),
+    (*LIPS_INNER_TOP, *LIPS_INNER_BOTTOM[-2:0:-1]),
+)
 
 
 def _fan(contour: tuple[int, ...]) -> np.ndarray:

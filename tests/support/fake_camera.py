@@ -1,4 +1,5 @@
-"""A double of cv2.VideoCapture and of Linux's list of cameras: a desk at which a test plugs, unplugs, hangs and freezes cameras."""
+"""Fakes of cv2.VideoCapture and of Linux's list of cameras, which a test plugs, unplugs, hangs and
+freezes."""
 
 import threading
 import time
@@ -9,15 +10,15 @@ import numpy as np
 
 
 class Desk:
-    """`open` stands for cv2.VideoCapture. What is wrong with the cameras is in `fault`; it holds for all that are open."""
+    """`open` replaces cv2.VideoCapture. `fault` is what is wrong with all cameras that are open."""
 
     def __init__(self, sysfs: Path, fps: float = 60.0, size: tuple[int, int] = (64, 48)):
         self.fault = ""  # silent | hang | stale | frozen | busy | broken | grey | empty
         self.fps, self.size, self.stamps = fps, size, True
         self.colour = (0, 0, 0)  # BGR, of most of every picture
-        self.opened: list[int | str] = []  # what was asked for, in turn
+        self.opened: list[int | str] = []  # every place that was opened, in turn
         self.most_open = self.now_open = self.hanging = 0
-        self.deaf: set[int] = set()  # indexes that open and give no pictures
+        self.silent: set[int] = set()  # indexes that open and give no pictures
         self.last: np.ndarray | None = None  # that any of them drew
         self.freed = threading.Event()  # ends what hangs
         self._sysfs, self._plugged, self._lock = sysfs, {}, threading.Lock()
@@ -28,7 +29,7 @@ class Desk:
         (node / "name").write_text(name + "\n")
         (self._sysfs.parent / port).mkdir(exist_ok=True)
         (node / "device").symlink_to(self._sysfs.parent / port)
-        self._plugged[index] = object()  # who was opened before is cut off for good
+        self._plugged[index] = object()  # what was opened before stays disconnected
 
     def unplug(self, index: int) -> None:
         del self._plugged[index]
@@ -81,7 +82,7 @@ class _Capture:
             self._plug is None
             or not self._desk.has(self._which, self._plug)
             or self._desk.fault == "silent"
-            or self._which in self._desk.deaf
+            or self._which in self._desk.silent
         ):
             return False, None
         if self._desk.fault == "broken":

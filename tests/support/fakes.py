@@ -1,4 +1,5 @@
-"""Doubles of the devices: an engine, a driver, an output, each with the smallest behaviour that a test can see."""
+"""Fakes of the devices: an engine, a driver, an output, each with the smallest behaviour that a test can
+see."""
 
 import threading
 import time
@@ -15,14 +16,15 @@ from realtime.messages import Frame
 
 
 def speak(vocabulary: Sequence[str], **aus: float) -> np.ndarray:
-    """Named AUs in a vocabulary, (N,) float32; the rest is 0."""
+    """Named AUs in the order of a vocabulary, (N,) float32; the rest is 0."""
     return translate(np.array(list(aus.values()), np.float32), tuple(aus), vocabulary)
 
 
 class StubEngine:
-    """Paints the middle of the crop with green as strongly as AU12 asks, and moves nothing; or, with flow_px, moves it down.
+    """Paints the middle of the crop green as strongly as AU12 says, and moves nothing; with flow_px, moves it
+    down.
 
-    `aus`: the vocabulary that it speaks; where that knows sides, AU12R and AU12L each paint their half of the face.
+    `aus`: its vocabulary; where that has sides, AU12R and AU12L each paint their half of the face.
     """
 
     name = "stub"
@@ -50,7 +52,7 @@ class StubEngine:
 
 
 class ScriptedDriver:
-    """Gives numbered grey frames at a pace, then ends, or fails, or hangs."""
+    """LiveFrames of numbered grey pictures at a pace, which then end or fail."""
 
     live: Literal[True] = True
     has_rest = True
@@ -74,7 +76,7 @@ class ScriptedDriver:
 
 
 class KeepingOutput:
-    """Keeps what it is sent (up to a limit), and the times."""
+    """An Output that keeps its pictures (up to a limit) and their times."""
 
     name, main_thread, closed = "kept", False, False
 

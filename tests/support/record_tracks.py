@@ -1,8 +1,9 @@
-"""Builds disturbed clips of the shipped driver, and keeps what the tracker made of them: `python -m tests.support.record_tracks`.
+"""Builds disturbed clips of the shipped driver, and stores what the tracker finds in them.
 
-By hand, when the tracker, the shipped driver or the drawings (tests/support/disturbances.py) change: it takes a minute and writes
-tests/data/recorded_tracks.npz. The tests replay these tracks through realtime/tracking/face_validator.py in milliseconds. Everybody in them is nobody:
-realtime/samples. Landmarks are kept in tenths of a pixel, as differences from picture to picture, and blendshapes in 255ths.
+Run `python -m tests.support.record_tracks` when the tracker, the shipped driver or disturbances.py change: it
+takes a minute and writes tests/data/recorded_tracks.npz. The tests replay these tracks through
+realtime/tracking/face_validator.py in milliseconds. The people in them do not exist (realtime/samples).
+Landmarks are stored in tenths of a pixel, as differences from picture to picture, and blendshapes in 255ths.
 """
 
 import sys
@@ -127,12 +128,13 @@ def place(i: int, widths: float) -> tuple[float, float]:
 
 
 def crossed(image: np.ndarray, i: int) -> np.ndarray:
-    """Somebody walks past in front of the driver, from right to left, between 1 and 3.2 s, and stays at the left."""
+    """Another person walks past in front of the driver, from right to left, between 1 and 3.2 s, and stays
+    at the left."""
     return with_head(image, stranger("man", eyes_px(0)), place(i, at(i / FPS, (1.0, 3.0), (3.2, -1.7))))
 
 
 def replaced(image: np.ndarray, i: int) -> np.ndarray:
-    """Somebody sits beside; the driver ducks out of the picture at 1.2 s and comes back at 3 s."""
+    """Another person sits beside; the driver ducks out of the picture at 1.2 s and comes back at 3 s."""
     ducked = slid(image, 0, at(i / FPS, (1.0, 0), (1.3, 400), (2.9, 400), (3.2, 0)))
     return with_head(ducked, stranger("man", eyes_px(0)), place(0, 1.7))
 
@@ -144,10 +146,16 @@ def darker(light: float, noise: float) -> Disturb:
 
 # name -> the disturbance, and how many pictures are kept
 CLIPS: dict[str, tuple[Disturb, int]] = {
-    "plain": (lambda image, _: image, 180), "hand passes": (hand_passes, 90), "hand on mouth": (hand_on_mouth, 120),
-    "hand on eyes": (hand_on_eyes, 110), "slides out": (slides_out, 160), "tilts": (tilts, 150), "turns": (turns, 150),
-    "crossed": (crossed, 110), "dark": (darker(0.10, 6), 40),
-}  # fmt: skip
+    "plain": (lambda image, _: image, 180),
+    "hand passes": (hand_passes, 90),
+    "hand on mouth": (hand_on_mouth, 120),
+    "hand on eyes": (hand_on_eyes, 110),
+    "slides out": (slides_out, 160),
+    "tilts": (tilts, 150),
+    "turns": (turns, 150),
+    "crossed": (crossed, 110),
+    "dark": (darker(0.10, 6), 40),
+}
 
 
 def record() -> None:

@@ -1,4 +1,5 @@
-"""Audio-video synchronisation: the arithmetic over a simulated hour, a recording with a click and a flash, a lost microphone."""
+"""Audio-video synchronisation: the arithmetic over a simulated hour, a recording with a click and a flash,
+a lost microphone."""
 
 import errno
 import subprocess
@@ -35,12 +36,14 @@ def wait_for(condition: Callable[[], object], patience_s: float = 20.0) -> None:
         time.sleep(0.002)
 
 
-# --- the arithmetic ----------------------------------------------------------------------------------------------------
+# --- the arithmetic
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("drift", [200e-6, -200e-6, 0.0])
 def test_a_clock_that_drifts_for_an_hour_stays_in_step(drift):
-    """Blocks of 50 ms by the microphone's clock, read up to 20 ms late: 200 ppm would be 0.7 s after an hour."""
+    """Blocks of 50 ms by the microphone's clock, read up to 20 ms late: 200 ppm would be 0.7 s after an
+    hour."""
     step = DriftCompensator()
     clock = BlockClock()
     late_s = np.random.default_rng(0).uniform(0, 0.02, 72_000)
@@ -118,7 +121,8 @@ def test_a_change_of_the_delay_that_lasts_is_followed_soon():
     assert step.samples / RATE_HZ - 2.1 == pytest.approx(0.12, abs=0.01)
 
 
-# --- a microphone ------------------------------------------------------------------------------------------------------
+# --- a microphone
+# ------------------------------------------------------------------------------------------------------
 
 
 class FakeDevice:
@@ -274,16 +278,16 @@ def test_a_missing_microphone_is_one_sentence_before_anything_starts():
     wait_for(lambda: threading.active_count() == before)
 
 
-# --- this system's -----------------------------------------------------------------------------------------------------
+# --- this system's
+# -----------------------------------------------------------------------------------------------------
 
 
 def card(folder: Path, number: int, name: str, label: str, captures: bool = True) -> None:
     (folder / f"card{number}" / ("pcm0c" if captures else "pcm0p")).mkdir(parents=True)
     (folder / f"card{number}" / "id").write_text(name + "\n")
     with open(folder / "cards", "a") as cards:
-        cards.write(
-            f" {number} [{name:15}]: USB-Audio - {label}\n                      {label} at usb-1, full speed\n"
-        )
+        cards.write(f" {number} [{name:15}]: USB-Audio - {label}\n")
+        cards.write(f"{'':22}{label} at usb-1, full speed\n")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ALSA is Linux's")
@@ -320,7 +324,12 @@ def test_alsa_itself_opens_and_gives_samples_by_the_systems_settings():
     """In a process of its own: ALSA reads its settings once."""
     if not Path("/usr/share/alsa/alsa.conf").exists():
         pytest.skip("this machine has no ALSA settings")
-    code = "from realtime.audio.microphone import open_system_device as o; l = o('null'); print(sum(len(l.read()) for _ in range(50)) > 0); l.close()"
+    code = """
+from realtime.audio.microphone import open_system_device
+device = open_system_device("null")
+print(sum(len(device.read()) for _ in range(50)) > 0)
+device.close()
+"""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -331,7 +340,8 @@ def test_alsa_itself_opens_and_gives_samples_by_the_systems_settings():
     assert done.stdout.strip() == "True" and "/tmp/vendor" not in done.stderr, done.stderr
 
 
-# --- the whole program -------------------------------------------------------------------------------------------------
+# --- the whole program
+# -------------------------------------------------------------------------------------------------
 
 
 def test_a_call_is_recorded_with_its_sound_beside_the_virtual_camera(tmp_path, capsys, monkeypatch):

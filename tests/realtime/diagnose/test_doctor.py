@@ -1,4 +1,5 @@
-"""What `doctor` finds on machines that lack this and that, with fakes of /sys, /dev, /proc, commands and cameras, and on this machine."""
+"""What `doctor` finds on machines that lack this and that, with fakes of /sys, /dev, /proc, commands and
+cameras, and on this machine."""
 
 import json
 import os
@@ -244,13 +245,20 @@ def test_a_loopback_that_this_user_may_not_open_names_the_group_to_join(machine)
 @pytest.mark.parametrize(
     ("files", "why", "cure"),
     [
-        (["sys/module/v4l2loopback/version"], "loaded, but without a device", f"sudo modprobe -r v4l2loopback && {LOAD}"),
+        (
+            ["sys/module/v4l2loopback/version"],
+            "loaded, but without a device",
+            f"sudo modprobe -r v4l2loopback && {LOAD}",
+        ),
         (["lib/modules/6.1.0-test/updates/dkms/v4l2loopback.ko.xz"], "not loaded", LOAD),
-        (["lib/modules/5.0.0-old/updates/dkms/v4l2loopback.ko", "usr/src/v4l2loopback-0.12.7/x.c"], "not built for this kernel",
-         f"sudo apt install linux-headers-6.1.0-test && sudo dkms autoinstall && {LOAD}"),
+        (
+            ["lib/modules/5.0.0-old/updates/dkms/v4l2loopback.ko", "usr/src/v4l2loopback-0.12.7/x.c"],
+            "not built for this kernel",
+            f"sudo apt install linux-headers-6.1.0-test && sudo dkms autoinstall && {LOAD}",
+        ),
         ([], "not installed", f"sudo apt install v4l2loopback-dkms && {LOAD}"),
     ],
-)  # fmt: skip
+)
 def test_each_stage_of_getting_a_loopback_has_its_own_command(machine, files, why, cure):
     for path in files:
         machine.write(path)
@@ -258,10 +266,15 @@ def test_each_stage_of_getting_a_loopback_has_its_own_command(machine, files, wh
     assert found.state == MISSING and why in found.detail and found.cure == cure
 
 
-@pytest.mark.parametrize(("release", "command"), [
-    ("ID=manjaro\nID_LIKE=arch", "sudo pacman -S"), ('ID="opensuse-leap"\nID_LIKE="suse opensuse"', "sudo zypper install"),
-    ("ID=fedora", "sudo dnf install"), ("ID=ubuntu\nID_LIKE=debian", "sudo apt install"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("release", "command"),
+    [
+        ("ID=manjaro\nID_LIKE=arch", "sudo pacman -S"),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"', "sudo zypper install"),
+        ("ID=fedora", "sudo dnf install"),
+        ("ID=ubuntu\nID_LIKE=debian", "sudo apt install"),
+    ],
+)
 def test_the_command_is_the_distributions_own(machine, release, command):
     machine.write("etc/os-release", release)
     assert virtual(machine)[0].cure.startswith(command) and virtual(machine)[0].cure.endswith(LOAD)
@@ -533,7 +546,13 @@ def test_the_command_describes_this_machine_in_json_and_by_its_status():
 
 
 def test_the_command_works_on_a_machine_where_nothing_is_installed():
-    code = "import sys\nfor name in ('cv2', 'numpy', 'openvino'): sys.modules[name] = None\nimport run; sys.exit(run.main(['doctor']))"
+    code = """
+import sys
+for name in ("cv2", "numpy", "openvino"):
+    sys.modules[name] = None
+import run
+sys.exit(run.main(["doctor"]))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1 and done.stderr == "" and "Traceback" not in done.stdout
     assert "pip install -e ." in done.stdout and "a photo cannot be animated" in done.stdout

@@ -1,4 +1,5 @@
-"""Recordings of live runs: their times, and what is left when the program is killed, or the disk is full, slow or gone."""
+"""Recordings of live runs: their times, and what is left when the program is killed, or the disk is full,
+slow or gone."""
 
 import errno
 import os
@@ -41,7 +42,8 @@ def feed(recording: LiveRecording, times_s, pictures: np.ndarray = NOISE) -> Non
 
 
 def times(path: Path, cut: bool = False) -> list[float]:
-    """Of its pictures, in seconds; cut: the last one may be there in part, as players expect of a file that was cut off."""
+    """Of its pictures, in seconds; cut: the last one may be there in part, as players expect of a file
+    that was cut off."""
     found = []
     with av.open(str(path)) as container, suppress(*[av.error.InvalidDataError] * cut):
         for frame in container.decode(video=0):
@@ -50,7 +52,8 @@ def times(path: Path, cut: bool = False) -> list[float]:
 
 
 class Disk:
-    """A file on a disk that does what `at_write` makes of the bytes written so far: raise, wait, or nothing."""
+    """A file on a disk that does what `at_write` makes of the bytes written so far: raise, wait, or
+    nothing."""
 
     def __init__(self, at_write: Callable[[int], None]):
         self._at_write, self.bytes = at_write, 0

@@ -1,4 +1,5 @@
-"""The virtual camera on fakes of three systems: opened by name, refused for each reason, lost in the middle of a call and back."""
+"""The virtual camera on fakes of three systems: opened by name, refused for each reason, lost in the
+middle of a call and back."""
 
 import threading
 import time
@@ -21,7 +22,8 @@ WAIT_S = 20.0
 
 
 class Backend:
-    """A backend of pyvirtualcam's that opens, or refuses with `refusal`, and fails at `send` with `failure`."""
+    """A backend of pyvirtualcam's that opens, or refuses with `refusal`, and fails at `send` with
+    `failure`."""
 
     refusal: Exception | None = None
     failure: Exception | None = None
@@ -75,7 +77,8 @@ def refused(kind: type[OutputError], device: str | None, system) -> str:
     return said
 
 
-# --- by name -----------------------------------------------------------------------------------------------------------
+# --- by name
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_on_linux_a_label_a_number_and_a_path_name_the_same_device(machine, backends):
@@ -135,7 +138,8 @@ def test_macos_knows_one_name(machine, backends):
     assert "vcam:obs" in refused(OutputError, "Studio", machine.system("Darwin"))
 
 
-# --- refused -----------------------------------------------------------------------------------------------------------
+# --- refused
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_busy_virtual_camera_names_the_process_holding_it_and_advises_no_installation(machine, backends):
@@ -188,7 +192,15 @@ def test_a_missing_device_and_a_webcam_are_reported_as_such(machine, backends):
         ) in said and "vcam:Studio" in said
 
 
-@pytest.mark.parametrize("message", ["virtual camera output could not be started", "Multiple cameras are not supported by this backend.", "Couldn't start stream"])  # fmt: skip
+# fmt: skip
+@pytest.mark.parametrize(
+    "message",
+    [
+        "virtual camera output could not be started",
+        "Multiple cameras are not supported by this backend.",
+        "Couldn't start stream",
+    ],
+)
 def test_obs_playing_into_its_own_camera_has_to_be_stopped(machine, backends, message):
     backends["obs"] = backend(message)
     backends["unitycapture"] = backend("No camera registered. Did you install any camera?")
@@ -220,7 +232,8 @@ def test_an_idle_loopback_is_not_listed_as_a_camera(machine, monkeypatch):
     assert camera.camera_list() == "webcam:0 (HD Webcam), webcam:11 (Phone)"
 
 
-# --- lost in the middle ------------------------------------------------------------------------------------------------
+# --- lost in the middle
+# ------------------------------------------------------------------------------------------------
 
 
 def wait_for(condition) -> None:

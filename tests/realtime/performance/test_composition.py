@@ -45,7 +45,8 @@ PLACE = {
 
 @pytest.fixture
 def curves(tmp_path, monkeypatch):
-    """a.csv asks 0.5 of everything for 4 s; b.csv rises to 1 in 2 s; c.json is one pose of -0.25; their folder is the working one."""
+    """a.csv asks 0.5 of everything for 4 s; b.csv rises to 1 in 2 s; c.json is one pose of -0.25; their
+    folder is the working one."""
     names = ",".join(ESTIMATED)
     (tmp_path / "a.csv").write_text(
         f"time_s,{names}\n" + "".join(f"{t}{',0.5' * len(ESTIMATED)}\n" for t in (0, 4))
@@ -61,7 +62,8 @@ def curves(tmp_path, monkeypatch):
     return tmp_path
 
 
-# --- performances of performances ------------------------------------------------------------------------------------------
+# --- performances of performances
+# ------------------------------------------------------------------------------------------
 
 
 def test_an_excerpt_without_changes_equals_the_whole_bit_for_bit():
@@ -122,7 +124,8 @@ def test_a_performance_without_an_end_needs_a_duration():
         count_pictures(Excerpt(RAMP, loop=True), 10)
 
 
-# --- several at once -------------------------------------------------------------------------------------------------------
+# --- several at once
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_later_drivers_win_for_their_aus(curves):
@@ -195,7 +198,8 @@ def test_a_mix_goes_through_the_live_loop(photo, curves):
     assert stage.seen and len({image.tobytes() for image in output.images}) > 3
 
 
-# --- how it is written -----------------------------------------------------------------------------------------------------
+# --- how it is written
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -290,7 +294,8 @@ def test_a_mix_of_nothing_that_ends_is_endless():
     assert np.isinf(Mix([]).duration_s)
 
 
-# --- by the command line ---------------------------------------------------------------------------------------------------
+# --- by the command line
+# ---------------------------------------------------------------------------------------------------
 
 
 def perform(*arguments: str) -> int:

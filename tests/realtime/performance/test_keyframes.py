@@ -1,4 +1,5 @@
-"""Keyframes as JSON: each AU is interpolated between the keyframes that name it, and every mistake names its place."""
+"""Keyframes as JSON: each AU is interpolated between the keyframes that name it, and every mistake names
+its place."""
 
 import json
 from itertools import pairwise
@@ -52,10 +53,12 @@ def test_ease_is_how_values_go_on(tmp_path):
     curve = load(
         tmp_path,
         [
-            {"time_s": 0, "AU18": 0, "ease": "linear"}, {"time_s": 1, "AU18": 0.8, "ease": "hold"}, {"time_s": 2, "AU18": 0.2},
+            {"time_s": 0, "AU18": 0, "ease": "linear"},
+            {"time_s": 1, "AU18": 0.8, "ease": "hold"},
+            {"time_s": 2, "AU18": 0.2},
             {"time_s": 3, "AU18": 1},
         ],
-    )  # fmt: skip
+    )
     assert values(curve, "AU18", 0.25, 0.5, 0.75, 0.99) == pytest.approx([0.2, 0.4, 0.6, 0.792])
     assert values(curve, "AU18", 1, 1.5, 1.999, 2) == pytest.approx([0.8, 0.8, 0.8, 0.2])
     assert values(curve, "AU18", 2.25, 2.5) == pytest.approx([0.2 + 0.8 * 0.15625, 0.6]), "from rest"
@@ -112,26 +115,74 @@ def test_one_keyframe_is_a_pose_and_a_listed_au_that_none_names_stays_at_0(tmp_p
         ('{"version": 1}', ["missing required field `keyframes`"]),
         ('{"version": 1, "keyframes": []}', ["keyframes: expected `array` of length >= 1"]),
         ('{"version": 1, "keyframes": [{"time_s": 0}]}', ["none of them names an AU"]),
-        ('{"version": 1, "speed": 2, "keyframes": [{"time_s": 0}]}', ["unknown field `speed`", "write it as in"]),
+        (
+            '{"version": 1, "speed": 2, "keyframes": [{"time_s": 0}]}',
+            ["unknown field `speed`", "write it as in"],
+        ),
         ('{"version": 1, "keyframes": [3]}', ["keyframes[0]: expected `object`, got `int`"]),
-        ('{"version": 1, "keyframes": [{"AU12": 1}]}', ["keyframes[0]: object missing required field `time_s`"]),
-        ('{"version": 1, "keyframes": [{"time_s": "0", "AU12": 1}]}', ["keyframes[0].time_s: expected `float`, got `str`"]),
-        ('{"version": 1, "keyframes": [{"time_s": -1, "AU12": 1}]}', ["keyframes[0].time_s: expected `float` >= 0", "0 to 21600"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1}, {"time_s": 1, "AU12": 0}]}', ["keyframes[1].time_s", "does not come after"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 2}]}', ["keyframes[0].AU12: expected `float` <= 1", "-1 to 1"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1%s}]}' % ("0" * 400), ["keyframes[0].AU12: number out of range", "-1 to 1"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": true}]}', ["keyframes[0].AU12: expected `float`, got `bool`"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": null}]}', ["keyframes[0].AU12: expected `float`, got `null`"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "smile": 1}]}', ["keyframes[0]: object contains unknown field `smile`", "known are AU01"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1}, {"time_s": 2, "AU12L": 1}]}', ["keyframes[1].AU12L: AU12L stands beside AU12"]),
-        ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1, "ease": "bounce"}]}', ["keyframes[0].ease: invalid enum value 'bounce'", "cubic, linear, hold"]),
+        (
+            '{"version": 1, "keyframes": [{"AU12": 1}]}',
+            ["keyframes[0]: object missing required field `time_s`"],
+        ),
+        (
+            '{"version": 1, "keyframes": [{"time_s": "0", "AU12": 1}]}',
+            ["keyframes[0].time_s: expected `float`, got `str`"],
+        ),
+        (
+            '{"version": 1, "keyframes": [{"time_s": -1, "AU12": 1}]}',
+            ["keyframes[0].time_s: expected `float` >= 0", "0 to 21600"],
+        ),
+        (
+            '{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1}, {"time_s": 1, "AU12": 0}]}',
+            ["keyframes[1].time_s", "does not come after"],
+        ),
+        (
+            '{"version": 1, "keyframes": [{"time_s": 1, "AU12": 2}]}',
+            ["keyframes[0].AU12: expected `float` <= 1", "-1 to 1"],
+        ),
+        (
+            '{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1%s}]}' % ("0" * 400),
+            ["keyframes[0].AU12: number out of range", "-1 to 1"],
+        ),
+        (
+            '{"version": 1, "keyframes": [{"time_s": 1, "AU12": true}]}',
+            ["keyframes[0].AU12: expected `float`, got `bool`"],
+        ),
+        (
+            '{"version": 1, "keyframes": [{"time_s": 1, "AU12": null}]}',
+            ["keyframes[0].AU12: expected `float`, got `null`"],
+        ),
+        (
+            '{"version": 1, "keyframes": [{"time_s": 1, "smile": 1}]}',
+            ["keyframes[0]: object contains unknown field `smile`", "known are AU01"],
+        ),
+        (
+            '{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1}, {"time_s": 2, "AU12L": 1}]}',
+            ["keyframes[1].AU12L: AU12L stands beside AU12"],
+        ),
+        (
+            '{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1, "ease": "bounce"}]}',
+            ["keyframes[0].ease: invalid enum value 'bounce'", "cubic, linear, hold"],
+        ),
         ('{"version": 1, "keyframes": [{"time_s": 1, "AU12": 1, "ease": ["cubic"]}]}', ["keyframes[0].ease"]),
-        ('{"version": 1, "aus": ["AU25"], "keyframes": [{"time_s": 1, "AU12": 1}]}', ["keyframes[0].AU12: it is not among aus"]),
-        ('{"version": 1, "aus": "AU25", "keyframes": [{"time_s": 1, "AU12": 1}]}', ["aus: expected `array`, got `str`"]),
-        ('{"version": 1, "aus": ["AU25", "AU99"], "keyframes": [{"time_s": 1, "AU25": 1}]}', ["aus[1]: 'AU99' is not a known AU"]),
-        ('{"version": 1, "aus": [[]], "keyframes": [{"time_s": 1, "AU25": 1}]}', ["aus[0]: expected `str`, got `array`"]),
+        (
+            '{"version": 1, "aus": ["AU25"], "keyframes": [{"time_s": 1, "AU12": 1}]}',
+            ["keyframes[0].AU12: it is not among aus"],
+        ),
+        (
+            '{"version": 1, "aus": "AU25", "keyframes": [{"time_s": 1, "AU12": 1}]}',
+            ["aus: expected `array`, got `str`"],
+        ),
+        (
+            '{"version": 1, "aus": ["AU25", "AU99"], "keyframes": [{"time_s": 1, "AU25": 1}]}',
+            ["aus[1]: 'AU99' is not a known AU"],
+        ),
+        (
+            '{"version": 1, "aus": [[]], "keyframes": [{"time_s": 1, "AU25": 1}]}',
+            ["aus[0]: expected `str`, got `array`"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_reported_with_its_place(tmp_path, text, fragments):
     path = tmp_path / "take.json"
     path.write_text(text)

@@ -1,4 +1,5 @@
-"""A camera that fails in every way that cameras do, by a double of cv2.VideoCapture: in simulated time where minutes pass, else in real."""
+"""A camera that fails in every way that cameras do: in simulated time where minutes pass, else in real
+time."""
 
 import subprocess
 import sys
@@ -186,7 +187,7 @@ def test_a_node_of_the_camera_that_gives_no_pictures_is_skipped(virtual, use):
     camera = use("webcam:desk")
     watch(camera, 5)
     virtual.unplug(0)
-    virtual.deaf = {1}
+    virtual.silent = {1}
     virtual.plug(2)
     until(camera, ConnectionState.BACK)
     assert virtual.opened[-2:] == [1, 2]
@@ -393,7 +394,8 @@ def test_a_change_of_size_disturbs_neither_the_tracker_nor_memory(virtual, use, 
 
 
 def test_in_a_live_loop_the_output_goes_on_shows_the_still_photo_and_the_driver_comes_back(desk, use, photo):
-    """The real times: unplugged for long enough that hold and ease are over, then plugged in under another index."""
+    """The real times: unplugged for long enough that hold and ease are over, then plugged in under another
+    index."""
     puppet, output, timings = Puppet(photo, StubEngine(aus=WIDE), (320, 240)), KeepingOutput(), Timings()
     camera = use()
     stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
