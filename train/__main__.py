@@ -191,6 +191,27 @@ def evaluate(options: argparse.Namespace) -> None:
     print((options.out / "report.md").read_text())
 
 
+def transfer(options: argparse.Namespace) -> None:
+    from train.report.transfer import measure
+
+    if options.seconds is not None and not options.seconds > 0:
+        raise DataError(f"--seconds {options.seconds:g} is not a duration: give a number above 0.")
+    for path in (*options.clips, *options.photos):
+        if not path.is_file():
+            raise DataError(f"There is no file at {path}: check the paths of --clips and --photos.")
+    print(
+        measure(
+            options.clips,
+            options.photos,
+            options.out,
+            str(options.engine),
+            options.device,
+            _identity(options),
+            options.seconds,
+        )
+    )
+
+
 def figures(options: argparse.Namespace) -> None:
     from engines.runtime.load import load
     from train.data.corpus import load_corpus
@@ -267,6 +288,7 @@ STEPS = {
         export,
         quantise,
         evaluate,
+        transfer,
         figures,
         compare,
         networks,

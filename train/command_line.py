@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         _export,
         _quantise,
         _evaluate,
+        _transfer,
         _figures,
         _compare,
         _networks,
@@ -399,6 +400,29 @@ def _quantise(steps: Steps) -> None:
     step.add_argument(
         "--seed", type=int, default=0, help="of the choice of faces and edits (default: %(default)s)"
     )
+
+
+def _transfer(steps: Steps) -> None:
+    step = _add_step(
+        steps,
+        "transfer",
+        "clips on photos, rendered by run.py -> how much of what drivers do arrives on puppets",
+    )
+    _add_engine(step)
+    _add_device(step)
+    step.add_argument("--clips", type=Path, nargs="+", required=True, metavar="CLIP", help="clips of drivers")
+    step.add_argument(
+        "--photos", type=Path, nargs="+", required=True, metavar="PHOTO", help="photos of puppets"
+    )
+    step.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder that the films, transfer.md and transfer.png are written to",
+    )
+    step.add_argument("--seconds", type=float, help="of each clip, from its beginning (default: all)")
+    step.add_argument("--identity", type=Path, metavar="FILE", help=IDENTITY_HELP)
 
 
 def _evaluate(steps: Steps) -> None:

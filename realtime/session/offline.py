@@ -42,7 +42,7 @@ def perform_frames(
     if neutral is None and look_first:
         neutral = _look_through(look_first(), profile)
         if neutral.unrest:
-            say(f'The clip shows no resting face ("you {neutral.unrest}" throughout), so it is estimated.')
+            say(f"No resting face was found in the clip (you {neutral.unrest}), so it is estimated.")
     with ExpressionTracker(timings, neutral, second, profile, say) as performer:
         while (frame := driver.read()) is not None:
             yield performer(frame)

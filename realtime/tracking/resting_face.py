@@ -18,6 +18,7 @@ SELDOM = 0.35  # of how often the most frequent look comes: what comes less ofte
 FEWEST = 5  # pictures of a look that is not passed through
 MOST_LOOKS = 400  # pictures that are tried as the middle of rest
 SLACK = 0.1  # above what resting faces read, that a reading may be wrong or a face may be a rare one
+NARROWEST = 0.6  # of AU45: eyes that are narrow by nature, or in the sun, read so; a shut one 0.7 and more
 
 _LIDS = index(["AU45"])
 _OTHERS = [i for i in range(len(WIDE)) if i not in _LIDS]
@@ -37,15 +38,17 @@ _BUSY = {
     "AU26": 1,
 }
 _WEIGHT = np.array([_BUSY.get(whole(au), 0) / len(sides(whole(au))) for au in WIDE], np.float32)
-# AUs that rest near 0, and what a driver did whose readings say otherwise; the first one that applies is told.
+# AUs that rest near 0, and what a driver did whose readings say otherwise; the first one that applies is told. AU18 is
+# none of them: full lips, and lips under a moustache, read as puckered by up to 0.8 at rest.
 _DOING = {
     "smiled": ("AU12",),
     "had your mouth open": ("AU25", "AU26"),
-    "pursed your lips": ("AU18", "AU22"),
-    "wrinkled your nose": ("AU09", "AU10"),
+    "pursed your lips": ("AU22",),
     "had your eyes shut": ("AU45",),
 }
-_LIMITED = index([au for aus in _DOING.values() for au in aus])
+_TOLD = index([au for aus in _DOING.values() for au in aus])
+# Limited, too, but not told: noses and upper lips differ so much that a reading above the limit says little.
+_LIMITED = [*_TOLD, *index(["AU09", "AU10"])]
 # What an open or smiling mouth bends besides: these readings say nothing of rest then.
 _BENT = index([au for au in (*GROUPS["mouth"], "AU06", "AU07") if not set(index([au])) & set(_LIMITED)])
 
@@ -59,6 +62,7 @@ def limits() -> np.ndarray:
     """(29,) float32: what cannot be rest above; infinite for AUs that rest anywhere."""
     highest = np.full(len(WIDE), np.inf, np.float32)
     highest[_LIMITED] = resting_faces()["p90"][_LIMITED]
+    highest[_LIDS] = np.maximum(highest[_LIDS], NARROWEST)
     return highest
 
 
@@ -72,7 +76,7 @@ def plausible_rest(aus: np.ndarray) -> tuple[np.ndarray, str]:
     rest = np.minimum(aus, highest)
     above = aus - highest > SLACK
     doing = next((name for name, names in _DOING.items() if above[index(names)].any()), "")
-    if above[[i for i in _LIMITED if i not in _LIDS]].any():
+    if above[[i for i in _TOLD if i not in _LIDS]].any():
         rest[_BENT] = resting_faces()["median"][_BENT]
     return rest.astype(np.float32), doing
 
