@@ -6,6 +6,8 @@ from engines.face.action_units import PAPER_17, WIDE
 from engines.face.au_estimator import ESTIMATED
 from engines.face.crop import find_crop
 from realtime.puppet.canvas import lay_out, parse_size
+from realtime.puppet.eyes import Gaze
+from realtime.puppet.head import HeadPose
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import DEAD_ZONE, Settings
@@ -149,3 +151,54 @@ def test_sizes_are_parsed_or_refused():
     for wrong in ("1280", "0x0", "axb", "1280x99999"):
         with pytest.raises(PuppetError, match="--size"):
             parse_size(wrong)
+
+
+# --- head and eyes ---------------------------------------------------------------------------------------------
+
+
+def test_head_and_gaze_leave_nothing_behind(photo):
+    puppet = Puppet(photo, StubEngine(flow_px=32, down_px=3))
+    before = puppet.render(aus(0.6))
+    moved = puppet.render(aus(0.6), HeadPose(yaw_deg=9), Gaze(0.15, 0.08))
+    assert not np.array_equal(moved, before)
+    assert np.array_equal(puppet.render(aus(0.6)), before)
+    assert np.array_equal(puppet.render(aus(0)), puppet.still)
+
+
+def test_a_photo_is_taken_apart_the_same_way_every_time(photo):
+    pose, gaze = HeadPose(5, -12, 4, 1.05), Gaze(-0.1, 0.05)
+    first, second = (Puppet(photo, StubEngine()).render(aus(0), pose, gaze) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_eyes_look_without_a_head_or_an_expression_that_moves(photo):
+    puppet = Puppet(photo, StubEngine())
+    picture = puppet.render(aus(0), HeadPose(), Gaze(0.15))
+    changed = np.argwhere((picture != puppet.still).any(axis=-1))
+    eyes = puppet.crop.to_crop(changed[:, ::-1].astype(float)) / puppet.crop.size_px
+    assert len(changed) and 0.1 < eyes[:, 0].min() and eyes[:, 0].max() < 0.9
+    assert 0.2 < eyes[:, 1].min() and eyes[:, 1].max() < 0.45, "the eyes and nothing else"
+
+
+def test_colour_of_the_engine_goes_where_the_head_goes(photo):
+    puppet = Puppet(photo, StubEngine())
+    middles = []
+    for pose in (HeadPose(), HeadPose(yaw_deg=14), HeadPose(yaw_deg=-14)):
+        green = (puppet.render(aus(1), pose) == [0, 255, 0]).all(axis=-1)
+        middles.append(np.argwhere(green)[:, 1].mean())
+    unit = puppet.head.unit_px
+    assert middles[1] - middles[0] > 0.15 * unit and middles[0] - middles[2] > 0.15 * unit
+
+
+def test_a_face_that_the_photos_edge_cuts_can_be_turned(photo):
+    puppet = Puppet(np.ascontiguousarray(photo[:, 330:]), StubEngine(flow_px=32, down_px=2))
+    for pose in (HeadPose(yaw_deg=20), HeadPose(-20, -20, 20, 1.25)):
+        assert puppet.render(aus(1), pose, Gaze(0.28, -0.16)).shape == puppet.still.shape
+
+
+@pytest.mark.parametrize("size", [(64, 64), (200, 1000), (1920, 1080)])
+@pytest.mark.parametrize("fit", ["crop", "letterbox"])
+def test_a_head_turns_on_every_canvas(photo, size, fit):
+    puppet = Puppet(photo, StubEngine(), size, fit)
+    picture = puppet.render(aus(0.5), HeadPose(8, 12, -6, 1.1), Gaze(0.1, 0.1))
+    assert picture.shape == (size[1], size[0], 3) and not np.array_equal(picture, puppet.still)
