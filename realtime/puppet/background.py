@@ -16,6 +16,9 @@ from engines.blend import Layers, split
 from engines.face.mesh import FACE_OVAL
 from realtime.puppet.head import CHIN_Y, HALF_HEIGHT, HALF_WIDTH, HEAD_CENTRE, HeadGeometry, smooth_fall
 
+MOST_PX = (
+    1200  # longer side of what is taken apart pixel by pixel; a larger one is, at this size, and scaled up
+)
 WORK_PX = 208  # GrabCut's longer side: .1 s on one core
 ROUNDS = 4
 SEED = 11  # of GrabCut's mixtures, which start by chance
@@ -68,11 +71,23 @@ def take_apart(
     """
     box = geometry.box
     part = np.ascontiguousarray(picture[box])
-    outline = mesh_px[list(FACE_OVAL), :2] - [box[1].start, box[0].start]
-    strangers = _strangers(others, geometry)
-    rough = _rough(part, outline, geometry, strangers)
-    matte, background = _fine(part, rough, outline, geometry, strangers)
-    margin_px = min(round(MARGIN * geometry.unit_px), min(part.shape[:2]) - 1)
+    height, width = part.shape[:2]
+    shrink = max(1.0, max(height, width) / MOST_PX)
+    size = max(2, round(width / shrink)), max(2, round(height / shrink))
+    small, strangers = part, _strangers(others, geometry)
+    if shrink > 1:
+        small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+        strangers = cv2.resize(strangers, size, interpolation=cv2.INTER_AREA)
+    outline = (mesh_px[list(FACE_OVAL), :2] - [box[1].start, box[0].start] + 0.5) / shrink - 0.5
+    unit_px = geometry.unit_px / shrink
+    rough = _rough(small, outline, geometry, unit_px, strangers)
+    matte, background = _fine(small, rough, outline, geometry, unit_px, strangers)
+    if shrink > 1:
+        matte, background = (
+            cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR)
+            for layer in (matte, background)
+        )
+    margin_px = min(round(MARGIN * geometry.unit_px), min(height, width) - 1)
     return split(part, np.round(matte * 255).astype(np.uint8), background, box, geometry.cell_px, margin_px)
 
 
@@ -127,7 +142,9 @@ class _Rough:
     models: tuple[np.ndarray, np.ndarray] | None  # mixtures of the person's and the background's colours
 
 
-def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry, strangers: np.ndarray) -> _Rough:
+def _rough(
+    part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry, unit_px: float, strangers: np.ndarray
+) -> _Rough:
     shrink = max(1.0, max(part.shape[:2]) / WORK_PX)
     width, height = (max(2, round(side / shrink)) for side in part.shape[1::-1])
     small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
@@ -157,7 +174,7 @@ def _rough(part: np.ndarray, outline: np.ndarray, geometry: HeadGeometry, strang
     likely = _log_likelihood(colours, person_model) - _log_likelihood(colours, background_model)
     likely = likely.reshape(height, width)
     right = np.where(person > 0, likely > 0, likely < 0)
-    width_px = max(2, round(EDGE_WIDTH * geometry.unit_px / shrink))
+    width_px = max(2, round(EDGE_WIDTH * unit_px / shrink))
     return _Rough(person, _sureness(person, right, x, y, width_px), (person_model, background_model))
 
 
@@ -217,12 +234,16 @@ def _sure_map(sure: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _fine(
-    part: np.ndarray, rough: _Rough, outline: np.ndarray, geometry: HeadGeometry, strangers: np.ndarray
+    part: np.ndarray,
+    rough: _Rough,
+    outline: np.ndarray,
+    geometry: HeadGeometry,
+    unit_px: float,
+    strangers: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """-> matte (h, w) float32 0..1, and the background (h, w, 3) uint8."""
     person, sure = rough.person, rough.sure
     height, width = part.shape[:2]
-    unit = geometry.unit_px
     smooth = cv2.resize(person.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     smooth = cv2.GaussianBlur(smooth, (0, 0), max(0.6, 0.4 * width / person.shape[1]))
     mask = (smooth > 0.5).astype(np.uint8)
@@ -230,7 +251,7 @@ def _fine(
     without = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3)
     coarse = _upright(geometry, max(1, height // QUARTER), max(1, width // QUARTER))
     hairy = cv2.resize(smooth_fall(coarse[1], 0.6, CHIN_Y), (width, height))
-    outer, inner = ((BODY_BAND + (band - BODY_BAND) * hairy) * unit for band in (OUTER_BAND, INNER_BAND))
+    outer, inner = ((BODY_BAND + (band - BODY_BAND) * hairy) * unit_px for band in (OUTER_BAND, INNER_BAND))
     surely_person = (within > inner) | _outlined(outline, (height, width))
     surely_behind = without > outer
     matte = surely_person.astype(np.float32)
@@ -238,13 +259,13 @@ def _fine(
     band = rows, columns
     if len(rows):
         matte[band] = _by_colour(
-            part, surely_person, surely_behind, within, without, outer, inner, band, unit, rough.models
+            part, surely_person, surely_behind, within, without, outer, inner, band, unit_px, rough.models
         )
-    gap = 2 * max(1, round(EDGE_GAP * unit)) + 1
+    gap = 2 * max(1, round(EDGE_GAP * unit_px)) + 1
     closed = cv2.morphologyEx(
         matte, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
     )
-    matte = np.where(without < 2 * EDGE_GAP * unit, closed, matte)
+    matte = np.where(without < 2 * EDGE_GAP * unit_px, closed, matte)
     matte *= 1 - strangers
     matte[matte < 0.01] = 0
     known = matte == 0
@@ -253,7 +274,7 @@ def _fine(
     matte[matte < 0.01] = 0
     image = part.astype(np.float32)
     behind = fill(image, known, seamless=True)
-    _add_texture(behind, image, known, unit)
+    _add_texture(behind, image, known, unit_px)
     return matte, np.clip(np.round(behind), 0, 255).astype(np.uint8)
 
 
