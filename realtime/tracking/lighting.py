@@ -11,7 +11,7 @@ AVERAGE_S = 0.5  # over which it is averaged: light changes slowly
 
 
 class LightingMonitor:
-    """Measures darkness over time: 0 where there is no noise, 1 where the noise is as strong as the picture."""
+    """Measures darkness over time: 0 without noise, 1 where the noise is as strong as the picture."""
 
     def __init__(self) -> None:
         self.darkness: float = 0.0
