@@ -88,7 +88,7 @@ def calibrate(options: argparse.Namespace, ending: ShutdownHandler) -> int:
     if options.report:
         print(report(options.report, options.blinks))
         return 0
-    path = driver_profile.place(options.name)
+    path = driver_profile.path_of(options.name)
     check_place(path)
     live = is_camera(options.driver)
     look_on = partial(open_onlooker, options.aus, options.pyfeat_weights, live)

@@ -14,6 +14,7 @@ import numpy as np
 
 from engines.errors import PuppetError
 from engines.face.landmarks import Face
+from engines.foreign_errors import one_line
 from realtime.latest_value import Latest
 from realtime.messages import Frame
 from realtime.process.worker import Worker
@@ -24,7 +25,6 @@ POLL_S = 0.1  # how soon the thread sees that it is to end
 # while it holds the lock stops all the others.
 LONGEST_PAUSE_S = 0.5
 CLOSE_S = 1.0  # for the estimate that is under way; a program that ends does not wait for a slower one
-LONGEST_ERROR = 160  # characters of another program's error that are reported
 
 
 class Estimator(Protocol):
@@ -128,7 +128,8 @@ class BackgroundEstimator:
         if isinstance(error, PuppetError):
             sentence = str(error)
         else:  # of a foreign library, in a thread that the live loop can do without
-            sentence = f"{self.name} failed ({type(error).__name__}: {str(error)[:LONGEST_ERROR]})."
+            reason = one_line(error) if isinstance(error, Exception) else type(error).__name__
+            sentence = f"{self.name} failed ({reason})."
         self._notify(f"{sentence} Going on with MediaPipe's AUs alone.")
 
 

@@ -1,28 +1,35 @@
-"""A driver's profile: what their face reads at rest, how far each AU goes, how much it trembles. Kept as JSON, by name.
+"""A driver's profile: what their face reads at rest, how far each AU goes, how much it jitters.
 
-    {"profile": 1, "estimator": "mediapipe-mesh-3", "aus": {"AU12L": {"neutral": 0.05, "full": 0.7, "noise": 0.01, "gain": 1.56}, ...},
+Profiles are JSON files, kept by name:
+
+    {"profile": 1, "estimator": "mediapipe-mesh-3",
+     "aus": {"AU12L": {"neutral": 0.05, "full": 0.7, "noise": 0.01, "gain": 1.56}, ...},
      "py-feat": {"AU06": {"rest": 0.21, "full": 0.7}, ...}}
 
-neutral: the reading at rest; full: the strongest that was seen; noise: a reading no further from neutral counts as rest;
-gain: what is left beyond the noise is multiplied by it; `run.py calibrate` chooses it so that nine tenths of the way to `full`
-are 1 on the puppet, and only the gain counts when it plays. AUs that the driver did not show keep the general scale.
+neutral: the reading at rest; full: the strongest that was seen; noise: a reading no further from neutral
+counts as rest; gain: what is left beyond the noise is multiplied by it. `run.py calibrate` chooses it so that
+nine tenths of the way to `full` are 1 on the puppet, and only the gain counts when the profile is used. AUs
+that the driver did not show keep the general scale.
 
-A neutral below 0 is a face that rests below most: brows that are low by nature. A profile that the second estimator made
-goes on working but for AUs that it read on other scales (REMEASURED): their rest is learnt in each run, and their range is
-the general one.
+A neutral below 0 is a face that rests below most: brows that are low by nature. A profile that the second
+estimator made goes on working but for AUs that it read on other scales (REMEASURED): their rest is learnt in
+each run, and their range is the general one.
 
-"py-feat" is there where py-feat looked on: what it reads of each of its AUs at rest and in full, which count as 0 and 1
-(engines/face/pyfeat.py). Without it py-feat's rest is learnt in each run, and its strength is everybody's.
+"py-feat" is present where py-feat ran during calibration: what it reads of each of its AUs at rest and in
+full, which count as 0 and 1 (engines/face/pyfeat.py). Without it py-feat's rest is learnt in each run, and
+its full is the general one.
 """
 
 import json
-import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
 from engines import atomic_file
@@ -34,61 +41,72 @@ from engines.face.pyfeat import AUS, LEAST_RANGE, Scale
 FORMAT = 1
 FOLDER_ENV = "PUPPET_PROFILES"
 NUMBERS = ("neutral", "full", "noise", "gain")
-# A range of 0.2 still fills 90 % of 0..1; more gain would show the tracker's tremble as grimaces.
+# A range of 0.2 still fills 90 % of 0..1; more gain would show the tracker's jitter as grimaces.
 MOST_GAIN = 4.5
 MOST_NOISE = 0.2  # a dead zone that is wider hides small smiles
 HIGHEST = {"neutral": 1.0, "full": 1.0, "noise": MOST_NOISE, "gain": MOST_GAIN, "rest": 1 - LEAST_RANGE}
-SECOND, POINTS = "py-feat", ("rest", "full")
+PYFEAT = "py-feat"
+POINTS = ("rest", "full")
 LOWEST_NEUTRAL = -1.0  # of AUs that are read from the mesh
-EARLIER = "mediapipe-mesh-2"  # the estimator whose profiles are read, too
+EARLIER = "mediapipe-mesh-2"  # the estimator whose profiles can be read, too
 REMEASURED = tuple(side for au in (*BROW_BLENDSHAPES, *FROM_LIDS) for side in sides(au))
 ROUNDED = 1e-3  # by which two numbers of four digits may come nearer to each other
 LARGEST_FILE = 100_000  # bytes; a profile has 4000
-CURE = "make it anew with `run.py calibrate`"
+REMAKE = "make it again with `run.py calibrate`"
 
 
 @dataclass(frozen=True)
 class Profile:
-    """(29,) float32 each, in the order of WIDE; pyfeat: py-feat's own points, where it looked on.
+    """(29,) float32 each, in the order of WIDE."""
 
-    neutral is NaN where it has to be learnt. estimator: the one that measured it.
-    """
-
-    neutral: np.ndarray
+    neutral: np.ndarray  # NaN where it has to be learnt
     full: np.ndarray
     noise: np.ndarray
     gain: np.ndarray
-    pyfeat: Scale | None = None
-    estimator: str = VERSION
+    pyfeat: Scale | None = None  # the driver's scale of py-feat, where it ran
+    estimator: str = VERSION  # that measured it
 
     def change(self, from_rest: np.ndarray) -> np.ndarray:
-        """Differences from rest (29,) or (41,), of which the first 29 count -> (29,) float32 in -1..1.
+        """Differences from rest -> changes: 0 within the noise, 1 where the driver can do no more.
 
-        Nothing within the noise, 1 where the driver can do no more.
+        Args:
+            from_rest: (29,) or (41,), of which the first 29 count.
+
+        Returns: (29,) float32, -1..1.
         """
         from_rest = from_rest[: len(WIDE)]
         beyond = np.sign(from_rest) * np.maximum(np.abs(from_rest) - self.noise, 0)
         return np.clip(np.where(from_rest > 0, beyond * self.gain, beyond), -1, 1).astype(np.float32)
 
     def save(self, path: str | Path) -> Path:
-        """Writes it, for its owner's eyes; an earlier one stays whole until then. Returns the path. Raises SettingsError."""
-        text = (
-            f'{{"profile": {FORMAT}, "estimator": {json.dumps(VERSION)}, "aus": {_rows(self, WIDE, NUMBERS)}'
-        )
-        text += f', "{SECOND}": {_rows(self.pyfeat, AUS, POINTS)}}}\n' if self.pyfeat else "}\n"
+        """Writes the profile, readable by its owner alone; an earlier file stays whole until then.
+
+        Returns: the path.
+
+        Raises:
+            SettingsError: it cannot be written.
+        """
+        parts = [
+            f'"profile": {FORMAT}',
+            f'"estimator": {json.dumps(VERSION)}',
+            f'"aus": {_rows(self, WIDE, NUMBERS)}',
+        ]
+        if self.pyfeat:
+            parts.append(f'"{PYFEAT}": {_rows(self.pyfeat, AUS, POINTS)}')
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_file.write_text(path, text, atomic_file.PRIVATE)
+            atomic_file.write_text(path, "{" + ", ".join(parts) + "}\n", atomic_file.PRIVATE)
         except OSError as error:
             raise SettingsError(
-                f"The profile {path} cannot be written ({error.strerror}): choose another place with --name."
+                f"The profile {path} cannot be written ({error.strerror})",
+                "choose another place with --name",
             ) from error
         return path
 
 
 def _rows(numbers: Profile | Scale, aus: Sequence[str], names: Sequence[str]) -> str:
-    """A line for each AU, in braces."""
+    """A line of JSON for each AU, in braces."""
     rows = {
         au: {name: round(float(getattr(numbers, name)[i]), 4) for name in names} for i, au in enumerate(aus)
     }
@@ -106,132 +124,223 @@ def folder() -> Path:
 
 
 def names() -> list[str]:
-    """The profiles that are kept by name."""
+    """The profiles that are kept by name, sorted."""
     return sorted(path.stem for path in folder().glob("*.json"))
 
 
-def place(text: str) -> Path:
-    """Where the profile is that a user calls NAME or FILE.json. Raises SettingsError."""
-    if text.endswith(".json"):
-        return Path(text)
-    if not re.fullmatch(r"[\w][\w .-]{0,63}", text):
+def path_of(name_or_file: str) -> Path:
+    """The file of a profile NAME or FILE.json; it need not exist.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    if name_or_file.endswith(".json"):
+        return Path(name_or_file)
+    if not re.fullmatch(r"[\w][\w .-]{0,63}", name_or_file):
         raise SettingsError(
-            f"{text!r} is no name for a profile: use letters, digits and - (at most 64), or name a FILE.json."
+            f"{name_or_file!r} is no name for a profile",
+            "use letters, digits and - (at most 64)",
+            "name a FILE.json",
         )
-    return folder() / f"{text}.json"
+    return folder() / f"{name_or_file}.json"
 
 
-def load(text: str) -> Profile:
-    """The profile NAME or FILE.json. Raises SettingsError, which says what to do."""
-    path = place(text)
+def load(name_or_file: str) -> Profile:
+    """The profile NAME or FILE.json.
+
+    Raises:
+        SettingsError: there is none, or the file is not one; names the file, the line and the number.
+    """
+    path = path_of(name_or_file)
     if not path.is_file():
-        if text.endswith(".json"):
-            raise SettingsError(
-                f"There is no profile at {path}: check the path, or make one with `run.py calibrate --name {text}`."
-            )
-        known = ", ".join(names())
-        raise SettingsError(
-            f"There is no profile named {text}: {'known are ' + known if known else 'none is kept yet'}; "
-            f"make one with `run.py calibrate --name {text}`."
-        )
+        _refuse_missing(path, name_or_file)
+    source = _read_text(path)
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise SettingsError(f"{path} is too large for a profile: {CURE}.")
-        source = path.read_text(encoding="utf-8")
-        found = json.loads(source)
-    except OSError as error:
-        raise SettingsError(
-            f"{path} cannot be read ({error.strerror}): check its permissions, or {CURE}."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} is no text in UTF-8: {CURE}.") from error
+        content = json.loads(source, parse_constant=_NotANumber)
     except json.JSONDecodeError as error:
         raise SettingsError(
-            f"{path}, line {error.lineno}: this is no JSON ({error.msg}): mend it there, or {CURE}."
+            f"this is no JSON ({error.msg})", "correct it there", REMAKE, where=f"{path}, line {error.lineno}"
         ) from error
-    except RecursionError as error:
-        raise SettingsError(f"{path} is no profile: {CURE}.") from error
-    return _read(found, path, source)
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
+        raise SettingsError(f"{path} is no profile", REMAKE) from error
+    try:
+        return _profile_of(content)
+    except _Misplaced as error:
+        line = _line(source, *error.keys)
+        raise SettingsError(error.what, *error.remedies, where=f"{path}, line {line}") from error
 
 
-def _read(found: object, path: Path, source: str) -> Profile:
-    if not isinstance(found, dict) or "profile" not in found:
-        raise SettingsError(f"{path}, line 1: this is no profile: name one that `run.py calibrate` wrote.")
-    estimators = (VERSION, EARLIER)
-    for key, wanted, what in (("profile", (FORMAT,), "version"), ("estimator", estimators, "estimator")):
-        if found.get(key) not in wanted or isinstance(found.get(key), bool):
-            has, line = found.get(key, "no"), _line(source, key)
-            raise SettingsError(
-                f"{path}, line {line}: this profile is of {what} {has}, this program's is {wanted[0]}: {CURE}."
-            )
-    numbers = _table(found, "aus", WIDE, NUMBERS, path, source)
-    if found["estimator"] == EARLIER:
-        places = index(REMEASURED)
-        for name, general in (("neutral", np.nan), ("full", 1.0), ("noise", 0.0), ("gain", 1.0)):
-            numbers[name][places] = general
-    pyfeat = _scale(found, path, source) if SECOND in found else None
-    return Profile(**numbers, pyfeat=pyfeat, estimator=found["estimator"])
+# --- the file
 
 
-def _scale(found: Mapping, path: Path, source: str) -> Scale:
-    """py-feat's part."""
-    points = _table(found, SECOND, AUS, POINTS, path, source)
-    for au, rest, full in zip(AUS, points["rest"], points["full"], strict=True):
-        if full - rest < LEAST_RANGE - ROUNDED:
-            raise SettingsError(
-                f"{path}, line {_line(source, SECOND, au, 'full')}: full of {au} in {SECOND} is {full:g}, less than {LEAST_RANGE:g} above "
-                f"its rest: write a larger one, or {CURE}."
-            )
-    return Scale(**points)
+class _Version(msgspec.Struct):
+    """What profiles of every version have."""
 
-
-def _table(
-    found: Mapping, key: str, wanted: Sequence[str], names: Sequence[str], path: Path, source: str
-) -> dict[str, np.ndarray]:
-    """(N,) float32 by name, of the AUs that stand under a key."""
-    aus = found.get(key)
-    if not isinstance(aus, dict) or set(aus) != set(wanted):
-        given = list(aus) if isinstance(aus, dict) else []
-        unknown, missing = [au for au in given if au not in wanted], [au for au in wanted if au not in given]
-        line = _line(source, key, *unknown[:1])
-        what = (
-            f"{unknown[0]} is not known"
-            if unknown
-            else f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''} is missing"
-        )
-        whose = "this profile" if key == "aus" else f"{key} in this profile"
-        raise SettingsError(f"{path}, line {line}: {whose} is of another set of AUs ({what}): {CURE}.")
-    return {
-        name: np.array([_number(aus[au], (key, au), name, path, source) for au in wanted], np.float32)
-        for name in names
-    }
-
-
-def _number(numbers: object, keys: tuple[str, str], name: str, path: Path, source: str) -> float:
-    """keys: where the numbers stand, the last being their AU."""
-    value = numbers.get(name) if isinstance(numbers, Mapping) else None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or not _lowest(name, keys[-1]) <= value <= HIGHEST[name]
-    ):
-        said, at = ("missing", keys) if value is None else (repr(value), (*keys, name))
-        au = keys[1] if keys[0] == "aus" else f"{keys[1]} in {keys[0]}"
-        raise SettingsError(
-            f"{path}, line {_line(source, *at)}: {name} of {au} is {said}: write a number from {_lowest(name, keys[-1]):g} to {HIGHEST[name]:g}, or {CURE}."
-        )
-    return float(value)
+    profile: object
+    estimator: object = "no"
 
 
 def _lowest(name: str, au: str) -> float:
     """What a number of an AU must not be below."""
-    of_mesh = whole(au) not in FROM_BLENDSHAPES
-    return LOWEST_NEUTRAL if name == "neutral" and of_mesh else 0.0
+    from_mesh = whole(au) not in FROM_BLENDSHAPES
+    return LOWEST_NEUTRAL if name == "neutral" and from_mesh else 0.0
+
+
+def _row_type(names: Sequence[str], au: str) -> type[msgspec.Struct]:
+    """The numbers of one AU with their ranges; other fields are ignored."""
+    limits = {name: msgspec.Meta(ge=_lowest(name, au), le=HIGHEST[name]) for name in names}
+    return msgspec.defstruct("_Row", [(name, Annotated[float, limits[name]]) for name in names])
+
+
+def _table_type(aus: Sequence[str], names: Sequence[str]) -> type[msgspec.Struct]:
+    """A row for every AU, and for no other."""
+    return msgspec.defstruct("_Table", [(au, _row_type(names, au)) for au in aus], forbid_unknown_fields=True)
+
+
+_Aus = _table_type(WIDE, NUMBERS)
+_PyFeat = _table_type(AUS, POINTS)
+
+
+class _File(msgspec.Struct, rename={"pyfeat": PYFEAT}):
+    """A profile; other fields are ignored."""
+
+    aus: _Aus  # type: ignore[valid-type]
+    pyfeat: _PyFeat | msgspec.UnsetType = msgspec.UNSET  # type: ignore[valid-type]
+
+
+class _NotANumber(str):
+    """NaN or Infinity, which JSON does not have: no float, so that it is refused where it stands."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class _Misplaced(Exception):
+    """What is wrong at a place of the file.
+
+    Attributes:
+        keys: of the place, from the outermost; empty for the whole.
+        what: what is wrong, a clause.
+        remedies: what to do, best first.
+    """
+
+    def __init__(self, keys: Sequence[str], what: str, *remedies: str):
+        super().__init__(what)
+        self.keys = keys
+        self.what = what
+        self.remedies = remedies
+
+
+def _refuse_missing(path: Path, name_or_file: str) -> None:
+    make = f"make one with `run.py calibrate --name {name_or_file}`"
+    if name_or_file.endswith(".json"):
+        raise SettingsError(f"There is no profile at {path}", "check the path", make)
+    kept = ", ".join(names())
+    raise SettingsError(
+        f"There is no profile named {name_or_file}: "
+        f"{'known are ' + kept if kept else 'none is kept yet'}; {make}."
+    )
+
+
+def _read_text(path: Path) -> str:
+    """Raises SettingsError."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise SettingsError(f"{path} is too large for a profile", REMAKE)
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read ({error.strerror})", "check its permissions", REMAKE
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is no text in UTF-8", REMAKE) from error
+
+
+def _profile_of(content: object) -> Profile:
+    """Raises _Misplaced."""
+    estimator = _check_version(content)
+    try:
+        file = msgspec.convert(content, _File)
+    except msgspec.ValidationError as error:
+        raise _explain(error, content) from error
+    numbers = _arrays(file.aus, WIDE, NUMBERS)
+    if estimator == EARLIER:
+        places = index(REMEASURED)
+        for name, general in (("neutral", np.nan), ("full", 1.0), ("noise", 0.0), ("gain", 1.0)):
+            numbers[name][places] = general
+    scale = None if file.pyfeat is msgspec.UNSET else _scale_of(_arrays(file.pyfeat, AUS, POINTS))
+    return Profile(**numbers, pyfeat=scale, estimator=estimator)
+
+
+def _check_version(content: object) -> str:
+    """The estimator that measured a profile. Raises _Misplaced where this program does not read it."""
+    try:
+        found = msgspec.convert(content, _Version)
+    except msgspec.ValidationError as error:
+        raise _Misplaced(
+            ["profile"], "this is no profile", "name one that `run.py calibrate` wrote"
+        ) from error
+    if isinstance(found.profile, bool) or found.profile != FORMAT:
+        what = f"this profile is of version {found.profile}, this program's is {FORMAT}"
+        raise _Misplaced(["profile"], what, REMAKE)
+    if found.estimator not in (VERSION, EARLIER):
+        what = f"this profile is of estimator {found.estimator}, this program's is {VERSION}"
+        raise _Misplaced(["estimator"], what, REMAKE)
+    return str(found.estimator)
+
+
+def _arrays(table: msgspec.Struct, aus: Sequence[str], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """(N,) float32 by name, in the order of aus."""
+    return {name: np.array([getattr(getattr(table, au), name) for au in aus], np.float32) for name in names}
+
+
+def _scale_of(points: dict[str, np.ndarray]) -> Scale:
+    """py-feat's part. Raises _Misplaced."""
+    for au, rest, full in zip(AUS, points["rest"], points["full"], strict=True):
+        if full - rest < LEAST_RANGE - ROUNDED:
+            what = f"full of {au} in {PYFEAT} is {full:g}, less than {LEAST_RANGE:g} above its rest"
+            raise _Misplaced([PYFEAT, au, "full"], what, "write a larger one", REMAKE)
+    return Scale(**points)
+
+
+# --- faults
+
+
+def _explain(error: msgspec.ValidationError, content: Any) -> _Misplaced:
+    """Which AU or number msgspec refused: "Expected `float` <= 1.0 - at `$.aus.AU12L.neutral`"."""
+    _, _, where = str(error).partition(" - at `$")
+    keys = [key for key in where.rstrip("`").split(".") if key]
+    table = keys[0] if keys else "aus"
+    if len(keys) < 2:
+        return _wrong_aus(table, content.get(table))
+    au = keys[1]
+    row = content[table][au]
+    numbers = row if isinstance(row, dict) else {}
+    expected = NUMBERS if table == "aus" else POINTS
+    name = keys[2] if len(keys) > 2 else next(name for name in expected if name not in numbers)
+    value = numbers.get(name)
+    whose = au if table == "aus" else f"{au} in {table}"
+    what = f"{name} of {whose} is {'missing' if value is None else reprlib.repr(value)}"
+    place = [table, au] if value is None else [table, au, name]
+    return _Misplaced(place, what, f"write a number from {_lowest(name, au):g} to {HIGHEST[name]:g}", REMAKE)
+
+
+def _wrong_aus(table: str, found: object) -> _Misplaced:
+    """A table that is not of this program's AUs."""
+    expected = WIDE if table == "aus" else AUS
+    given = list(found) if isinstance(found, dict) else []
+    unknown = [au for au in given if au not in expected]
+    missing = [au for au in expected if au not in given]
+    if unknown:
+        which = f"{unknown[0]} is not known"
+    else:
+        which = f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''} is missing"
+    whose = "this profile" if table == "aus" else f"{table} in this profile"
+    return _Misplaced([table, *unknown[:1]], f"{whose} is of another set of AUs ({which})", REMAKE)
 
 
 def _line(source: str, *keys: str) -> int:
-    """Where a key stands, counted from 1; of several, the last one after those before it, or as much of the way as there is."""
+    """The line, from 1, of the last of keys that is found; each is searched for behind the one before."""
     at = 0
     for key in keys:
         found = source.find(f'"{key}"', at)

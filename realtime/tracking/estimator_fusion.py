@@ -226,7 +226,7 @@ class FusedEstimator:
             self._assess()
 
     def _assess(self) -> None:
-        """Reports which AUs the slow estimator serves; one that is too slow for all is stopped: it costs cores."""
+        """Reports which AUs the slow estimator serves; stops one that is too slow for all: it costs cores."""
         self._assessed = True
         used = [au for au in FROM_SLOW if self._age_s <= SOURCES[au].oldest_s]
         if used:

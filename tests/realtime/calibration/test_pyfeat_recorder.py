@@ -230,7 +230,7 @@ def test_the_part_comes_back_as_it_was_kept_and_at_its_narrowest():
     rest = np.linspace(0, 0.6, 17).astype(np.float32) + np.float32(0.00004)
     kept = Scale.of_driver(rest, rest + np.float32(0.15001))
     numbers = [np.full(len(WIDE), value, np.float32) for value in (0.1, 0.8, 0.01, 1.5)]
-    driver_profile.Profile(*numbers, pyfeat=kept).save(driver_profile.place("narrow"))
+    driver_profile.Profile(*numbers, pyfeat=kept).save(driver_profile.path_of("narrow"))
     again = driver_profile.load("narrow")
     assert again.pyfeat.rest == pytest.approx(kept.rest, abs=1e-4) and again.pyfeat.full == pytest.approx(
         kept.full, abs=1e-4
@@ -268,7 +268,7 @@ def test_every_fault_of_the_part_is_one_sentence_with_file_line_and_cure(tmp_pat
     )
     assert f"line {line}: rest of AU06 in py-feat is '0.2'" in broken('"AU06": {"rest": "0.2", "full": 0.9}')
     assert f"line {line}: full of AU06 in py-feat is missing" in broken('"AU06": {"rest": 0.2}')
-    assert f"line {line}: full of AU06 in py-feat is nan" in broken('"AU06": {"rest": 0.2, "full": NaN}')
+    assert f"line {line}: full of AU06 in py-feat is NaN" in broken('"AU06": {"rest": 0.2, "full": NaN}')
     assert f"line {line}: full of AU06 in py-feat is missing" in broken('"AU06": {"rest": 0.2, "full": null}')
     assert f"line {line}: rest of AU06 in py-feat is missing" in broken('"AU06": 0.7')
     assert f"line {line}: full of AU06 in py-feat is 0.3, less than 0.15 above its rest" in broken(
