@@ -19,6 +19,7 @@ from engines.face.action_units import (
     translate,
     whole,
 )
+from realtime.puppet.combination import combined
 from realtime.puppet.eyes import Gaze
 from realtime.puppet.head import HeadPose
 from realtime.puppet.settings import FOLLOWING, Settings
@@ -103,7 +104,7 @@ class _Tables:
 
     def asked(self, change: np.ndarray) -> np.ndarray:
         """Change (41,) from neutral -> (N,) in the bundle's order, both of -1..1."""
-        asked = translate(self._scaled(change), EXPRESSION, self._spoken)
+        asked = translate(combined(self._scaled(change)), EXPRESSION, self._spoken)
         return np.clip(asked, -self._spoken_limit, self._spoken_limit)
 
     def limited(self, change: np.ndarray) -> np.ndarray:

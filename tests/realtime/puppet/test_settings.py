@@ -209,7 +209,10 @@ def test_an_offset_is_always_there_and_counts_for_the_limit():
 
 
 def test_groups_that_are_off_leave_the_photo_as_it_is():
-    everything = dict.fromkeys(ESTIMATED, 1.0)
+    everything = dict.fromkeys(ESTIMATED, 1.0) | {
+        "AU45R": 0.5,
+        "AU45L": 0.5,
+    }  # shut eyes leave nothing to other lid AUs
     eyes = asked(Settings(groups=("eyes",)), **everything)
     assert set(map(whole, eyes)) == set(GROUPS["eyes"])
     assert not asked(Settings(groups=()), **everything)
