@@ -31,14 +31,19 @@ INTERRUPTED = 130  # exit status
 
 
 def parse(arguments: list[str] | None = None, program: str = "python -m engines") -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        program, description=MANUAL, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(program, formatter_class=argparse.RawDescriptionHelpFormatter)
+    configure(parser)
+    return parser.parse_args(arguments)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the steps to a parser, whose options `execute` then takes."""
+    parser.description = MANUAL
     commands = parser.add_subparsers(required=True, metavar="STEP")
 
     def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        command.set_defaults(run=run)
+        command.set_defaults(run=execute, step=run)
         return command
 
     command = add("list", show, "what is in the cache")
@@ -71,7 +76,6 @@ def parse(arguments: list[str] | None = None, program: str = "python -m engines"
     command.add_argument("--threads", type=_count, help="CPU threads; default: all")
     command.add_argument("--runs", type=_count, default=300, help="edits by each engine; default 300")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
-    return parser.parse_args(arguments)
 
 
 def _count(text: str) -> int:
@@ -81,9 +85,13 @@ def _count(text: str) -> int:
 
 
 def main(arguments: list[str] | None = None, program: str = "python -m engines") -> int:
-    options = parse(arguments, program)
+    return execute(parse(arguments, program))
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Runs one step; returns the exit status."""
     try:
-        return options.run(options)
+        return options.step(options)
     except PuppetError as error:
         print(f"engines: {error.sentence(OPTIONS)}", file=sys.stderr)
         return error.exit_status

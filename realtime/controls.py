@@ -1,4 +1,4 @@
-"""What the user can switch while the puppet plays, and the key of each. Knows neither windows nor threads."""
+"""What the user can switch in a live run, and the key of each. Knows neither windows nor threads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,51 +6,53 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Controls:
-    """Switches, set by keys on the main thread, panic by a signal's as well, and read by every other; each is one attribute, so none needs a lock."""
+    """Switches: set by keys on the main thread, panic by a signal's thread as well, and read by all others.
+
+    Each is one attribute, so none needs a lock.
+    """
 
     say: Callable[[str], None] = lambda _sentence: None
     panic: bool = False  # the still photo, at once
     paused: bool = False  # the slate
     ending: bool = False
-    mirror: bool = (
-        True  # the preview only: people expect a mirror of themselves, others must be able to read a sign
-    )
+    mirror: bool = True  # the preview only: people expect a mirror of themselves
     hud: bool = True  # figures and notes over the preview
     help: bool = False  # the keys over the preview
-    actions: dict[str, Callable[[], None]] = field(
-        default_factory=dict
-    )  # by the names in KEYS: what this run can do besides
+    actions: dict[str, Callable[[], None]] = field(default_factory=dict)  # of this run, by the names in KEYS
 
     @property
     def covered(self) -> bool:
-        """Whether something stands in the puppet's place."""
+        """Whether the still photo or the slate is shown instead of the puppet."""
         return self.panic or self.paused
 
     def toggle_panic(self) -> None:
         """The still photo instead of the puppet, or back. For any thread."""
         self.panic = not self.panic
-        self.say(
-            "The still photo is shown; the same key lets the puppet move again."
-            if self.panic
-            else "The puppet moves again."
-        )
+        if self.panic:
+            self.say("The still photo is shown; the same key lets the puppet move again.")
+        else:
+            self.say("The puppet moves again.")
 
     def toggle_pause(self) -> None:
         self.paused = not self.paused
         self.say("Paused: the slate is shown; p goes on." if self.paused else "The puppet goes on.")
 
+    def end(self) -> None:
+        self.ending = True
+
     def toggle(self, switch: str) -> None:
+        """Switches one of the attributes, by its name."""
         setattr(self, switch, not getattr(self, switch))
 
     def act(self, name: str) -> None:
-        """Does what this run can do, and else says that it cannot."""
+        """Does one of the actions; where this run has none of that name, says so."""
         if name in self.actions:
             self.actions[name]()
         else:
             self.say(f"There is nothing here for the key of {name!r}.")
 
     def press(self, key: str) -> bool:
-        """Does what a key means; false for a key that means nothing."""
+        """Does what a key means; returns False for a key that means nothing."""
         for known in KEYS:
             if key in known.keys:
                 known.do(self)
@@ -78,11 +80,10 @@ def _toggles(key: str, switch: str, what: str, *more_keys: str) -> Key:
 
 ESCAPE = "\x1b"
 KEYS: tuple[Key, ...] = (
-    Key(
-        (" ", ESCAPE), "space, Esc", "panic: the still photo at once, and back", Controls.toggle_panic
-    ),  # what a hand finds blindly
+    # The keys that a hand finds without looking.
+    Key((" ", ESCAPE), "space, Esc", "panic: the still photo at once, and back", Controls.toggle_panic),
     Key(("p",), "p", "pause: a slate, and back", Controls.toggle_pause),
-    _acts("c", "recalibrate", "learn your resting face anew, for a second"),
+    _acts("c", "recalibrate", "learn your resting face again, for a second"),
     _acts("+", "stronger", "stronger", "="),
     _acts("-", "weaker", "weaker"),
     _acts("1", "brows", "brows on or off"),
@@ -95,5 +96,5 @@ KEYS: tuple[Key, ...] = (
     _toggles("m", "mirror", "mirror this preview (never what others see)"),
     _toggles("h", "hud", "figures and bars on or off"),
     _toggles("?", "help", "these keys", "/"),
-    Key(("q",), "q", "end", lambda controls: setattr(controls, "ending", True)),
+    Key(("q",), "q", "end", Controls.end),
 )

@@ -92,16 +92,22 @@ class FailoverEngine:
             self._fall_back(error)
             return self._running.run(crop, aus)
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Ends what compiles engines; none takes over any more.
 
-        What opens one is waited for: a program that ends while a library's code runs in another thread is
-        aborted.
+        What opens one is waited for, up to MAX_OPENING_S: a program that ends while a library's code runs in
+        another thread is aborted. Returns whether it has ended.
         """
         self._closed.set()
         self._on_close()
         for thread in self._threads:
             thread.join(MAX_OPENING_S)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def join(self) -> None:
+        """Waits for what opens engines, without a limit."""
+        for thread in self._threads:
+            thread.join()
 
     def _take_over(self, engine: Engine, attempt: EngineAttempt) -> None:
         if not attempt.can_be_lost:

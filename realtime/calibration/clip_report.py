@@ -42,13 +42,16 @@ def open_clip(path: str) -> FileFrames:
 
 
 def readings_of(
-    path: str, longest_s: float = 600.0, onlooker: PyFeatRecorder | None = None
+    path: str,
+    longest_s: float = 600.0,
+    onlooker: PyFeatRecorder | None = None,
+    face_model: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(T, 41) smoothed readings and (T,) times of the pictures of a clip in which the driver is believed. Raises DriverError.
 
     onlooker: is shown them too, and closed; that takes its time, so a bar tells.
     """
-    readings, times_s, _ = _follow(path, Neutral.absent(), None, longest_s, onlooker)
+    readings, times_s, _ = _follow(path, Neutral.absent(), None, longest_s, onlooker, face_model)
     return readings, times_s
 
 
@@ -58,13 +61,14 @@ def _follow(
     profile: Profile | None,
     longest_s: float,
     onlooker: PyFeatRecorder | None = None,
+    face_model: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a ExpressionTracker tells of a clip: (T, 41) changes, (T,) times, (T,) numbers of the pictures."""
     driver = open_clip(path)
     rows: list[tuple[np.ndarray, float, int]] = []
     try:
         with (
-            ExpressionTracker(Timings(), neutral, onlooker, profile) as performer,
+            ExpressionTracker(Timings(), neutral, onlooker, profile, face_model=face_model) as performer,
             tqdm(
                 total=driver.length,
                 unit="frame",
@@ -150,14 +154,14 @@ class Measured:
         )
 
 
-def measure(path: str, labelled: Spans | None = None) -> Measured:
+def measure(path: str, labelled: Spans | None = None, face_model: Path | None = None) -> Measured:
     """Follows a clip three times: for its profile, with it, and without."""
-    readings, _, _ = _follow(path, Neutral.absent(), None, 600.0)
+    readings, _, _ = _follow(path, Neutral.absent(), None, 600.0, face_model=face_model)
     if len(readings) < 10:
         raise DriverError(f"{path} hardly shows a face: give a clip of somebody from the front.")
     profile = of_clip(readings)
-    told, _, numbers = _follow(path, None, profile, 600.0)
-    bare, _, _ = _follow(path, None, None, 600.0)
+    told, _, numbers = _follow(path, None, profile, 600.0, face_model=face_model)
+    bare, _, _ = _follow(path, None, None, 600.0, face_model=face_model)
     shown = [i for i in range(len(WIDE)) if profile.full[i] < 1]
     quiet = np.maximum(np.abs(told[resting(readings), : len(WIDE)]) - DEAD_ZONE, 0) / (1 - DEAD_ZONE)
     stirs = np.percentile(quiet, REST_PERCENTILE, axis=0)
@@ -175,11 +179,12 @@ def measure(path: str, labelled: Spans | None = None) -> Measured:
     )
 
 
-def report(paths: Sequence[str], labels: str | None = None) -> str:
+def report(paths: Sequence[str], labels: str | None = None, face_model: Path | None = None) -> str:
     """The table for people. Raises DriverError, SettingsError."""
     spans = load_spans(labels) if labels else {}
     head = f"{'clip':<16}{'seen':>5}{'rest':>5}{'AUs':>5}   {'range filled':>12}   {'no profile':>12}   at rest      blinks on the puppet"
-    return "\n".join([head, *(measure(path, spans.get(Path(path).stem)).row() for path in paths)])
+    rows = [measure(path, spans.get(Path(path).stem), face_model).row() for path in paths]
+    return "\n".join([head, *rows])
 
 
 def load_spans(path: str) -> dict[str, Spans]:

@@ -1,7 +1,7 @@
 """Twenty seconds of calibration, step by step: what is asked for, whether it was shown, how far it has come.
 
-It is fed readings with their times and knows neither cameras nor windows. Its clock stands while no face is believed, so a
-driver who looks away loses nothing.
+It is fed readings with their times and knows neither cameras nor windows. Its clock stands while no face is
+believed, so a driver who looks away loses nothing.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""What the driver sees of a calibration: what to do, how long, and their own landmarks on a plain ground. No picture of them is drawn."""
+"""What the driver sees of a calibration: what to do, how long, and their own landmarks on a plain ground.
+
+No picture of them is drawn.
+"""
 
 import cv2
 import numpy as np

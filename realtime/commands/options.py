@@ -1,9 +1,20 @@
-"""Options of the command line that more than one command takes, in one place, and what they come to. Imports nothing heavy."""
+"""Options that more than one command takes, and the values they stand for. Imports nothing heavy."""
 
 import argparse
-import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # its module loads NumPy
+    from realtime.puppet.settings import Settings
 
 FITS = ("auto", "crop", "letterbox")
+# By the names of settings that errors mention: the options that set them.
+OPTIONS = {
+    "device": "--device",
+    "face model": "--face-model",
+    "estimator": "--aus",
+    "py-feat weights": "--pyfeat-weights",
+}
 
 
 def add_look(
@@ -11,7 +22,10 @@ def add_look(
     size: str = "default 1280x720 live, the photo's own for files",
     fps: str = "default 30, for files the driver's own",
 ) -> None:
-    """--size, --fps, --fit, --sheet, --no-badge. size, fps: what is said of their defaults."""
+    """Adds --size, --fps, --fit, --sheet, --no-badge; size and fps.
+
+    What their help says of their defaults.
+    """
     look = parser.add_argument_group("how it looks")
     look.add_argument("--size", metavar="WxH", help=f"output size, also as 360p to 1080p; {size}")
     look.add_argument("--fps", type=float, default=None, help=f"pictures a second; {fps}")
@@ -34,7 +48,10 @@ def add_look(
 def add_engine(
     parser: argparse.ArgumentParser, verbose: str = "say more, with the time"
 ) -> argparse._ArgumentGroup:
-    """--engine, --device, --face-model, --seconds, --verbose. verbose: what its help says."""
+    """Adds --engine, --device, --face-model, --seconds, --verbose; verbose.
+
+    What the help of the last one says.
+    """
     engine = parser.add_argument_group("what it runs on")
     engine.add_argument(
         "--engine",
@@ -45,7 +62,8 @@ def add_engine(
     engine.add_argument(
         "--device",
         default="auto",
-        help="auto (an NVIDIA GPU by TensorRT, else the CPU), gpu, cpu (its best), cpu-int8, cpu-bf16, cpu-fp32 or reference",
+        help="auto (an NVIDIA GPU by TensorRT, else the CPU), gpu, cpu (its best), cpu-int8, cpu-bf16, "
+        "cpu-fp32 or reference",
     )
     engine.add_argument(
         "--face-model",
@@ -58,12 +76,13 @@ def add_engine(
 
 
 def add_aus(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """--aus, --pyfeat-weights."""
+    """Adds --aus, --pyfeat-weights."""
     parser.add_argument(
         "--aus",
         choices=("auto", "mediapipe", "py-feat"),
         default="auto",
-        help="who reads the driver: MediaPipe, or py-feat beside it (auto: where its weights and a GPU are)",
+        help="what estimates the driver's AUs: MediaPipe, or py-feat beside it (auto: where its weights and "
+        "a GPU are)",
     )
     parser.add_argument(
         "--pyfeat-weights",
@@ -72,18 +91,42 @@ def add_aus(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     )
 
 
+def drawing(options: argparse.Namespace, settings: "Settings") -> dict[str, Any]:
+    """What the options of `add_look` and `add_engine` stand for: the fields of DrawingConfig.
+
+    Raises PuppetError.
+    """
+    from realtime.puppet.canvas import parse_size
+
+    return {
+        "engine": options.engine,
+        "device": options.device,
+        "face_model": face_model(options.face_model),
+        "size": parse_size(options.size) if options.size else None,
+        "fps": options.fps,
+        "fit": options.fit,
+        "badge": options.badge,
+        "sheet": options.sheet,
+        "seconds": options.seconds,
+        "settings": settings,
+    }
+
+
 def check_numbers(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Ends the program with how to go on where a number is of no use."""
+    """Ends the program, with what to do, where a number is out of its range."""
     if options.fps is not None and not 1 <= options.fps <= 120:
         parser.error(f"--fps {options.fps:g} is outside 1 to 120")
     if options.seconds is not None and not 0 < options.seconds < 1e6:
         parser.error(f"--seconds {options.seconds:g} is no usable duration")
 
 
-def choose_face_model(wanted: str | None) -> None:
-    """Settles once which file every face reader of this run loads; it is checked against its SHA-256 whatever its origin."""
-    if wanted:
-        from engines.environment import FACE_MODEL
-        from engines.face.landmarks import download_model, find_model
+def face_model(wanted: str | None) -> Path | None:
+    """The file that --face-model names, checked; None for the default one.
 
-        os.environ[FACE_MODEL] = str(download_model() if wanted == "download" else find_model(wanted))
+    Raises EngineError where it is not the pinned one.
+    """
+    if not wanted:
+        return None
+    from engines.face.landmarks import download_model, find_model
+
+    return download_model() if wanted == "download" else find_model(wanted)

@@ -1,9 +1,13 @@
-"""`run.py render`: takes and photos in, a video for each pair of them out. The engine is loaded once, a photo is prepared once."""
+"""`run.py render`: takes and photos in, a video for each pair of them out.
+
+The engine is loaded once, and each photo is prepared once.
+"""
 
 import argparse
 
 from realtime.commands import settings_options
-from realtime.commands.options import add_engine, add_look, check_numbers, choose_face_model
+from realtime.commands.command_parser import CommandParser
+from realtime.commands.options import OPTIONS, add_engine, add_look, check_numbers, drawing
 from realtime.process.exit_status import outcome
 from realtime.process.shutdown import ShutdownHandler
 
@@ -16,28 +20,24 @@ Draws photos as they perform takes: every take by every photo, one video each.
   run.py render hello.csv bye.csv ann.jpg bob.jpg "{take}-with-{photo}.mkv"
   run.py render talk.csv@speed=0.8 face.jpg out.mp4 --over blinks.json:eyes
 
-takes     curves as --record writes them (CSV), or keyframes (JSON); TAKE@from=2@to=5, TAKE@speed=0.8, TAKE@duration=10, TAKE@loop play
-          a part, slower, for ten seconds, for ever (then say --seconds)
+takes     curves as --record writes them (CSV), or keyframes (JSON); TAKE@from=2@to=5, TAKE@speed=0.8,
+          TAKE@duration=10, TAKE@loop play a part, slower, for ten seconds, for ever (then with --seconds)
 photos    pictures, or folders of them
-last      a video (.mp4, .mov, .mkv), a folder, which is made where there is none, or a pattern with {photo} and {take} in it
+last      a video (.mp4, .mov, .mkv), a folder, which is made where there is none, or a pattern with {photo}
+          and {take} in it
 """
 STATUSES = """\
-A photo that cannot be used is told, and the others go on. The same take, photo, options and machine give the same video.
+A photo that cannot be used is reported, and the others go on. The same take, photo, options and machine give
+the same video.
 
-exit status  0 all were drawn   1 a defect of this program   2 wrong command line   3 a photo   5 a take   6 engine   7 an output
-             130 stopped by Ctrl-C: finished videos stay, the one being drawn is thrown away
+exit status  0 all were drawn   1 a defect of this program   2 wrong command line   3 a photo   5 a take
+             6 engine   7 an output
+             130 stopped by Ctrl-C: finished videos stay, the one being drawn is deleted
 """
 
 
-def main(arguments: list[str] | None = None, program: str = "run.py render") -> int:
-    options = parse(arguments, program)
-    return outcome(lambda ending: render(options, ending), program, options.verbose)
-
-
-def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        program, description=MANUAL, epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def configure(parser: CommandParser) -> None:
+    parser.explain(MANUAL, STATUSES)
     parser.add_argument(
         "names", nargs="*", metavar="TAKE.csv ... PHOTO ... OUT", help="what performs what, and where it goes"
     )
@@ -51,20 +51,28 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     add_look(parser, "default: the photo's own", "default 30")
     settings_options.add_options(parser)
     add_engine(parser)
-    options = parser.parse_intermixed_args(arguments)
+    parser.set_defaults(run=lambda options: run(parser, options))
+
+
+def run(parser: CommandParser, options: argparse.Namespace) -> int:
+    """What the options ask for; returns the exit status. Raises SystemExit(2) for a wrong command line."""
     check_numbers(parser, options)
     if not options.print_config and len(options.names) < 3:
         parser.error("name a take, a photo and a video, in this order: take.csv face.jpg out.mp4")
-    return options
+    return outcome(lambda shutdown: render(options, shutdown), parser.prog, options.verbose, OPTIONS)
 
 
-def render(options: argparse.Namespace, ending: ShutdownHandler) -> int:
-    """Draws all of it; returns the exit status. Raises PuppetError before anything is drawn, KeyboardInterrupt."""
-    options.settings = settings_options.chosen(options)
+def render(options: argparse.Namespace, shutdown: ShutdownHandler) -> int:
+    """Draws all videos; returns the exit status.
+
+    Raises PuppetError before anything is drawn, KeyboardInterrupt.
+    """
+    settings = settings_options.chosen(options)
     if options.print_config:
-        print(options.settings.toml())
+        print(settings.toml())
         return 0
-    choose_face_model(options.face_model)
-    from realtime.session.batch import draw_all, plan
+    from realtime.session.batch import draw_all
+    from realtime.session.config import BatchConfig
 
-    return draw_all(plan(options.names, options.sheet, options.over), options, ending)
+    names, over = tuple(options.names), tuple(options.over)
+    return draw_all(BatchConfig(names=names, over=over, **drawing(options, settings)), shutdown)

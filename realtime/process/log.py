@@ -1,7 +1,7 @@
-"""What the program says on standard error while it runs: few sentences, each once, and figures only when asked for.
+"""The log, on standard error: few sentences, each once, and figures only with --verbose.
 
-A fault that comes and goes for hours must not fill a disk or a terminal, so what repeats is counted instead of said. What answers
-a key is said each time: the last line must not be that the puppet moves while it does not.
+A fault that comes and goes for hours must not fill a disk or a terminal, so what repeats is counted instead.
+What answers a key is logged each time: the last line must not be that the puppet moves while it does not.
 """
 
 import logging
@@ -9,12 +9,15 @@ import os
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import TextIO
 
 LOG = logging.getLogger("puppet")
-REPEAT_S = 60.0  # before the same sentence is said again
-BURST, BURST_S = 30, 60.0  # sentences within so many seconds; a start says a handful
+REPEAT_S = 60.0  # before the same sentence is logged again
+BURST = 30  # sentences in BURST_S; a start logs a handful
+BURST_S = 60.0
 REMEMBERED = 64  # sentences; older ones count as new
 
 
@@ -23,43 +26,64 @@ def say(sentence: str) -> None:
     LOG.info(sentence)
 
 
+def warn(sentence: str) -> None:
+    """One sentence about something that went wrong while the rest goes on."""
+    LOG.warning(sentence)
+
+
 def answer(sentence: str) -> None:
     """One sentence to a user who has just pressed a key: however often they do."""
     LOG.info(sentence, extra={"answers": True})
 
 
-class RepeatFilter(logging.Filter):
-    """Lets a sentence through once in REPEAT_S, then with the number of times it was kept back, BURST sentences in BURST_S, all answers."""
+@dataclass
+class _Logged:
+    """When a sentence was logged last, and how often it was held back since."""
 
-    def __init__(self, clock=time.monotonic):
+    time_s: float = -REPEAT_S
+    held_back: int = 0
+
+
+class RepeatFilter(logging.Filter):
+    """Passes a sentence once in REPEAT_S, then with the number of times it was held back.
+
+    Of all sentences together BURST in BURST_S pass, and every answer to a key.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
         super().__init__()
         self._clock = clock
-        self._said: OrderedDict[str, list] = OrderedDict()  # sentence -> [when, times kept back]
-        self._burst_s, self._in_burst = -BURST_S, 0
+        self._logged: OrderedDict[str, _Logged] = OrderedDict()
+        self._burst_s = -BURST_S  # when the burst began
+        self._in_burst = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "answers", False):
             return True
-        sentence, now_s = record.getMessage(), self._clock()
-        last = self._said.setdefault(sentence, [-REPEAT_S, 0])
-        self._said.move_to_end(sentence)
-        if len(self._said) > REMEMBERED:
-            self._said.popitem(last=False)
+        sentence = record.getMessage()
+        now_s = self._clock()
+        last = self._logged.setdefault(sentence, _Logged())
+        self._logged.move_to_end(sentence)
+        if len(self._logged) > REMEMBERED:
+            self._logged.popitem(last=False)
         if now_s - self._burst_s >= BURST_S:
-            self._burst_s, self._in_burst = now_s, 0
-        repeats = now_s - last[0] < REPEAT_S
-        self._in_burst += not repeats  # what is kept back for itself is in nobody's way
+            self._burst_s = now_s
+            self._in_burst = 0
+        repeats = now_s - last.time_s < REPEAT_S
+        self._in_burst += not repeats  # what repeats takes no other sentence's place
         if repeats or self._in_burst > BURST:
-            last[1] += 1
+            last.held_back += 1
             return False
-        if last[1]:
-            record.msg, record.args = f"{sentence} (and {last[1]} times since it was said)", ()
-        last[:] = [now_s, 0]
+        if last.held_back:
+            record.msg = f"{sentence} (and {last.held_back} times since it was said)"
+            record.args = ()
+        last.time_s = now_s
+        last.held_back = 0
         return True
 
 
 def start(verbose: bool = False) -> None:
-    """Speaks on standard error from now on; verbose: with the time, and figures every few seconds."""
+    """Logs to standard error from now on; verbose: with the time, and figures every few seconds."""
     handler = logging.StreamHandler(_standard_error())
     handler.addFilter(RepeatFilter())
     handler.setFormatter(
@@ -71,7 +95,10 @@ def start(verbose: bool = False) -> None:
 
 
 def _standard_error() -> TextIO | None:
-    """Where sentences go; if that is file descriptor 2, another one for it: libraries that start in a thread have that one shut for a second."""
+    """Where sentences go.
+
+    For file descriptor 2 a copy, as that one is closed for a second when a library starts.
+    """
     try:
         return sys.stderr if sys.stderr is None or sys.stderr.fileno() != 2 else _second_descriptor()
     except OSError:  # no file: a test's

@@ -1,7 +1,11 @@
-"""How a run ends: Ctrl-C, SIGTERM or a terminal that is closed, once, finishes files and lets devices go; twice, or when a device does not let go, at once.
+"""How a run ends.
 
-Python runs a signal's handler on the main thread, and only between two of its steps: a main thread that hangs in a driver would
-never hear of it. So a thread of its own listens as well, and to the panic signal: a window that hangs must not keep the still photo away.
+Ctrl-C, SIGTERM or a terminal that is closed: once finishes files and releases devices; twice, or when a
+device does not let go, ends the process at once.
+
+Python runs a signal's handler on the main thread, and only between two of its steps: a main thread that hangs
+in a driver would never run it. So a thread of its own listens as well, also for the panic signal: a window
+that hangs must not keep the still photo away.
 """
 
 import os
@@ -13,13 +17,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
+from realtime.process import worker
+from realtime.process.worker import Worker
+
 STOPPED = 130  # exit status after Ctrl-C, as shells expect
-NET_S = 3.0  # after the first signal, when a live run is ended at once; closing takes two at most
-# How the names of threads begin that may hang in a device or a library.
-OURS = ("puppet", "camera", "virtual camera", "microphone", "recording", "album", "open engines")
-HANGUP = getattr(
-    signal, "SIGHUP", None
-)  # the terminal is closed; shell and system may both say so, which is once
+RELEASE_S = 3.0  # after the first signal, when a live run is ended at once; closing takes two at most
+# The terminal is closed; shell and system may both report it, which counts once.
+HANGUP = getattr(signal, "SIGHUP", None)
 SIGNALS = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, HANGUP)))
 PANIC = getattr(signal, "SIGUSR1", None)
 
@@ -28,45 +32,44 @@ class ShutdownHandler:
     """Use as a context manager around a run, on the main thread; elsewhere it does nothing."""
 
     def __init__(self, end_at_once: Callable[[int], object] = os._exit):
+        """end_at_once: ends the process with an exit status."""
         self._end_at_once = end_at_once
-        self._count, self._closing, self._live = 0, False, False
-        self.panic = False  # whether it was asked for before there was anybody to hear it
+        self._count = 0  # of signals to end, as the main thread got them
+        self._closing = False
+        self._live = False
+        self.panic = False  # whether it was asked for before there was a picture
         self.on_panic: Callable[[], None] = self._keep_panic  # called in the listening thread
-        self.at_last: list[
-            Callable[[], None]
-        ] = []  # what must not be left undone even then: the terminal's mode
+        self.at_last: list[Callable[[], None]] = []  # done even when it ends at once: the terminal's mode
 
     def __enter__(self) -> "ShutdownHandler":
-        self._mine = threading.current_thread() is threading.main_thread()
-        if self._mine:
-            self._ear, self._mouth = socket.socketpair()
-            self._mouth.setblocking(False)
-            self._fd = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
-            heard = [
-                number for number in SIGNALS if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN
-            ]  # nohup
-            self._before = {number: signal.signal(number, self._handle) for number in heard}
+        self._active = threading.current_thread() is threading.main_thread()
+        if self._active:
+            self._receiver, self._sender = socket.socketpair()
+            self._sender.setblocking(False)
+            self._earlier_fd = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+            # Under nohup the terminal may be closed.
+            handled = [n for n in SIGNALS if n != HANGUP or signal.getsignal(n) != signal.SIG_IGN]
+            self._earlier = {number: signal.signal(number, self._handle) for number in handled}
             if PANIC:  # which would end a program that is only about to start, or draws a file
-                self._before[PANIC] = signal.signal(PANIC, lambda *_signal: None)
-            self._thread = threading.Thread(target=self._listen, name="ending", daemon=True)
-            self._thread.start()
+                self._earlier[PANIC] = signal.signal(PANIC, lambda *_signal: None)
+            self._listener = Worker(self._listen, "signals")
+            self._listener.start()
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        if self._mine:
-            for number, handler in self._before.items():
+        if self._active:
+            for number, handler in self._earlier.items():
                 signal.signal(number, handler)
-            signal.set_wakeup_fd(self._fd)
-            self._mouth.close()  # ends the thread
-            self._thread.join()
+            signal.set_wakeup_fd(self._earlier_fd)
+            self._sender.close()  # ends the thread
+            self._listener.join()
 
-    def live(self) -> bool:
-        """From now on a device that does not let go is left to the system after NET_S; drawing a file may take longer to finish.
+    def live(self) -> None:
+        """From now on a device that does not let go within RELEASE_S is left to the system.
 
-        Whether signals are heard at all.
+        Drawing a file may take longer to finish, and is waited for.
         """
         self._live = True
-        return self._mine
 
     def close(self) -> None:
         """Closing has begun: a first Ctrl-C would only disturb it."""
@@ -76,6 +79,7 @@ class ShutdownHandler:
         self.panic = not self.panic
 
     def _handle(self, number: int, _frame: object) -> None:
+        """On the main thread."""
         if number == HANGUP and self._count:
             return
         self._count += 1
@@ -83,25 +87,26 @@ class ShutdownHandler:
             raise KeyboardInterrupt
 
     def _listen(self) -> None:
-        heard = 0
-        with self._ear:
+        received = 0  # signals to end
+        with self._receiver:
             while True:
-                self._ear.settimeout(NET_S if heard and self._live else None)
+                self._receiver.settimeout(RELEASE_S if received and self._live else None)
                 try:
-                    told = self._ear.recv(1)
+                    data = self._receiver.recv(1)
                 except TimeoutError:
-                    return self._now()
+                    return self._end_now()
                 except OSError:
                     return
-                if not told:
+                if not data:
                     return
-                if told[0] == PANIC:
+                number = data[0]
+                if number == PANIC:
                     self.on_panic()
-                heard += told[0] in SIGNALS and not (told[0] == HANGUP and heard)
-                if heard > 1:
-                    return self._now()
+                received += number in SIGNALS and not (number == HANGUP and received)
+                if received > 1:
+                    return self._end_now()
 
-    def _now(self) -> None:
+    def _end_now(self) -> None:
         for do in self.at_last:
             with suppress(Exception):  # whatever it is, the end comes first
                 do()
@@ -109,8 +114,12 @@ class ShutdownHandler:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends the process; at once where a thread hangs in a device, since all is closed by now and the interpreter would abort."""
-    if any(thread.name.startswith(OURS) for thread in threading.enumerate()):
+    """Ends the process.
+
+    Everything is closed by now. A worker that is still running hangs in a device, and would make the
+    interpreter abort while it is finalised: then the process ends without that.
+    """
+    if worker.running():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

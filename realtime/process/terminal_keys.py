@@ -1,4 +1,7 @@
-"""Keys typed into the terminal that the program was started from: the panic key works without a window, too."""
+"""Keys typed into the terminal that the program was started from.
+
+The panic key works without a window, too.
+"""
 
 import os
 import sys
@@ -6,7 +9,7 @@ from collections.abc import Iterator
 
 
 class TerminalKeys:
-    """Keys as they are typed, without Enter. Use as a context manager; does nothing where standard input is no terminal."""
+    """Keys as they are typed, without Enter. Use as a context manager; without a terminal it does nothing."""
 
     def __init__(self) -> None:
         self._saved: list | None = None
@@ -35,7 +38,7 @@ class TerminalKeys:
         self.restore()
 
     def restore(self) -> None:
-        """Gives the terminal back as it was."""
+        """Sets the terminal's mode back to what it was."""
         if self._saved and _in_foreground():  # in the background the shell has done so
             import termios
 
@@ -56,13 +59,15 @@ class TerminalKeys:
 
         if select.select([sys.stdin], [], [], 0)[0]:
             typed = os.read(sys.stdin.fileno(), 64).decode(errors="ignore")
-            yield from (
-                [typed] if len(typed) == 1 else [key for key in typed if key != "\x1b"]
-            )  # arrows begin with Esc: no panic
+            # Arrows begin with Esc: no panic.
+            yield from [typed] if len(typed) == 1 else [key for key in typed if key != "\x1b"]
 
 
 def _in_foreground() -> bool:
-    """Whether the terminal is ours: a program in the background that reads or changes it is stopped by the system, one that is closed is gone."""
+    """Whether this process owns the terminal.
+
+    One in the background that reads or changes it is stopped by the system.
+    """
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
     except OSError:

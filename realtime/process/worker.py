@@ -7,7 +7,7 @@ _running: set["Worker"] = set()  # whose threads are at work; adding and discard
 
 
 class Worker:
-    """A background thread that can be asked to stop, and that no end of the program waits for without a limit.
+    """A background thread that can be asked to stop, and is waited for no longer than a limit.
 
     The thread is a daemon: one that hangs in a device's driver is left behind.
     """
@@ -22,7 +22,8 @@ class Worker:
         Args:
             work: what the thread does. It has to return soon after `stopping` turns true.
             name: of the thread, as messages and debuggers show it.
-            on_error: called in the thread with what `work` raises; without it `threading.excepthook` reports that.
+            on_error: called in the thread with what `work` raises; without it `threading.excepthook` reports
+                that.
         """
         self.name = name
         self._work = work
@@ -31,7 +32,10 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def start(self) -> bool:
-        """Starts the thread, again if it has ended. Returns False, and does nothing, while it is alive. For one thread."""
+        """Starts the thread, again if it has ended. Returns False, and does nothing, while it is alive.
+
+        For one thread.
+        """
         if self.alive:
             return False
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
@@ -53,11 +57,17 @@ class Worker:
         return self._stopping.wait(timeout_s)
 
     def stop(self) -> None:
-        """Asks the work to return; waits for nothing. For any thread, and for good: a later start finds it stopping."""
+        """Asks the work to return; waits for nothing.
+
+        For any thread, and for good: a later start finds it stopping.
+        """
         self._stopping.set()
 
     def join(self, timeout_s: float | None = None) -> bool:
-        """Waits up to timeout_s (None: without a limit) for the thread's end; returns whether it has ended."""
+        """Waits up to timeout_s (None: without a limit) for the thread's end.
+
+        Returns whether it has ended.
+        """
         if self.alive and self._thread is not None:
             self._thread.join(timeout_s)
         return not self.alive

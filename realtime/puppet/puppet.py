@@ -38,12 +38,13 @@ class Puppet:
         size: tuple[int, int] | None = None,
         fit: str = "auto",
         say: Callable[[str], None] = lambda _: None,
+        face_model: Path | None = None,
     ):
         """photo:
 
         (H, W, 3) uint8 BGR; size: (width, height) of the output, default the photo's own. Raises SourceError.
         """
-        with FaceReader(max_faces=8) as reader:
+        with FaceReader(max_faces=8, model=face_model) as reader:
             faces = reader.read(photo)
         if not faces:
             raise SourceError(
@@ -89,11 +90,12 @@ class Puppet:
         size: tuple[int, int] | None = None,
         fit: str = "auto",
         say: Callable[[str], None] = lambda _: None,
+        face_model: Path | None = None,
     ) -> "Puppet":
         """Raises SourceError naming the file."""
         photo = load_photo(path)
         try:
-            return cls(photo, engine, size, fit, say)
+            return cls(photo, engine, size, fit, say, face_model)
         except SourceError as error:
             raise SourceError(f"{path}: {error}") from error
 

@@ -1,6 +1,5 @@
 """The action units of clips and pictures, as readings and tables."""
 
-import argparse
 import csv
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,8 @@ from realtime.process.log import say
 from realtime.sources.clip import PICTURE_SUFFIXES, Clip, StillImage
 
 STANDARD_OUTPUT = "-"
-TIME, WHOSE = "time_s", "driver"
+TIME_COLUMN = "time_s"
+DRIVER_COLUMN = "driver"
 NEARNESS = [EXPRESSION.index("AU57"), EXPRESSION.index("AU58")]
 
 Estimate = Callable[[Frame, Face], np.ndarray]
@@ -39,37 +39,49 @@ class Reading:
     aus: np.ndarray | None  # (N,) float32, 0..1
 
 
-def readings(driver: str, estimate: Estimate, seconds: float | None = None) -> Iterator[Reading]:
-    """Every frame of a clip, followed through time, or the one of a picture, with a progress bar. Raises DriverError."""
-    picture = Path(driver).suffix.lower() in PICTURE_SUFFIXES
-    source = StillImage(driver, duration_s=1.0, fps=1.0) if picture else Clip(driver)
+def readings(
+    driver: str, estimate: Estimate, seconds: float | None = None, face_model: Path | None = None
+) -> Iterator[Reading]:
+    """Every frame of a clip, tracked through time, or the one of a picture, with a progress bar.
+
+    Raises DriverError.
+    """
+    is_picture = Path(driver).suffix.lower() in PICTURE_SUFFIXES
+    source = StillImage(driver, duration_s=1.0, fps=1.0) if is_picture else Clip(driver)
     total = int(min(source.length or 0, (seconds or np.inf) * source.fps)) or None
     with (
         closing(source),
-        FaceReader(video=not picture) as reader,
+        FaceReader(video=not is_picture, model=face_model) as reader,
         tqdm(total=total, unit="frame", desc=Path(driver).name, disable=None) as bar,
     ):
         while (frame := source.read()) is not None and (seconds is None or frame.captured_s < seconds):
-            face = (
-                next(iter(reader.read(frame.image)), None)
-                if picture
-                else reader.follow(frame.image, frame.captured_s)
-            )
+            if is_picture:
+                face = next(iter(reader.read(frame.image)), None)
+            else:
+                face = reader.follow(frame.image, frame.captured_s)
             yield Reading(driver, frame.captured_s, None if face is None else estimate(frame, face))
             bar.update()
 
 
 class Table:
-    """The CSV. A file is written beside its name and renamed when it is whole. Use as a context manager. Raises OutputError."""
+    """The CSV. A file gets its name when it is whole. Use as a context manager. Raises OutputError."""
 
     def __init__(self, path: str, names: Sequence[str], several: bool):
+        """
+        Args:
+            path: of the file; "-" is standard output.
+            names: of the AUs.
+            several: whether each row names its driver.
+        """
         self._path = None if path == STANDARD_OUTPUT else Path(path)
-        self._several, self._width = several, len(names)
-        self._header: list[str] = [*([WHOSE] if several else []), TIME, *names]  # until it is written
+        self._several = several
+        self._width = len(names)
+        self._header: list[str] = [*([DRIVER_COLUMN] if several else []), TIME_COLUMN, *names]
+        self._has_header = False
         if self._path:
             check_writable(path, "--csv")
             self._temporary = atomic_file.temporary_path(self._path)
-        with self._told():
+        with self._output_errors():
             self._file = (
                 open(self._temporary, "w", newline="", encoding="utf-8", errors="surrogateescape")
                 if self._path
@@ -78,24 +90,22 @@ class Table:
             self._writer = csv.writer(self._file, lineterminator="\n")
 
     def add(self, reading: Reading) -> None:
-        cells = (
-            [""] * self._width
-            if reading.aus is None
-            else [f"{value + 0.0:.3g}" for value in reading.aus.round(3)]
-        )
-        with self._told():
-            if self._header:
+        """A row: empty cells without a face."""
+        cells = [""] * self._width
+        if reading.aus is not None:
+            cells = [f"{value + 0.0:.3g}" for value in reading.aus.round(3)]
+        driver = [reading.driver] if self._several else []
+        with self._output_errors():
+            if not self._has_header:
                 self._writer.writerow(self._header)
-                self._header = []
-            self._writer.writerow(
-                [*([reading.driver] if self._several else []), f"{reading.time_s:.3f}", *cells]
-            )
+                self._has_header = True
+            self._writer.writerow([*driver, f"{reading.time_s:.3f}", *cells])
 
     def __enter__(self) -> "Table":
         return self
 
     def __exit__(self, fault: type | None, *_: object) -> None:
-        with self._told():
+        with self._output_errors():
             if not self._path:
                 self._file.flush()
                 return
@@ -106,7 +116,8 @@ class Table:
                 atomic_file.commit(self._temporary, self._path)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _output_errors(self) -> Iterator[None]:
+        """Raises OSError as OutputError."""
         try:
             yield
         except BrokenPipeError:
@@ -120,20 +131,27 @@ class Table:
             ) from error
 
 
-def _expression(face: Face) -> np.ndarray:
-    """(41,) intensities 0..1 in the order of EXPRESSION; nearness is 0, since there is no rest to compare it with."""
+def _intensities(face: Face) -> np.ndarray:
+    """(41,) intensities 0..1 in the order of EXPRESSION.
+
+    Nearness is 0, as there is no rest to compare it with.
+    """
     values = np.clip(au_estimator.read(face), 0, 1)
     values[NEARNESS] = 0
     return values
 
 
-def _estimator(options: argparse.Namespace) -> tuple[tuple[str, ...], Estimate]:
-    """The names of its AUs, and the estimator. Raises EngineError."""
-    if options.aus == "mediapipe":
-        return EXPRESSION, lambda _frame, face: _expression(face)
-    weights = find_weights(options.pyfeat_weights)
-    network, scale = pyfeat.PyFeat(weights), pyfeat.Scale.default()
-    say(
-        f"{network.name}; an intensity is where its probability lies between {pyfeat.REST:g} and {pyfeat.FULL:g}"
-    )
+def open_estimator(name: str, pyfeat_weights: str | None) -> tuple[tuple[str, ...], Estimate]:
+    """The names of an estimator's AUs, and the estimator. Raises EngineError.
+
+    Args:
+        name: "mediapipe" or "py-feat".
+        pyfeat_weights: as engines.face.pyfeat_weights.find_weights reads it.
+    """
+    if name == "mediapipe":
+        return EXPRESSION, lambda _frame, face: _intensities(face)
+    network = pyfeat.PyFeat(find_weights(pyfeat_weights))
+    scale = pyfeat.Scale.default()
+    ends = f"{pyfeat.REST:g} and {pyfeat.FULL:g}"
+    say(f"{network.name}; an intensity is where its probability lies between {ends}")
     return pyfeat.AUS, lambda frame, face: scale.intensities(network(frame.image, face))

@@ -1,9 +1,11 @@
-"""Videos by the dozen: which there are to be, and drawing them one after another. One that fails is told, and the others go on."""
+"""Many videos: which there are to be, and drawing them one after another.
 
-import argparse
+One that fails is reported, and the others go on.
+"""
+
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from glob import glob
@@ -13,21 +15,21 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from engines.backends.interface import Engine
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
-from engines.runtime.failover import load_live
-from engines.runtime.load import LoadOptions
-from realtime.messages import DriverExpression
 from realtime.output.contact_sheet import SHEET_SUFFIXES, ContactSheet
 from realtime.output.outputs import VIDEO_SUFFIXES, VideoFile
 from realtime.overlay import Badge
 from realtime.partial_file import check_writable
+from realtime.performance.curve import Performance
 from realtime.performance.driver_spec import is_curve, load_driver_spec, parse_part, parse_parts
 from realtime.process.log import LOG, say
 from realtime.process.shutdown import STOPPED, ShutdownHandler
 from realtime.puppet.animator import Animator
-from realtime.puppet.canvas import parse_size
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.config import BatchConfig
+from realtime.session.engine import open_engine
 from realtime.session.offline import count_pictures, perform_curve, play_offline
 from realtime.session.photo_switcher import photos
 from realtime.timing import Timings
@@ -46,23 +48,30 @@ class Job:
 
 
 def plan(names: Sequence[str], sheet: str | None = None, over: Sequence[str] = ()) -> list[Job]:
-    """Takes, photos and where to, as they are written -> every take by every photo, photo after photo. over: what else is read. Raises PuppetError."""
-    *things, out = names
-    things = [found for thing in things for found in _spread(thing)]
-    takes = [thing for thing in things if is_curve(thing)]
-    pictures = [path for thing in things if not is_curve(thing) for path in photos(thing)]
+    """Every take by every photo, photo after photo. Raises PuppetError.
+
+    Args:
+        names: takes, photos and the place for the videos, in this order.
+        sheet: the place for contact sheets.
+        over: curves over every take, which are read, too.
+    """
+    *names, out = names
+    names = [found for name in names for found in _glob(name)]
+    takes = [name for name in names if is_curve(name)]
+    pictures = [path for name in names if not is_curve(name) for path in photos(name)]
     if not takes:
         raise CurveError(
             "No take is named: name a curve (FILE.csv or FILE.json) before the photos and the video."
         )
     if not pictures:
         raise SourceError("No photo is named: name one or more between the takes and the video.")
+    several = len(takes) > 1
     jobs = [
         Job(
             photo,
             take,
-            _place(out, photo, take, len(takes) > 1, ".mp4", VIDEO_SUFFIXES),
-            _place(sheet, photo, take, len(takes) > 1, ".png", SHEET_SUFFIXES) if sheet else None,
+            _path(out, photo, take, several, ".mp4", VIDEO_SUFFIXES),
+            _path(sheet, photo, take, several, ".png", SHEET_SUFFIXES) if sheet else None,
         )
         for photo in pictures
         for take in takes
@@ -71,122 +80,136 @@ def plan(names: Sequence[str], sheet: str | None = None, over: Sequence[str] = (
     return jobs
 
 
-def draw_all(jobs: Sequence[Job], options: argparse.Namespace, ending: ShutdownHandler) -> int:
-    """Draws them; returns the exit status. Raises PuppetError where nothing can be drawn at all."""
+def draw_all(config: BatchConfig, shutdown: ShutdownHandler) -> int:
+    """Draws all videos; returns the exit status: that of the first video that is missing.
+
+    Raises PuppetError where nothing can be drawn at all.
+    """
     started_s = time.perf_counter()
-    fps, size = options.fps or FPS, parse_size(options.size) if options.size else None
-    takes = {
-        take: load_driver_spec(parse_parts([take, *options.over])).performance
-        for take in dict.fromkeys(job.take for job in jobs)
-    }
-    counts = {take: count_pictures(performance, fps, options.seconds) for take, performance in takes.items()}
-    _make_room(jobs)
-    pictures: dict[Path, int] = {}  # of finished videos
-    missing: dict[Path, PuppetError] = {}
+    jobs = plan(config.names, config.sheet, config.over)
+    batch = _Batch(config, jobs)
+    _make_folders(jobs)
     with ExitStack() as stack:
         stack.enter_context(logging_redirect_tqdm([LOG]))
-        engine = load_live(options.engine, options.device, LoadOptions(notify=say), wait=True)
-        stack.callback(engine.close)
-        overall = stack.enter_context(
+        engine = open_engine(config, stack, wait=True)
+        bar = stack.enter_context(
             tqdm(total=len(jobs), unit="video", desc="all", disable=None if len(jobs) > 1 else True)
         )
-        stack.callback(ending.close)
+        stack.callback(shutdown.close)
         try:
             for photo, own in groupby(jobs, key=lambda job: job.photo):
-                try:
-                    puppet = Puppet.from_file(photo, engine, size, options.fit, say)
-                except SourceError as error:
-                    say(f"{error} Going on with the others.")
-                    missing |= dict.fromkeys((job.out for job in own), error)
-                    overall.update(len(missing) + len(pictures) - overall.n)
-                    continue
-                for job in own:
-                    try:
-                        video = _draw(
-                            job,
-                            puppet,
-                            perform_curve(takes[job.take], fps, counts[job.take]),
-                            counts[job.take],
-                            fps,
-                            options,
-                        )
-                    except OutputError as error:
-                        say(f"{error} Going on without {job.out}.")
-                        missing[job.out] = error
-                    else:
-                        pictures[job.out] = video.frames
-                        say(f"wrote {video.written}")
-                    overall.update()
+                batch.draw_photo(photo, list(own), engine, bar)
         except KeyboardInterrupt:
-            say(f"stopped: {len(pictures)} of {len(jobs)} videos are finished")
+            say(f"stopped: {len(batch.pictures)} of {len(jobs)} videos are finished")
             return STOPPED
-    say(
-        f"{len(pictures)} of {len(jobs)} videos, {sum(pictures.values())} pictures in {time.perf_counter() - started_s:.1f} s"
-    )
-    if missing:
-        say(f"missing: {', '.join(map(str, missing))}")
-    return next(iter(missing.values())).exit_status if missing else 0
+    drawn_s = time.perf_counter() - started_s
+    finished, pictures = len(batch.pictures), sum(batch.pictures.values())
+    say(f"{finished} of {len(jobs)} videos, {pictures} pictures in {drawn_s:.1f} s")
+    if batch.missing:
+        say(f"missing: {', '.join(map(str, batch.missing))}")
+    return next(iter(batch.missing.values())).exit_status if batch.missing else 0
 
 
-def _draw(
-    job: Job,
-    puppet: Puppet,
-    words: Iterator[DriverExpression],
-    count: int,
-    fps: float,
-    options: argparse.Namespace,
-) -> VideoFile:
-    """One video of `count` pictures, closed. Whatever happens, what stands at its name is whole. Raises OutputError."""
-    video = VideoFile(job.out, puppet.size, fps)
-    try:  # before any other call: a Ctrl-C that came meanwhile is raised by the next one
-        sheet = ContactSheet(job.sheet, count) if job.sheet else None
-        badge = Badge(puppet.size) if options.badge else None
-        stage = Animator(
-            puppet, Retarget(puppet.bundle, puppet.own_aus, options.settings), Timings(), None, badge
-        )
-        with tqdm(total=count, unit="picture", desc=job.out.name, disable=None, leave=False) as bar:
-            play_offline(words, stage, [video, sheet] if sheet else [video], bar.update)
-    except BaseException:  # Ctrl-C, too
-        video.discard()
-        raise
-    finally:
-        video.close()
-    if sheet:
-        sheet.close()
-    return video
+class _Batch:
+    """Videos that are being drawn, and what became of them."""
+
+    def __init__(self, config: BatchConfig, jobs: Sequence[Job]):
+        """Loads every take once. Raises CurveError."""
+        self._config = config
+        self._fps = config.fps or FPS
+        self._takes = {take: _load(take, config.over) for take in dict.fromkeys(job.take for job in jobs)}
+        self._counts = {
+            take: count_pictures(performance, self._fps, config.seconds)
+            for take, performance in self._takes.items()
+        }
+        self.pictures: dict[Path, int] = {}  # of finished videos
+        self.missing: dict[Path, PuppetError] = {}
+
+    def draw_photo(self, photo: Path, jobs: Sequence[Job], engine: Engine, bar: tqdm) -> None:
+        """All videos of one photo, which is prepared once.
+
+        Raises KeyboardInterrupt, and what is no fault of the photo's.
+        """
+        try:
+            config = self._config
+            puppet = Puppet.from_file(photo, engine, config.size, config.fit, say, config.face_model)
+        except SourceError as error:
+            say(f"{error} Going on with the others.")
+            self.missing |= dict.fromkeys((job.out for job in jobs), error)
+            bar.update(len(jobs))
+            return
+        for job in jobs:
+            try:
+                video = self._draw(job, puppet)
+            except OutputError as error:
+                say(f"{error} Going on without {job.out}.")
+                self.missing[job.out] = error
+            else:
+                self.pictures[job.out] = video.frames
+                say(f"wrote {video.written}")
+            bar.update()
+
+    def _draw(self, job: Job, puppet: Puppet) -> VideoFile:
+        """One video, closed. Whatever happens, the file at its name is whole. Raises OutputError."""
+        count = self._counts[job.take]
+        expressions = perform_curve(self._takes[job.take], self._fps, count)
+        video = VideoFile(job.out, puppet.size, self._fps)
+        try:  # before any other call: a Ctrl-C that came meanwhile is raised by the next one
+            sheet = ContactSheet(job.sheet, count) if job.sheet else None
+            badge = Badge(puppet.size) if self._config.badge else None
+            retarget = Retarget(puppet.bundle, puppet.own_aus, self._config.settings)
+            animator = Animator(puppet, retarget, Timings(), None, badge)
+            with tqdm(total=count, unit="picture", desc=job.out.name, disable=None, leave=False) as bar:
+                play_offline(expressions, animator, [video, sheet] if sheet else [video], bar.update)
+        except BaseException:  # Ctrl-C, too
+            video.discard()
+            raise
+        finally:
+            video.close()
+        if sheet:
+            sheet.close()
+        return video
 
 
-def _spread(name: str) -> list[str]:
+def _load(take: str, over: Sequence[str]) -> Performance:
+    """A take with the curves over it. Raises CurveError."""
+    performance = load_driver_spec(parse_parts([take, *over])).performance
+    assert performance is not None  # a take is a curve
+    return performance
+
+
+def _glob(name: str) -> list[str]:
     """The files that a name with * or ? in it means, where the shell has left it as it is (Windows)."""
     if not re.search(r"[*?]", name) or Path(name).exists():
         return [name]
     return sorted(glob(name)) or [name]
 
 
-def _place(out: str, photo: Path, take: str, several_takes: bool, usual: str, suffixes: set[str]) -> Path:
+def _path(
+    pattern: str, photo: Path, take: str, several_takes: bool, usual_suffix: str, suffixes: set[str]
+) -> Path:
     """Where one video or sheet goes. Raises OutputError."""
     names = {"photo": photo.stem, "take": Path(parse_part(take).path).stem}
-    for named in re.findall(r"\{(.*?)\}", out):
+    for named in re.findall(r"\{(.*?)\}", pattern):
         if named not in names:
-            raise OutputError(f"{out}: {{{named}}} stands for nothing; known are {{photo}} and {{take}}.")
-    path = Path(re.sub(r"\{(.*?)\}", lambda found: names[found[1]], out))
-    if out.endswith(("/", "\\")) or path.is_dir() or not path.suffix:
+            raise OutputError(f"{pattern}: {{{named}}} stands for nothing; known are {{photo}} and {{take}}.")
+    path = Path(re.sub(r"\{(.*?)\}", lambda found: names[found[1]], pattern))
+    if pattern.endswith(("/", "\\")) or path.is_dir() or not path.suffix:
         path = path / (f"{names['photo']}-{names['take']}" if several_takes else names["photo"])
-        return path.with_name(path.name + usual)
+        return path.with_name(path.name + usual_suffix)
     if path.suffix.lower() not in suffixes:
         raise OutputError(
-            f"{out} is none of {', '.join(sorted(suffixes))}: name one of these last, or a folder with a / at its end."
+            f"{pattern} is none of {', '.join(sorted(suffixes))}: name one of these last, or a folder with a / at "
+            "its end."
         )
     return path
 
 
 def _check(jobs: Sequence[Job], over: Sequence[str]) -> None:
     """Raises OutputError where a file would be written twice, or over what is read."""
-    read = {
-        Path(name).resolve()
-        for job in jobs
-        for name in (job.photo, parse_part(job.take).path, *(parse_part(one).path for one in over))
-    }
+    overlays = [parse_part(one).path for one in over]
+    named = [name for job in jobs for name in (str(job.photo), parse_part(job.take).path)]
+    read = {Path(name).resolve() for name in [*named, *overlays]}
     taken: dict[Path, Job] = {}
     for job in jobs:
         for path in (job.out, job.sheet):
@@ -198,11 +221,12 @@ def _check(jobs: Sequence[Job], over: Sequence[str]) -> None:
                 if other is not job:
                     one, two = f"{other.photo} with {other.take}", f"{job.photo} with {job.take}"
                     raise OutputError(
-                        f"{path} would be written twice, for {one} and {two}: name a folder, or put {{photo}} and {{take}} in the name."
+                        f"{path} would be written twice, for {one} and {two}: name a folder, or put {{photo}} "
+                        "and {take} in the name."
                     )
 
 
-def _make_room(jobs: Sequence[Job]) -> None:
+def _make_folders(jobs: Sequence[Job]) -> None:
     """Folders for what is written; raises OutputError now for a file that could not be written later."""
     for job in jobs:
         for path in filter(None, (job.out, job.sheet)):

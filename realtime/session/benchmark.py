@@ -1,7 +1,8 @@
 """How fast the whole pipeline is on this machine: the live loop itself, headless, with nothing stubbed.
 
-Two passes over the same driver. Throughput: frames are there as soon as they are wanted and pictures leave as soon as they
-are drawn. Delay: frames come at 30 a second and the output keeps its own clock of 60, as in a call.
+Two passes over the same driver. Throughput: frames are there as soon as they are wanted and pictures leave as
+soon as they are drawn. Delay: frames come at 30 a second and the output keeps its own clock of 60, as in a
+call.
 """
 
 import os
@@ -10,7 +11,7 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,7 +38,10 @@ PACKAGES = ("mediapipe", "openvino", "onnxruntime", "opencv-python", "numpy", "a
 
 
 class Memory:
-    """Pictures in memory, over and over, as fast as they are asked for: a camera that is never the bottleneck."""
+    """Pictures in memory, over and over, as fast as they are asked for.
+
+    A camera that is never the bottleneck.
+    """
 
     live: Literal[True] = True
     has_rest = True
@@ -60,11 +64,16 @@ class Memory:
 
 
 def measure(
-    puppet: Puppet, engine_name: str, driver: str, seconds: float = 10.0, settings: Settings | None = None
-) -> dict:
+    puppet: Puppet,
+    engine_name: str,
+    driver: str,
+    seconds: float = 10.0,
+    settings: Settings | None = None,
+    face_model: Path | None = None,
+) -> dict[str, Any]:
     """Runs both passes of `seconds` each; returns what was measured, ready for JSON. Raises DriverError."""
     frames = _decode(driver)
-    result = {
+    result: dict[str, Any] = {
         "engine": engine_name,
         "canvas": "x".join(map(str, puppet.size)),
         "driver": Path(driver).name,
@@ -76,8 +85,8 @@ def measure(
         timings = Timings()
         stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus, settings), timings)
         camera = Memory(frames, CAMERA_FPS, paced)
-        with ExpressionTracker(timings) as performer:
-            source = FrameExpressions(camera, performer, timings, back_pressure=not paced)
+        with ExpressionTracker(timings, face_model=face_model) as tracker:
+            source = FrameExpressions(camera, tracker, timings, back_pressure=not paced)
             outputs = OutputFanout([NullOutput()])
             loop = LiveLoop(source, stage, outputs, timings, fps=OUTPUT_FPS, clocked=paced)
             with loop.running():
@@ -106,7 +115,8 @@ def measure(
 def _decode(driver: str) -> list:
     if is_camera(driver) or is_curve(driver):
         raise DriverError("--benchmark needs a driver that repeats exactly: give a clip or a picture.")
-    source, frames = open_frames(driver), []
+    source = open_frames(driver)
+    frames: list[np.ndarray] = []
     while len(frames) < FRAMES and (frame := source.read()) is not None:
         frames.append(frame.image)
     source.close()
@@ -158,10 +168,12 @@ def versions() -> dict[str, str]:
 
 def table(result: dict) -> str:
     """The result as text for people."""
+    machine = result["machine"]
+    packages = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    driver = f"driver {result['driver']} at {result['driver_size']}"
     lines = [
-        f"{result['engine']}, canvas {result['canvas']}, driver {result['driver']} at {result['driver_size']}",
-        f"{result['machine']['cpu']}, {result['machine']['cores']} cores, {result['machine']['system']}; "
-        + ", ".join(f"{name} {number}" for name, number in result["versions"].items()),
+        f"{result['engine']}, canvas {result['canvas']}, {driver}",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; {packages}",
     ]
     titles = {
         "throughput": "Throughput: as fast as it goes",
@@ -170,18 +182,13 @@ def table(result: dict) -> str:
     for name, title in titles.items():
         part = result[name]
         drops = ", ".join(f"{count} {slot}" for slot, count in part["dropped"].items())
-        lines += [
-            "",
-            f"{title}: {part['fps']} pictures a second, {part['cpu_ms_per_picture']} core-ms a picture, dropped: {drops}",
-        ]
+        speed = f"{part['fps']} pictures a second, {part['cpu_ms_per_picture']} core-ms a picture"
+        lines += ["", f"{title}: {speed}, dropped: {drops}"]
         lines.append(f"  {'stage, ms':<20}{'p50':>8}{'p95':>8}{'p99':>8}{'count':>8}")
         for stage, row in part["stages"].items():
-            lines.append(
-                f"  {stage:<20}{row['p50_ms']:>8.1f}{row['p95_ms']:>8.1f}{row['p99_ms']:>8.1f}{row['count']:>8}"
-            )
-    delay = result["delay"]["stages"].get("capture to output", {})
-    lines += [
-        "",
-        f"Peak memory {result['peak_memory_mb']} MB. Set the call's audio delay to about {delay.get('p50_ms', 0):.0f} ms.",
-    ]
+            percentiles = "".join(f"{row[f'p{share}_ms']:>8.1f}" for share in (50, 95, 99))
+            lines.append(f"  {stage:<20}{percentiles}{row['count']:>8}")
+    delay_ms = result["delay"]["stages"].get("capture to output", {}).get("p50_ms", 0)
+    memory = f"Peak memory {result['peak_memory_mb']} MB."
+    lines += ["", f"{memory} Set the call's audio delay to about {delay_ms:.0f} ms."]
     return "\n".join(lines)

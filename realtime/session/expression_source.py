@@ -29,7 +29,9 @@ class ExpressionSource(Protocol):
         ...
 
     def stages(self, expressions: Latest[DriverExpression]) -> dict[str, Callable[[], None]]:
-        """What it does, by name. Each is for a thread of its own, fills the slot, and returns after `stop` or the driver's end.
+        """What it does, by name.
+
+        Each is for a thread of its own, fills the slot, and returns after `stop` or the driver's end.
 
         Raises in these threads: DriverError when the driver fails.
         """
@@ -57,8 +59,8 @@ class FrameExpressions:
             track: a frame -> the driver's expression in it.
             timings: gets "capture", the duration of each read.
             overlay: changes each expression, such as curves over some groups of AUs.
-            back_pressure: each stage waits until its last value was taken. For a benchmark of pictures: tracking
-                what is never drawn would only take its cores away.
+            back_pressure: each stage waits until its last value was taken. For a benchmark of pictures:
+                tracking what is never drawn would only take its cores away.
         """
         self._frames = frames
         self._track_frame = track

@@ -7,6 +7,7 @@ turn and nod and the eyes' look aside, -1 to 1 from the middle: the person's lef
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -37,7 +38,9 @@ SMALLEST_ROW_PX = 9  # a preview that is smaller has no room for bars
 class PuppetTracker:
     """Tracks the puppet's own pictures, a few a second, in a thread that runs while pictures are offered."""
 
-    def __init__(self) -> None:
+    def __init__(self, face_model: Path | None = None):
+        """face_model: as in FaceReader."""
+        self._face_model = face_model
         # (41,) as au_estimator.read gives it, of the last picture; None without a face in it
         self.reading: np.ndarray | None = None
         self._pictures: Latest[RenderedFrame] = Latest()
@@ -60,7 +63,7 @@ class PuppetTracker:
             self._worker.start()
 
     def _track(self) -> None:
-        with FaceReader(video=True) as reader:
+        with FaceReader(video=True, model=self._face_model) as reader:
             while not self._worker.wait(1 / LOOKS_PER_SECOND):
                 picture = self._pictures.take(UNUSED_S)
                 if picture is None:

@@ -1,4 +1,7 @@
-"""What keys do to a live run besides its switches: strength, groups, another photo, a recording. For the main thread."""
+"""What keys do to a live run besides its switches: strength, groups, another photo, a recording.
+
+For the main thread.
+"""
 
 import time
 from collections.abc import Callable
@@ -45,7 +48,7 @@ class KeyActions:
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """By the names of controls.KEYS."""
-        actions = {
+        actions: dict[str, Callable[[], None]] = {
             "stronger": partial(self._change_strength, STRENGTH_STEP),
             "weaker": partial(self._change_strength, -STRENGTH_STEP),
             "next photo": self._photo_switcher.next,

@@ -1,14 +1,14 @@
 """The life of a frame in a live run, and the threads it passes through.
 
-    capture   frame = camera.read()                                      one thread
-    track     expression = overlay(tracker(frame))                       one thread: face, AUs, neutral, smoothing
-    render    picture = animator.show(expression, now)                   one thread: retargeting, engine, blending
-    send      outputs.send(picture)                                      one thread, by the output's own clock
-    preview   window.send(picture)                                       the main thread
+    capture   frame = camera.read()                       one thread
+    track     expression = overlay(tracker(frame))        one thread: face, AUs, neutral, smoothing
+    render    picture = animator.show(expression, now)    one thread: retargeting, engine, blending
+    send      outputs.send(picture)                       one thread, by the output's own clock
+    preview   window.send(picture)                        the main thread
 
-Each passes its newest value on through a slot (Latest): a value that was not taken is replaced, and nothing queues. The output
-keeps its own clock, so a virtual camera never stops, whatever the driver or the generator does. Offline (offline.py) the same
-stages run in turn, in one thread.
+Each passes its newest value on through a slot (Latest): a value that was not taken is replaced, and nothing
+queues. The output keeps its own clock, so a virtual camera never stops, whatever the driver or the generator
+does. Offline (offline.py) the same stages run in turn, in one thread.
 """
 
 import threading
@@ -52,7 +52,8 @@ class LiveLoop:
             outputs: where the pictures go.
             timings: gets "send", "output clock late" and "capture to output".
             fps: of the output's clock.
-            clocked: whether the output keeps that clock; without, every picture is sent when it is drawn (benchmarks).
+            clocked: whether the output keeps that clock; without, every picture is sent when it is drawn
+                (benchmarks).
             controls: what the user switches.
         """
         self.animator = animator
@@ -99,7 +100,7 @@ class LiveLoop:
             raise self._error
 
     def wait(self, duration_s: float = float("inf"), each_turn: Callable[[], None] = lambda: None) -> None:
-        """Serves the outputs of the main thread until duration_s is over, the user ends it, or the loop has stopped."""
+        """Serves the outputs of the main thread until duration_s is over, the user ends it, or the loop stops."""
         start_s = time.perf_counter()
         while (
             not (self.stopped or self._controls.ending)
@@ -177,7 +178,10 @@ class LiveLoop:
                 self._preview.put(new)
 
     def _at_each_tick(self) -> Iterator[tuple[float, RenderedFrame | None]]:
-        """At every tick of the output's clock: its time in seconds, and the newest picture where there is a new one."""
+        """At every tick of the output's clock.
+
+        Its time in seconds, and the newest picture where there is a new one.
+        """
         ticks = Ticks(self._fps, time.perf_counter())
         while True:
             ticks.advance(time.perf_counter())

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -30,29 +31,31 @@ def perform_frames(
     profile: Profile | None = None,
     look_first: Callable[[], FileFrames] | None = None,
     say: Callable[[str], None] = lambda _sentence: None,
+    face_model: Path | None = None,
 ) -> Iterator[DriverExpression]:
     """Every frame of a file driver.
 
     Args:
-        second, profile, say: as in ExpressionTracker; of a profile the neutral is taken, but for head and gaze.
-        look_first: opens the same file once more; it is looked through for the driver's most restful moments, so
-            that nothing is lost whenever the face appears. Without it the neutral is learnt on the way.
+        second, profile, say, face_model: as in ExpressionTracker; of a profile the neutral is taken, but for head and
+            gaze.
+        look_first: opens the same file once more; it is looked through for the driver's most restful moments,
+            so that nothing is lost whenever the face appears. Without it the neutral is learnt on the way.
     """
     neutral = None if driver.has_rest else Neutral.absent()
     if neutral is None and look_first:
-        neutral = _look_through(look_first(), profile)
+        neutral = _look_through(look_first(), profile, face_model)
         if neutral.unrest:
             say(f"No resting face was found in the clip (you {neutral.unrest}), so it is estimated.")
-    with ExpressionTracker(timings, neutral, second, profile, say) as performer:
+    with ExpressionTracker(timings, neutral, second, profile, say, face_model) as tracker:
         while (frame := driver.read()) is not None:
-            yield performer(frame)
+            yield tracker(frame)
 
 
-def _look_through(driver: FileFrames, profile: Profile | None) -> Neutral:
+def _look_through(driver: FileFrames, profile: Profile | None, face_model: Path | None) -> Neutral:
     """The neutral of a file's driver, from its first LONGEST_LOOK_S; closes it."""
     readings = []
     try:
-        with ExpressionTracker(Timings(), Neutral.absent()) as scout:
+        with ExpressionTracker(Timings(), Neutral.absent(), face_model=face_model) as scout:
             while (frame := driver.read()) is not None and frame.captured_s < LONGEST_LOOK_S:
                 if scout(frame).seen and scout.reading is not None:
                     readings.append(scout.reading)
@@ -78,7 +81,10 @@ def at_rate(performance: Iterator[DriverExpression], fps: float) -> Iterator[Dri
 
 
 def count_pictures(performance: Performance, fps: float, seconds: float | None = None) -> int:
-    """How many a performance gives at a rate, the first and the last moment included. Raises CurveError where it has no end of its own."""
+    """How many a performance gives at a rate, the first and the last moment included.
+
+    Raises CurveError where it has no end of its own.
+    """
     if math.isinf(performance.duration_s) and seconds is None:
         raise CurveError(
             "The curve is repeated for ever: say with --seconds how much of it to draw, or leave out its @loop."

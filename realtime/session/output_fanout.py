@@ -12,7 +12,10 @@ from realtime.output.outputs import Output
 
 
 class OutputFanout:
-    """The outputs of a live run. One that fails, or that the user closes, is left out and the others go on."""
+    """The outputs of a live run.
+
+    One that fails, or that the user closes, is left out and the others go on.
+    """
 
     def __init__(self, outputs: Sequence[Output], notify: Notify = ignore):
         """notify: called with a sentence when an output is left out."""
@@ -31,7 +34,10 @@ class OutputFanout:
             self._threaded.remove(output)
 
     def send(self, image: np.ndarray, time_s: float) -> None:
-        """A picture, as `Output.send`, to the outputs of any thread. Raises OutputError when the last output has failed."""
+        """A picture, as `Output.send`, to the outputs of any thread.
+
+        Raises OutputError when the last output has failed.
+        """
         for output in tuple(self._threaded):
             try:
                 output.send(image, time_s)

@@ -1,4 +1,7 @@
-"""Several photos to choose from in a call: the next one is prepared in the background, and takes over between two pictures."""
+"""Several photos to choose from in a call.
+
+The next one is prepared in the background, and takes over between two pictures.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

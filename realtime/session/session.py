@@ -1,10 +1,10 @@
-"""One run: from what the command line asks for to a photo that is animated, live or frame by frame. Knows nothing of how options are written."""
+"""One run: from its config to a photo that is animated, live or frame by frame."""
 
-import argparse
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
@@ -14,26 +14,25 @@ from engines.backends.interface import Engine
 from engines.errors import DriverError, OutputError, SettingsError
 from engines.face.au_estimator import VERSION
 from engines.face.pyfeat import Scale
-from engines.runtime.failover import load_live
-from engines.runtime.load import LoadOptions
 from realtime.audio.microphone import Microphone
 from realtime.controls import Controls
+from realtime.messages import DriverExpression
 from realtime.output.contact_sheet import ContactSheet
 from realtime.output.live_recording import LiveRecording
 from realtime.output.outputs import VIDEO_SUFFIXES, Output, VideoFile, open_output
 from realtime.output.window import Window, has_screen
 from realtime.overlay import Badge
-from realtime.performance.composition import Overlay, endless
-from realtime.performance.curve import Performance
+from realtime.performance.composition import endless
 from realtime.performance.curve_writer import CurveWriter
 from realtime.performance.driver_spec import DriverSpec, load_driver_spec, parse_parts
 from realtime.process.log import LOG, answer, say
 from realtime.process.shutdown import STOPPED, ShutdownHandler
 from realtime.process.terminal_keys import TerminalKeys
 from realtime.puppet.animator import Animator
-from realtime.puppet.canvas import parse_size
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
+from realtime.session.config import DrawingConfig, SessionConfig
+from realtime.session.engine import open_engine
 from realtime.session.expression_source import CurveExpressions, ExpressionSource, FrameExpressions
 from realtime.session.hud import Hud, LiveFigures, PuppetTracker
 from realtime.session.key_actions import KeyActions
@@ -52,297 +51,418 @@ from realtime.tracking.estimator_fusion import FusedEstimator, open_second
 from realtime.tracking.expression_tracker import ExpressionTracker
 from realtime.tracking.neutral import Neutral
 
-LIVE_SIZE, LIVE_FPS = (1280, 720), 30.0  # what call programs ask a camera for
+LIVE_SIZE = (1280, 720)  # what call programs ask a camera for
+LIVE_FPS = 30.0
 FIGURES_S = 10.0  # between two lines of figures in the log
+SHEET_PICTURES = 300  # of a driver whose length is not known: ten seconds
+SHEET_S = 20.0  # of a live run without an end
+NO_LIVE_FILE = (
+    "--sound is recorded beside live pictures: drive with a camera, and name a file with --output FILE.mp4."
+)
+
+
+def run_session(config: SessionConfig, shutdown: ShutdownHandler) -> int:
+    """Animates the photo; returns the exit status.
+
+    Raises:
+        PuppetError: what the user can mend.
+        KeyboardInterrupt: before there is anything to finish.
+    """
+    started_s = time.perf_counter()
+    parts = parse_parts(config.drivers)
+    check_paths(config, (part.path for part in parts))
+    profile = driver_profile.load(config.profile) if config.profile else None
+    spec = load_driver_spec(parts)
+    if profile and profile.estimator != VERSION:
+        say(
+            f"The profile {config.profile} was made by an earlier version: how your brows and lids rest is "
+            "measured when you come into view. `run.py calibrate` measures their range, too."
+        )
+    if profile and spec.frames is None:
+        raise SettingsError(
+            f"--profile {config.profile} is of a face, and an AU curve has none: leave it out, or drive with "
+            "a camera or a clip."
+        )
+    names = config.outputs or default_outputs()
+    live = is_live(spec, names)
+    with ExitStack() as stack:
+        run = _run_live if live else _run_offline
+        result = run(config, spec, names, profile, stack, shutdown)
+    _report(config, result.outputs)
+    if not live:
+        say(f"{result.pictures} pictures in {time.perf_counter() - started_s:.1f} s")
+    return result.status
+
+
+def default_outputs() -> tuple[str, ...]:
+    """Where pictures go when nobody says it: the virtual camera, and a preview where there is a screen."""
+    return ("vcam", "window") if has_screen() else ("vcam",)
+
+
+def is_live(spec: DriverSpec, outputs: Iterable[str]) -> bool:
+    """Whether it runs by the clock; a file driver into files is drawn frame by frame."""
+    into_files = all(name == "none" or Path(name).suffix.lower() in VIDEO_SUFFIXES for name in outputs)
+    return (spec.frames is not None and is_camera(spec.frames)) or not into_files
 
 
 def make_puppet(
-    options: argparse.Namespace, size: tuple[int, int] | None, stack: ExitStack, wait: bool
+    config: DrawingConfig, photo: Path, size: tuple[int, int] | None, stack: ExitStack, wait: bool
 ) -> tuple[Puppet, Engine]:
-    """wait: for the best engine to be compiled; else a better one than is ready takes over while pictures are drawn."""
-    engine = load_live(options.engine, options.device, LoadOptions(notify=say), wait=wait)
-    stack.callback(engine.close)
-    return Puppet.from_file(photos(options.source)[0], engine, size, options.fit, say), engine
+    """Opens an engine, which `stack` closes, and prepares a photo for it. Raises EngineError, SourceError.
+
+    Args:
+        size: (width, height) of the pictures; None: the photo's own.
+        wait: for the best engine to be compiled; else a better one than is ready takes over while pictures
+            are drawn.
+    """
+    engine = open_engine(config, stack, wait)
+    return Puppet.from_file(photo, engine, size, config.fit, say, config.face_model), engine
 
 
-def check_paths(options: argparse.Namespace, reads: Iterable[str]) -> None:
-    """Raises OutputError when a file would be written twice, or over what is read: the photo or those of a folder, and `reads`."""
-    written = [name for name in (*(options.output or []), options.record, options.sheet) if name]
-    places = [Path(name).resolve() for name in written]
-    read = {Path(name).resolve() for name in (*photos(options.source), *reads)}
-    for number, (name, place) in enumerate(zip(written, places, strict=True)):
-        if place in read:
+def check_paths(config: SessionConfig, reads: Iterable[str]) -> None:
+    """Raises OutputError when a file would be written twice, or over what is read.
+
+    A photo, or one of `reads`.
+    """
+    others = [name for name in (config.record, config.sheet) if name]
+    written = [*config.outputs, *others]
+    paths = [Path(name).resolve() for name in written]
+    read = {Path(name).resolve() for name in [*map(str, photos(config.source)), *reads]}
+    for number, (name, path) in enumerate(zip(written, paths, strict=True)):
+        if path in read:
             raise OutputError(f"{name} would be written over what is read: choose another name.")
-        if place in places[:number]:
+        if path in paths[:number]:
             raise OutputError(f"{name} is named twice: give every output a name of its own.")
 
 
-def run_session(options: argparse.Namespace, ending: ShutdownHandler) -> int:
-    """Animates the photo; returns the exit status. Raises PuppetError, and KeyboardInterrupt before there is anything to finish."""
-    started_s = time.perf_counter()
-    parts = parse_parts(options.driver)
-    check_paths(options, (part.path for part in parts))
-    own = driver_profile.load(options.profile) if options.profile else None
-    cast = load_driver_spec(parts)
-    if own and own.estimator != VERSION:
-        say(
-            f"The profile {options.profile} was made by an earlier version: how your brows and lids rest is measured "
-            "when you come into view. `run.py calibrate` measures their range, too."
-        )
-    if own and cast.frames is None:
-        raise SettingsError(
-            f"--profile {options.profile} is of a face, and an AU curve has none: leave it out, or drive with a camera or a clip."
-        )
-    names = options.output or ["vcam"] + (["window"] if has_screen() else [])
-    into_files = all(name == "none" or Path(name).suffix.lower() in VIDEO_SUFFIXES for name in names)
-    live = (cast.frames is not None and is_camera(cast.frames)) or not into_files
-    size = parse_size(options.size) if options.size else (LIVE_SIZE if live else None)
-    with ExitStack() as stack:
-        driver = _open_driver(cast, live, options.seconds, stack)
-        curve = isinstance(driver, Performance)
-        fps = options.fps or (LIVE_FPS if live or curve else driver.fps)
-        second = (
-            None if curve else _open_second(options, driver, own, live, stack)
-        )  # first: a download needs the network that MediaPipe is cut off from
-        puppet, engine = make_puppet(options, size, stack, wait=not live)
-        if live and not curve and not driver.live:
-            driver = RealtimePlayback(driver, lambda: open_frames(cast.frames))
-            stack.callback(driver.close)
-        timings = Timings()
-        sound = _open_sound(options, live, names, stack)
-        outputs = _open_outputs(options, names, puppet.size, fps, live, sound, timings, stack)
-        into = ", ".join(output.name for output in outputs)
-        say(
-            f"{options.source} at {puppet.size[0]}x{puppet.size[1]}, driven by {', '.join(options.driver)}, {engine.name}, into {into}"
-        )
-        stage = _stage(options, puppet, timings, stack)
-        run = Session(options, driver, second, own, cast.overlay, stage, outputs, timings, fps, stack, ending)
-        status, pictures = run.live(engine, sound) if live else run.offline()
+@dataclass(frozen=True)
+class Result:
+    """How a run ended."""
+
+    status: int  # exit status
+    pictures: int  # that were drawn or sent
+    outputs: list[Output]  # to be reported once they are closed
+
+
+def _report(config: SessionConfig, outputs: Iterable[Output]) -> None:
+    """Says which files were written."""
     for output in outputs:
         if isinstance(output, VideoFile | LiveRecording) and output.frames:
             say(f"wrote {output.written}")
-    if options.record:
-        say(f"wrote {options.record}: what the puppet was told")
-    if options.sheet:
-        say(f"wrote {options.sheet}: a contact sheet")
-    if not live:
-        say(f"{pictures} pictures in {time.perf_counter() - started_s:.1f} s")
-    return status
+    if config.record:
+        say(f"wrote {config.record}: the AU curve that drove the puppet")
+    if config.sheet:
+        say(f"wrote {config.sheet}: a contact sheet")
 
 
-def _open_driver(
-    cast: DriverSpec, live: bool, seconds: float | None, stack: ExitStack
-) -> LiveFrames | FileFrames | Performance:
-    if cast.frames is None:
-        return endless(cast.performance) if live else cast.performance
-    driver = (
-        ReconnectingCamera(cast.frames, say) if is_camera(cast.frames) else open_frames(cast.frames, seconds)
-    )
-    stack.callback(driver.close)
-    return driver
+def _open_outputs(
+    config: SessionConfig, names: Sequence[str], open_one: Callable[[str], Output], stack: ExitStack
+) -> list[Output]:
+    """The outputs, open.
 
-
-def _open_sound(
-    options: argparse.Namespace, live: bool, names: list[str], stack: ExitStack
-) -> Microphone | None:
-    if not options.sound:
-        return None
-    if not live or not any(Path(name).suffix.lower() in VIDEO_SUFFIXES for name in names):
-        raise OutputError(
-            "--sound is recorded beside live pictures: drive with a camera, and name a file with --output FILE.mp4."
-        )
-    sound = Microphone(options.sound, say)
-    stack.callback(sound.close)
-    return sound
-
-
-def _open_outputs(options, names, size, fps, live, sound, timings, stack) -> list[Output]:
-    """The outputs, open; a default one that is missing (no virtual camera, but a screen) is told and left out."""
-    outputs = []
+    A default one that is missing (no virtual camera, but a screen) is reported and left out.
+    """
+    outputs: list[Output] = []
     for name in names:
         try:
-            outputs.append(
-                _open_live(name, size, fps, sound, timings) if live else open_output(name, size, fps)
-            )
+            output = open_one(name)
         except OutputError as error:
-            if options.output or (name == names[-1] and not outputs):  # asked for, or nothing else is left
+            last_chance = name == names[-1] and not outputs
+            if config.outputs or last_chance:
                 raise
-            say(f"run.py: {error} Going on without it.")
+            say(f"{error} Going on without it.")
             continue
-        stack.callback(outputs[-1].close)
+        stack.callback(output.close)
+        outputs.append(output)
     return outputs
 
 
-def _open_live(
+def _open_second(
+    config: SessionConfig,
+    frames: LiveFrames | FileFrames,
+    profile: Profile | None,
+    live: bool,
+    stack: ExitStack,
+) -> FusedEstimator | None:
+    """The estimator beside MediaPipe, with the driver's own scale where their profile has one."""
+    scale = profile.pyfeat if profile else None
+    if scale is None and not frames.has_rest:  # a picture has no rest that could be learnt
+        scale = Scale.default()
+    second = open_second(config.aus, config.pyfeat_weights, say, live, scale)
+    if second:
+        stack.callback(second.close)
+    return second
+
+
+def _open_animator(
+    config: SessionConfig,
+    puppet: Puppet,
+    engine: Engine,
+    outputs: Iterable[Output],
+    timings: Timings,
+    stack: ExitStack,
+) -> Animator:
+    """Says what runs, and opens the recording of the AUs where one is asked for. Raises OutputError."""
+    size = "x".join(map(str, puppet.size))
+    into = ", ".join(output.name for output in outputs)
+    say(f"{config.source} at {size}, driven by {', '.join(config.drivers)}, {engine.name}, into {into}")
+    record = stack.enter_context(CurveWriter(config.record, say)) if config.record else None
+    badge = Badge(puppet.size) if config.badge else None
+    retarget = Retarget(puppet.bundle, puppet.own_aus, config.settings)
+    return Animator(puppet, retarget, timings, record, badge)
+
+
+def _open_sheet(config: SessionConfig, expected: int, stack: ExitStack) -> list[Output]:
+    """A contact sheet of about so many pictures, where one is asked for. Raises OutputError."""
+    if not config.sheet:
+        return []
+    sheet = ContactSheet(config.sheet, expected)
+    stack.callback(sheet.close)
+    return [sheet]
+
+
+# --- a file driver into files -------------------------------------------------------------------------------
+
+
+def _run_offline(
+    config: SessionConfig,
+    spec: DriverSpec,
+    names: Sequence[str],
+    profile: Profile | None,
+    stack: ExitStack,
+    shutdown: ShutdownHandler,
+) -> Result:
+    """Every frame of a file, with a progress bar. Raises DriverError when no face was seen in it."""
+    timings = Timings()
+    total: int | None
+    if spec.performance is not None:
+        fps = config.fps or LIVE_FPS
+        total = count_pictures(spec.performance, fps, config.seconds)
+        expressions = perform_curve(spec.performance, fps, total)
+    else:
+        frames = open_frames(config.drivers[0], config.seconds)
+        stack.callback(frames.close)
+        second = _open_second(config, frames, profile, live=False, stack=stack)
+        fps = config.fps or frames.fps
+        total = int(frames.length * fps / frames.fps) if frames.length else None
+        look_first = (lambda: open_frames(str(frames.path))) if isinstance(frames, Clip) else None
+        tracked = perform_frames(frames, timings, second, profile, look_first, say, config.face_model)
+        expressions = at_rate(tracked, fps)
+        if spec.overlay:
+            expressions = map(spec.overlay, expressions)
+    if config.seconds:
+        total = min(total or 10**9, max(1, int(config.seconds * fps)))
+        expressions = islice(expressions, total)
+    puppet, engine = make_puppet(config, photos(config.source)[0], config.size, stack, wait=True)
+    if config.sound:
+        raise OutputError(NO_LIVE_FILE)
+    outputs = _open_outputs(config, names, lambda name: open_output(name, puppet.size, fps), stack)
+    animator = _open_animator(config, puppet, engine, outputs, timings, stack)
+    sheet = _open_sheet(config, total or SHEET_PICTURES, stack)
+    stack.callback(shutdown.close)
+    return _draw(config, expressions, total, animator, outputs, sheet)
+
+
+def _draw(
+    config: SessionConfig,
+    expressions: Iterator[DriverExpression],
+    total: int | None,
+    animator: Animator,
+    outputs: list[Output],
+    sheet: list[Output],
+) -> Result:
+    drawn = count(1)
+    with tqdm(total=total, unit="picture", desc="drawing", disable=None) as bar:
+
+        def on_picture() -> None:
+            next(drawn)  # the bar does not count where it is not shown
+            bar.update()
+
+        try:
+            pictures = play_offline(expressions, animator, [*outputs, *sheet], on_picture)
+        except KeyboardInterrupt:
+            say("stopped: finishing what was drawn so far")
+            return Result(STOPPED, next(drawn) - 1, outputs)
+    if not animator.seen:
+        for output in (*outputs, *sheet):
+            if isinstance(output, VideoFile | ContactSheet):
+                output.discard()
+        animator.discard_recording()
+        raise DriverError(
+            f"No face was found in {config.drivers[0]}: give a driver that shows one from the front; nothing "
+            "was written."
+        )
+    return Result(0, pictures, outputs)
+
+
+# --- live ---------------------------------------------------------------------------------------------------
+
+
+def _run_live(
+    config: SessionConfig,
+    spec: DriverSpec,
+    names: Sequence[str],
+    profile: Profile | None,
+    stack: ExitStack,
+    shutdown: ShutdownHandler,
+) -> Result:
+    """Threads, until Ctrl-C, q, the end of its time or a closed window."""
+    timings = Timings()
+    fps = config.fps or LIVE_FPS
+    frames = _open_live_frames(spec, config.seconds, stack)
+    # Before the engine: a download of its weights needs the network that MediaPipe is cut off from.
+    second = _open_second(config, frames, profile, live=True, stack=stack) if frames else None
+    paths = photos(config.source)
+    puppet, engine = make_puppet(config, paths[0], config.size or LIVE_SIZE, stack, wait=False)
+    sound = _open_sound(config, names, stack)
+    open_one = partial(open_live_output, size=puppet.size, fps=fps, sound=sound, timings=timings)
+    outputs = _open_outputs(config, names, open_one, stack)
+    animator = _open_animator(config, puppet, engine, outputs, timings, stack)
+    tracker = _open_tracker(frames, second, profile, timings, config.face_model, stack) if frames else None
+    source = _expression_source(frames, tracker, spec, fps, timings)
+    sheet = _open_sheet(config, int((config.seconds or SHEET_S) * fps), stack)
+    controls = Controls(answer)
+    fanout = OutputFanout([*outputs, *sheet], say)
+    loop = LiveLoop(source, animator, fanout, timings, fps, controls=controls)
+    switcher = PhotoSwitcher(
+        paths,
+        lambda path: Puppet.from_file(path, engine, puppet.size, config.fit, say, config.face_model),
+        animator.change,
+        answer,
+    )
+    open_recording = partial(open_live_recording, size=puppet.size, fps=fps, sound=sound, timings=timings)
+    key_actions = KeyActions(animator, fanout, tracker, switcher, open_recording)
+    controls.actions.update(key_actions.actions())
+    stack.callback(key_actions.close)
+    figures = LiveFigures(loop, timings, engine.name)
+    _serve_window(outputs, controls, figures, loop, config.face_model, stack)
+    terminal = _listen(controls, stack, shutdown)
+    stack.callback(shutdown.close)
+    _play(config, loop, controls, terminal, sound, figures, shutdown)
+    say("ended")
+    if delay := timings.summary().get("capture to output"):
+        p50_ms, p95_ms = delay["p50_ms"], delay["p95_ms"]
+        say(f"{loop.fresh} new pictures, {p50_ms:.0f} ms from camera to output (95 %: {p95_ms:.0f} ms)")
+    return Result(fanout.failed.exit_status if fanout.failed else 0, loop.sent, outputs)
+
+
+def open_live_output(
     name: str, size: tuple[int, int], fps: float, sound: Microphone | None, timings: Timings
 ) -> Output:
     """An output of a live run; in a file the sound is as late as the pictures are. Raises OutputError."""
     return open_output(name, size, fps, True, say, sound, lambda: timings.lately("capture to output"))
 
 
-def _open_second(
-    options: argparse.Namespace,
-    driver: LiveFrames | FileFrames,
-    own: Profile | None,
-    live: bool,
+def open_live_recording(
+    path: str, size: tuple[int, int], fps: float, sound: Microphone | None, timings: Timings
+) -> LiveRecording:
+    """The same for a file that a key starts. Raises OutputError."""
+    return LiveRecording(path, size, fps, sound, lambda: timings.lately("capture to output"), say)
+
+
+def _open_live_frames(spec: DriverSpec, seconds: float | None, stack: ExitStack) -> LiveFrames | None:
+    """A camera, or a file played like one; None where a curve drives. Raises DriverError."""
+    if spec.frames is None:
+        return None
+    path = spec.frames
+    frames: LiveFrames
+    if is_camera(path):
+        frames = ReconnectingCamera(path, say)
+    else:
+        frames = RealtimePlayback(open_frames(path, seconds), lambda: open_frames(path))
+    stack.callback(frames.close)
+    return frames
+
+
+def _open_tracker(
+    frames: LiveFrames,
+    second: FusedEstimator | None,
+    profile: Profile | None,
+    timings: Timings,
+    face_model: Path | None,
     stack: ExitStack,
-) -> FusedEstimator | None:
-    """What --aus asks for beside MediaPipe, with the driver's own scale where their profile has one."""
-    scale = (own and own.pyfeat) or (
-        None if driver.has_rest else Scale.default()
-    )  # a picture has no rest that could be learnt
-    second = open_second(options.aus, options.pyfeat_weights, say, live, scale)
-    if second:
-        stack.callback(second.close)
-    return second
+) -> ExpressionTracker:
+    neutral = None if frames.has_rest or profile else Neutral.absent()
+    return stack.enter_context(ExpressionTracker(timings, neutral, second, profile, say, face_model))
 
 
-def _stage(options: argparse.Namespace, puppet: Puppet, timings: Timings, stack: ExitStack) -> Animator:
-    """The puppet's side of the loop, with a recording where one was asked for."""
-    record = stack.enter_context(CurveWriter(options.record, say)) if options.record else None
-    badge = Badge(puppet.size) if options.badge else None
-    return Animator(puppet, Retarget(puppet.bundle, puppet.own_aus, options.settings), timings, record, badge)
+def _expression_source(
+    frames: LiveFrames | None,
+    tracker: ExpressionTracker | None,
+    spec: DriverSpec,
+    fps: float,
+    timings: Timings,
+) -> ExpressionSource:
+    if frames and tracker:
+        return FrameExpressions(frames, tracker, timings, spec.overlay)
+    assert spec.performance is not None  # where there are no frames
+    return CurveExpressions(endless(spec.performance), fps)
 
 
-@dataclass
-class Session:
-    """Everything of one run, open. `stack` closes it; `ending` is told when that begins."""
+def _open_sound(config: SessionConfig, names: Sequence[str], stack: ExitStack) -> Microphone | None:
+    """The microphone, where one is asked for.
 
-    options: argparse.Namespace
-    driver: LiveFrames | FileFrames | Performance
-    second: FusedEstimator | None  # an estimator beside MediaPipe
-    profile: Profile | None  # the driver's own
-    overlay: Overlay | None  # curves over the frames of a driver
-    stage: Animator
-    outputs: list[Output]
-    timings: Timings
-    fps: float
-    stack: ExitStack
-    ending: ShutdownHandler
+    Raises DriverError, and OutputError where no file would take its sound.
+    """
+    if not config.sound:
+        return None
+    if not any(Path(name).suffix.lower() in VIDEO_SUFFIXES for name in names):
+        raise OutputError(NO_LIVE_FILE)
+    sound = Microphone(config.sound, say)
+    stack.callback(sound.close)
+    return sound
 
-    def offline(self) -> tuple[int, int]:
-        """Every frame of a file, with a progress bar; returns the exit status and the pictures drawn. Raises DriverError when nobody was seen."""
-        driver, fps, seconds = self.driver, self.fps, self.options.seconds
-        if isinstance(driver, Performance):
-            total = count_pictures(driver, fps, seconds)
-            performance = perform_curve(driver, fps, total)
-        else:
-            total = int(driver.length * fps / driver.fps) if driver.length else None
-            frames = perform_frames(
-                driver, self.timings, self.second, self.profile, self._look_first(driver), say
-            )
-            performance = at_rate(frames, fps)
-            performance = map(self.overlay, performance) if self.overlay else performance
-        if seconds:
-            total = min(total or 10**9, max(1, int(seconds * fps)))
-            performance = islice(performance, total)
-        outputs = self._with_sheet(total or 300)
-        self.stack.callback(self.ending.close)
-        drawn = count(1)
-        with tqdm(total=total, unit="picture", desc="drawing", disable=None) as bar:
-            try:
-                pictures = play_offline(performance, self.stage, outputs, lambda: (next(drawn), bar.update()))
-            except KeyboardInterrupt:
-                say("stopped: finishing what was drawn so far")
-                return STOPPED, next(drawn) - 1  # a bar that nobody sees does not count
-        if not self.stage.seen:
-            for output in outputs:
-                if isinstance(output, VideoFile | ContactSheet):
-                    output.discard()
-            self.stage.discard_recording()
-            raise DriverError(
-                f"No face was found in {self.options.driver[0]}: give a driver that shows one from the front; nothing was written."
-            )
-        return 0, pictures
 
-    def _look_first(self, driver: FileFrames) -> Callable[[], FileFrames] | None:
-        """Opens a clip that is to be looked through for a resting face."""
-        return (lambda: open_frames(str(driver.path))) if isinstance(driver, Clip) else None
+def _serve_window(
+    outputs: Iterable[Output],
+    controls: Controls,
+    figures: LiveFigures,
+    loop: LiveLoop,
+    face_model: Path | None,
+    stack: ExitStack,
+) -> None:
+    """Keys and figures for the preview, where there is one."""
+    for output in outputs:
+        if isinstance(output, Window):
+            puppet_tracker = stack.enter_context(PuppetTracker(face_model))
+            output.serve(controls, Hud(figures, loop, puppet_tracker), loop.animator.badge)
 
-    def live(self, engine: Engine, sound: Microphone | None) -> tuple[int, int]:
-        """Threads, until Ctrl-C, q, --seconds or a closed window; returns the exit status and the pictures sent."""
-        tracker, seconds = None, self.options.seconds
-        source: ExpressionSource
-        if isinstance(self.driver, Performance):
-            source = CurveExpressions(self.driver, self.fps)
-        else:
-            neutral = None if self.driver.has_rest or self.profile else Neutral.absent()
-            tracker = self.stack.enter_context(
-                ExpressionTracker(self.timings, neutral, self.second, self.profile, say)
-            )
-            source = FrameExpressions(self.driver, tracker, self.timings, self.overlay)
-        outputs, controls = self._with_sheet(int((seconds or 20) * self.fps)), Controls(answer)
-        fanout = OutputFanout(outputs, say)
-        loop = LiveLoop(source, self.stage, fanout, self.timings, self.fps, controls=controls)
-        figures = LiveFigures(loop, self.timings, engine.name)
-        key_actions = KeyActions(
-            self.stage,
-            fanout,
-            tracker,
-            self._album(engine),
-            lambda path: _open_live(path, self.stage.puppet.size, self.fps, sound, self.timings),
-        )
-        controls.actions.update(key_actions.actions())
-        self.stack.callback(key_actions.close)
-        for output in outputs:
-            if isinstance(output, Window):
-                puppet_tracker = self.stack.enter_context(PuppetTracker())
-                output.serve(controls, Hud(figures, loop, puppet_tracker), self.stage.badge)
-        terminal = self._listen(controls)
-        self.stack.callback(self.ending.close)
-        told_s = time.perf_counter()
 
-        def each_turn() -> None:
-            nonlocal told_s
-            for key in terminal.keys():
-                controls.press(key)
-            if sound:
-                sound.muted = controls.covered
-            if time.perf_counter() - told_s > FIGURES_S:
-                told_s = time.perf_counter()
-                LOG.debug("; ".join(text for text, _ in figures()))
+def _listen(controls: Controls, stack: ExitStack, shutdown: ShutdownHandler) -> TerminalKeys:
+    """Keys of the terminal, and the signals of a live run."""
+    terminal = stack.enter_context(TerminalKeys())
+    shutdown.at_last.append(terminal.restore)
+    shutdown.live()
+    shutdown.on_panic = controls.toggle_panic
+    if shutdown.panic:  # the signal came before
+        controls.toggle_panic()
+    return terminal
 
-        say(
-            "live; Ctrl-C ends it, space shows the still photo at once, p pauses"
-            if terminal.listens
-            else "live; Ctrl-C ends it"
-        )
-        with suppress(KeyboardInterrupt), loop.running():
-            loop.wait(seconds or float("inf"), each_turn)
-            self.ending.close()
-        say("ended")
-        if delay := self.timings.summary().get("capture to output"):
-            say(
-                f"{loop.fresh} new pictures, {delay['p50_ms']:.0f} ms from camera to output (95 %: {delay['p95_ms']:.0f} ms)"
-            )
-        return fanout.failed.exit_status if fanout.failed else 0, loop.sent
 
-    def _album(self, engine: Engine) -> PhotoSwitcher:
-        """The photos that a key turns to."""
-        size, fit = self.stage.puppet.size, self.options.fit
-        return PhotoSwitcher(
-            photos(self.options.source),
-            lambda path: Puppet.from_file(path, engine, size, fit, say),
-            self.stage.change,
-            answer,
-        )
+def _play(
+    config: SessionConfig,
+    loop: LiveLoop,
+    controls: Controls,
+    terminal: TerminalKeys,
+    sound: Microphone | None,
+    figures: LiveFigures,
+    shutdown: ShutdownHandler,
+) -> None:
+    """Runs the loop to its end, with the keys of the terminal."""
+    logged_s = time.perf_counter()
 
-    def _with_sheet(self, expected: int) -> list[Output]:
-        """The outputs, with a contact sheet of about so many pictures where one was asked for."""
-        if not self.options.sheet:
-            return self.outputs
-        sheet = ContactSheet(self.options.sheet, expected)
-        self.stack.callback(sheet.close)
-        return [*self.outputs, sheet]
+    def each_turn() -> None:
+        nonlocal logged_s
+        for key in terminal.keys():
+            controls.press(key)
+        if sound:
+            sound.muted = controls.covered
+        if time.perf_counter() - logged_s > FIGURES_S:
+            logged_s = time.perf_counter()
+            LOG.debug("; ".join(text for text, _ in figures()))
 
-    def _listen(self, controls: Controls) -> TerminalKeys:
-        """Keys of the terminal, and the signals of a live run."""
-        terminal = self.stack.enter_context(TerminalKeys())
-        self.ending.at_last.append(terminal.restore)
-        self.ending.live()
-        self.ending.on_panic = (
-            controls.toggle_panic
-        )  # for a hotkey of the desktop: pkill -USR1 -f "run.py --source"
-        if self.ending.panic:
-            controls.toggle_panic()
-        return terminal
+    keys = ", space shows the still photo at once, p pauses" if terminal.listens else ""
+    say(f"live; Ctrl-C ends it{keys}")
+    with suppress(KeyboardInterrupt), loop.running():
+        loop.wait(config.seconds or float("inf"), each_turn)
+        shutdown.close()

@@ -1,6 +1,7 @@
 """The driver's side of a frame's life: picture -> face -> believed? -> AUs -> change from neutral -> smoothed."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -30,14 +31,15 @@ class ExpressionTracker:
         second: SecondaryEstimator | None = None,
         profile: Profile | None = None,
         say: Callable[[str], None] = lambda _sentence: None,
+        face_model: Path | None = None,
     ):
         """neutral: one that was learnt before, or Neutral.absent() for drivers that have no rest; default: the profile's, or learn it.
 
         second: closed with it. profile: the driver's own, whose ranges stay whenever the neutral is learnt anew.
-        say: is told what the driver should know, in sentences.
+        say: is told what the driver should know, in sentences. face_model: as in FaceReader.
         """
         self._say = say
-        self._reader = FaceReader(video=True)
+        self._reader = FaceReader(video=True, model=face_model)
         self._timings = timings
         self._profile = profile
         self.neutral = neutral or Neutral(profile)

@@ -12,10 +12,10 @@ from unittest.mock import patch
 
 import numpy as np
 
-import run
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
 from engines.face.photo import load_photo
+from realtime.commands import animate
 from realtime.diagnose.camera_probe import ProbedHost
 from realtime.diagnose.device_checks import camera_findings, virtual_findings
 from realtime.diagnose.finding import FINE
@@ -50,7 +50,7 @@ from tests.vm.devices import (
 )
 from tests.vm.pictures import CLOSE, SIZE, SMILE, distance, small
 
-PHOTO = run.SAMPLES / "man.jpg"
+PHOTO = animate.SAMPLES / "man.jpg"
 SMILE_S = 30.0  # until the driver's smile is read back; the clip's mark is white for every second 3 s
 
 
@@ -77,7 +77,7 @@ def _command(*arguments: str, meanwhile: Callable[[], None] = lambda: None) -> t
     trouble.start()
     session.make_puppet = lambda *_arguments, **_options: (_puppet(), StubEngine())
     with redirect_stderr(said):
-        status = run.main(
+        status = animate.main(
             [*arguments, "--source", str(PHOTO), "--size", "{}x{}".format(*SIZE), "--fps", str(FPS)]
         )
     trouble.join(5)

@@ -18,7 +18,7 @@ from engines.face import au_estimator, pyfeat, pyfeat_weights
 from engines.face.action_units import PAPER_17
 from engines.face.landmarks import FaceReader
 from engines.face.pyfeat_weights import FILE, REPOSITORY, find_weights, split_pin
-from realtime.commands import calibrate
+from realtime.commands import animate
 from realtime.messages import Frame
 from realtime.process.log import LOG
 from realtime.tracking import driver_profile
@@ -245,8 +245,18 @@ def test_the_real_network_in_the_thread_holds_no_frame_up_and_answers_in_order(w
 def test_a_lesson_from_a_clip_teaches_the_real_networks_two_points(weights, tmp_path, capsys):
     clip, path = str(SAMPLES / "driver.mp4"), str(tmp_path / "me.json")
     assert (
-        calibrate.main(
-            ["--driver", clip, "--name", path, "--aus", "py-feat", "--pyfeat-weights", str(weights)]
+        animate.main(
+            [
+                "calibrate",
+                "--driver",
+                clip,
+                "--name",
+                path,
+                "--aus",
+                "py-feat",
+                "--pyfeat-weights",
+                str(weights),
+            ]
         )
         == 0
     )

@@ -13,10 +13,10 @@ import av
 import numpy as np
 import pytest
 
-import run
 from engines.errors import DriverError
 from realtime.audio.av_sync import RATE_HZ, BlockClock, DriftCompensator
 from realtime.audio.microphone import MAX_QUEUED, Microphone, alsa_cards, microphones, open_system_device
+from realtime.commands import animate
 from realtime.output.live_recording import LiveRecording
 from realtime.process.backoff import Backoff
 from realtime.session import session
@@ -244,7 +244,7 @@ def test_a_muted_microphone_passes_on_silence():
 def test_every_recording_of_a_live_run_delays_its_sound_as_much_as_its_pictures(tmp_path):
     timings = Timings()
     timings.add("capture to output", 0.2)
-    recording = session._open_live(str(tmp_path / "take.mp4"), SIZE, FPS, None, timings)
+    recording = session.open_live_output(str(tmp_path / "take.mp4"), SIZE, FPS, None, timings)
     assert recording._delay_s() == pytest.approx(0.2)
     recording.close()
 
@@ -369,7 +369,7 @@ def test_a_call_is_recorded_with_its_sound_beside_the_virtual_camera(tmp_path, c
         path,
         "--sound",
     ]
-    status = run.main([*map(str, arguments), "--size", "320x240", "--seconds", "2"])
+    status = animate.main([*map(str, arguments), "--size", "320x240", "--seconds", "2"])
     said = capsys.readouterr().err
     assert status == 0 and f"wrote {path}: " in said, said
     assert kind.opened[0].sent > 20 and kind.opened[0].closed and devices[0].closed
@@ -400,6 +400,6 @@ def test_a_microphone_that_is_missing_ends_the_program_before_it_starts(tmp_path
         "--sound",
         "Yeti",
     ]
-    assert run.main([*map(str, arguments)]) == 4
+    assert animate.main([*map(str, arguments)]) == 4
     assert "no microphone named Yeti" in capsys.readouterr().err.splitlines()[-1]
     assert kind.opened == [] and not path.exists()

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import run
 from engines.errors import DriverError
 from engines.face.au_estimator import ESTIMATED, index
 from engines.face.landmarks import Face
@@ -18,7 +17,7 @@ from realtime.calibration import lesson
 from realtime.calibration.clip_report import blinks, load_spans, measure, unmatched
 from realtime.calibration.lesson_state import LESSON_S, READ_S, STEPS, LessonState
 from realtime.calibration.lesson_view import SIZE, draw
-from realtime.commands import calibrate
+from realtime.commands import animate
 from realtime.messages import NOT_YET, Frame
 from realtime.process.log import LOG
 from realtime.tracking import driver_profile
@@ -131,7 +130,7 @@ def test_the_screen_shows_landmarks_and_words_and_nothing_of_the_drivers_picture
 
 
 def attempt(capsys, *arguments: object) -> tuple[int, str]:
-    status = calibrate.main([str(a) for a in arguments], "run.py calibrate")
+    status = animate.main(["calibrate", *map(str, arguments)])
     said = capsys.readouterr()
     assert "Traceback" not in said.err
     return status, said.out + said.err
@@ -220,7 +219,7 @@ def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
     screen = Screen()
     try:
         code = (
-            "from tests.realtime.calibration.test_lesson import Film; from realtime.commands.calibrate import lesson; from realtime.calibration.lesson_view import SIZE; "
+            "from tests.realtime.calibration.test_lesson import Film; from realtime.calibration.lesson import lesson; from realtime.calibration.lesson_view import SIZE; "
             "from realtime.output.window import Window; lesson(Film(), Window(SIZE))"
         )
         running = subprocess.Popen(
@@ -271,7 +270,7 @@ def test_blinks_of_a_puppet_that_is_told_to_blink_are_tracked_one_by_one(tmp_pat
         "--fps",
         "30",
     ]
-    assert run.main(command) == 0
+    assert animate.main(command) == 0
     told = [(round(30 * (t + 0.07)), round(30 * (t + 0.13))) for t in times_s]
     measured = measure(str(clip), told)
     assert len(measured.seen) == len(told) and not unmatched(told, measured.seen) and measured.rest <= 0.03

@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 
-import run
 from engines.errors import EngineError
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED
@@ -13,7 +12,7 @@ from engines.face.pyfeat import AUS, FULL, Scale
 from realtime.calibration import lesson
 from realtime.calibration.lesson_state import STEPS
 from realtime.calibration.pyfeat_recorder import PyFeatRecorder
-from realtime.commands import calibrate
+from realtime.commands import animate
 from realtime.messages import Frame
 from realtime.process.log import LOG
 from realtime.session import session
@@ -53,49 +52,49 @@ def taught(slow_of, **acts) -> tuple[Lesson, PyFeatRecorder, list[str]]:
         step, since_s = begun[-1] if begun else ("rest", 0.0)
         return reads(**{**RESTING, **(SHOWN.get(step, {}) if time_s - since_s > 0.5 else {})})
 
-    onlooker, feed = PyFeatRecorder(slow_of(says), said.append), lesson.guide.feed
+    recorder, feed = PyFeatRecorder(slow_of(says), said.append), lesson.guide.feed
 
     def watched(reading, time_s: float, note: str = "") -> None:
         if not asked or asked[-1][1] != lesson.guide.step.name:
             asked.append((time_s, lesson.guide.step.name))
         if reading is not None:
-            assert onlooker(reading, Frame(np.zeros((4, 4, 3), np.uint8), time_s), FACE) is reading
+            assert recorder(reading, Frame(np.zeros((4, 4, 3), np.uint8), time_s), FACE) is reading
         feed(reading, time_s, note)
 
     lesson.guide.feed = watched
     lesson.play()
-    onlooker.close()
-    return lesson, onlooker, said
+    recorder.close()
+    return lesson, recorder, said
 
 
 @pytest.mark.parametrize("delay_s", [0.03, 0.9])
 def test_answers_count_for_the_step_of_their_frame_however_late_they_come(delay_s):
-    lesson, onlooker, said = taught(lambda says: Scripted(says, period_s=0.3, delay_s=delay_s))
-    scale = onlooker.of_steps(lesson.guide.shown_s)
+    lesson, recorder, said = taught(lambda says: Scripted(says, period_s=0.3, delay_s=delay_s))
+    scale = recorder.of_steps(lesson.guide.shown_s)
     assert of(scale.rest, "AU06") == pytest.approx(0.3) and of(scale.full, "AU06") == pytest.approx(0.6)
     assert of(scale.rest, "AU09") == pytest.approx(0.25), "the frown after it is no rest"
     assert not said
 
 
 def test_what_leaks_into_a_step_is_no_strength_and_what_was_not_asked_for_keeps_the_default():
-    lesson, onlooker, _ = taught(Scripted)
-    scale = onlooker.of_steps(lesson.guide.shown_s)
+    lesson, recorder, _ = taught(Scripted)
+    scale = recorder.of_steps(lesson.guide.shown_s)
     assert of(scale.full, "AU09") == of(scale.full, "AU15") == pytest.approx(FULL)
     assert of(scale.full, "AU04") == pytest.approx(0.7)
     assert of(scale.change(reads(AU09=0.5)), "AU09") < 0.5, "a frown is no full nose wrinkle"
 
 
 def test_a_step_that_was_not_shown_teaches_nothing():
-    lesson, onlooker, _ = taught(Scripted, smile={"AU12": 0.02})
+    lesson, recorder, _ = taught(Scripted, smile={"AU12": 0.02})
     assert "smile" not in lesson.guide.shown_s and list(lesson.guide.shown_s) == [
         s.name for s in STEPS if s.name != "smile"
     ]
-    assert of(onlooker.of_steps(lesson.guide.shown_s).full, "AU06") == pytest.approx(FULL)
+    assert of(recorder.of_steps(lesson.guide.shown_s).full, "AU06") == pytest.approx(FULL)
 
 
 def test_one_that_hardly_answers_or_died_leaves_a_profile_without_its_part():
-    lesson, onlooker, said = taught(lambda says: Scripted(says, period_s=5.0))
-    assert onlooker.of_steps(lesson.guide.shown_s) is None and len(said) == 1 and "too seldom" in said[0]
+    lesson, recorder, said = taught(lambda says: Scripted(says, period_s=5.0))
+    assert recorder.of_steps(lesson.guide.shown_s) is None and len(said) == 1 and "too seldom" in said[0]
     slow = Scripted(lambda _s: reads())
     slow.ended, told = True, []
     assert PyFeatRecorder(slow, told.append).of_steps(lesson.guide.shown_s) is None and not told, (
@@ -105,12 +104,12 @@ def test_one_that_hardly_answers_or_died_leaves_a_profile_without_its_part():
 
 def test_tremble_at_rest_is_no_strength():
     rng, times_s = np.random.default_rng(0), np.arange(0, 20, 0.1)
-    onlooker = PyFeatRecorder(
+    recorder = PyFeatRecorder(
         Scripted(lambda _s: np.clip(0.3 + rng.normal(0, 0.1, 17), 0, 1), period_s=0.1, delay_s=0), print
     )
     for time_s in times_s:
-        onlooker(np.zeros(len(ESTIMATED)), Frame(np.zeros((4, 4, 3), np.uint8), time_s), FACE)
-    assert onlooker.of_clip(times_s[:100]).full == pytest.approx(np.full(17, FULL))
+        recorder(np.zeros(len(ESTIMATED)), Frame(np.zeros((4, 4, 3), np.uint8), time_s), FACE)
+    assert recorder.of_clip(times_s[:100]).full == pytest.approx(np.full(17, FULL))
 
 
 class Reads:
@@ -132,7 +131,7 @@ def test_a_lesson_before_a_camera_is_seen_by_both():
     network = Reads()
     slow = EveryFrame(network)
     pane = Pane()
-    made = lesson.lesson(Film(), pane, lambda: None, onlooker=PyFeatRecorder(slow, print))
+    made = lesson.lesson(Film(), pane, lambda: None, recorder=PyFeatRecorder(slow, print))
     assert network.looks > 50 and made.pyfeat is not None
     assert (made.pyfeat.rest <= 0.6).all() and (made.pyfeat.full - made.pyfeat.rest >= 0.149).all()
     assert lesson.lesson(Film(), Pane()).pyfeat is None
@@ -146,7 +145,7 @@ def at_home(monkeypatch):
 
 
 def calibrated(capsys, *arguments: str) -> str:
-    assert calibrate.main(["--driver", CLIP, "--name", "me", *arguments]) == 0
+    assert animate.main(["calibrate", "--driver", CLIP, "--name", "me", *arguments]) == 0
     return capsys.readouterr().err
 
 
@@ -174,7 +173,9 @@ def test_a_clip_teaches_its_range_which_a_run_with_the_profile_uses(capsys, at_h
         "320x180",
     ]
     assert (
-        run.main([*line, "--aus", "py-feat", "--profile", "me"]) == run.main([*line, "--aus", "py-feat"]) == 0
+        animate.main([*line, "--aus", "py-feat", "--profile", "me"])
+        == animate.main([*line, "--aus", "py-feat"])
+        == 0
     )
     with_profile, without = scales
     assert (
@@ -216,13 +217,13 @@ def test_a_network_that_fails_in_a_clip_is_one_sentence_and_nothing_is_written(
         raise EngineError("py-feat failed on cuda (gone): choose --aus mediapipe.")
 
     monkeypatch.setattr(Reads, "__call__", fails)
-    assert calibrate.main(["--driver", CLIP, "--aus", "py-feat"]) == EngineError.exit_status
+    assert animate.main(["calibrate", "--driver", CLIP, "--aus", "py-feat"]) == EngineError.exit_status
     assert "choose --aus mediapipe" in capsys.readouterr().err and not list(own_folder.glob("*.json"))
 
 
 def test_a_clip_that_is_none_is_told_before_a_network_is_loaded(capsys, monkeypatch):
     monkeypatch.setattr(estimator_fusion, "find_weights", lambda _wanted: pytest.fail("looked for weights"))
-    assert calibrate.main(["--driver", str(SAMPLES / "man.jpg"), "--aus", "py-feat"]) == 4
+    assert animate.main(["calibrate", "--driver", str(SAMPLES / "man.jpg"), "--aus", "py-feat"]) == 4
     assert "is a picture" in capsys.readouterr().err
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import run
 from engines.face.au_estimator import index
+from realtime.commands import animate
 from realtime.performance.load import load_curve
 from tests.conftest import SAMPLES
 
@@ -23,7 +23,7 @@ PHOTO, CURVE, CLIP = str(SAMPLES / "man.jpg"), str(SAMPLES / "smile.csv"), str(S
 
 def attempt(capsys, *arguments: str) -> tuple[int, str]:
     """Runs the command line; returns the exit status and what it said on standard error."""
-    status = run.main([str(a) for a in arguments])
+    status = animate.main([str(a) for a in arguments])
     return status, capsys.readouterr().err
 
 
@@ -183,7 +183,7 @@ def test_live_into_a_file_keeps_the_clock(tmp_path, capsys):
 
 def test_the_benchmark_measures_every_stage(tmp_path, capsys):
     report = tmp_path / "bench.json"
-    assert run.main(["--benchmark", "--seconds", "1", "--driver", PHOTO, "--json", str(report)]) == 0
+    assert animate.main(["--benchmark", "--seconds", "1", "--driver", PHOTO, "--json", str(report)]) == 0
     table, result = capsys.readouterr().out, json.loads(report.read_text())
     assert "p95" in table and "Peak memory" in table
     for part in ("throughput", "delay"):
@@ -430,7 +430,7 @@ def test_a_wrong_size_is_refused(capsys):
 )
 def test_a_wrong_command_line_is_told_how_to_go_on(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
-        run.main(arguments)
+        animate.main(arguments)
     assert caught.value.code == 2 and "usage" in capsys.readouterr().err
 
 
@@ -495,7 +495,7 @@ def test_whoever_stops_reading_meets_no_defect(arguments):
 
 
 def test_help_reads_without_loading_anything_heavy():
-    code = "import sys, run\ntry:\n run.main(['--help'])\nexcept SystemExit: pass\nprint([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
+    code = "import sys\nfrom realtime.commands import animate\ntry:\n animate.main(['--help'])\nexcept SystemExit: pass\nprint([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     ).stdout
@@ -509,7 +509,7 @@ def test_curves_are_laid_over_a_clip_and_over_one_another(tmp_path, capsys):
     take = tmp_path / "take.csv"
     drivers = ["--driver", CLIP, "--driver", f"{brows}:brows", "--driver", f"{CURVE}:AU25+AU26@speed=2"]
     assert (
-        run.main(
+        animate.main(
             [
                 "--source",
                 PHOTO,

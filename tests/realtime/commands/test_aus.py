@@ -15,8 +15,7 @@ import pytest
 from engines.face import au_estimator, pyfeat
 from engines.face.action_units import PAPER_17, opposites, wholes
 from engines.face.landmarks import FaceReader
-from realtime.commands import aus_plot
-from realtime.commands.aus import main
+from realtime.commands import animate, aus_plot
 from realtime.performance.load import load_curve
 from realtime.session import au_export
 from tests.conftest import SAMPLES
@@ -37,7 +36,7 @@ def blank(tmp_path) -> str:
 
 def test_a_clip_gives_a_row_for_each_frame_that_can_be_played_as_a_curve(tmp_path):
     table = tmp_path / "clip.csv"
-    assert main([CLIP, "--seconds", "0.5", "--csv", str(table)]) == 0
+    assert animate.main(["aus", CLIP, "--seconds", "0.5", "--csv", str(table)]) == 0
     found = rows(table.read_text())
     assert found[0] == ["time_s", *au_estimator.ESTIMATED] and len(found) == 16
     assert [float(row[0]) for row in found[1:]] == pytest.approx(np.arange(15) / 30, abs=2e-3)
@@ -47,7 +46,7 @@ def test_a_clip_gives_a_row_for_each_frame_that_can_be_played_as_a_curve(tmp_pat
 
 
 def test_a_picture_tells_what_the_estimator_tells(capsys):
-    assert main([PHOTO]) == 0
+    assert animate.main(["aus", PHOTO]) == 0
     header, row = rows(capsys.readouterr().out)
     with FaceReader() as reader:
         face = reader.read(cv2.imread(PHOTO))[0]
@@ -60,7 +59,7 @@ def test_a_picture_tells_what_the_estimator_tells(capsys):
 
 
 def test_several_drivers_name_their_rows_and_one_without_a_face_has_empty_cells(capsys, blank):
-    assert main([PHOTO, blank]) == 0
+    assert animate.main(["aus", PHOTO, blank]) == 0
     out, told = capsys.readouterr()
     header, seen, unseen = rows(out)
     assert header[:2] == ["driver", "time_s"] and seen[0] == PHOTO and unseen[0] == blank
@@ -81,7 +80,7 @@ def test_another_estimator_tells_its_own_aus(capsys, monkeypatch):
 
     monkeypatch.setattr(au_export, "find_weights", lambda wanted: "found" if wanted == "mine" else None)
     monkeypatch.setattr(pyfeat, "PyFeat", Network)
-    assert main([PHOTO, "--aus", "py-feat", "--pyfeat-weights", "mine"]) == 0
+    assert animate.main(["aus", PHOTO, "--aus", "py-feat", "--pyfeat-weights", "mine"]) == 0
     header, row = rows(capsys.readouterr().out)
     values = [float(cell) for cell in row[1:]]
     assert tuple(header[1:]) == PAPER_17 and values[0] == 0 and values[-1] == 1 and values == sorted(values)
@@ -89,7 +88,7 @@ def test_another_estimator_tells_its_own_aus(capsys, monkeypatch):
 
 def test_a_plot_is_a_picture_with_a_row_for_each_au(tmp_path, capsys):
     plot = tmp_path / "clip.png"
-    assert main([CLIP, "--seconds", "0.3", "--plot", str(plot)]) == 0
+    assert animate.main(["aus", CLIP, "--seconds", "0.3", "--plot", str(plot)]) == 0
     picture = cv2.imread(str(plot))
     assert picture.shape == (aus_plot.HEAD + aus_plot.ROW * (19 + 6) + aus_plot.FOOT, aus_plot.WIDTH, 3)
     assert capsys.readouterr().out == "", "no table where only a plot was asked for"
@@ -141,7 +140,7 @@ def test_a_plot_rises_with_the_au_and_has_a_gap_without_a_face():
     ],
 )
 def test_faults_are_one_sentence(arguments, status, word, capsys):
-    assert main(arguments, "run.py aus") == status
+    assert animate.main(["aus", *arguments]) == status
     out, told = capsys.readouterr()
     assert out == "" and told.startswith("run.py aus: ") and word in told and told.count("\n") == 1
 
@@ -150,7 +149,7 @@ def test_faults_are_one_sentence(arguments, status, word, capsys):
 def test_a_name_that_is_no_text_is_written_as_it_is(tmp_path):
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/f\xffce.jpg")
     shutil.copy(PHOTO, odd)
-    assert main([odd, PHOTO, "--csv", str(tmp_path / "t.csv")]) == 0
+    assert animate.main(["aus", odd, PHOTO, "--csv", str(tmp_path / "t.csv")]) == 0
     assert os.fsencode(odd) in (tmp_path / "t.csv").read_bytes()
 
 
@@ -171,12 +170,12 @@ def test_a_standard_output_that_is_full_is_one_sentence():
 def test_a_driver_without_any_face_writes_nothing(tmp_path, blank, capsys):
     table = tmp_path / "t.csv"
     table.write_text("an older one")
-    assert main([blank, "--csv", str(table)]) == 4
+    assert animate.main(["aus", blank, "--csv", str(table)]) == 4
     assert table.read_text() == "an older one" and "No face" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blank.png", "t.csv"]
 
 
 def test_a_plot_of_several_is_a_wrong_command_line():
     with pytest.raises(SystemExit) as ended:
-        main([PHOTO, CLIP, "--plot", "x.png"])
+        animate.main(["aus", PHOTO, CLIP, "--plot", "x.png"])
     assert ended.value.code == 2

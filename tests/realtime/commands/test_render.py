@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-import run
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
+from realtime.commands import animate
 from realtime.output.contact_sheet import ContactSheet
 from realtime.output.outputs import VideoFile
 from realtime.session.batch import plan
@@ -37,8 +37,9 @@ class Closing(StubEngine):
         self.closed = False
         Closing.opened.append(self)
 
-    def close(self) -> None:
+    def close(self) -> bool:
         self.closed = True
+        return True
 
 
 @pytest.fixture
@@ -52,12 +53,12 @@ def folder(tmp_path, monkeypatch) -> Path:
     for name, copied in (("ann.jpg", "woman.jpg"), ("bob.jpg", "man.jpg")):
         shutil.copy(SAMPLES / copied, tmp_path / name)
     Closing.opened = []
-    monkeypatch.setattr("realtime.session.batch.load_live", lambda *_a, **_o: Closing())
+    monkeypatch.setattr("realtime.session.engine.load_live", lambda *_a, **_o: Closing())
     return tmp_path
 
 
 def render(*arguments: str) -> int:
-    return run.main(["render", *arguments, "--size", "128x96", "--fps", "10"])
+    return animate.main(["render", *arguments, "--size", "128x96", "--fps", "10"])
 
 
 def pictures(path: Path) -> int:
@@ -189,7 +190,7 @@ def test_a_contact_sheet_shows_the_whole_clip(tmp_path, expected):
 
 def test_options_may_stand_anywhere_and_settings_count(folder):
     assert (
-        run.main(
+        animate.main(
             [
                 "render",
                 "--size",
@@ -270,7 +271,7 @@ def test_what_cannot_be_drawn_is_told_in_one_sentence_before_anything_is(
 )
 def test_a_wrong_command_line_is_told_how_to_go_on(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
-        run.main(["render", *arguments])
+        animate.main(["render", *arguments])
     assert caught.value.code == 2 and "usage" in capsys.readouterr().err
 
 
@@ -311,7 +312,7 @@ def test_ctrl_c_keeps_finished_videos_and_throws_the_unfinished_one_away(tmp_pat
 
 
 def test_help_reads_without_loading_anything_heavy():
-    code = "import sys, run\ntry:\n run.main(['render', '--help'])\nexcept SystemExit: pass\nprint([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
+    code = "import sys\nfrom realtime.commands import animate\ntry:\n animate.main(['render', '--help'])\nexcept SystemExit: pass\nprint([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     ).stdout

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from engines.errors import DriverError, EngineError, OutputBusy, OutputError
+from realtime.commands import animate
 from realtime.commands import doctor as doctor_command
 from realtime.devices import v4l2
 from realtime.devices.host import Capability, Host
@@ -505,7 +506,7 @@ def test_a_call_works_with_one_camera_and_one_place_for_the_pictures():
 def test_a_machine_that_has_everything_leaves_with_0(machine, capsys):
     machine.camera(0)
     machine.device(10, "Puppet", v4l2.LOOPBACK_DRIVER, OUTPUT)
-    assert doctor_command.main([], system=machine.system()) == 0
+    assert doctor_command.report("default", False, machine.system()) == 0
     printed = capsys.readouterr().out
     assert (
         printed.rstrip().endswith("A call would work.")
@@ -550,8 +551,8 @@ def test_the_command_works_on_a_machine_where_nothing_is_installed():
 import sys
 for name in ("cv2", "numpy", "openvino"):
     sys.modules[name] = None
-import run
-sys.exit(run.main(["doctor"]))
+from realtime.commands import animate
+sys.exit(animate.main(["doctor"]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1 and done.stderr == "" and "Traceback" not in done.stdout
@@ -570,9 +571,9 @@ def test_a_closed_pipe_gets_no_traceback_and_the_status_is_still_right():
 
 def test_a_wrong_bundle_or_option_is_reported_without_a_traceback(capsys, machine):
     with pytest.raises(SystemExit) as ended:
-        doctor_command.main(["--nonsense"])
+        animate.main(["doctor", "--nonsense"])
     assert ended.value.code == 2
-    assert doctor_command.main(["--engine", "nowhere"], system=machine.system()) == 1
+    assert doctor_command.report("nowhere", False, machine.system()) == 1
     assert "There is no engine bundle at nowhere" in capsys.readouterr().out
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-import run
 from engines.errors import CurveError
 from engines.face.action_units import GROUPS, sides
 from engines.face.au_estimator import ESTIMATED
+from realtime.commands import animate
 from realtime.messages import DriverExpression
 from realtime.performance.composition import CROSSFADE_S, Excerpt, Mix, endless
 from realtime.performance.curve import Curve, Performance
@@ -299,7 +299,7 @@ def test_a_mix_of_nothing_that_ends_is_endless():
 
 
 def perform(*arguments: str) -> int:
-    return run.main(
+    return animate.main(
         ["--source", str(SAMPLES / "man.jpg"), "--size", "128x96", "--output", "none", *arguments]
     )
 
@@ -363,5 +363,5 @@ def test_a_mix_that_cannot_be_played_is_refused(curves, capsys, arguments, statu
 
 def test_a_benchmark_has_one_driver(capsys):
     with pytest.raises(SystemExit):
-        run.main(["--benchmark", "--driver", "webcam", "--driver", "b.csv:brows"])
+        animate.main(["--benchmark", "--driver", "webcam", "--driver", "b.csv:brows"])
     assert "one --driver" in capsys.readouterr().err

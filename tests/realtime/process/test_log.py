@@ -43,7 +43,7 @@ def test_sentences_that_differ_each_time_are_bounded_too():
         clock.now_s += 1
         said += sum(passed(seldom, f"back after {second}.{number} s") is not None for number in range(10))
     assert said == 3600 / BURST_S * BURST
-    assert len(seldom._said) <= REMEMBERED
+    assert len(seldom._logged) <= REMEMBERED
     clock.now_s += BURST_S
     assert sum(passed(seldom, f"{number}") is not None for number in range(1000)) == BURST
 

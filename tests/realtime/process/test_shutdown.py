@@ -10,10 +10,10 @@ from pathlib import Path
 import av
 import pytest
 
-import run
+from realtime.commands import animate
 from realtime.performance.load import load_curve
 from realtime.process.exit_status import DEFECT, outcome
-from realtime.process.shutdown import NET_S, STOPPED
+from realtime.process.shutdown import RELEASE_S, STOPPED
 from tests.conftest import SAMPLES
 
 ROOT = Path(__file__).parents[3]
@@ -193,14 +193,15 @@ with ShutdownHandler() as ending:
 """)
     time.sleep(0.3)  # it hangs where nothing can be seen of it
     process.send_signal(signal.SIGINT)
-    assert ends(process, NET_S + 1) == STOPPED
+    assert ends(process, RELEASE_S + 1) == STOPPED
 
 
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_live_run_lets_its_devices_go_and_finishes_its_files_within_2_s(start, tmp_path, number):
     process = start(f"""
-import pyvirtualcam, run
+import pyvirtualcam
+from realtime.commands import animate
 class Double:
     def __init__(self, **_options): self.sent = 0
     def send(self, frame):
@@ -210,7 +211,7 @@ class Double:
     def device(self): return "double"
     def native_fourcc(self): return None
 pyvirtualcam.register_backend("double", Double)
-run.leave(run.main(["--source", "{SAMPLES / "man.jpg"}", "--driver", "{SAMPLES / "driver.mp4"}", "--size", "320x240",
+animate.leave(animate.main(["--source", "{SAMPLES / "man.jpg"}", "--driver", "{SAMPLES / "driver.mp4"}", "--size", "320x240",
                     "--output", "vcam", "--output", "{tmp_path / "call.mp4"}", "--record", "{tmp_path / "take.csv"}"]))
 """)
     process.send_signal(number)
@@ -223,16 +224,36 @@ run.leave(run.main(["--source", "{SAMPLES / "man.jpg"}", "--driver", "{SAMPLES /
     assert load_curve(tmp_path / "take.csv").duration_s > 1
 
 
+@posix
+@pytest.mark.skipif(sys.platform != "linux", reason="a mutex of Linux's C library")
+@pytest.mark.parametrize("hangs", [True, False], ids=["a worker hangs", "all workers have ended"])
+def test_a_process_is_not_finalised_while_a_worker_hangs_in_a_device(start, hangs):
+    process = start(f"""
+import atexit
+from realtime.process.shutdown import leave
+from realtime.process.worker import Worker
+def work():
+    {HANG.strip() + "; hang(lock)" if hangs else "pass"}
+worker = Worker(work, "camera")
+worker.start(); worker.join(0.5)
+atexit.register(lambda: print("finalised", flush=True))
+print("running", flush=True)
+leave(7)
+""")
+    assert process.wait(20) == 7
+    assert process.stdout.read() == ("" if hangs else "finalised\n")
+
+
 def test_an_error_in_a_thread_that_a_call_can_do_without_is_told_in_one_sentence(capsys):
     def work(_ending):
-        thread = threading.Thread(target=lambda: 1 / 0, name="album")
+        thread = threading.Thread(target=lambda: 1 / 0, name="photo switcher")
         thread.start()
         thread.join()
         return 0
 
     assert outcome(work) == 0
     told = capsys.readouterr().err
-    assert "'album' (ZeroDivisionError" in told and "Traceback" not in told and told.count("\n") == 1
+    assert "'photo switcher' (ZeroDivisionError" in told and "Traceback" not in told and told.count("\n") == 1
 
 
 def test_an_error_in_a_thread_ends_the_run_with_one_sentence_and_no_traceback(monkeypatch, capsys):
@@ -250,8 +271,8 @@ def test_an_error_in_a_thread_ends_the_run_with_one_sentence_and_no_traceback(mo
         "--seconds",
         "30",
     ]
-    assert run.main(command) == DEFECT
+    assert animate.main(command) == DEFECT
     told = capsys.readouterr().err
     assert told.count("ZeroDivisionError") == 1 and "Traceback" not in told and "--verbose" in told
-    assert run.main([*command, "--verbose"]) == DEFECT
+    assert animate.main([*command, "--verbose"]) == DEFECT
     assert "in broken" in capsys.readouterr().err, "who reports it can say where"

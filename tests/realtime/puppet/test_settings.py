@@ -5,11 +5,10 @@ import argparse
 import numpy as np
 import pytest
 
-import run
 from engines.errors import SettingsError
 from engines.face.action_units import EXPRESSION, GAZE, GROUPS, HEAD, PAPER_17, WIDE, opposites, whole, wholes
 from engines.face.au_estimator import ESTIMATED, index
-from realtime.commands import settings_options
+from realtime.commands import animate, settings_options
 from realtime.messages import DriverExpression
 from realtime.performance.load import load_curve
 from realtime.puppet import settings
@@ -116,7 +115,9 @@ def test_the_command_line_goes_before_the_preset(preset):
 
 
 def test_print_config_shows_the_result_and_needs_no_photo(preset, capsys):
-    assert run.main(["--preset", preset(EVERYTHING) + ":mine", "--strength", "0.5", "--print-config"]) == 0
+    assert (
+        animate.main(["--preset", preset(EVERYTHING) + ":mine", "--strength", "0.5", "--print-config"]) == 0
+    )
     assert load(preset(capsys.readouterr().out)) == load(preset(EVERYTHING) + ":mine").with_flags(
         strength=0.5
     )
@@ -142,7 +143,7 @@ def test_print_config_shows_the_result_and_needs_no_photo(preset, capsys):
     ],
 )
 def test_a_broken_preset_is_told_with_file_line_and_cure(preset, capsys, text, words):
-    assert run.main(["--preset", preset(text), "--print-config"]) == 2
+    assert animate.main(["--preset", preset(text), "--print-config"]) == 2
     told = capsys.readouterr().err
     assert all(word in told for word in ("presets.toml", *words)), told
     assert told.count("\n") == 1
@@ -166,7 +167,7 @@ def test_a_broken_preset_is_told_with_file_line_and_cure(preset, capsys, text, w
     ],
 )
 def test_a_wrong_flag_is_told_in_one_sentence(capsys, arguments, word):
-    assert run.main([*arguments, "--print-config"]) == 2
+    assert animate.main([*arguments, "--print-config"]) == 2
     told = capsys.readouterr().err
     assert word in told and told.count("\n") == 1, told
 
@@ -348,7 +349,7 @@ def test_without_idle_nothing_is_added_and_with_it_a_take_holds_it(tmp_path):
             "--size",
             "64x64",
         ]
-        assert run.main([*command, "--record", str(take), *flags]) == 0
+        assert animate.main([*command, "--record", str(take), *flags]) == 0
         told = load_curve(take)
         values = np.array([told.at(t) for t in np.arange(0, 12, 0.1)])
         assert (np.ptp(values, axis=0).max() > 0.3) == moving

@@ -256,7 +256,8 @@ def test_close_does_not_wait_for_a_read_that_hangs(desk, use):
 
 def test_a_process_ends_with_its_own_status_while_a_read_hangs(tmp_path):
     code = f"""
-import pathlib, functools, run
+import pathlib, functools
+from realtime.process.shutdown import leave
 from realtime.devices import v4l2
 from realtime.sources import camera
 from realtime.sources.reconnecting_camera import ReconnectingCamera
@@ -269,7 +270,7 @@ while not desk.hanging: camera.read()
 camera.close()
 import atexit; atexit.register(lambda: print("the interpreter ended by itself"))
 print("closed")
-run.leave(130)
+leave(130)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (130, "closed\n", "")

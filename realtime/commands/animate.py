@@ -1,0 +1,262 @@
+"""The command line: `python run.py` in a clone, `puppet` where it is installed. `--help` is its manual.
+
+Without a command it animates a photo; the commands are modules beside this one, each loaded when it is
+chosen.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from realtime.commands.command_parser import SCRIPT, CommandParser
+from realtime.commands.options import OPTIONS
+from realtime.process.exit_status import close_standard_output, outcome
+from realtime.process.log import say
+from realtime.process.shutdown import ShutdownHandler, leave
+
+if TYPE_CHECKING:  # its module loads NumPy
+    from realtime.session.config import SessionConfig
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+DEMO_PHOTO = SAMPLES / "woman.jpg"
+DEMO_CURVE = SAMPLES / "everything.csv"
+BENCHMARK_DRIVER = SAMPLES / "driver.mp4"
+BENCHMARK_SIZE = (1280, 720)
+BENCHMARK_S = 10.0  # of each pass
+
+COMMANDS = {  # name -> what it does; its module has `configure(parser)`
+    "render": "one video for each of several photos",
+    "calibrate": "learn your own range, for --profile",
+    "aus": "the AUs of clips and pictures, as a table",
+    "doctor": "what this machine lacks for a call",
+    "engines": "the engines that were compiled for this machine",
+}
+
+MANUAL = """\
+One photo of a face comes alive: it takes on the expression of its driver.
+
+  python run.py --demo                                     a shipped photo and performance -> out.mp4, out.png
+  python run.py --source face.jpg --driver webcam          you, into the virtual camera (and a preview)
+  python run.py --source face.jpg --driver clip.mp4 --output puppet.mp4
+  python run.py --source face.jpg --driver smile.csv --output window --output puppet.mp4
+  python run.py --benchmark                                how fast this machine does all of it
+  python run.py render take.csv photos/*.jpg videos/       one video for each photo
+  python run.py calibrate                                  twenty seconds before the camera, for --profile me
+  python run.py aus clip.mp4 --csv clip.csv                the AUs of a clip or a picture; --plot draws them
+  python run.py doctor                                     what this machine lacks for a call
+  python run.py engines list | build | verify | clear      what was compiled for this machine
+  python run.py render --help                              the manual of a command
+
+drivers   webcam | webcam:1 | webcam:NAME | /dev/video2
+              look straight and at rest for the first second: that is your neutral
+          clip.mp4 | picture.jpg
+              one face in it; a clip's first second is its neutral
+          curve.csv | keyframes.json
+              columns time_s and AUs (AU25, AU12, or a side: AU12L), values -1 to 1
+          curve.csv@from=2@to=5@speed=0.8@loop
+              a part of it, slower, for ever; @duration=10 stretches it
+          --driver WHO --driver curve.csv:mouth
+              over the first, for groups (brows, eyes, mouth) and AUs: :mouth+AU06
+outputs   vcam | vcam:/dev/video10 | vcam:NAME | window | FILE.mp4 | none      repeat --output for several
+          A file driver into files is drawn frame by frame; anything else runs live.
+          Ctrl-C ends it and finishes the files, twice at once.
+keys      space or Esc: panic, the still photo at once, and back   p: pause, a slate
+          m: mirror the preview   h: figures   q: end   ?: all keys
+          In the window or the terminal; a hotkey of the desktop can send panic, too:
+          pkill -USR1 -f "run.py --source"
+"""
+
+STATUSES = """\
+When your face leaves the picture the puppet holds for half a second, eases to neutral and shows the still
+photo. It does the same while the camera is away, and looks for it by its name. Your own picture never reaches
+an output, and nothing leaves this machine.
+
+exit status  0 done   1 a defect of this program   2 wrong command line   3 photo   4 driver   5 AU curve
+             6 engine   7 output   130 a file stopped by Ctrl-C before its end, or a second Ctrl-C
+"""
+
+
+def script(program: str = SCRIPT) -> NoReturn:
+    """The whole process: `main`, and its exit."""
+    try:
+        status = main(program=program)
+    except BrokenPipeError:  # `engines list | head` has read enough
+        close_standard_output()
+        status = 0
+    leave(status)
+
+
+def main(arguments: list[str] | None = None, program: str = "run.py") -> int:
+    """Runs one command; returns the exit status. What the user can mend becomes one sentence.
+
+    Args:
+        arguments: of the command line; None: this process's.
+        program: its name in messages.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    chosen = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    parser = CommandParser(program, fill=None if chosen else configure)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for name, what in COMMANDS.items():
+        commands.add_parser(name, help=what, fill=_filled_by(name), intermixed=name == "render")
+    options = parser.parse_args(arguments)
+    if options.command and not chosen:
+        parser.error(f"{options.command} is a command with options of its own: put it first")
+    return options.run(options)
+
+
+def _filled_by(name: str) -> Callable[[CommandParser], None]:
+    module = "engines.__main__" if name == "engines" else f"realtime.commands.{name}"
+    return lambda parser: import_module(module).configure(parser)
+
+
+def configure(parser: CommandParser) -> None:
+    """The options of a run without a command."""
+    from realtime.commands import settings_options
+    from realtime.commands.options import add_aus, add_engine, add_look
+
+    parser.explain(MANUAL, STATUSES)
+    main = parser.add_argument_group("what to do")
+    main.add_argument(
+        "--source",
+        metavar="PHOTO",
+        help="the photo that is animated; with several faces the largest is taken",
+    )
+    main.add_argument("--driver", metavar="WHO", action="append", help="who drives it (see above)")
+    main.add_argument(
+        "--output",
+        metavar="WHERE",
+        action="append",
+        help="where pictures go; default: vcam, and window where there is a screen",
+    )
+    main.add_argument(
+        "--demo",
+        action="store_true",
+        help="animate a shipped photo, write out.mp4 and a contact sheet out.png",
+    )
+    main.add_argument(
+        "--benchmark",
+        action="store_true",
+        help="measure FPS and delay, headless; takes --source, --driver, --size too",
+    )
+    main.add_argument(
+        "--record",
+        metavar="FILE.csv",
+        help="write what drives the puppet as an AU curve, to be edited and replayed",
+    )
+    main.add_argument(
+        "--sound",
+        metavar="MICROPHONE",
+        nargs="?",
+        const="default",
+        help="record the driver's sound as well, into a live --output FILE.mp4",
+    )
+    main.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="your own range, as `run.py calibrate` kept it: a name, or FILE.json",
+    )
+    add_look(parser)
+    settings_options.add_options(parser)
+    engine = add_engine(parser, "say more, with the time: figures every ten seconds, what the tracker notes")
+    add_aus(engine)
+    engine.add_argument("--json", metavar="FILE", help="with --benchmark: write the figures here as well")
+    parser.set_defaults(run=lambda options: run(parser, options))
+
+
+def run(parser: CommandParser, options: argparse.Namespace) -> int:
+    """What the options ask for; returns the exit status. Raises SystemExit(2) for a wrong command line."""
+    check(parser, options)
+    return outcome(lambda shutdown: animate(options, shutdown), parser.prog, options.verbose, OPTIONS)
+
+
+def check(parser: CommandParser, options: argparse.Namespace) -> None:
+    """Fills in what --demo and --benchmark stand for.
+
+    Raises SystemExit(2) for options that contradict one another.
+    """
+    from realtime.commands.options import check_numbers
+
+    if options.demo and options.benchmark:
+        parser.error("--demo and --benchmark are two things: choose one")
+    if options.demo or options.benchmark:
+        options.source = options.source or str(DEMO_PHOTO)
+        options.driver = options.driver or [str(DEMO_CURVE if options.demo else BENCHMARK_DRIVER)]
+    if options.demo:
+        options.output = options.output or ["out.mp4"]
+        options.sheet = options.sheet or "out.png"
+    if options.print_config:
+        return
+    if not options.source or not options.driver:
+        parser.error("name a photo with --source and a driver with --driver, or try --demo")
+    check_numbers(parser, options)
+    if options.benchmark:
+        _check_benchmark(parser, options)
+    elif options.json:
+        parser.error("--json belongs to --benchmark")
+
+
+def _check_benchmark(parser: CommandParser, options: argparse.Namespace) -> None:
+    if len(options.driver) > 1:
+        parser.error("--benchmark measures one driver: name it with one --driver")
+    if options.profile:
+        parser.error("--benchmark learns its driver's rest: leave out --profile")
+    if options.output or options.record or options.sheet or options.sound:
+        parser.error("--benchmark writes no pictures: leave out --output, --record, --sheet and --sound")
+
+
+def animate(options: argparse.Namespace, shutdown: ShutdownHandler) -> int:
+    """One run; returns the exit status. Raises PuppetError."""
+    from realtime.commands import settings_options
+    from realtime.commands.options import drawing
+    from realtime.session.config import SessionConfig
+
+    settings = settings_options.chosen(options)
+    if options.print_config:
+        print(settings.toml())
+        return 0
+    config = SessionConfig(
+        source=options.source,
+        drivers=tuple(options.driver),
+        outputs=tuple(options.output or ()),
+        record=options.record,
+        sound=options.sound,
+        profile=options.profile,
+        aus=options.aus,
+        pyfeat_weights=options.pyfeat_weights,
+        **drawing(options, settings),
+    )
+    if options.benchmark:
+        return benchmark(config, options.json)
+    from realtime.session.session import run_session
+
+    return run_session(config, shutdown)
+
+
+def benchmark(config: "SessionConfig", json_path: str | None) -> int:
+    """Prints what realtime.session.benchmark measures, and writes it to json_path. Raises PuppetError."""
+    from engines import atomic_file
+    from realtime.partial_file import check_writable
+    from realtime.session import benchmark
+    from realtime.session.photo_switcher import photos
+    from realtime.session.session import make_puppet
+
+    if json_path:
+        check_writable(json_path, "--json")
+    with ExitStack() as stack:
+        photo = photos(config.source)[0]
+        puppet, engine = make_puppet(config, photo, config.size or BENCHMARK_SIZE, stack, wait=True)
+        seconds = config.seconds or BENCHMARK_S
+        result = benchmark.measure(
+            puppet, engine.name, config.drivers[0], seconds, config.settings, config.face_model
+        )
+    print(benchmark.table(result))
+    if json_path:
+        atomic_file.write_text(json_path, json.dumps(result, indent=1) + "\n")
+        say(f"wrote {json_path}")
+    return 0

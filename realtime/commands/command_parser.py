@@ -1,0 +1,56 @@
+"""argparse's parser with three things that the commands need. Imports nothing heavy."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+SCRIPT = "puppet"  # the console script of an installed package
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that is filled when it is used: choosing one command must not load what another one needs."""
+
+    def __init__(
+        self,
+        prog: str | None = None,
+        *,
+        fill: Callable[["CommandParser"], None] | None = None,
+        intermixed: bool = False,
+        **options: Any,
+    ):
+        """
+        Args:
+            prog: the program's name in messages.
+            fill: adds the arguments; called once, before anything is parsed.
+            intermixed: options may stand between positional arguments.
+            options: as argparse's.
+        """
+        super().__init__(prog, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        self._fill = fill
+        self._intermixed = intermixed
+        self._inside = False  # the intermixed parse, which argparse makes of plain ones
+
+    def explain(self, manual: str, statuses: str) -> None:
+        """What `--help` says above and below the options. Both are written for `python run.py`."""
+        self.description = self.worded(manual)
+        self.epilog = self.worded(statuses)
+
+    def worded(self, text: str) -> str:
+        """A text about `python run.py`, for the program that this is."""
+        if self.prog.split()[0] != SCRIPT:
+            return text
+        return text.replace("python run.py", SCRIPT).replace("run.py", SCRIPT)
+
+    def parse_known_args(  # type: ignore[override]  # typeshed has an overload for each kind of namespace
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        fill, self._fill = self._fill, None
+        if fill:
+            fill(self)
+        if not self._intermixed or self._inside:
+            return super().parse_known_args(args, namespace)
+        self._inside = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._inside = False
