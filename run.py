@@ -1,4 +1,4 @@
-"""The command line of a clone: `python run.py --help` is its manual. An installed package has the same as `puppet`."""
+"""The command line of a clone: `python run.py --help` is its manual. An installed package has `puppet`."""
 
 from realtime.commands.animate import script
 

@@ -66,8 +66,8 @@ def from_clip(
     seen_s = len(readings) * float(np.median(np.diff(times_s))) if len(readings) > 1 else 0.0
     if seen_s < SHORTEST_S:
         raise DriverError(
-            f"{path} shows a face for {seen_s:.1f} s only: give a clip with at least {SHORTEST_S:g} s of you, "
-            "from the front."
+            f"{path} shows a face for {seen_s:.1f} s only: give a clip with at least {SHORTEST_S:g} s of "
+            "you, from the front."
         )
     profile = of_clip(readings)
     if recorder is None:
@@ -141,7 +141,8 @@ def lesson(
                 seen_s = clock()
             if clock() - seen_s > NO_FACE_S:
                 raise DriverError(
-                    f"No face was seen for {NO_FACE_S:g} s: sit before the camera, in light, and run it again."
+                    f"No face was seen for {NO_FACE_S:g} s: sit before the camera, in light, and run it "
+                    "again."
                 )
             bar.update(state.progress * LESSON_S - bar.n)
             if window:
@@ -156,7 +157,10 @@ def lesson(
 
 
 def _feed(state: LessonState, frames: LiveFrames, tracker: ExpressionTracker) -> np.ndarray | None:
-    """Gives the next frame to a lesson; returns its reading, None without a face. Raises DriverError at the end."""
+    """Gives the next frame to a lesson; returns its reading, None without a face.
+
+    Raises DriverError at the end.
+    """
     frame = frames.read()
     if frame is None:
         raise DriverError("The driver ended before the lesson did: give a camera, or a clip of at least 2 s.")

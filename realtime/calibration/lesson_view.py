@@ -16,19 +16,19 @@ GROUND, GREY, GREEN = (40, 34, 30), (110, 105, 100), (130, 220, 120)  # BGR
 FACE_SHARE = 0.62  # of the picture's height, from brow to chin
 
 
-def draw(guide: LessonState, face: Face | None, reading: np.ndarray | None) -> np.ndarray:
+def draw(state: LessonState, face: Face | None, reading: np.ndarray | None) -> np.ndarray:
     """A new (600, 960, 3) uint8 BGR picture."""
     width, height = SIZE
     image = np.full((height, width, 3), GROUND, np.uint8)
-    write(image, guide.prompt, (40, 60), 26, WHITE, 600)
-    if guide.note:
-        write(image, guide.note, (40, 100), 20, AMBER, 400)
+    write(image, state.prompt, (40, 60), 26, WHITE, 600)
+    if state.note:
+        write(image, state.note, (40, 100), 20, AMBER, 400)
     if face is not None:
-        _draw_face(image, face, WHITE if guide.holding else GREY)
-    _draw_bar(image, 540, guide.progress, GREY)
-    _draw_bar(image, 556, guide.holding, GREEN)
+        _draw_face(image, face, WHITE if state.holding else GREY)
+    _draw_bar(image, 540, state.progress, GREY)
+    _draw_bar(image, 556, state.holding, GREEN)
     if reading is not None:
-        for row, au in enumerate(guide.step.aus):
+        for row, au in enumerate(state.step.aus):
             value, top = float(np.clip(reading[index([au])].mean(), 0, 1)), 480 + 24 * row
             cv2.rectangle(image, (40, top), (40 + round(240 * value), top + 14), GREEN, -1)
             cv2.rectangle(image, (40, top), (280, top + 14), GREY, 1)

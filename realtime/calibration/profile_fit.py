@@ -21,9 +21,11 @@ STEP_PERCENTILE = 85.0  # of the seconds in which one thing was asked for: what 
 # An AU that went no further above its noise was not shown: it keeps the general scale. With MOST_GAIN, 0.2
 # fill 90 %.
 SHOWN = 0.2
-EFFORT = 0.9  # of the way to `full` is 1 on the puppet: nobody grins in a call as they do when told to, and the filter cuts short peaks
+# Of the way to `full`, is 1 on the puppet: a smile in a call is smaller than one on request, and the filter
+# flattens short peaks.
+EFFORT = 0.9
 CLEAR = 2.0  # times the noise
-BLINKED = 0.5  # of AU45: a shut eye reads 0.7 and more; who narrowed their eyes by less did not show how they shut them
+BLINKED = 0.5  # of AU45: a shut eye reads 0.7 and more; eyes that were narrowed by less were not shut
 
 _LIDS = index(["AU45"])
 
@@ -47,7 +49,13 @@ def of_steps(rest: np.ndarray, steps: list[np.ndarray]) -> Profile:
 
 
 def make(rest: np.ndarray, neutral: np.ndarray, full: np.ndarray) -> Profile:
-    """A profile from readings at rest (T, 29), their middle and the strongest readings (29,) of the driver."""
+    """A profile from readings.
+
+    Args:
+        rest: (T, 29 or more) at rest.
+        neutral: (29 or more,) their middle.
+        full: (29 or more,) the strongest of the driver.
+    """
     rest, neutral, full = (values[..., : len(WIDE)] for values in (rest, neutral, full))
     awake = rest[:, _LIDS].max(axis=1) - neutral[_LIDS].max() < 0.2  # a blink is no tremble
     away = np.abs(rest[awake] - neutral) if awake.any() else np.zeros((1, len(WIDE)))
@@ -58,12 +66,16 @@ def make(rest: np.ndarray, neutral: np.ndarray, full: np.ndarray) -> Profile:
     full = np.where(shown, full, 1.0)
     way = np.where(shown, EFFORT * way, full - neutral) - noise
     gain = np.minimum(1 / np.maximum(way, 1 / MOST_GAIN), MOST_GAIN)
-    for right, left in map(
-        index, ([au] for au in SIDED)
-    ):  # a side that was not shown goes with the one that was, or the face would be crooked
+    for au in SIDED:  # a side that was not shown goes with the one that was, or the face would be crooked
+        right, left = index([au])
         if shown[right] != shown[left]:
             gain[[right, left]] = gain[right if shown[right] else left]
-    return Profile(*(values.astype(np.float32) for values in (neutral, full, noise, gain)))
+    return Profile(
+        neutral=neutral.astype(np.float32),
+        full=full.astype(np.float32),
+        noise=noise.astype(np.float32),
+        gain=gain.astype(np.float32),
+    )
 
 
 def blink_peaks(readings: np.ndarray) -> np.ndarray:
@@ -71,6 +83,6 @@ def blink_peaks(readings: np.ndarray) -> np.ndarray:
     lids = readings[:, _LIDS].mean(axis=1)
     shut = lids > np.median(lids) + max(0.2, 0.5 * float(np.ptp(lids)))
     edges = np.flatnonzero(np.diff(np.concatenate([[0], shut.astype(int), [0]])))
-    return np.array(
-        [readings[a:b, _LIDS].max(axis=0) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    ).reshape(-1, len(_LIDS))
+    blinks = zip(edges[::2], edges[1::2], strict=True)
+    peaks = [readings[first:end, _LIDS].max(axis=0) for first, end in blinks]
+    return np.array(peaks).reshape(-1, len(_LIDS))

@@ -28,8 +28,8 @@ The action units (AUs) of clips and pictures, from 0 to 1, one row a frame.
   python run.py aus clip.mp4 --aus py-feat                    by another estimator; needs '.[pyfeat]'
 
 mediapipe has 29 (ten AUs by sides, AU18, AU22), and where the head (AU51-58, 1 is 30 degrees) and the eyes
-(AU61-64) point; py-feat has the paper's 17. Rows without a face have empty cells. Rest is not 0 for every face:
-a neutral is subtracted only where a puppet is driven, and `--record` writes what drives it.
+(AU61-64) point; py-feat has the paper's 17. Rows without a face have empty cells. Rest is not 0 for every
+face: a neutral is subtracted only where a puppet is driven, and `--record` writes what drives it.
 """
 STATUSES = (
     "exit status  0 done   2 wrong command line   4 driver   6 estimator   7 output   130 stopped by Ctrl-C"

@@ -26,8 +26,8 @@ from realtime.tracking.estimator_fusion import FROM_SLOW
 
 MANUAL = """\
 Learns how your face rests and how far it goes, so that your own range fills the puppet's. You are shown what
-to do, for 20 seconds: rest, smile, brows up, frown, eyes shut, mouth wide, "oo". The result is a small file of
-numbers, no picture.
+to do, for 20 seconds: rest, smile, brows up, frown, eyes shut, mouth wide, "oo". The result is a small file
+of numbers, no picture.
 
   python run.py calibrate                                   before the first camera; kept as `me`
   python run.py calibrate --driver webcam:1 --name desk     kept as `desk`

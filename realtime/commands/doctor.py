@@ -24,7 +24,7 @@ STATUSES = "exit status  0 a call would work   1 it would not   2 wrong command 
 def _print(text: str) -> None:
     try:
         print(text, flush=True)
-    except OSError:  # nobody reads on; the exit status is still right
+    except OSError:  # its reader has gone; the exit status is still right
         close_standard_output()
 
 

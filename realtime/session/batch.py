@@ -199,8 +199,8 @@ def _path(
         return path.with_name(path.name + usual_suffix)
     if path.suffix.lower() not in suffixes:
         raise OutputError(
-            f"{pattern} is none of {', '.join(sorted(suffixes))}: name one of these last, or a folder with a / at "
-            "its end."
+            f"{pattern} is none of {', '.join(sorted(suffixes))}: name one of these last, or a folder with a "
+            "/ at its end."
         )
     return path
 
@@ -219,10 +219,10 @@ def _check(jobs: Sequence[Job], over: Sequence[str]) -> None:
                 raise OutputError(f"{path} would be written over what is read: choose another name.")
             if other := taken.setdefault(path.resolve(), job):
                 if other is not job:
-                    one, two = f"{other.photo} with {other.take}", f"{job.photo} with {job.take}"
+                    both = f"{other.photo} with {other.take} and {job.photo} with {job.take}"
                     raise OutputError(
-                        f"{path} would be written twice, for {one} and {two}: name a folder, or put {{photo}} "
-                        "and {take} in the name."
+                        f"{path} would be written twice, for {both}: name a folder, or put {{photo}} and "
+                        "{take} in the name."
                     )
 
 

@@ -27,7 +27,7 @@ class DrawingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionConfig(DrawingConfig):
-    """One run: who drives which photo, and where the pictures go."""
+    """One run: a photo, its driver, and where the pictures go."""
 
     source: str  # a photo, or a folder of photos
     drivers: tuple[str, ...]  # as performance.driver_spec reads them; at least one
@@ -35,7 +35,7 @@ class SessionConfig(DrawingConfig):
     record: str | None = None  # where the AU curve goes
     sound: str | None = None  # a microphone whose sound goes into live files
     profile: str | None = None  # the driver's own range: a name or a file
-    aus: str = "auto"  # who estimates the driver's AUs: estimator_fusion
+    aus: str = "auto"  # the estimator of the driver's AUs: estimator_fusion
     pyfeat_weights: str | None = None
 
 

@@ -100,7 +100,7 @@ class LiveLoop:
             raise self._error
 
     def wait(self, duration_s: float = float("inf"), each_turn: Callable[[], None] = lambda: None) -> None:
-        """Serves the outputs of the main thread until duration_s is over, the user ends it, or the loop stops."""
+        """Serves the main thread's outputs until duration_s is over, the user ends it, or the loop stops."""
         start_s = time.perf_counter()
         while (
             not (self.stopped or self._controls.ending)

@@ -21,7 +21,8 @@ from realtime.tracking.neutral import Neutral
 from realtime.tracking.secondary_estimator import SecondaryEstimator
 
 LONGEST_LOOK_S = 300.0  # of a clip that is looked through for a resting face: a minute's work
-LONGEST_GAP_S = 5.0  # between two words of a file; a longer one is a broken time stamp and is cut short
+SAME_MOMENT_S = 1e-4  # by which times that are meant to be equal may differ
+LONGEST_GAP_S = 5.0  # between two frames of a file; a longer one is a broken time stamp and is cut short
 
 
 def perform_frames(
@@ -36,8 +37,8 @@ def perform_frames(
     """Every frame of a file driver.
 
     Args:
-        second, profile, say, face_model: as in ExpressionTracker; of a profile the neutral is taken, but for head and
-            gaze.
+        second, profile, say, face_model: as in ExpressionTracker; of a profile the neutral is taken, but for
+            head and gaze.
         look_first: opens the same file once more; it is looked through for the driver's most restful moments,
             so that nothing is lost whenever the face appears. Without it the neutral is learnt on the way.
     """
@@ -64,38 +65,37 @@ def _look_through(driver: FileFrames, profile: Profile | None, face_model: Path 
     return Neutral.of_clip(np.array(readings), profile)
 
 
-def at_rate(performance: Iterator[DriverExpression], fps: float) -> Iterator[DriverExpression]:
-    """A performance with times of its own -> one word for every 1/fps: the newest at that moment."""
-    newest, number, late_s = None, 0, 0.0
-    for told in performance:
-        told = replace(told, captured_s=told.captured_s - late_s)
-        if newest is not None and told.captured_s - newest.captured_s > LONGEST_GAP_S:
-            late_s += told.captured_s - newest.captured_s - 1 / fps
-            told = replace(told, captured_s=newest.captured_s + 1 / fps)
-        while newest is not None and number / fps < told.captured_s - 1e-4:
+def at_rate(expressions: Iterator[DriverExpression], fps: float) -> Iterator[DriverExpression]:
+    """Expressions with times of their own -> one for every 1/fps: the newest at that moment."""
+    newest: DriverExpression | None = None
+    number = 0  # of the next moment
+    skipped_s = 0.0  # in gaps that were too long
+    for expression in expressions:
+        time_s = expression.captured_s - skipped_s
+        if newest is not None and time_s - newest.captured_s > LONGEST_GAP_S:
+            skipped_s += time_s - newest.captured_s - 1 / fps
+            time_s = newest.captured_s + 1 / fps
+        while newest is not None and number / fps < time_s - SAME_MOMENT_S:
             yield replace(newest, captured_s=number / fps)
             number += 1
-        newest = told
+        newest = replace(expression, captured_s=time_s)
     if newest is not None:
         yield replace(newest, captured_s=number / fps)
 
 
 def count_pictures(performance: Performance, fps: float, seconds: float | None = None) -> int:
-    """How many a performance gives at a rate, the first and the last moment included.
+    """How many pictures a performance gives at a rate, the first and the last moment included.
 
     Raises CurveError where it has no end of its own.
     """
     if math.isinf(performance.duration_s) and seconds is None:
         raise CurveError(
-            "The curve is repeated for ever: say with --seconds how much of it to draw, or leave out its @loop."
+            "The curve is repeated for ever: say with --seconds how much of it to draw, or leave out @loop."
         )
-    whole = performance.duration_s + SAME_S  # the last row, although its time was rounded
-    return max(
-        1,
-        int(whole * fps) + 1
-        if seconds is None
-        else min(int(seconds * fps), int(min(whole, seconds) * fps) + 1),
-    )
+    whole_s = performance.duration_s + SAME_S  # the last row, although its time was rounded
+    if seconds is None:
+        return max(1, int(whole_s * fps) + 1)
+    return max(1, min(int(seconds * fps), int(min(whole_s, seconds) * fps) + 1))
 
 
 def perform_curve(
@@ -107,17 +107,17 @@ def perform_curve(
 
 
 def play_offline(
-    performance: Iterator[DriverExpression],
-    stage: Animator,
+    expressions: Iterator[DriverExpression],
+    animator: Animator,
     outputs: list[Output],
-    on_frame: Callable[[], None] = lambda: None,
+    on_picture: Callable[[], object] = lambda: None,
 ) -> int:
-    """Draws a performance frame by frame; returns how many. Nothing is dropped, nothing waits."""
+    """Draws one picture for each expression, into every output. Returns how many; nothing is dropped."""
     count = 0
-    for told in performance:
-        picture = stage.show(told, told.captured_s)
+    for expression in expressions:
+        picture = animator.show(expression, expression.captured_s)
         for output in outputs:
-            output.send(picture.image, told.captured_s)
+            output.send(picture.image, expression.captured_s)
         count += 1
-        on_frame()
+        on_picture()
     return count

@@ -95,7 +95,7 @@ def run_session(config: SessionConfig, shutdown: ShutdownHandler) -> int:
 
 
 def default_outputs() -> tuple[str, ...]:
-    """Where pictures go when nobody says it: the virtual camera, and a preview where there is a screen."""
+    """Without --output: the virtual camera, and a preview where there is a screen."""
     return ("vcam", "window") if has_screen() else ("vcam",)
 
 

@@ -224,7 +224,7 @@ def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
         )
         running = subprocess.Popen(
             [sys.executable, "-c", code],
-            cwd=LABELS.parent.parent,
+            cwd=LABELS.parents[2],
             env={**os.environ, "DISPLAY": screen.name},
             stderr=subprocess.PIPE,
         )
