@@ -31,12 +31,13 @@ class CommandParser(argparse.ArgumentParser):
         self._inside = False  # the intermixed parse, which argparse makes of plain ones
 
     def explain(self, manual: str, statuses: str) -> None:
-        """What `--help` says above and below the options. Both are written for `python run.py`."""
-        self.description = self.worded(manual)
-        self.epilog = self.worded(statuses)
+        """What `--help` says above and below the options."""
+        self.description = manual
+        self.epilog = statuses
 
-    def worded(self, text: str) -> str:
-        """A text about `python run.py`, for the program that this is."""
+    def format_help(self) -> str:
+        """The manual is written for `python run.py`; an installed script names itself."""
+        text = super().format_help()
         if self.prog.split()[0] != SCRIPT:
             return text
         return text.replace("python run.py", SCRIPT).replace("run.py", SCRIPT)
