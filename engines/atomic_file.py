@@ -29,7 +29,7 @@ def replacing(path: str | Path, mode: int = PUBLIC) -> Iterator[Path]:
     """Yields an empty file beside `path` to write to; it gets the name when the block ends, and is deleted if
     that fails.
 
-    A link is followed: the file that it names is replaced. What is no plain file, /dev/stdout say, is yielded
+    A link is followed: the file that it names is replaced. What is no plain file, such as /dev/stdout, is yielded
     itself.
 
     Args:

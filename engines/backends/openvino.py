@@ -138,7 +138,7 @@ def _core() -> ov.Core:
 @cache
 def _core_of(_process: int) -> ov.Core:
     """Kept for ever: the CPU plugin gives the thread that loads it another signal stack, and frees that with
-    the last engine and core. The next signal, Ctrl-C say, would then end the program by a segmentation fault.
+    the last engine and core. The next signal, such as Ctrl-C, would then end the program by a segmentation fault.
     A forked process needs threads of its own.
     """
     return ov.Core()
@@ -181,7 +181,7 @@ def _ports(model: ov.Model | ov.CompiledModel) -> dict[str, tuple[int, ...]]:
 
 
 def _name(port: ov.ConstOutput | ov.Output) -> str:
-    """The contract's name of a port, which may have others: of what it is cast to, say."""
+    """The contract's name of a port, which may have others, as that of what it is cast to."""
     return next((name for name in PORTS if name in port.names), port.any_name)
 
 

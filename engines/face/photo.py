@@ -39,7 +39,7 @@ def load_photo(path: str | Path) -> np.ndarray:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    """Any picture in 8-bit RGB: turned as EXIF says, at most MAX_SIDE_PX wide and high, BACKDROP where
+    """Any picture in 8-bit RGB: turned by its EXIF, at most MAX_SIDE_PX wide and high, BACKDROP where
     transparent.
     """
     image = ImageOps.exif_transpose(image)

@@ -90,7 +90,8 @@ def test_what_moves_by_half_a_pixel_stays_sharp():
     assert 0.75 < moved / sharp < 1.1, "bilinear sampling would leave .39"
 
 
-# --- a person who moves before a background ------------------------------------------------------------------------------------
+# --- a person who moves before a background
+# ------------------------------------------------------------------------------------
 
 
 def apart(still: np.ndarray) -> Layers:

@@ -16,7 +16,7 @@ from tests.support.fakes import speak
 
 @pytest.fixture
 def copy(tmp_path):
-    """A copy of the shipped bundle, to be spoilt."""
+    """A copy of the shipped bundle, to be changed."""
     folder = tmp_path / "mine"
     shutil.copytree(ENGINES / "default", folder)
     return folder
@@ -151,7 +151,7 @@ def test_variants_of_another_shape_are_refused(copy, variants):
 
 
 @pytest.mark.parametrize(
-    ("changes", "word"),
+    ("changes", "fragment"),
     [
         ({"aus": ["AU01", "AU99"]}, "another AU set"),
         ({"aus": ["AU01", "AU01"]}, "another AU set"),
@@ -162,9 +162,9 @@ def test_variants_of_another_shape_are_refused(copy, variants):
         ({"sha256": "short"}, "SHA-256"),
     ],
 )
-def test_a_bundle_of_another_kind_is_refused(copy, changes, word):
+def test_a_bundle_of_another_kind_is_refused(copy, changes, fragment):
     rewrite(copy, **changes)
-    with pytest.raises(EngineError, match=word):
+    with pytest.raises(EngineError, match=fragment):
         load_bundle(copy)
 
 
@@ -216,11 +216,11 @@ def test_backends_agree_on_a_face(photo):
 
 
 def in_another_vocabulary(folder, aus):
-    """Makes a bundle speak other AUs, by a product in front of its graph."""
+    """Gives a bundle another vocabulary, by a product in front of its graph."""
     onnx = pytest.importorskip("onnx")
     model, bundle = onnx.load(folder / "generator.onnx"), load_bundle(folder)
-    spoken = next(port for port in model.graph.input if port.name == "aus")
-    spoken.type.tensor_type.shape.dim[1].dim_value = len(aus)
+    port = next(port for port in model.graph.input if port.name == "aus")
+    port.type.tensor_type.shape.dim[1].dim_value = len(aus)
     for node in model.graph.node:
         node.input[:] = ["own_aus" if name == "aus" else name for name in node.input]
     matrix = translate(np.eye(len(aus)), aus, bundle.aus)
@@ -231,7 +231,7 @@ def in_another_vocabulary(folder, aus):
 
 
 @pytest.mark.parametrize("aus", VOCABULARIES.values(), ids=VOCABULARIES)
-def test_a_real_engine_of_either_vocabulary_is_driven_by_the_same_words(copy, photo, engine, aus):
+def test_a_real_engine_of_either_vocabulary_is_driven_by_the_same_expression(copy, photo, engine, aus):
     in_another_vocabulary(copy, aus)
     asked, pictures = speak(EXPRESSION, AU12=0.8, AU26=0.6, AU45=0.7), []
     for driven in (engine, load(copy)):

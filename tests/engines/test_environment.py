@@ -10,7 +10,8 @@ from engines.face.landmarks import download_model, find_model
 from engines.runtime.cache import Cache
 from tests.test_architecture import ROOT
 
-OF_OTHERS = {  # settings that other libraries take from the environment alone, and that no option of ours changes
+# Settings that other libraries take from the environment alone, and that no option of ours changes
+OF_OTHERS = {
     "engines/face/landmarks.py": "MediaPipe's network and log",
     "engines/face/pyfeat.py": "the hub's client",
     "realtime/audio/microphone.py": "ALSA",

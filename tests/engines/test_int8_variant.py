@@ -1,4 +1,7 @@
-"""The INT8 variant that ships, on the shipped photos: beside FP32, by OpenVINO and by ONNX Runtime. Needs no NNCF."""
+"""The INT8 variant that ships, on the shipped photos: beside FP32, by OpenVINO and by ONNX Runtime.
+
+Needs no NNCF.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -38,9 +41,13 @@ def crop_of(photo, engine):
 
 
 def test_the_shipped_variant_says_how_it_was_made_and_is_small(bundle):
-    told = bundle.variants["int8"].calibration
-    assert told["by"].startswith("nncf ") and told["crops"] >= 100 and told["differences"]["colour"] <= 1.0
-    assert sum(corpus["faces"] for corpus in told["corpora"]) > 20_000
+    calibration = bundle.variants["int8"].calibration
+    assert (
+        calibration["by"].startswith("nncf ")
+        and calibration["crops"] >= 100
+        and calibration["differences"]["colour"] <= 1.0
+    )
+    assert sum(corpus["faces"] for corpus in calibration["corpora"]) > 20_000
     assert bundle.graph("int8").stat().st_size < 0.65 * bundle.onnx.stat().st_size
 
 

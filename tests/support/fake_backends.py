@@ -1,4 +1,6 @@
-"""Doubles of backends: they compile to bytes that say what they are, and their engines may be wrong, slow, or lost."""
+"""Fake backends: they compile to bytes that describe themselves, and their engines may be wrong, slow, or
+lost.
+"""
 
 import json
 import threading
@@ -11,12 +13,16 @@ from engines.errors import EngineError, EngineLost
 
 
 class Imitation:
-    """An engine that answers what another answers, after changing it; may be told to fail at its next calls."""
+    """An engine that answers what another answers, after changing it; can be made to fail at its next calls."""
 
     def __init__(self, model, name: str = "imitation", edit=lambda edit: edit, aus=lambda aus: aus):
-        self.bundle, self.name = model.bundle, name
-        self._model, self._edit, self._aus = model, edit, aus
-        self.calls, self.failures = 0, 0
+        self.bundle = model.bundle
+        self.name = name
+        self._model = model
+        self._edit = edit
+        self._aus = aus
+        self.calls = 0
+        self.failures = 0  # calls that are still to fail
 
     def run(self, crop: np.ndarray, aus: np.ndarray) -> Edit:
         check_inputs(self.bundle, crop, aus)
@@ -37,13 +43,13 @@ class FakeBackend:
         precisions: tuple[str, ...] = ("int8", "bf16"),
         edits: dict | None = None,
     ):
-        self.name, self.facts, self.compiled, self.opened = (
-            name,
-            {"library": f"{name} 1", "device": "double"},
-            [],
-            [],
-        )
-        self._model, self._precisions, self._edits = model, precisions, edits or {}
+        self.name = name
+        self.facts = {"library": f"{name} 1", "device": "fake"}
+        self.compiled: list[str] = []  # precisions, in order
+        self.opened: list[Imitation] = []
+        self._model = model
+        self._precisions = precisions
+        self._edits = edits or {}
         self.may_compile = threading.Event()
         self.may_compile.set()
         self.unavailable = ""

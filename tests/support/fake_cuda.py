@@ -1,6 +1,8 @@
-"""Doubles of CUDA and of TensorRT's runtime: this side's memory for the GPU's, a stream that works when it is waited for, ONNX for engines.
+"""Fakes of CUDA and of TensorRT's runtime: this side's memory for the GPU's, a stream that works when it is
+waited for, ONNX for engines.
 
-As on a GPU, nothing that a stream was given has happened before somebody waits, and an allocation that is freed is gone.
+As on a GPU, nothing that a stream was given has happened before something waits for it, and an allocation
+that is freed is gone.
 """
 
 import ctypes
@@ -29,8 +31,10 @@ class Error(IntEnum):
     cudaErrorUnknown = 999
 
 
-class CudaDouble:
-    """cuda.bindings.runtime, as far as engines.backends.cuda uses it. `fail(name, error)` makes every call of that name fail from now on."""
+class FakeCuda:
+    """cuda.bindings.runtime, as far as engines.backends.cuda uses it. `fail(name, error)` makes every call of
+    that name fail from now on.
+    """
 
     cudaStreamNonBlocking = 1
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
@@ -167,8 +171,11 @@ class CudaDouble:
         return answer
 
 
-class TensorRtDouble:
-    """The module tensorrt, as far as opening and running need it. A compiled engine is ONNX, which onnxruntime runs."""
+class FakeTensorRt:
+    """The module tensorrt, as far as opening and running need it.
+
+    A compiled engine is ONNX, which onnxruntime runs.
+    """
 
     __name__, __version__ = "tensorrt", "11.0.0.42"
     uint8, float32 = "uint8", "float32"
@@ -181,7 +188,7 @@ class TensorRtDouble:
     class ILogger:
         Severity = Enum("Severity", ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"))
 
-    def __init__(self, cuda: CudaDouble, renamed: dict[str, str] | None = None):
+    def __init__(self, cuda: FakeCuda, renamed: dict[str, str] | None = None):
         """renamed: other names for some tensors."""
         self.cuda, self.renamed = cuda, renamed or {}
         self.refuses_to_run = False
@@ -195,7 +202,7 @@ class TensorRtDouble:
         return self.__name__ == "tensorrt_rtx"
 
     def Runtime(self, log: object) -> SimpleNamespace:
-        def deserialize_cuda_engine(compiled: bytes) -> "EngineDouble | None":
+        def deserialize_cuda_engine(compiled: bytes) -> "FakeTensorRtEngine | None":
             if not compiled.startswith(b"\x08"):  # no ONNX
                 log.log(self.ILogger.Severity.WARNING, "a warning")
                 log.log(
@@ -203,18 +210,18 @@ class TensorRtDouble:
                     "IRuntime::deserializeCudaEngine: magic tag does not match\nmore",
                 )
                 return None
-            return EngineDouble(self, compiled)
+            return FakeTensorRtEngine(self, compiled)
 
         return SimpleNamespace(deserialize_cuda_engine=deserialize_cuda_engine)
 
 
-class EngineDouble:
+class FakeTensorRtEngine:
     """An ICudaEngine, and its own IExecutionContext."""
 
     device_memory_size_v2 = 1 << 20
     device_memory = 0
 
-    def __init__(self, trt: TensorRtDouble, onnx: bytes):
+    def __init__(self, trt: FakeTensorRt, onnx: bytes):
         import onnxruntime
 
         self._trt = trt
@@ -240,8 +247,8 @@ class EngineDouble:
             self._own[name].type, self._own[name].type
         )
 
-    def create_execution_context(self, strategy: Enum | None = None) -> "EngineDouble | None":
-        """None for an engine of tensorrt_rtx that is to find its memory itself, as the real one says it does."""
+    def create_execution_context(self, strategy: Enum | None = None) -> "FakeTensorRtEngine | None":
+        """None for an engine of tensorrt_rtx that is to find its memory itself, as the real one does."""
         managed = strategy == self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         return self if managed == self._trt.rtx else None
 
@@ -277,12 +284,14 @@ class EngineDouble:
             arrays[name][...] = result
 
 
-def put_in_place(monkeypatch) -> SimpleNamespace:
-    """A GPU (`cuda`) and TensorRT's runtime (`trt`) that engines.backends.tensorrt finds instead of real ones."""
+def install(monkeypatch) -> SimpleNamespace:
+    """A GPU (`cuda`) and TensorRT's runtime (`trt`) that engines.backends.tensorrt finds instead of real
+    ones.
+    """
     from engines.backends import cuda, tensorrt
 
-    double = CudaDouble()
-    library = TensorRtDouble(double)
-    monkeypatch.setattr(cuda, "runtime", double)
+    fake = FakeCuda()
+    library = FakeTensorRt(fake)
+    monkeypatch.setattr(cuda, "runtime", fake)
     monkeypatch.setattr(tensorrt, "find_library", lambda _name=None: library)
-    return SimpleNamespace(cuda=double, trt=library)
+    return SimpleNamespace(cuda=fake, trt=library)

@@ -1,4 +1,6 @@
-"""Engines compiled by OpenVINO: what this CPU is offered, what a compiled engine depends on, and that opening one changes nothing."""
+"""Engines compiled by OpenVINO: what this CPU is offered, what a compiled engine depends on, and that opening
+one changes nothing.
+"""
 
 import os
 import subprocess
@@ -23,7 +25,9 @@ def bundle():
 
 @pytest.fixture
 def cpu(monkeypatch, tmp_path):
-    """A CPU of the test's choice: OpenVINO's capabilities, and what /proc/cpuinfo says, None where there is none."""
+    """A CPU of the test's choice: OpenVINO's capabilities, and what /proc/cpuinfo lists, None where there is
+    none.
+    """
 
     def become(capabilities: set[str], cpuinfo: str | None) -> None:
         monkeypatch.setattr(openvino, "_capabilities", lambda core: capabilities)
@@ -49,7 +53,7 @@ def cpu(monkeypatch, tmp_path):
             ("fp32",),
         ),  # 8-bit products in three instructions, not one
         (EVERYTHING - {"BF16"}, "Features\t: fp asimd asimddp\n", ("int8", "fp32")),  # ARM
-        (EVERYTHING - {"BF16"}, None, ("int8", "fp32")),  # no Linux: OpenVINO's word alone
+        (EVERYTHING - {"BF16"}, None, ("int8", "fp32")),  # no Linux: OpenVINO's list alone
         (EVERYTHING - {"BF16", "INT8"}, None, ("fp32",)),
     ],
 )
@@ -95,9 +99,9 @@ def test_a_machine_without_a_cpu_plugin_gets_one_sentence(monkeypatch):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_an_engine_opened_from_its_bytes_answers_as_one_compiled_here(bundle, precision):
-    told: list[str] = []
+    messages: list[str] = []
     backend, rng = OpenVino(), np.random.default_rng(1)
-    opened = backend.open(bundle, precision, backend.compile(bundle, precision, told.append), threads=1)
+    opened = backend.open(bundle, precision, backend.compile(bundle, precision, messages.append), threads=1)
     compiled = openvino.CpuEngine(
         bundle, openvino._compiled(openvino._core(), bundle, precision, 1), precision
     )
@@ -107,7 +111,7 @@ def test_an_engine_opened_from_its_bytes_answers_as_one_compiled_here(bundle, pr
     )
     a, b = opened.run(crop, aus), compiled.run(crop, aus)
     assert (a.colour == b.colour).all() and (a.attention == b.attention).all() and (a.flow == b.flow).all()
-    assert opened.name.endswith(precision.upper()) and "default" in told[0]
+    assert opened.name.endswith(precision.upper()) and "default" in messages[0]
 
 
 @pytest.mark.parametrize("compiled", [b"", b"no engine" * 100])
@@ -135,17 +139,19 @@ def test_a_failure_while_running_is_a_lost_engine_not_a_traceback(bundle):
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no signal stacks")
 def test_a_signal_after_the_last_engine_was_dropped_elsewhere_is_no_crash():
-    """OpenVINO's CPU plugin lends the thread that loads it a signal stack, and takes it back when it is unloaded."""
+    """OpenVINO's CPU plugin lends the thread that loads it a signal stack, and takes it back when it is
+    unloaded.
+    """
     script = (
         "import gc, signal, threading\n"
         "from engines.runtime.load import load\n"
         "kept = [load('default', 'cpu-fp32')]\n"
         "drop = threading.Thread(target=lambda: (kept.clear(), gc.collect()))\n"
         "drop.start(); drop.join()\n"
-        "heard = []\n"
-        "signal.signal(signal.SIGUSR1, lambda *_: heard.append(True))\n"
+        "received = []\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: received.append(True))\n"
         "signal.raise_signal(signal.SIGUSR1)\n"
-        "assert heard\n"
+        "assert received\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, (done.returncode, done.stderr)

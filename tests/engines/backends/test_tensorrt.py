@@ -1,4 +1,6 @@
-"""The GPU's backend: what it builds, by the real compiler where one is installed; how it runs and fails, by doubles of CUDA and TensorRT."""
+"""The GPU's backend: what it builds, by the real compiler where one is installed; how it runs and fails, by
+doubles of CUDA and TensorRT.
+"""
 
 import gc
 import shutil
@@ -13,7 +15,7 @@ pytest.importorskip(
     "cuda.bindings.runtime", reason="the GPU is driven through cuda-python: pip install cuda-bindings"
 )
 pytest.importorskip("onnx", reason="compiling for the GPU needs onnx: pip install -e '.[tensorrt-rtx]'")
-pytest.importorskip("onnxruntime", reason="the doubles run ONNX: pip install -e '.[reference]'")
+pytest.importorskip("onnxruntime", reason="the fakes run ONNX: pip install -e '.[reference]'")
 
 from engines.backends import cuda, tensorrt
 from engines.backends.fp16_graph import to_fp16
@@ -23,7 +25,7 @@ from engines.errors import EngineError, EngineLost
 from engines.runtime.failover import FailoverEngine
 from engines.runtime.load import load, reference_engine
 from engines.runtime.parity import compare
-from tests.support.fake_cuda import CudaDouble, EngineDouble, Error, TensorRtDouble, put_in_place
+from tests.support.fake_cuda import FakeCuda, FakeTensorRtEngine, Error, FakeTensorRt, install
 
 
 def quiet(_sentence):
@@ -45,13 +47,13 @@ def bundle():
 
 @pytest.fixture(scope="module")
 def onnx(bundle):
-    """What the double takes for a compiled engine."""
+    """What the fake takes for a compiled engine."""
     return to_fp16(bundle.onnx).SerializeToString()
 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    return put_in_place(monkeypatch)
+    return install(monkeypatch)
 
 
 @pytest.fixture
@@ -65,16 +67,16 @@ def change(bundle, strength=0.5):
     return np.full(len(bundle.aus), strength, np.float32)
 
 
-# The doubles.
+# The fakes.
 
 
-def test_the_doubles_have_no_more_than_the_real_libraries():
+def test_the_fakes_have_no_more_than_the_real_libraries():
     from cuda.bindings import runtime
 
-    for name in vars(CudaDouble):
+    for name in vars(FakeCuda):
         assert not name.startswith("cuda") or hasattr(runtime, name), name
     for kind in ("cudaMemcpyKind", "cudaStreamCaptureMode"):
-        assert all(hasattr(getattr(runtime, kind), name) for name in vars(getattr(CudaDouble, kind)))
+        assert all(hasattr(getattr(runtime, kind), name) for name in vars(getattr(FakeCuda, kind)))
     assert {error.name: int(error) for error in Error}.items() <= {
         error.name: int(error) for error in runtime.cudaError_t
     }.items()
@@ -89,7 +91,7 @@ def test_the_doubles_have_no_more_than_the_real_libraries():
         "Runtime",
     ):
         assert hasattr(trt, name), name
-    for name in [name for name in vars(EngineDouble) if not name.startswith("_")]:
+    for name in [name for name in vars(FakeTensorRtEngine) if not name.startswith("_")]:
         assert hasattr(trt.ICudaEngine, name) or hasattr(trt.IExecutionContext, name), name
 
 
@@ -121,7 +123,7 @@ def test_the_compiler_reads_fp16_convolutions_and_fp32_statistics_from_the_defau
     ]
 
 
-def test_an_engine_is_compiled_from_the_default_bundle_and_tells_how_far_it_is(bundle):
+def test_an_engine_is_compiled_from_the_default_bundle_and_reports_its_progress(bundle):
     messages = []
     compiled = compiler().compile(bundle, "fp16", messages.append)
     weights_bytes = bundle.onnx.stat().st_size  # FP16 there, too
@@ -155,15 +157,15 @@ def test_the_papers_generator_compiles_with_its_normalisation_in_fp32(tmp_path):
 
 
 def test_a_turing_card_gets_an_engine_of_its_own(bundle, monkeypatch):
-    """TensorRT-RTX leaves Turing out unless it is told."""
+    """TensorRT-RTX leaves Turing out unless it is asked to compile for it."""
     backend, sizes = compiler(), set()
     for capability in ((7, 5), (8, 9)):
-        monkeypatch.setattr(cuda, "runtime", CudaDouble(capability=capability))
+        monkeypatch.setattr(cuda, "runtime", FakeCuda(capability=capability))
         sizes.add(len(backend.compile(bundle, "fp16", quiet)))
     assert len(sizes) == 2
 
 
-def test_who_listens_may_stop_the_compiler(bundle):
+def test_what_the_progress_is_reported_to_may_stop_the_compiler(bundle):
     backend = compiler()
 
     def stop(sentence):
@@ -183,7 +185,9 @@ def interrupts():
 
 
 def test_ctrl_c_while_it_compiles_is_not_lost(bundle, capfd, interrupts):
-    """In one of its calls back, where Ctrl-C mostly arrives, TensorRT would print it and go on: so those are another thread's."""
+    """In one of its calls back, where Ctrl-C mostly arrives, TensorRT would print it and go on: so those are
+    another thread's.
+    """
     backend, callers = compiler(), []
 
     def press(sentence):
@@ -236,7 +240,7 @@ def test_a_real_gpu_does_what_the_reference_does(bundle):
     compare(engine, reference_engine(bundle)).require()
 
 
-def test_an_engine_on_the_gpu_says_what_the_reference_says(bundle, onnx, gpu, photo_crop):
+def test_an_engine_on_the_gpu_answers_what_the_reference_answers(bundle, onnx, gpu, photo_crop):
     engine, exact = TensorRt().open(bundle, "fp16", onnx), load(bundle, "reference")
     assert engine.name == "TensorRT 11.0.0 NVIDIA GeForce RTX 4090 FP16"
     for strength in (0.0, 0.4, -0.2):
@@ -306,7 +310,7 @@ def test_tensorrt_rtx_computes_in_memory_that_lives_as_long_as_the_engine(bundle
     assert not gpu.cuda.memory
 
 
-def test_an_engine_that_needs_more_memory_than_there_is_is_told(bundle, onnx, gpu):
+def test_an_engine_that_needs_more_memory_than_there_is_is_an_error(bundle, onnx, gpu):
     gpu.trt.as_rtx()
     gpu.cuda.fail("cudaMalloc", Error.cudaErrorMemoryAllocation)
     with pytest.raises(EngineError, match="out of memory"):
@@ -355,7 +359,7 @@ def test_an_engine_of_another_bundle_is_refused(bundle, gpu, onnx):
 
 
 def test_an_engine_of_other_types_is_refused(bundle, gpu, onnx, monkeypatch):
-    monkeypatch.setattr(TensorRtDouble, "uint8", "int32")
+    monkeypatch.setattr(FakeTensorRt, "uint8", "int32")
     with pytest.raises(EngineError, match="has image as uint8 instead of int32: compile it again"):
         TensorRt().open(bundle, "fp16", onnx)
 
@@ -408,7 +412,7 @@ def test_tensorrt_rtx_under_the_name_of_tensorrt_is_called_by_its_own(gpu, monke
 
 
 @pytest.mark.parametrize(
-    ("error", "driver", "words"),
+    ("error", "driver", "fragment"),
     [
         (Error.cudaErrorInsufficientDriver, 0, "no NVIDIA driver on this machine: install one"),
         (Error.cudaErrorStubLibrary, 0, "no NVIDIA driver on this machine: install one"),
@@ -423,18 +427,18 @@ def test_tensorrt_rtx_under_the_name_of_tensorrt_is_called_by_its_own(gpu, monke
         (Error.cudaErrorUnknown, 13000, "The GPU failed .cudaErrorUnknown.*update the NVIDIA driver"),
     ],
 )
-def test_a_machine_that_cannot_run_on_a_gpu_says_why_and_what_else_to_do(
-    gpu, monkeypatch, error, driver, words
+def test_a_machine_that_cannot_run_on_a_gpu_reports_why_and_what_else_to_do(
+    gpu, monkeypatch, error, driver, fragment
 ):
-    double = CudaDouble(driver=driver)
-    double.fail("cudaGetDeviceCount", error)
-    monkeypatch.setattr(cuda, "runtime", double)
-    with pytest.raises(EngineError, match=f"{words}.*or choose the device cpu") as fault:
+    fake = FakeCuda(driver=driver)
+    fake.fail("cudaGetDeviceCount", error)
+    monkeypatch.setattr(cuda, "runtime", fake)
+    with pytest.raises(EngineError, match=f"{fragment}.*or choose the device cpu") as fault:
         TensorRt().depends_on()
     assert not isinstance(fault.value, EngineLost)
 
 
-def test_this_machine_has_a_gpu_or_says_in_one_sentence_that_it_has_none():
+def test_this_machine_has_a_gpu_or_reports_in_one_sentence_that_it_has_none():
     try:
         assert cuda.find_gpu().name
     except EngineError as error:
@@ -442,7 +446,7 @@ def test_this_machine_has_a_gpu_or_says_in_one_sentence_that_it_has_none():
 
 
 @pytest.mark.parametrize("call", ["cudaMalloc", "cudaMallocHost"])
-def test_too_little_memory_for_the_engine_is_told(bundle, onnx, gpu, call):
+def test_too_little_memory_for_the_engine_is_an_error(bundle, onnx, gpu, call):
     gpu.cuda.fail(call, Error.cudaErrorMemoryAllocation, after=2)
     with pytest.raises(EngineError, match="out of memory: close other programs"):
         TensorRt().open(bundle, "fp16", onnx)
@@ -450,10 +454,11 @@ def test_too_little_memory_for_the_engine_is_told(bundle, onnx, gpu, call):
     assert not gpu.cuda.memory
 
 
-def test_an_engine_that_does_not_open_is_told_with_the_gpu_and_the_librarys_own_words(bundle, gpu):
+def test_an_engine_that_does_not_open_is_reported_with_the_gpu_and_the_librarys_reason(bundle, gpu):
     with pytest.raises(
         EngineError,
-        match=r"TensorRT 11.+cannot open its engine on NVIDIA GeForce RTX 4090 \(.*8\.9\).*magic tag does not match\)",
+        match=r"TensorRT 11.+cannot open its engine on NVIDIA GeForce RTX 4090 \(.*8\.9\)"
+        r".*magic tag does not match\)",
     ):
         TensorRt().open(bundle, "fp16", b"another version's engine")
 
@@ -462,22 +467,22 @@ def test_an_engine_that_does_not_open_is_told_with_the_gpu_and_the_librarys_own_
     ("capability", "advice"),
     [((9, 0), r"pip install -e '\.\[tensorrt\]'"), ((12, 0), "another version of TensorRT-RTX")],
 )
-def test_a_gpu_that_tensorrt_rtx_is_not_made_for_is_sent_to_tensorrt(
+def test_a_gpu_that_tensorrt_rtx_does_not_support_is_advised_to_use_tensorrt(
     bundle, gpu, monkeypatch, capability, advice
 ):
     gpu.trt.as_rtx()
-    monkeypatch.setattr(cuda, "runtime", CudaDouble("NVIDIA H100", capability))
+    monkeypatch.setattr(cuda, "runtime", FakeCuda("NVIDIA H100", capability))
     with pytest.raises(EngineError, match=f"on NVIDIA H100 .*{advice}.*the device cpu"):
         TensorRt().open(bundle, "fp16", b"an engine that it cannot read")
 
 
-def test_the_real_runtime_without_a_gpu_is_told_in_one_sentence(bundle, monkeypatch):
+def test_the_real_runtime_without_a_gpu_is_reported_in_one_sentence(bundle, monkeypatch):
     backend = compiler()
     try:
         pytest.skip(f"this machine has a GPU: {cuda.find_gpu().name}")
     except EngineError:
         compiled = backend.compile(bundle, "fp16", quiet)
-    monkeypatch.setattr(cuda, "runtime", CudaDouble())
+    monkeypatch.setattr(cuda, "runtime", FakeCuda())
     with pytest.raises(
         EngineError, match=r"TensorRT-RTX .+ cannot open its engine on NVIDIA GeForce RTX 4090 .+ \(.+\): "
     ) as fault:
@@ -488,7 +493,7 @@ def test_the_real_runtime_without_a_gpu_is_told_in_one_sentence(bundle, monkeypa
 @pytest.mark.parametrize(
     "fault", ["raise OSError('libnvinfer.so.11: cannot open')", "import tensorrt_libs_of_its_own"]
 )
-def test_tensorrt_that_is_installed_but_broken_is_told_so(monkeypatch, tmp_path, fault):
+def test_tensorrt_that_is_installed_but_broken_is_reported_as_such(monkeypatch, tmp_path, fault):
     import sys
 
     (tmp_path / "tensorrt.py").write_text(fault)
@@ -499,7 +504,7 @@ def test_tensorrt_that_is_installed_but_broken_is_told_so(monkeypatch, tmp_path,
         TensorRt()
 
 
-def test_tensorrt_that_is_not_installed_is_told_with_what_to_install(monkeypatch):
+def test_tensorrt_that_is_not_installed_is_reported_with_what_to_install(monkeypatch):
     import sys
 
     for name in ("tensorrt", "tensorrt_rtx"):
@@ -512,7 +517,7 @@ def test_tensorrt_that_is_not_installed_is_told_with_what_to_install(monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "words"),
+    ("call", "error", "fragment"),
     [
         ("cudaStreamSynchronize", Error.cudaErrorIllegalAddress, "The GPU failed .cudaErrorIllegalAddress"),
         ("cudaStreamSynchronize", Error.cudaErrorLaunchFailure, "The GPU failed .cudaErrorLaunchFailure"),
@@ -522,11 +527,13 @@ def test_tensorrt_that_is_not_installed_is_told_with_what_to_install(monkeypatch
         ("cudaMemcpyAsync", Error.cudaErrorUnknown, "The GPU failed .cudaErrorUnknown"),
     ],
 )
-def test_a_gpu_that_fails_while_it_runs_is_an_engine_lost(bundle, onnx, gpu, photo_crop, call, error, words):
+def test_a_gpu_that_fails_while_it_runs_is_an_engine_lost(
+    bundle, onnx, gpu, photo_crop, call, error, fragment
+):
     engine = TensorRt().open(bundle, "fp16", onnx)
     engine.run(photo_crop, change(bundle))
     gpu.cuda.fail(call, error)
-    with pytest.raises(EngineLost, match=f"{words}.*the device cpu") as fault:
+    with pytest.raises(EngineLost, match=f"{fragment}.*the device cpu") as fault:
         engine.run(photo_crop.copy(), change(bundle))
     assert "\n" not in str(fault.value)
     del engine, fault

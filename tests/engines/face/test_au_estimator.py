@@ -163,7 +163,9 @@ def pulled(picture: np.ndarray, at_px: np.ndarray, by_px: np.ndarray, reach_px: 
 
 
 def test_a_photo_and_its_mirror_image_exchange_sides_and_left_is_the_persons(photo):
-    """A photo is made to wink and to smile with the eye and the mouth corner that stand on the picture's right: the person's left."""
+    """A photo is made to wink and to smile with the eye and the mouth corner that stand on the picture's
+    right: the person's left.
+    """
     with FaceReader() as reader:
         places = reader.read(photo)[0].landmarks_px
         across = np.linalg.norm(places[263] - places[33])
@@ -183,7 +185,8 @@ def test_a_photo_and_its_mirror_image_exchange_sides_and_left_is_the_persons(pho
         assert sign * (flipped[right] - flipped[left]) > 0.15, (
             f"{name} is the right side's in its mirror image"
         )
-    # MediaPipe itself reads a mirror image a little differently: 0.18 at most here; sides kept would differ by 1.
+    # MediaPipe itself reads a mirror image a little differently: 0.18 at most here; sides kept would differ
+    # by 1.
     assert np.abs(flipped[MIRRORED] - seen).max() < 0.35
     assert np.abs(flipped - seen).max() > 0.7
 

@@ -1,4 +1,7 @@
-"""py-feat: its weights found or told missing, and, where it is installed, its real network with seeded random weights, through the thread."""
+"""py-feat: its weights found or reported missing.
+
+Where it is installed, also its real network with seeded random weights, through the thread.
+"""
 
 import hashlib
 import json
@@ -30,7 +33,7 @@ from tests.realtime.tracking.test_estimator_fusion import of, wait_for
 installed = pytest.mark.skipif(
     find_spec("feat") is None, reason="py-feat is not installed: pip install -e '.[pyfeat]'"
 )
-AT_ONCE_S = 1.0  # in which a missing piece is told
+AT_ONCE_S = 1.0  # in which a missing piece is reported
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def hub(tmp_path, monkeypatch):
     return tmp_path
 
 
-def told(wanted: str | None) -> str:
+def refusal(wanted: str | None) -> str:
     """The one sentence with which weights are refused, at once."""
     start_s = time.perf_counter()
     with pytest.raises(EngineError) as caught:
@@ -54,16 +57,16 @@ def told(wanted: str | None) -> str:
     return str(caught.value)
 
 
-def test_missing_weights_are_told_at_once_with_both_ways_to_have_them(hub):
-    assert "download" in told(None) and "FILE" in told(None)
+def test_missing_weights_are_reported_at_once_with_both_ways_to_have_them(hub):
+    assert "download" in refusal(None) and "FILE" in refusal(None)
 
 
-def test_a_hub_that_refuses_is_told_at_once(hub, monkeypatch):
+def test_a_hub_that_refuses_is_reported_at_once(hub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    assert "127.0.0.1:9 does not answer" in told("download")
+    assert "127.0.0.1:9 does not answer" in refusal("download")
 
 
-def test_a_hub_that_says_nothing_is_told_at_once(hub, monkeypatch):
+def test_a_hub_that_does_not_answer_is_reported_at_once(hub, monkeypatch):
     """As where a name is looked up on a line that swallows everything."""
     release = threading.Event()
 
@@ -73,7 +76,7 @@ def test_a_hub_that_says_nothing_is_told_at_once(hub, monkeypatch):
 
     monkeypatch.setattr(socket, "create_connection", silent)
     try:
-        assert "does not answer" in told("download")
+        assert "does not answer" in refusal("download")
     finally:
         release.set()
 
@@ -85,7 +88,7 @@ def test_a_hub_whose_address_is_none_is_one_that_does_not_answer(place):
 
 def test_nothing_is_fetched_where_the_user_switched_the_hub_off(hub, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE" in told("download")
+    assert "HF_HUB_OFFLINE" in refusal("download")
 
 
 def kept(hub, data: bytes, name: str | None = None):
@@ -104,7 +107,7 @@ def test_an_earlier_download_is_found_and_a_damaged_one_refused(hub):
     link = kept(hub, b"numbers")
     assert find_weights() == find_weights("download") == link, "nor is it fetched again"
     link.resolve().write_bytes(b"other numbers")
-    assert "not what was pinned" in told(None) and "delete" in told(None)
+    assert "not what was pinned" in refusal(None) and "delete" in refusal(None)
 
 
 def test_a_file_is_held_against_its_pin(hub, tmp_path):
@@ -117,20 +120,22 @@ def test_a_file_is_held_against_its_pin(hub, tmp_path):
         == find_weights(f"{file}@{right.upper()}")
         == file
     )
-    assert "not what was pinned" in told(f"{file}@{wrong}")
+    assert "not what was pinned" in refusal(f"{file}@{wrong}")
     assert split_pin("me@home.safetensors") == ("me@home.safetensors", None)
 
 
 def test_formats_that_can_hold_programs_are_refused(hub, tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"anything")
-    assert ".safetensors" in told(str(tmp_path / "weights.pt")) and "no weights" in told(
+    assert ".safetensors" in refusal(str(tmp_path / "weights.pt")) and "no weights" in refusal(
         str(tmp_path / "none.safetensors")
     )
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """py-feat's real network with seeded random weights, as its .safetensors are written; the smallest ConvNeXt of its family."""
+    """py-feat's real network with seeded random weights, as its .safetensors are written; the smallest
+    ConvNeXt of its family.
+    """
     pyfeat._feat()
     import torch
     from feat.multitask.model_v2 import MEGraphAUv2, ModelV2Config
@@ -138,7 +143,8 @@ def weights(tmp_path_factory):
 
     torch.manual_seed(7)
     config = ModelV2Config(
-        backbone="convnextv2_atto", n_au=20, n_emotion=7, n_blendshape=52, mesh_normalized=True, use_head_v3=True, drop_mefl=True,
+        backbone="convnextv2_atto", n_au=20, n_emotion=7, n_blendshape=52, mesh_normalized=True,
+        use_head_v3=True, drop_mefl=True,
         emotion_use_au_prob=True, gaze_eye_roi=True, gaze_pose_6d=True, pretrained=False,
     )  # fmt: skip
     path = tmp_path_factory.mktemp("pyfeat") / "seeded.safetensors"
@@ -200,7 +206,7 @@ def test_its_aus_are_ours_by_name_cut_out_as_its_own_detector_does(network, weig
 
 
 @installed
-def test_the_real_network_in_the_thread_holds_no_frame_up_and_answers_in_order(weights, seen):
+def test_the_real_network_in_the_thread_delays_no_frame_and_answers_in_order(weights, seen):
     frame, face = seen
     gate, looks = threading.Event(), []
 
@@ -210,9 +216,9 @@ def test_the_real_network_in_the_thread_holds_no_frame_up_and_answers_in_order(w
             gate.wait(20)
             return super().__call__(frame_bgr, face)
 
-    said = []
-    slow = BackgroundEstimator(Gated(weights, device="cpu"), said.append)
-    second = FusedEstimator(slow, said.append, pyfeat.Scale.default())
+    messages = []
+    slow = BackgroundEstimator(Gated(weights, device="cpu"), messages.append)
+    second = FusedEstimator(slow, messages.append, pyfeat.Scale.default())
     try:
         zero, start_s, tick = np.zeros(29, np.float32), time.perf_counter(), 0
 
@@ -229,7 +235,7 @@ def test_the_real_network_in_the_thread_holds_no_frame_up_and_answers_in_order(w
         gate.set()
         order = []
         while len(order) < 5 or not any(second.weights.values()):
-            assert len(order) < 100 and not slow.ended, said
+            assert len(order) < 100 and not slow.ended, messages
             wait_for(lambda: slow.ended or (slow.newest and slow.newest.captured_s not in order[-1:]))
             order.append(slow.newest.captured_s)
             moved = step()
@@ -268,21 +274,21 @@ def test_a_lesson_from_a_clip_teaches_the_real_networks_two_points(weights, tmp_
 
 
 @installed
-def test_a_network_that_fails_in_a_call_is_left_with_one_sentence(weights, seen):
+def test_a_network_that_fails_in_a_call_is_left_with_one_message(weights, seen):
     frame, face = seen
 
     class Failing(pyfeat.PyFeat):
         def _estimate(self, frame_bgr, face):
             raise RuntimeError("CUDA error: the GPU has fallen off the bus\nand more")
 
-    said = []
-    slow = BackgroundEstimator(Failing(weights, device="cpu"), said.append)
-    second = FusedEstimator(slow, said.append, pyfeat.Scale.default())
+    messages = []
+    slow = BackgroundEstimator(Failing(weights, device="cpu"), messages.append)
+    second = FusedEstimator(slow, messages.append, pyfeat.Scale.default())
     second(np.zeros(29, np.float32), Frame(frame, 1.0), face)
     wait_for(lambda: slow.ended)
     assert of(second(np.zeros(29, np.float32), Frame(frame, 1.1), face), "AU09") == 0
     second.close()
-    assert len(said) == 1 and "fallen off the bus" in said[0] and "\n" not in said[0]
+    assert len(messages) == 1 and "fallen off the bus" in messages[0] and "\n" not in messages[0]
 
 
 @installed
@@ -302,7 +308,9 @@ def test_weights_that_do_not_fit_are_refused_in_one_sentence(weights, tmp_path, 
             tensors,
             path,
             metadata={
-                "config": '{"backbone": "convnextv2_atto", "n_au": 20, "use_head_v3": true, "drop_mefl": true}'
+                "config": json.dumps(
+                    {"backbone": "convnextv2_atto", "n_au": 20, "use_head_v3": True, "drop_mefl": True}
+                )
             },
         )
     with pytest.raises(EngineError) as caught:

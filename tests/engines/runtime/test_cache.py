@@ -1,4 +1,6 @@
-"""The cache of compiled engines: found again only when everything is the same, and never when anything is wrong with it."""
+"""The cache of compiled engines: found again only when everything is the same, and never when anything is
+wrong with it.
+"""
 
 import errno
 import hashlib

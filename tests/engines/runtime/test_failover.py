@@ -1,4 +1,6 @@
-"""The failover between engines while pictures are drawn: nothing waits, nothing stops, and a lost GPU is not the end."""
+"""The failover between engines while pictures are drawn: nothing waits, nothing stops, and a lost GPU is not
+the end.
+"""
 
 import os
 import shutil
@@ -248,7 +250,9 @@ class Slow(Imitation):
 
 
 def test_the_output_never_stops_while_engines_come_and_go(photo):
-    """A live loop at 50 pictures a second: a better engine takes over, its device is lost, it comes back, it is lost again."""
+    """A live loop at 50 pictures a second: a better engine takes over, its device is lost, it comes back, it
+    is lost again.
+    """
 
     def open_slowly():
         time.sleep(0.3)
@@ -272,7 +276,8 @@ def test_the_output_never_stops_while_engines_come_and_go(photo):
     assert loop.fresh > 80
 
 
-# --- building in another program ---------------------------------------------------------------------------------------
+# --- building in another program
+# ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -319,7 +324,7 @@ def program(tmp_path, text: str) -> str:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs programs with #! and signals")
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "fragment"),
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", f"ended by signal {int(signal.SIGSEGV)}"),
         (
@@ -330,9 +335,9 @@ def program(tmp_path, text: str) -> str:
         ("import sys; sys.exit(3)", "ended by status 3"),
         ("import sys; sys.stdout.buffer.write(bytes([255, 10])); sys.exit('engines: no text')", "no text"),
     ],
-    ids=["crashes", "refuses", "makes nothing", "says nothing", "says no text"],
+    ids=["crashes", "refuses", "makes nothing", "prints nothing", "prints no text"],
 )
-def test_a_compiler_that_fails_takes_nothing_with_it(cache, tmp_path, monkeypatch, text, words):
+def test_a_compiler_that_fails_takes_nothing_with_it(cache, tmp_path, monkeypatch, text, fragment):
     monkeypatch.setattr(sys, "executable", program(tmp_path, text))
     backend, messages = FakeBackend(MODEL), []
     compiler = BackgroundCompiler(MODEL.bundle, LoadOptions(notify=messages.append))
@@ -342,7 +347,7 @@ def test_a_compiler_that_fails_takes_nothing_with_it(cache, tmp_path, monkeypatc
         notify=messages.append,
     )
     until(lambda: any("Staying on first" in sentence for sentence in messages))
-    assert words in messages[-1] and failover.run(CROP, AUS)
+    assert fragment in messages[-1] and failover.run(CROP, AUS)
 
 
 def test_a_compiler_that_cannot_be_started_is_a_sentence(cache, tmp_path, monkeypatch):

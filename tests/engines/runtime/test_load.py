@@ -1,4 +1,4 @@
-"""Which engine runs: compiled once, used after a check, the next best where one is refused or not available."""
+"""Which engine runs: compiled once, used after a check, the next best where one is refused."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""train export --via torch-tensorrt: from a checkpoint to an engine in the cache, by doubles of
+"""train export --via torch-tensorrt: from a checkpoint to an engine in the cache, by fakes of
 torch-tensorrt and of the GPU.
 """
 
@@ -18,7 +18,7 @@ pytest.importorskip(
 from engines.backends.fp16_graph import to_fp16  # noqa: E402
 from engines.errors import DataError  # noqa: E402
 from engines.runtime.load import load  # noqa: E402
-from tests.support.fake_cuda import put_in_place  # noqa: E402
+from tests.support.fake_cuda import install  # noqa: E402
 from tests.support.small_runs import TINY  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.export import torch_tensorrt as via  # noqa: E402
@@ -42,7 +42,7 @@ def small(kind):
 @pytest.fixture
 def gpu(monkeypatch, tmp_path):
     monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "cache"))
-    return put_in_place(monkeypatch)
+    return install(monkeypatch)
 
 
 @pytest.fixture
@@ -158,13 +158,13 @@ def test_the_engine_goes_into_the_cache_and_the_live_program_takes_it(
     gpu, torch_tensorrt, checkpoint, tmp_path, capsys
 ):
     assert command.main(["export", str(checkpoint), "--out", str(tmp_path / "onnx")]) == 0
-    # What the double of TensorRT runs
+    # What the fake of TensorRT runs
     torch_tensorrt.engine = to_fp16(tmp_path / "onnx" / "generator.onnx").SerializeToString()
     gpu.trt.renamed = {"colour": "output0", "attention": "output1", "flow": "output2"}
     assert export(checkpoint, tmp_path / "mine") == 0
     said = capsys.readouterr().out
     assert "wrote" in said and "by torch-tensorrt 2.13.0 is in the cache" in said
-    # The double cannot compile: this one can only be the one from the cache
+    # The fake cannot compile: this one can only be the one from the cache
     engine = load(tmp_path / "mine", "gpu")
     assert engine.name.startswith("TensorRT 11.0.0 NVIDIA GeForce RTX 4090")
     assert engine.run(np.zeros((64, 64, 3), np.uint8), np.zeros(29, np.float32)).attention.shape == (64, 64)
