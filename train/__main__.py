@@ -19,6 +19,7 @@ TRAIN_EXTRA = {
     "numba",
     "safetensors",
 }
+OPTIONS = {"device": "--device"}  # by the names of settings that errors mention
 DISK_FAULTS = FULL | READ_ONLY | {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 
 
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         STEPS[options.step](options)
     except PuppetError as error:
-        return _say(str(error), error.exit_status)
+        return _say(error.sentence(OPTIONS), error.exit_status)
     except ModuleNotFoundError as error:
         if error.name not in {*TRAIN_EXTRA, "nncf"}:
             raise

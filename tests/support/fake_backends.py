@@ -13,7 +13,7 @@ from engines.errors import EngineError, EngineLost
 
 
 class Imitation:
-    """An engine that answers what another answers, after changing it; can be made to fail at its next calls."""
+    """An engine that changes what another answers; can be made to fail at its next calls."""
 
     def __init__(self, model, name: str = "imitation", edit=lambda edit: edit, aus=lambda aus: aus):
         self.bundle = model.bundle

@@ -25,7 +25,7 @@ from engines.errors import EngineError, EngineLost
 from engines.runtime.failover import FailoverEngine
 from engines.runtime.load import load, reference_engine
 from engines.runtime.parity import compare
-from tests.support.fake_cuda import FakeCuda, FakeTensorRtEngine, Error, FakeTensorRt, install
+from tests.support.fake_cuda import Error, FakeCuda, FakeTensorRt, FakeTensorRtEngine, install
 
 
 def quiet(_sentence):
