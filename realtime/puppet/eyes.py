@@ -30,9 +30,8 @@ CLEAN = 1.22  # iris radii from where the white is surely white
 RINGS = 18  # of the iris, a twelfth of its radius wide, whose means stand in for what nothing shows
 LEAST_OPEN, WELL_OPEN = 0.08, 0.18  # height of an opening: no movement below, all of it above
 # Irises are moved so many times as far aside as they are asked to. Landmarks, which drivers are read by, see
-# only half
-# of an iris that is moved between lids that stay: with this, a puppet looks as far aside as its driver, by
-# eye.
+# only half of an iris that is moved between lids that stay: with this, a puppet looks as far aside as its
+# driver, by eye.
 ASIDE_GAIN = 1.35
 CORNER = 0.15  # an iris' centre comes no nearer to a corner
 KNEE = 4.0  # how suddenly that limit sets in
