@@ -53,7 +53,7 @@ FOLDED = 0.03  # the same in 99.9 %: what is squeezed so far is hidden behind a 
 MOST_STRETCH = 1.9
 LIMITS_DEG = (6.0, 9.0, 12.0, 15.0, 18.0, 21.0, 24.0, 27.0, 30.0)  # that are tried
 KNEE = 4.0  # how suddenly a limit sets in: at half of it an angle loses 1.5 %, at .8 of it 8 %
-MOST_NOD_DEG = 15.0  # beyond, a chin seems to grow: what is under it was not in the photo
+MOST_NOD_DEG = 13.0  # beyond, a chin seems to grow: what is under it was not in the photo
 CUT = 0.5  # share of matte at the photo's edge that counts as the person
 MOST_MIRRORED = 0.30  # of the photo that may come into view, mirrored at its edge
 

@@ -202,3 +202,18 @@ def test_a_head_turns_on_every_canvas(photo, size, fit):
     puppet = Puppet(photo, StubEngine(), size, fit)
     picture = puppet.render(aus(0.5), HeadPose(8, 12, -6, 1.1), Gaze(0.1, 0.1))
     assert picture.shape == (size[1], size[0], 3) and not np.array_equal(picture, puppet.still)
+
+
+def test_cropping_keeps_the_whole_head_in_view_where_it_fits(photo, recorded):
+    tall = np.full((1400, 900, 3), 60, np.uint8)
+    face = find_crop(recorded["neutral"], 256)
+    side = face.size_px * face.frame_px_per_crop_px
+    face = face.moved(np.array([[1.0, 0, 200], [0, 1.0, 450]]))  # a head in the upper half, a body below
+    canvas = lay_out(tall, face, (900, int(1.5 * side)), "crop")
+    crown = face.to_frame(np.array([0.5, -0.3]) * face.size_px)
+    chin = face.to_frame(np.array([0.5, 0.95]) * face.size_px)
+    shown = [
+        float((point @ canvas.canvas_from_photo[:, :2].T + canvas.canvas_from_photo[:, 2])[1])
+        for point in (crown, chin)
+    ]
+    assert 0 < shown[0] and shown[1] < canvas.image.shape[0], "hair and chin"
