@@ -452,7 +452,7 @@ def test_a_key_records_and_ends_it_and_the_call_goes_on(live, hands, tmp_path):
 
 @pytest.mark.parametrize("has_rest", [True, False], ids=["a face", "a picture"])
 def test_a_rest_is_learnt_anew_only_where_the_driver_has_one(live, has_rest):
-    loop, stage, _, _ = live
+    _, stage, _, _ = live
     performer = SimpleNamespace(has_rest=has_rest, recalibrate=lambda: None)
     album = PhotoSwitcher([Path("man.jpg")], Puppet.from_file, stage.change, print)
     assert (
