@@ -1,5 +1,6 @@
-"""python -m engines: what engines this machine can run, compiled, checked, measured. `run.py engines` is the
-same.
+"""python -m engines: the engines that this machine can run, compiled, checked and measured.
+
+`run.py engines` is the same.
 """
 
 import argparse

@@ -26,11 +26,10 @@ def temporary_path(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path, mode: int = PUBLIC) -> Iterator[Path]:
-    """Yields an empty file beside `path` to write to; it gets the name when the block ends, and is deleted if
-    that fails.
+    """Yields an empty file beside `path`, which gets the name when the block ends.
 
-    A link is followed: the file that it names is replaced. What is no plain file, such as /dev/stdout, is yielded
-    itself.
+    If the block fails the file is deleted. A link is followed: the file that it names is replaced. What is no
+    plain file, such as /dev/stdout, is yielded itself.
 
     Args:
         path: the file to write, in a folder that exists.

@@ -67,8 +67,7 @@ class PuppetError(Exception):
         """One sentence for people: what happened; what to do.
 
         Args:
-            options: by the name of a setting, the option that sets it in this command: {"device":
-                "--device"}.
+            options: by the name of a setting, the option of this command that sets it.
         """
         place = f"{self.where}: " if self.where else ""
         if not self.remedies:

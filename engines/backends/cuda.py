@@ -121,9 +121,7 @@ class Stream:
         check(runtime.cudaStreamSynchronize(self._stream), running=True)
 
     def capture(self, work: Callable[[], None]) -> "Graph | None":
-        """Records what `work` would do, without doing it; None when it does something that cannot be
-        recorded.
-        """
+        """Records what `work` would do, without doing it; None when that cannot be recorded."""
         # Of this thread alone, as others may use CUDA meanwhile.
         mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         check(runtime.cudaStreamBeginCapture(self._stream, mode), running=True)

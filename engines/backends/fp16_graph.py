@@ -106,9 +106,7 @@ def _cast_at_the_ends(model: ModelProto) -> None:
 
 
 def _swap(first: NodeProto, second: NodeProto) -> None:
-    """Exchanges two nodes that follow each other: each takes the other's operator; the names of values stay
-    in place.
-    """
+    """Exchanges the operators of two nodes that follow each other; the names of values stay in place."""
     kept = NodeProto()
     kept.CopyFrom(first)
     for node, kind in ((first, second), (second, kept)):
@@ -152,9 +150,7 @@ def _halve(model: ModelProto, path: Path) -> None:
 
 
 def _half_nodes(model: ModelProto, types: dict[str, int]) -> set[int]:
-    """Numbers of the nodes that compute in FP16: those with a convolution before or at them, and one after or
-    at them.
-    """
+    """Numbers of the nodes that compute in FP16: from the first convolution to the last on their path."""
     nodes = list(model.graph.node)
     outputs = {port.name for port in model.graph.output}
     maker = {name: number for number, node in enumerate(nodes) for name in node.output}

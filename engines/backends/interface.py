@@ -68,8 +68,9 @@ class Backend(Protocol):
         ...
 
     def precisions(self, bundle: Bundle) -> tuple[str, ...]:
-        """What this machine computes natively and the bundle offers, best first: of "fp16", "int8", "bf16",
-        "fp32".
+        """What this machine computes natively and the bundle offers, best first.
+
+        Of "fp16", "int8", "bf16" and "fp32".
         """
         ...
 

@@ -137,9 +137,11 @@ def _core() -> ov.Core:
 
 @cache
 def _core_of(_process: int) -> ov.Core:
-    """Kept for ever: the CPU plugin gives the thread that loads it another signal stack, and frees that with
-    the last engine and core. The next signal, such as Ctrl-C, would then end the program by a segmentation fault.
-    A forked process needs threads of its own.
+    """OpenVINO of one process, never freed.
+
+    The CPU plugin gives the thread that loads it another signal stack, and frees that with the last engine
+    and core: the next signal, such as Ctrl-C, would then end the program by a segmentation fault. A forked
+    process needs threads of its own.
     """
     return ov.Core()
 

@@ -92,7 +92,9 @@ class TensorRt:
         }
 
     def compile(self, bundle: Bundle, precision: str, notify: Notify) -> bytes:
-        """tensorrt_rtx needs no GPU for this and takes seconds; tensorrt needs one and tries kernels for
+        """The engine as bytes. Raises EngineError.
+
+        tensorrt_rtx needs no GPU for this and takes seconds; tensorrt needs one and tries kernels for
         minutes.
         """
         if precision != PRECISION:
@@ -186,9 +188,7 @@ class TensorRt:
             config.set_compute_capability(self._trt.ComputeCapability.SM75, 0)
 
     def _context(self, engine: ICudaEngine) -> tuple[IExecutionContext | None, object]:
-        """What runs an engine, None when it cannot; and its scratch memory, which tensorrt_rtx wants from
-        outside.
-        """
+        """What runs an engine, None when it cannot; and its scratch memory, for tensorrt_rtx alone."""
         if not self._rtx:
             return engine.create_execution_context(), None
         memory = _cuda().Memory(max(engine.device_memory_size_v2, 1))

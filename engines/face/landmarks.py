@@ -260,9 +260,7 @@ class FaceReader:
 
     @staticmethod
     def _faces(result: Any, shape: Sequence[int], border_px: int) -> list[Face]:
-        """MediaPipe's FaceLandmarkerResult for a picture of a shape, as faces in the picture without its
-        border.
-        """
+        """MediaPipe's FaceLandmarkerResult for a picture with a border, as faces in the picture itself."""
         height, width = shape[:2]
         scale = np.array([width, height, width], np.float32)  # MediaPipe's depth has the scale of x
         faces = []

@@ -100,8 +100,9 @@ class Pose:
 
     @property
     def angles_deg(self) -> np.ndarray:
-        """(..., 3): pitch (chin down is positive), yaw (towards the picture's right), roll (clockwise),
-        degrees.
+        """(..., 3) degrees: pitch, yaw, roll.
+
+        Positive are chin down, towards the picture's right, and clockwise.
         """
         r = self.rotation
         yaw = np.arcsin(np.clip(r[..., 2, 0], -1, 1))
@@ -112,8 +113,9 @@ class Pose:
 
 @lru_cache(maxsize=1)
 def mean_face() -> np.ndarray:
-    """(478, 3) float32: the mean neutral face, mirror-symmetric, outer eye distance 1, origin between the
-    outer eye corners.
+    """(478, 3) float32: the mean neutral face, mirror-symmetric.
+
+    The outer eye corners are 1 apart; the origin lies between them.
     """
     mean = np.load(Path(__file__).with_name("mean_face.npy"), allow_pickle=False)
     mean.setflags(write=False)

@@ -1,5 +1,6 @@
-"""A photo file -> BGR pixels, upright, whatever was saved: EXIF rotation, transparency, grey, 16 bits,
-palettes, 50 megapixels.
+"""A photo file -> BGR pixels, upright, whatever was saved.
+
+That is EXIF rotation, transparency, grey, 16 bits, palettes, 50 megapixels.
 """
 
 import os
@@ -39,8 +40,9 @@ def load_photo(path: str | Path) -> np.ndarray:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    """Any picture in 8-bit RGB: turned by its EXIF, at most MAX_SIDE_PX wide and high, BACKDROP where
-    transparent.
+    """Any picture in 8-bit RGB: turned by its EXIF, at most MAX_SIDE_PX wide and high.
+
+    BACKDROP shows where it is transparent.
     """
     image = ImageOps.exif_transpose(image)
     image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.LANCZOS)

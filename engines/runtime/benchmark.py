@@ -1,5 +1,6 @@
-"""How fast every engine of this machine is, one picture at a time, and how fast the machine could be
-(roofline: Williams et al., CACM 2009).
+"""How fast every engine of this machine is, one picture at a time, and how fast the machine could be.
+
+The bound is the roofline (Williams et al., CACM 2009):
 
     roofline = max(multiply-adds / peak of the precision, bytes moved / bandwidth of the memory)
 

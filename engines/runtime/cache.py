@@ -135,8 +135,9 @@ class Cache:
         return True
 
     def writable(self) -> bool:
-        """Whether an entry could be written now, and would be trusted: not every file system keeps owners and
-        modes.
+        """Whether an entry could be written now, and would be trusted.
+
+        Not every file system keeps owners and modes.
         """
         try:
             _make_private(self.root)
@@ -150,8 +151,9 @@ class Cache:
 
     @contextmanager
     def building(self, key: Key, notify: Notify = ignore, timeout_s: float = MAX_BUILD_S) -> Iterator[None]:
-        """Held while an entry is compiled: a second process waits for the first, reports that, and finds its
-        entry.
+        """Held while an entry is compiled.
+
+        A second process waits for the first, reports that, and finds its entry.
 
         Raises:
             EngineError: the other process has not ended after timeout_s.

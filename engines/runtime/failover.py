@@ -1,5 +1,6 @@
-"""An engine that always answers: the best one that is ready runs, a better one takes over once it is
-compiled, another when a device fails.
+"""An engine that always answers.
+
+The best one that is ready runs, a better one takes over once it is compiled, another when a device fails.
 
 Compiling happens in a program of its own, `python -m engines build`: it takes neither this interpreter's time
 nor, should a compiler crash, this program with it. What it made is found in the cache. Knows no backend.
@@ -45,8 +46,9 @@ class EngineAttempt:
 
 
 class FailoverEngine:
-    """An Engine. `run` is for one thread; better engines are opened in another, and take over between two
-    edits.
+    """An Engine that is replaced while it runs.
+
+    `run` is for one thread; better engines are opened in another, and take over between two edits.
     """
 
     def __init__(
@@ -215,9 +217,7 @@ def _first_cached(bundle: Bundle, candidates: Sequence[Target], options: LoadOpt
 
 
 class BackgroundCompiler:
-    """Compiles engines of one bundle in a program of its own, `python -m engines build`, and opens them from
-    the cache.
-    """
+    """Compiles engines of one bundle in a program of its own, and opens them from the cache."""
 
     def __init__(self, bundle: Bundle, options: LoadOptions):
         self._bundle = bundle

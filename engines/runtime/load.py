@@ -1,5 +1,6 @@
-"""From a bundle to an engine that may be used: which backends this machine has, what is in the cache, what
-must be compiled and checked first.
+"""From a bundle to an engine that may be used.
+
+Which backends this machine has, what is in the cache, what must be compiled and checked first:
 
     targets        what could run here, best first   ->  TensorRT FP16, OpenVINO INT8, BF16, FP32
     load_checked   one of them: from the cache, or compiled, compared with the FP32 reference and kept
@@ -118,8 +119,9 @@ def reference_engine(bundle: Bundle, threads: int | None = None) -> Engine:
 
 
 def baseline_engine(bundle: Bundle, threads: int | None = None) -> Engine:
-    """What compiled engines are compared with: the reference, or OpenVINO in FP32 where ONNX Runtime is not
-    installed.
+    """What compiled engines are compared with.
+
+    The reference, or OpenVINO in FP32 where ONNX Runtime is not installed.
     """
     try:
         return reference_engine(bundle, threads)
@@ -181,8 +183,7 @@ def compile_unchecked(
 def store_checked(
     bundle: Bundle, target: Target, compiled: bytes, notify: Notify = ignore, made_by: str = ""
 ) -> ParityResult:
-    """Checks an engine that was compiled elsewhere for this machine, and keeps it as if it had been compiled
-    here.
+    """Checks an engine that was compiled elsewhere, and keeps it as if it had been compiled here.
 
     Args:
         made_by: the compiler's name; "" for the target's backend.
@@ -197,7 +198,9 @@ def store_checked(
 def _from_cache(
     key: Key, bundle: Bundle, target: Target, options: LoadOptions, notify: Notify
 ) -> Engine | None:
-    """Raises EngineError for an engine that was refused before: compiling it again would take time and change
+    """A cached engine, opened; None where there is none or it does not open any more.
+
+    Raises EngineError for an engine that was refused before: compiling it again would take time and change
     nothing.
     """
     found = options.cache.find(key, notify)

@@ -1,5 +1,6 @@
-"""A compiled engine against the FP32 reference, before it is used: the same crops, the same expressions, what
-people would see.
+"""A compiled engine against the FP32 reference, before it is used.
+
+Both get the same crops and expressions, and what people would see is compared.
 
 Twelve expressions on four stored crops of synthetic faces. Both engines' edits are drawn into the crops, and
 compared as pictures; then the action units of both are measured again, because a puppet is judged by its
@@ -247,8 +248,9 @@ def _first_aus(reader: FaceReader, picture: np.ndarray) -> np.ndarray | None:
 
 
 def _au_differences(ours: np.ndarray | None, theirs: np.ndarray | None) -> tuple[float | None, float | None]:
-    """Mean and largest difference of action units: None without a face in the reference's picture, 1 without
-    one in ours.
+    """Mean and largest difference of action units.
+
+    None without a face in the reference's picture, 1 without one in ours.
     """
     if theirs is None:
         return None, None
@@ -274,8 +276,9 @@ def report(result: ParityResult) -> str:
 
 
 def write_sheet(path: Path, engine: Engine, reference: Engine) -> None:
-    """Writes a PNG with a column for each expression: the reference, the engine, and what differs,
-    brightened.
+    """Writes a PNG with a column for each expression.
+
+    Its rows: the reference, the engine, and what differs, brightened.
 
     Raises:
         EngineError: the name is not that of a PNG, or the file cannot be written.
