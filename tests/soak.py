@@ -61,7 +61,7 @@ AGE_GROWS_S = (
     0.005  # between the first and the last hour, at p50, p95 and p99; camera rates beat with the clock: 3 ms
 )
 LATE_S = 0.001  # of a tick: sending to the others takes some
-UNBELIEVED_SHARE = 0.05  # of the pictures of a driver in plain view
+INVALID_SHARE = 0.05  # of the pictures of a driver in plain view
 SETTLE_S = 12.0  # before the end: a camera is back by then
 CLOSE_S = 2.0
 BYTES_A_FRAME = 10.0  # that memory may grow
@@ -132,16 +132,18 @@ class Meeting:
         )
         puppet = Puppet(load_photo(ROOT / "realtime" / "samples" / "man.jpg"), self._relay, CANVAS)
         assert not meeting.shows_driver(puppet.still)
-        stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus, Settings(idle=True)), self.timings)
+        animator = Animator(
+            puppet, Retarget(puppet.bundle, puppet.own_aus, Settings(idle=True)), self.timings
+        )
         self._camera = ReconnectingCamera(
             "webcam", said["camera"], partial(Camera, open_capture=self.desk.open)
         )
-        self._performer = expression_tracker.ExpressionTracker(self.timings)
-        self.believed = self.unbelieved = 0  # words of the driver while all is well
-        source = FrameExpressions(self._camera, self._told, self.timings)
+        self._tracker = expression_tracker.ExpressionTracker(self.timings)
+        self.valid = self.invalid = 0  # expressions of the driver while all is well
+        source = FrameExpressions(self._camera, self._track, self.timings)
         outputs = OutputFanout([self.vcam, recording, window], said["output"])
-        self._loop = live_loop.LiveLoop(source, stage, outputs, self.timings, FPS, controls=controls)
-        self._covers = {"still": stage.still, "slate": stage.slate}
+        self._loop = live_loop.LiveLoop(source, animator, outputs, self.timings, FPS, controls=controls)
+        self._covers = {"still": animator.still, "slate": animator.slate}
         self.looks: list[Memory] = []
         self.begun_s = self.ended_s = sim.now_s  # of what is measured
         self.close_s = 0.0
@@ -163,18 +165,19 @@ class Meeting:
             ending_s = self._sim.now_s
         self.vcam.close()
         self._camera.close()
-        self._performer.close()
+        self._tracker.close()
         self._relay.close()
         self.close_s = self._sim.now_s - ending_s
         self.desk.freed.set()
         for thread in self._sim.threading.enumerate()[1:]:
             thread.join(5.0)
 
-    def _told(self, frame: Frame) -> DriverExpression:
-        told = self._performer(frame)
+    def _track(self, frame: Frame) -> DriverExpression:
+        expression = self._tracker(frame)
         if self.fate.calm:
-            self.believed, self.unbelieved = self.believed + told.seen, self.unbelieved + (not told.seen)
-        return told
+            self.valid += expression.seen
+            self.invalid += not expression.seen
+        return expression
 
     def _open_engine(self) -> PatientEngine:
         return PatientEngine(size_px=CROP_PX, aus=WIDE)
@@ -186,7 +189,7 @@ class Meeting:
 
 
 def performers(seed: int) -> Performers:
-    """One face of nobody, with the expressions of several and those between them."""
+    """A synthetic face, with the expressions of several and those between them."""
     stored = np.load(Path(__file__).parent / "data" / "recorded_faces.npz", allow_pickle=False)
     kept = stored["blendshapes"]
     shares = np.linspace(0, 1, 8, endpoint=False, dtype=np.float32)[:, None]
@@ -204,7 +207,10 @@ def performers(seed: int) -> Performers:
 def soak(
     hours: float = 8.0, wall_minutes: float = float("inf"), seed: int = 1, pace: Pace = PACE
 ) -> Findings:
-    """Runs it; `faults` of what comes back is empty when all was well. Raises Deadlock, also for threads that are left, and whatever the loop raises."""
+    """Runs it; `faults` of what comes back is empty when all was well.
+
+    Raises Deadlock, also for threads that are left, and whatever the loop raises.
+    """
     started_s, people = wall.monotonic(), performers(seed)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "video4linux"
@@ -235,49 +241,83 @@ def _figures(held: Meeting, wall_s: float) -> Findings:
 
 def _complaints(found: Findings, held: Meeting) -> list[str]:
     """What is wrong, a sentence each."""
-    first, last = found.memory
-    frames, said = found.frames * (1 - WARM_SHARE), []
-    objects = OBJECTS_NOISE + frames * OBJECTS_A_FRAME
-    compared = len(found.first_s) and len(found.last_s)
-    if not compared:
-        said.append("All was never well in the first or in the last eighth of the time.")
-    for share in (50, 95, 99) if compared else ():
+    return [
+        *_age_complaints(found),
+        *_limit_complaints(found, held),
+        *_growth_complaints(found),
+        *_picture_complaints(held),
+        *_release_complaints(held),
+    ]
+
+
+def _age_complaints(found: Findings) -> list[str]:
+    if not len(found.first_s) or not len(found.last_s):
+        return ["All was never well in the first or in the last eighth of the time."]
+    complaints = []
+    for share in (50, 95, 99):
         before_s, after_s = (float(np.percentile(ages_s, share)) for ages_s in (found.first_s, found.last_s))
         if after_s - before_s > AGE_GROWS_S:
-            said.append(
-                f"Pictures grew older: p{share} was {before_s * 1e3:.1f} ms in the first eighth, {after_s * 1e3:.1f} in the last."
+            grown = (
+                f"p{share} was {before_s * 1e3:.1f} ms in the first eighth, {after_s * 1e3:.1f} in the last"
             )
-    for what, longest_s, most_s in (
+            complaints.append(f"Pictures grew older: {grown}.")
+    return complaints
+
+
+def _limit_complaints(found: Findings, held: Meeting) -> list[str]:
+    limits = (
         ("A picture's age while all was well", held.timings.well.all_s.max(initial=0), OLDEST_S),
         ("The virtual camera's wait for the next picture", found.gaps_s.max(), 1 / FPS + LATE_S),
         ("The end", found.close_s, CLOSE_S),
-    ):
-        if longest_s > most_s:
-            said.append(f"{what} was {longest_s * 1e3:.0f} ms, {most_s * 1e3:.0f} are allowed.")
-    for what, grown, most in (
-        ("MB of memory", last.resident_mb - first.resident_mb, max(NOISE_MB, frames * BYTES_A_FRAME / 1e6)),
+    )
+    return [
+        f"{what} was {longest_s * 1e3:.0f} ms, {most_s * 1e3:.0f} are allowed."
+        for what, longest_s, most_s in limits
+        if longest_s > most_s
+    ]
+
+
+def _growth_complaints(found: Findings) -> list[str]:
+    first, last = found.memory
+    frames = found.frames * (1 - WARM_SHARE)
+    objects = OBJECTS_NOISE + frames * OBJECTS_A_FRAME
+    megabytes = max(NOISE_MB, frames * BYTES_A_FRAME / 1e6)
+    limits = (
+        ("MB of memory", last.resident_mb - first.resident_mb, megabytes),
         ("Python objects", last.objects - first.objects, objects),
         ("Python containers", last.containers - first.containers, objects),
         ("threads", last.threads - first.threads, 1),  # of a camera that is being opened again
-    ):
-        if grown > most:
-            said.append(f"There are {grown:.1f} more {what} than after warm-up, {most:.1f} are allowed.")
-    if held.unbelieved > UNBELIEVED_SHARE * held.believed:
-        said.append(
-            f"The driver was not seen in {held.unbelieved} of {held.believed + held.unbelieved} pictures while all was well."
-        )
-    said += [
-        f"The driver's picture was in {r.leaked} pictures of the {r.name}."
-        for r in held.receivers
-        if r.leaked
+    )
+    return [
+        f"There are {grown:.1f} more {what} than after warm-up, {most:.1f} are allowed."
+        for what, grown, most in limits
+        if grown > most
     ]
+
+
+def _picture_complaints(held: Meeting) -> list[str]:
+    complaints = [
+        f"The driver's picture was in {receiver.leaked} pictures of the {receiver.name}."
+        for receiver in held.receivers
+        if receiver.leaked
+    ]
+    if held.invalid > INVALID_SHARE * held.valid:
+        all_pictures = held.valid + held.invalid
+        complaints.append(
+            f"The driver was not seen in {held.invalid} of {all_pictures} pictures while all was well."
+        )
     if held.vcam.disobeyed:
-        said.append(f"{held.vcam.disobeyed} pictures were sent in the place of what the user asked for.")
-    if held.desk.now_open:
-        said.append(f"{held.desk.now_open} openings of the camera were never released.")
-    if held.device.now_open:
-        said.append(f"{held.device.now_open} openings of the virtual camera were never released.")
-    return said
+        complaints.append(
+            f"{held.vcam.disobeyed} pictures were sent in the place of what the user asked for."
+        )
+    return complaints
+
+
+def _release_complaints(held: Meeting) -> list[str]:
+    counts = {"camera": held.desk.now_open, "virtual camera": held.device.now_open}
+    return [
+        f"{count} openings of the {device} were never released." for device, count in counts.items() if count
+    ]
 
 
 def table(found: Findings) -> str:

@@ -1,8 +1,9 @@
 """Simulated time for real threads: hours pass in minutes, and nothing depends on how busy the machine is.
 
-Stands in for the modules `time` and `threading`. The threads are real and run side by side, but whoever waits or sleeps is written
-down, and time stands still while anybody runs. Once all wait, it jumps to the earliest deadline. Computing takes no time here: what
-should take some has to sleep. Knows nothing of what runs in it.
+Stands in for the modules `time` and `threading`. The threads are real and run side by side, but each thread
+that waits or sleeps is recorded, and time stands still while any runs. Once all wait, it jumps to the
+earliest deadline. Computing takes no time here: what should take some has to sleep. Knows nothing of what
+runs in it.
 """
 
 import _thread
@@ -18,13 +19,14 @@ from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 
 SHORTEST_S = 1e-6  # of a wait: a real one takes longer still, and a wait that takes no time could be asked for without end
-STUCK_S = (
-    60.0  # of real time without a wait: somebody turns round in a circle, or waits for what is not simulated
-)
+STUCK_S = 60.0  # of real time without a wait: a thread runs in a loop, or waits for what is not simulated
 
 
 class Deadlock(AssertionError):
-    """All wait and nobody has a deadline, or time stands still because somebody never waits. Tells who is where."""
+    """All threads wait without a deadline, or time stands still because one never waits.
+
+    Says where each is.
+    """
 
 
 class _Over(BaseException):
@@ -71,7 +73,9 @@ class Simulation:
             self.pause(duration_s)
 
     def pause(self, timeout_s: float | None, queue: "deque[_Pause] | None" = None) -> bool:
-        """Waits, in a queue from which `wake` may take it, at most so long; returns whether it was woken. The lock is held at
+        """Waits, in a queue from which `wake` may take it, at most so long; returns whether it was woken.
+
+        The lock is held at
         entry, not after.
         """
         if self.fault:
@@ -121,10 +125,13 @@ class Simulation:
                     self.wake(pause, woken=False)
         self.rests += 1
         if not self._running and self._paused:
-            self.end("All wait and nobody has a deadline.")
+            self.end("All wait and none has a deadline.")
 
     def end(self, fault: str) -> None:
-        """Every thread leaves where it waits: the main one with Deadlock, the others without a word. The lock is held."""
+        """Every thread leaves where it waits: the main one with Deadlock, the others silently.
+
+        The lock is held.
+        """
         if self.fault:
             return
         names = {thread.ident: thread.name for thread in [self._main, *self.threads]}
@@ -151,7 +158,7 @@ class Simulation:
             if over.wait(self._stuck_s):
                 return
         with self.lock:
-            self.end(f"Time has stood still for {self._stuck_s:g} s: somebody runs and never waits.")
+            self.end(f"Time has stood still for {self._stuck_s:g} s: a thread runs and never waits.")
 
 
 class _Thread(threading.Thread):
@@ -244,7 +251,7 @@ class _Condition:
         if timeout is not None and timeout <= 0:
             return False
         self._sim.lock.acquire()
-        self._lock.hand_on()  # without letting go of the simulation: nobody may notify in between
+        self._lock.hand_on()  # without letting go of the simulation: no thread may notify in between
         try:
             return self._sim.pause(timeout, self._queue)
         finally:
@@ -329,7 +336,7 @@ def simulated(*modules: ModuleType, stuck_s: float = STUCK_S) -> Iterator[Simula
     try:
         yield sim
         if not sim.fault:
-            sim.sleep(SHORTEST_S)  # until whoever runs waits or has ended
+            sim.sleep(SHORTEST_S)  # until each thread waits or has ended
     finally:
         over.set()
         watcher.join()

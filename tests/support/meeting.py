@@ -1,4 +1,7 @@
-"""Everybody in a long meeting, as doubles that take their time: a camera, the driver's face, an engine, outputs; and what befalls them."""
+"""Everybody in a long meeting, as doubles that take their time.
+
+A camera, the driver's face, an engine, outputs; and what befalls them.
+"""
 
 import random
 import time
@@ -34,12 +37,18 @@ def shows_driver(image: np.ndarray) -> bool:
 
 
 class Performers:
-    """Stands for engines.face.landmarks.FaceReader: the driver's face, who smiles and stops, and mishaps with it."""
+    """Stands for engines.face.landmarks.FaceReader.
+
+    The driver's face, who smiles and stops, and mishaps with it.
+    """
 
     def __init__(
         self, mesh: np.ndarray, expressions: np.ndarray, estimate: Callable[[Face], np.ndarray], seed: int = 0
     ):
-        """mesh: (478, 3) of a face in pixels; expressions: (M, 52) blendshapes that it takes on in turn; estimate: of a face's AUs."""
+        """mesh: (478, 3) of a face in pixels; expressions: (M, 52) blendshapes that it takes on in turn.
+
+        Estimate: of a face's AUs.
+        """
         self.lost, self.second, self.slow = False, False, False
         left, right = mesh[:, 0].min(), mesh[:, 0].max()
         self._mesh = (mesh - [(left + right) / 2, mesh[:, 1].mean(), 0]) / (right - left)  # its width is 1
@@ -84,7 +93,7 @@ class Performers:
 
 
 class PatientEngine(StubEngine):
-    """A stub that takes its time, stalls and is lost when it is told to."""
+    """A stub that takes its time, stalls and is lost on request."""
 
     def __init__(self, **options: object):
         super().__init__(**options)
@@ -100,7 +109,7 @@ class PatientEngine(StubEngine):
 
 
 class Receiver:
-    """An output that looks at every picture and keeps none; it stalls or fails when it is told to."""
+    """An output that looks at every picture and keeps none; it stalls or fails on request."""
 
     closed = False
 
@@ -195,7 +204,10 @@ def face_mishaps(performers: Performers) -> list[Mishap]:
 
 
 def engine_mishaps(engines: list[PatientEngine], on_stall: Callable[[bool], None]) -> list[Mishap]:
-    """engines: all that were opened, the newest last; on_stall: told when they begin to stall and when that is over."""
+    """engines: all that were opened, the newest last; on_stall.
+
+    Called with True when they begin to stall, with False when that is over.
+    """
 
     def stall(on: bool) -> Callable[[], None]:
         def turn() -> None:
@@ -237,7 +249,10 @@ def output_mishaps(device: VirtualDevice, recording: Receiver, window: Receiver)
 
 
 def user_mishaps(controls: Controls, only: Callable[[str], None]) -> list[Mishap]:
-    """only: told "still" or "slate", one tick after it was asked for, and "" just before that is over."""
+    """only.
+
+    Called with "still" or "slate", one tick after it was asked for, and "" just before that is over.
+    """
 
     def on(toggle: Callable[[], None], what: str) -> Callable[[], None]:
         def press() -> None:

@@ -1,4 +1,7 @@
-"""What goes wrong, when, and how soon all is well again: mishaps at random, by a seed. Knows nothing of what they are."""
+"""What goes wrong, when, and how soon all is well again: mishaps at random, by a seed.
+
+Knows nothing of what they are.
+"""
 
 import random
 import threading
@@ -9,7 +12,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mishap:
-    """Something that goes wrong for a while. After its end, pictures of what the driver does then are shown `within_s`."""
+    """Something that goes wrong for a while.
+
+    After its end, pictures of what the driver does then are shown `within_s`.
+    """
 
     name: str
     begin: Callable[[], None]
@@ -122,7 +128,10 @@ class Fate:
                 self._ended_s = time.perf_counter()
 
     def _make_good(self, captured_s: float, now_s: float) -> None:
-        """Those of several chains that ended together may take as long as all of them: one may have to wait for the other."""
+        """Those of several chains that ended together may take as long as all of them.
+
+        One may have to wait for the other.
+        """
         took_s, slowest = (
             self._waited_s + now_s - self._ended_s,
             max(self._ended.values(), key=lambda mishap: mishap.within_s),

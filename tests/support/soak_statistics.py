@@ -1,4 +1,7 @@
-"""What is measured in a long run, in memory that is taken at its start. Knows nothing of what is good or bad."""
+"""What is measured in a long run, in memory that is taken at its start.
+
+Knows nothing of what is good or bad.
+"""
 
 import ctypes
 import gc
@@ -83,7 +86,10 @@ class Ages(Timings):
 
 
 class Watched:
-    """The output that must never stop, watched: how late pictures come, how long after each other, and whether what covers is obeyed."""
+    """The output that must never stop, watched.
+
+    How late pictures come, how long after each other, and whether what covers is obeyed.
+    """
 
     main_thread, closed = False, False
 

@@ -149,7 +149,7 @@ def test_all_who_wait_without_a_deadline_are_a_deadlock_told_with_their_places()
         thread = start(sim, partial(wait_for_ever, sim.threading.Event()))[0]
         with pytest.raises(
             Deadlock,
-            match=r"(?s)nobody has a deadline.*MainThread.*thread\.join\(\).*Thread-.*in wait_for_ever",
+            match=r"(?s)none has a deadline.*MainThread.*thread\.join\(\).*Thread-.*in wait_for_ever",
         ):
             thread.join()
         threading.Thread.join(thread, 10)
@@ -225,10 +225,10 @@ def test_a_queue_between_threads_is_found():
 def test_a_leak_is_found(size, what):
     kept, show = deque(), animator.Animator.show
 
-    def leaky(self, told, now_s):
-        if told:
+    def leaky(self, driver, now_s):
+        if driver:
             kept.append(np.ones(size))
-        return show(self, told, now_s)
+        return show(self, driver, now_s)
 
     with patch.object(animator.Animator, "show", leaky):
         said = complaints()

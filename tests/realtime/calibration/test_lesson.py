@@ -40,41 +40,41 @@ def own_folder(tmp_path, monkeypatch):
 
 
 class Lesson:
-    """A guide, and an actor who does what is asked: `acts` by a step's name; `slow_s` to read it."""
+    """A state, and an actor who does what is asked: `acts` by a step's name; `slow_s` to read it."""
 
     def __init__(self, slow_s: float = 0.5, **acts: dict[str, float]):
         self.said, self.rings, self.progress, self.asked = [], [], [], []
         self._acts, self._slow_s, self._rng = {**ACTS, **acts}, slow_s, np.random.default_rng(0)
-        self.guide, self.time_s = LessonState(self.said.append, lambda: self.rings.append(self.time_s)), 0.0
+        self.state, self.time_s = LessonState(self.said.append, lambda: self.rings.append(self.time_s)), 0.0
 
     def play(self, seconds: float = 60.0, seen=lambda _t: True) -> "Lesson":
         name, since_s, look, end_s = "", 0.0, REST, self.time_s + seconds
-        while not self.guide.done and self.time_s < end_s:
-            if self.guide.prompt != name:
-                name, since_s = self.guide.prompt, self.time_s
-                self.asked.append(self.guide.step.name)
+        while not self.state.done and self.time_s < end_s:
+            if self.state.prompt != name:
+                name, since_s = self.state.prompt, self.time_s
+                self.asked.append(self.state.step.name)
             goal = (
-                REST + speak(ESTIMATED, **self._acts[self.guide.step.name])
+                REST + speak(ESTIMATED, **self._acts[self.state.step.name])
                 if self.time_s - since_s > self._slow_s
                 else look
             )
             look = look + 0.4 * (goal - look)
             reading = np.clip(look + self._rng.normal(0, 0.008, len(ESTIMATED)), 0, 1).astype(np.float32)
-            believed = seen(self.time_s)
-            self.guide.feed(reading if believed else None, self.time_s, "" if believed else "face lost")
-            self.progress.append(self.guide.progress)
+            valid = seen(self.time_s)
+            self.state.feed(reading if valid else None, self.time_s, "" if valid else "face lost")
+            self.progress.append(self.state.progress)
             self.time_s += 1 / FPS
         return self
 
 
 def test_a_lesson_takes_twenty_seconds_and_gives_the_drivers_own_range():
     lesson = Lesson().play()
-    assert lesson.asked == [step.name for step in STEPS] and not lesson.guide.missing
+    assert lesson.asked == [step.name for step in STEPS] and not lesson.state.missing
     assert lesson.time_s == pytest.approx(20, abs=0.6) and pytest.approx(20, abs=0.1) == LESSON_S
     assert lesson.progress == sorted(lesson.progress) and lesson.progress[-1] == 1
     assert len(lesson.said) == len(STEPS) and "7 of 7" in lesson.said[-1]
     assert len(lesson.rings) == 1, "once, when eyes may open"
-    made = lesson.guide.profile()
+    made = lesson.state.profile()
     for act in ACTS.values():
         for au, way in act.items():
             assert made.change(speak(ESTIMATED, **{au: way}))[index([au])].min() >= 0.8, au
@@ -87,43 +87,43 @@ def test_a_lesson_takes_twenty_seconds_and_gives_the_drivers_own_range():
 
 def test_what_was_not_shown_is_asked_for_once_more_and_then_left():
     lesson = Lesson(frown={"AU04": 0.03}).play()
-    assert lesson.asked.count("frown") == 2 and lesson.guide.missing == ["frown"]
+    assert lesson.asked.count("frown") == 2 and lesson.state.missing == ["frown"]
     again, left = (said for said in lesson.said if said.startswith("No frown was seen."))
     assert "Once more" in again and "general range" in left
-    assert lesson.guide.profile().full[index(["AU04"])] == pytest.approx(1)
+    assert lesson.state.profile().full[index(["AU04"])] == pytest.approx(1)
 
 
-def test_a_face_that_does_not_rest_is_told_and_the_last_try_counts():
+def test_a_face_that_does_not_rest_is_reported_and_the_last_try_counts():
     lesson = Lesson()
     restless = np.random.default_rng(1)
-    while lesson.guide.step.name == "rest":
-        lesson.guide.feed(
+    while lesson.state.step.name == "rest":
+        lesson.state.feed(
             np.clip(REST + restless.uniform(0, 0.6, len(ESTIMATED)), 0, 1).astype(np.float32), lesson.time_s
         )
         lesson.time_s += 1 / FPS
     assert sum("did not rest" in said for said in lesson.said) == 2
     lesson.play()
-    assert lesson.guide.done and lesson.guide.profile().gain.max() <= driver_profile.MOST_GAIN
+    assert lesson.state.done and lesson.state.profile().gain.max() <= driver_profile.MOST_GAIN
 
 
-def test_the_clock_stands_while_nobody_is_seen():
+def test_the_clock_stands_while_no_face_is_seen():
     away = Lesson().play(seen=lambda t: not 5 < t < 65, seconds=120)
-    assert away.guide.done and away.time_s == pytest.approx(80, abs=0.8) and not away.guide.missing
+    assert away.state.done and away.time_s == pytest.approx(80, abs=0.8) and not away.state.missing
 
 
-def test_the_screen_shows_landmarks_and_words_and_nothing_of_the_drivers_picture(recorded):
-    guide = LessonState(lambda _: None)
+def test_the_screen_shows_landmarks_and_text_and_nothing_of_the_drivers_picture(recorded):
+    state = LessonState(lambda _: None)
     face = recorded["smile"]
-    empty, drawn = draw(guide, None, None), draw(guide, face, REST)
+    empty, drawn = draw(state, None, None), draw(state, face, REST)
     assert drawn.shape == (SIZE[1], SIZE[0], 3) and len(np.unique(drawn.reshape(-1, 3), axis=0)) < 400, (
         "a plain ground"
     )
     assert (drawn != empty).any(axis=2).mean() < 0.02, "points"
     for n in range(int((READ_S + 1) * FPS)):
-        guide.feed(REST, n / FPS)
-    assert (draw(guide, face, REST) != drawn).any(), "progress is seen"
+        state.feed(REST, n / FPS)
+    assert (draw(state, face, REST) != drawn).any(), "progress is seen"
     far = Face(face.landmarks_px + 128, face.depth_px, face.blendshapes)
-    assert np.array_equal(draw(guide, far, REST), draw(guide, face, REST)), "always in the middle"
+    assert np.array_equal(draw(state, far, REST), draw(state, face, REST)), "always in the middle"
 
 
 # --- the command ---------------------------------------------------------------------------------------------------------------
@@ -145,9 +145,9 @@ def test_a_clip_calibrates_and_the_profile_is_kept_by_its_name(capsys, own_folde
     ]
 
 
-def test_what_cannot_calibrate_is_told_before_anything_is_done(capsys, tmp_path):
+def test_what_cannot_calibrate_is_refused_before_anything_is_done(capsys, tmp_path):
     (tmp_path / "file").write_text("")
-    for arguments, status, word in (
+    for arguments, status, fragment in (
         (("--driver", SAMPLES / "man.jpg"), 4, "is a picture"),
         (("--driver", tmp_path / "none.mp4"), 4, "no driver at"),
         (("--name", "../me"), 2, "no name for a profile"),
@@ -155,7 +155,7 @@ def test_what_cannot_calibrate_is_told_before_anything_is_done(capsys, tmp_path)
         (("--report", SAMPLES / "driver.mp4", "--blinks", tmp_path / "file"), 2, "no list of blinks"),
     ):
         got, said = attempt(capsys, *arguments)
-        assert got == status and word in said, said
+        assert got == status and fragment in said, said
         assert len(said.strip().splitlines()) == 1
 
 
@@ -204,7 +204,7 @@ def test_a_lesson_before_a_camera_is_shown_and_ends_with_a_profile():
     assert len(np.unique(pane.image.reshape(-1, 3), axis=0)) < 400, "no picture of the driver"
 
 
-def test_a_lesson_is_given_up_by_the_driver_or_where_nobody_is_seen():
+def test_a_lesson_is_given_up_by_the_driver_or_where_no_face_is_seen():
     with pytest.raises(KeyboardInterrupt):
         lesson.lesson(Film(), Pane(closes=3))
     times = iter(range(0, 1000, 5))
@@ -249,8 +249,8 @@ def test_with_a_profile_the_shipped_driver_fills_the_range_and_rests():
     assert measured.seen == measured.labelled == []
 
 
-def test_blinks_of_a_puppet_that_is_told_to_blink_are_tracked_one_by_one(tmp_path):
-    """Nobody who may be shown here blinks on film; so a shipped photo is told to, twice in quick succession, and is then the driver."""
+def test_blinks_of_a_puppet_that_is_made_to_blink_are_tracked_one_by_one(tmp_path):
+    """No shipped clip has blinks; so a shipped photo is made to blink, twice in quick succession, and drives."""
     times_s, curve, clip = (1.5, 2.4, 2.8, 4.0, 5.2), tmp_path / "blinks.csv", tmp_path / "blinks.mp4"
     rows = [
         (0, 0),
@@ -271,9 +271,9 @@ def test_blinks_of_a_puppet_that_is_told_to_blink_are_tracked_one_by_one(tmp_pat
         "30",
     ]
     assert animate.main(command) == 0
-    told = [(round(30 * (t + 0.07)), round(30 * (t + 0.13))) for t in times_s]
-    measured = measure(str(clip), told)
-    assert len(measured.seen) == len(told) and not unmatched(told, measured.seen) and measured.rest <= 0.03
+    asked = [(round(30 * (t + 0.07)), round(30 * (t + 0.13))) for t in times_s]
+    measured = measure(str(clip), asked)
+    assert len(measured.seen) == len(asked) and not unmatched(asked, measured.seen) and measured.rest <= 0.03
     assert measured.reach["AU45L"] >= 0.8 and measured.reach["AU45R"] >= 0.8
 
 

@@ -52,16 +52,16 @@ def taught(slow_of, **acts) -> tuple[Lesson, PyFeatRecorder, list[str]]:
         step, since_s = begun[-1] if begun else ("rest", 0.0)
         return reads(**{**RESTING, **(SHOWN.get(step, {}) if time_s - since_s > 0.5 else {})})
 
-    recorder, feed = PyFeatRecorder(slow_of(says), said.append), lesson.guide.feed
+    recorder, feed = PyFeatRecorder(slow_of(says), said.append), lesson.state.feed
 
     def watched(reading, time_s: float, note: str = "") -> None:
-        if not asked or asked[-1][1] != lesson.guide.step.name:
-            asked.append((time_s, lesson.guide.step.name))
+        if not asked or asked[-1][1] != lesson.state.step.name:
+            asked.append((time_s, lesson.state.step.name))
         if reading is not None:
             assert recorder(reading, Frame(np.zeros((4, 4, 3), np.uint8), time_s), FACE) is reading
         feed(reading, time_s, note)
 
-    lesson.guide.feed = watched
+    lesson.state.feed = watched
     lesson.play()
     recorder.close()
     return lesson, recorder, said
@@ -70,7 +70,7 @@ def taught(slow_of, **acts) -> tuple[Lesson, PyFeatRecorder, list[str]]:
 @pytest.mark.parametrize("delay_s", [0.03, 0.9])
 def test_answers_count_for_the_step_of_their_frame_however_late_they_come(delay_s):
     lesson, recorder, said = taught(lambda says: Scripted(says, period_s=0.3, delay_s=delay_s))
-    scale = recorder.of_steps(lesson.guide.shown_s)
+    scale = recorder.of_steps(lesson.state.shown_s)
     assert of(scale.rest, "AU06") == pytest.approx(0.3) and of(scale.full, "AU06") == pytest.approx(0.6)
     assert of(scale.rest, "AU09") == pytest.approx(0.25), "the frown after it is no rest"
     assert not said
@@ -78,7 +78,7 @@ def test_answers_count_for_the_step_of_their_frame_however_late_they_come(delay_
 
 def test_what_leaks_into_a_step_is_no_strength_and_what_was_not_asked_for_keeps_the_default():
     lesson, recorder, _ = taught(Scripted)
-    scale = recorder.of_steps(lesson.guide.shown_s)
+    scale = recorder.of_steps(lesson.state.shown_s)
     assert of(scale.full, "AU09") == of(scale.full, "AU15") == pytest.approx(FULL)
     assert of(scale.full, "AU04") == pytest.approx(0.7)
     assert of(scale.change(reads(AU09=0.5)), "AU09") < 0.5, "a frown is no full nose wrinkle"
@@ -86,23 +86,23 @@ def test_what_leaks_into_a_step_is_no_strength_and_what_was_not_asked_for_keeps_
 
 def test_a_step_that_was_not_shown_teaches_nothing():
     lesson, recorder, _ = taught(Scripted, smile={"AU12": 0.02})
-    assert "smile" not in lesson.guide.shown_s and list(lesson.guide.shown_s) == [
+    assert "smile" not in lesson.state.shown_s and list(lesson.state.shown_s) == [
         s.name for s in STEPS if s.name != "smile"
     ]
-    assert of(recorder.of_steps(lesson.guide.shown_s).full, "AU06") == pytest.approx(FULL)
+    assert of(recorder.of_steps(lesson.state.shown_s).full, "AU06") == pytest.approx(FULL)
 
 
-def test_one_that_hardly_answers_or_died_leaves_a_profile_without_its_part():
+def test_an_estimator_that_hardly_answers_or_failed_leaves_a_profile_without_its_part():
     lesson, recorder, said = taught(lambda says: Scripted(says, period_s=5.0))
-    assert recorder.of_steps(lesson.guide.shown_s) is None and len(said) == 1 and "too seldom" in said[0]
+    assert recorder.of_steps(lesson.state.shown_s) is None and len(said) == 1 and "too seldom" in said[0]
     slow = Scripted(lambda _s: reads())
-    slow.ended, told = True, []
-    assert PyFeatRecorder(slow, told.append).of_steps(lesson.guide.shown_s) is None and not told, (
-        "it has told already that it is gone"
+    slow.ended, sentences = True, []
+    assert PyFeatRecorder(slow, sentences.append).of_steps(lesson.state.shown_s) is None and not sentences, (
+        "it has said already that it failed"
     )
 
 
-def test_tremble_at_rest_is_no_strength():
+def test_noise_at_rest_is_no_strength():
     rng, times_s = np.random.default_rng(0), np.arange(0, 20, 0.1)
     recorder = PyFeatRecorder(
         Scripted(lambda _s: np.clip(0.3 + rng.normal(0, 0.1, 17), 0, 1), period_s=0.1, delay_s=0), print
@@ -203,7 +203,7 @@ def test_auto_calibrates_as_ever_where_py_feat_or_a_gpu_is_missing(capsys, monke
     assert b"py-feat" not in written and "py-feat" not in before
 
 
-def test_py_feat_that_was_asked_for_and_is_missing_is_told_and_mediapipes_range_is_kept(capsys, tmp_path):
+def test_py_feat_that_was_asked_for_and_is_missing_is_reported_and_mediapipes_range_is_kept(capsys, tmp_path):
     said = calibrated(capsys, "--aus", "py-feat", "--pyfeat-weights", str(tmp_path / "none.safetensors"))
     assert (
         said.count("Going on with MediaPipe's AUs alone.") == 1 and driver_profile.load("me").pyfeat is None
@@ -221,7 +221,7 @@ def test_a_network_that_fails_in_a_clip_is_one_sentence_and_nothing_is_written(
     assert "choose --aus mediapipe" in capsys.readouterr().err and not list(own_folder.glob("*.json"))
 
 
-def test_a_clip_that_is_none_is_told_before_a_network_is_loaded(capsys, monkeypatch):
+def test_a_clip_that_is_none_is_refused_before_a_network_is_loaded(capsys, monkeypatch):
     monkeypatch.setattr(estimator_fusion, "find_weights", lambda _wanted: pytest.fail("looked for weights"))
     assert animate.main(["calibrate", "--driver", str(SAMPLES / "man.jpg"), "--aus", "py-feat"]) == 4
     assert "is a picture" in capsys.readouterr().err
@@ -253,9 +253,9 @@ def test_every_fault_of_the_part_is_one_sentence_with_file_line_and_cure(tmp_pat
     def broken(new: str, old: str = row) -> str:
         assert source.count(old) == 1
         path.write_text(source.replace(old, new))
-        with pytest.raises(driver_profile.SettingsError) as told:
+        with pytest.raises(driver_profile.SettingsError) as caught:
             driver_profile.load(str(path))
-        said = str(told.value)
+        said = str(caught.value)
         assert (
             said.startswith(f"{path}, line ")
             and "run.py calibrate" in said

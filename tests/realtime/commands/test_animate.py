@@ -1,4 +1,7 @@
-"""The command line as a person uses it: whole runs, and everything that can be wrong with what it is given."""
+"""The command line as a person uses it.
+
+Whole runs, and everything that can be wrong with what it is given.
+"""
 
 import json
 import os
@@ -108,11 +111,11 @@ def test_a_clip_drives_a_photo_and_is_recorded(tmp_path, capsys):
     from realtime.performance.load import load_curve
 
     assert take.read_text().splitlines()[0].split(",") == ["time_s", *ESTIMATED]
-    told, came = (
+    asked, came = (
         [load_curve(path).at(t)[ESTIMATED.index("AU26")] for t in np.arange(0, 3, 0.1)]
         for path in (SAMPLES / "surprise.csv", take)
     )
-    assert np.corrcoef(told, came)[0, 1] > 0.6, "the jaw came through two puppets"
+    assert np.corrcoef(asked, came)[0, 1] > 0.6, "the jaw came through two puppets"
 
 
 def test_a_picture_drives_a_photo(tmp_path, capsys):
@@ -195,7 +198,7 @@ def test_the_benchmark_measures_every_stage(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("make", "word"),
+    ("make", "fragment"),
     [
         (lambda p: None, "no photo"),
         (lambda p: p.write_bytes(b""), "0 bytes"),
@@ -204,10 +207,10 @@ def test_the_benchmark_measures_every_stage(tmp_path, capsys):
         (lambda p: Image.new("RGB", (400, 300), (90, 120, 90)).save(p), "No face"),
     ],
 )
-def test_a_photo_that_cannot_be_used_is_refused(tmp_path, capsys, make, word):
+def test_a_photo_that_cannot_be_used_is_refused(tmp_path, capsys, make, fragment):
     path = tmp_path / "face.jpg"
     make(path)
-    assert word in refused(capsys, 3, "--source", path, "--driver", CURVE, "--output", "none")
+    assert fragment in refused(capsys, 3, "--source", path, "--driver", CURVE, "--output", "none")
 
 
 @pytest.mark.parametrize("kind", ["exif", "alpha", "grey", "sixteen bit", "palette", "cmyk"])
@@ -310,7 +313,7 @@ def test_an_output_that_cannot_be_written_is_refused(capsys, output):
 
 def test_no_virtual_camera_says_how_to_get_one_and_what_works_now(capsys):
     said = refused(capsys, 7, "--source", PHOTO, "--driver", CURVE, "--output", "vcam")
-    assert "--output out.mp4" in said and any(word in said for word in ("v4l2loopback", "OBS"))
+    assert "--output out.mp4" in said and any(remedy in said for remedy in ("v4l2loopback", "OBS"))
 
 
 @pytest.mark.parametrize(
@@ -346,8 +349,10 @@ def test_no_photo_of_a_folder_is_written_over(tmp_path, capsys):
     for name in ("ann.jpg", "bob.jpg"):
         (tmp_path / name).write_bytes(Path(PHOTO).read_bytes())
     sheet = tmp_path / "bob.jpg"
-    told = refused(capsys, 7, "--source", tmp_path, "--driver", CURVE, "--output", "none", "--sheet", sheet)
-    assert "over what is read" in told and sheet.read_bytes() == Path(PHOTO).read_bytes()
+    sentence = refused(
+        capsys, 7, "--source", tmp_path, "--driver", CURVE, "--output", "none", "--sheet", sheet
+    )
+    assert "over what is read" in sentence and sheet.read_bytes() == Path(PHOTO).read_bytes()
 
 
 def test_one_file_is_not_written_twice(tmp_path, capsys):
@@ -363,7 +368,7 @@ def test_one_file_is_not_written_twice(tmp_path, capsys):
     assert take.read_text() == Path(CURVE).read_text()
 
 
-def test_a_clip_without_a_face_is_told_and_spoils_nothing(tmp_path, capsys):
+def test_a_clip_without_a_face_is_refused_and_replaces_no_file(tmp_path, capsys):
     clip, out = tmp_path / "wall.mp4", tmp_path / "out.mp4"
     with av.open(str(clip), "w") as container:
         stream = container.add_stream("libx264", rate=10)
@@ -378,7 +383,7 @@ def test_a_clip_without_a_face_is_told_and_spoils_nothing(tmp_path, capsys):
     others = {"--output": out, "--record": tmp_path / "take.csv", "--sheet": tmp_path / "sheet.png"}
     for earlier in others.values():
         earlier.write_bytes(b"precious")
-    options = [word for option in others.items() for word in option]
+    options = [argument for option in others.items() for argument in option]
     assert "No face" in refused(capsys, 4, "--source", PHOTO, "--driver", clip, *options)
     assert [earlier.read_bytes() for earlier in others.values()] == [b"precious"] * 3 and len(
         list(tmp_path.iterdir())
@@ -428,7 +433,7 @@ def test_a_wrong_size_is_refused(capsys):
         ["--benchmark", "--sound"],
     ],
 )
-def test_a_wrong_command_line_is_told_how_to_go_on(capsys, arguments):
+def test_a_wrong_command_line_is_explained(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         animate.main(arguments)
     assert caught.value.code == 2 and "usage" in capsys.readouterr().err
@@ -453,12 +458,12 @@ def test_ctrl_c_finishes_the_file(tmp_path):
         "320x240",
     ]
 
-    def hear_ctrl_c() -> None:
-        """A shell's background jobs are deaf to it, and so are their children."""
+    def receive_ctrl_c() -> None:
+        """A shell's background jobs ignore it, and so do their children."""
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=hear_ctrl_c
+        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=receive_ctrl_c
     )
     partial = tmp_path / ".out.mp4.part.mp4"
     deadline = time.time() + 60
@@ -477,7 +482,7 @@ def test_ctrl_c_finishes_the_file(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes end otherwise there")
 @pytest.mark.parametrize("arguments", [["--print-config"], ["engines", "list"], ["aus", PHOTO]])
-def test_whoever_stops_reading_meets_no_defect(arguments):
+def test_a_reader_that_closes_its_pipe_is_no_defect(arguments):
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe:
@@ -503,7 +508,7 @@ def test_help_reads_without_loading_anything_heavy():
 
 
 def test_curves_are_laid_over_a_clip_and_over_one_another(tmp_path, capsys):
-    """The clip moves the rest of the face; the curves their own parts of it, and the recording tells."""
+    """The clip moves the rest of the face; the curves their own parts of it, as the recording shows."""
     brows = tmp_path / "brows.json"
     brows.write_text('{"version": 1, "keyframes": [{"time_s": 0, "AU01": 0.7, "AU12": 1}]}')
     take = tmp_path / "take.csv"
@@ -526,26 +531,26 @@ def test_curves_are_laid_over_a_clip_and_over_one_another(tmp_path, capsys):
         )
         == 0
     )
-    told, clip = load_curve(take), load_curve(CURVE)
-    assert told.at(1.0)[index(["AU01"])] == pytest.approx(0.7, abs=1e-6)
-    assert told.at(1.0)[index(["AU25", "AU26"])] == pytest.approx(
+    recorded, clip = load_curve(take), load_curve(CURVE)
+    assert recorded.at(1.0)[index(["AU01"])] == pytest.approx(0.7, abs=1e-6)
+    assert recorded.at(1.0)[index(["AU25", "AU26"])] == pytest.approx(
         clip.at(2.0)[index(["AU25", "AU26"])], abs=1e-6
     )
-    assert told.at(1.9)[index(["AU12"])].max() < 0.99, "a curve drives the AUs that it names only"
+    assert recorded.at(1.9)[index(["AU12"])].max() < 0.99, "a curve drives the AUs that it names only"
     said = capsys.readouterr().err
     assert "brows.json:brows" in said and f"wrote {take}" in said
 
 
 @pytest.mark.parametrize(
-    ("drivers", "word"),
+    ("drivers", "fragment"),
     [
         ([CURVE, CLIP], "name it first"),
         ([CURVE, CURVE], "name the AUs that it drives"),
         ([f"{CURVE}:nose"], "no group"),
     ],
 )
-def test_drivers_that_contradict_one_another_are_told(capsys, drivers, word):
-    assert word in refused(
+def test_drivers_that_contradict_one_another_are_refused(capsys, drivers, fragment):
+    assert fragment in refused(
         capsys,
         5,
         "--source",

@@ -45,29 +45,30 @@ def test_a_clip_gives_a_row_for_each_frame_that_can_be_played_as_a_curve(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["clip.csv"], "no part is left behind"
 
 
-def test_a_picture_tells_what_the_estimator_tells(capsys):
+def test_a_picture_has_the_values_of_the_estimator(capsys):
     assert animate.main(["aus", PHOTO]) == 0
     header, row = rows(capsys.readouterr().out)
     with FaceReader() as reader:
         face = reader.read(cv2.imread(PHOTO))[0]
-    told = np.array([float(cell) for cell in row[1:]])
+    values = np.array([float(cell) for cell in row[1:]])
     assert (
-        told[:29] == pytest.approx(np.maximum(au_estimator.estimate(face), 0), abs=6e-4) and len(header) == 42
+        values[:29] == pytest.approx(np.maximum(au_estimator.estimate(face), 0), abs=6e-4)
+        and len(header) == 42
     )
     pose = opposites(au_estimator.read(face))
-    assert opposites(told) == pytest.approx([*pose[:3], 0, *pose[4:]], abs=6e-4), "nearness needs a rest"
+    assert opposites(values) == pytest.approx([*pose[:3], 0, *pose[4:]], abs=6e-4), "nearness needs a rest"
 
 
 def test_several_drivers_name_their_rows_and_one_without_a_face_has_empty_cells(capsys, blank):
     assert animate.main(["aus", PHOTO, blank]) == 0
-    out, told = capsys.readouterr()
+    out, err = capsys.readouterr()
     header, seen, unseen = rows(out)
     assert header[:2] == ["driver", "time_s"] and seen[0] == PHOTO and unseen[0] == blank
     assert all(seen) and unseen[2:] == [""] * 41
-    assert "no face in 1 of 1" in told
+    assert "no face in 1 of 1" in err
 
 
-def test_another_estimator_tells_its_own_aus(capsys, monkeypatch):
+def test_another_estimator_has_its_own_aus(capsys, monkeypatch):
     class Network:
         name = "a double"
 
@@ -127,7 +128,7 @@ def test_a_plot_rises_with_the_au_and_has_a_gap_without_a_face():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "word"),
+    ("arguments", "status", "fragment"),
     [
         (["webcam"], 4, "clip or a picture"),
         ([str(SAMPLES / "smile.csv")], 4, "clip or a picture"),
@@ -139,10 +140,10 @@ def test_a_plot_rises_with_the_au_and_has_a_gap_without_a_face():
         ([PHOTO, "--aus", "py-feat", "--pyfeat-weights", "none.safetensors"], 6, "py-feat"),
     ],
 )
-def test_faults_are_one_sentence(arguments, status, word, capsys):
+def test_faults_are_one_sentence(arguments, status, fragment, capsys):
     assert animate.main(["aus", *arguments]) == status
-    out, told = capsys.readouterr()
-    assert out == "" and told.startswith("run.py aus: ") and word in told and told.count("\n") == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("run.py aus: ") and fragment in err and err.count("\n") == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names made of any bytes")

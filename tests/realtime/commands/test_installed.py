@@ -1,4 +1,7 @@
-"""The package as `pip install .` leaves it, away from the clone: the console script, and the data that it needs."""
+"""The package as `pip install .` leaves it, away from the clone.
+
+The console script, and the data that it needs.
+"""
 
 import os
 import shutil

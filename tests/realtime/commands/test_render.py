@@ -1,4 +1,7 @@
-"""`run.py render` as a person uses it: which videos there are, that they are the same again, and everything that can be wrong."""
+"""`run.py render` as a person uses it.
+
+Which videos there are, that they are the same again, and everything that can be wrong.
+"""
 
 import os
 import shutil
@@ -28,7 +31,7 @@ CURVE = "time_s,AU12,AU25\n0,0,0\n0.5,1,0.2\n1,0.1,0.8\n"
 
 
 class Closing(StubEngine):
-    """An engine that is told to let go."""
+    """An engine that is to be closed."""
 
     opened: ClassVar[list["Closing"]] = []
 
@@ -83,7 +86,7 @@ def test_every_take_by_every_photo_with_one_engine(folder):
     assert len(Closing.opened) == 1
 
 
-def test_a_photo_that_fails_is_told_and_the_others_go_on(folder, capsys):
+def test_a_photo_that_fails_is_reported_and_the_others_go_on(folder, capsys):
     Path("wall.jpg").write_bytes(b"no picture")
     assert render("hello.csv", "ann.jpg", "wall.jpg", "gone.jpg", "bob.jpg", "out") == SourceError.exit_status
     said = capsys.readouterr().err
@@ -99,7 +102,7 @@ def test_a_photo_that_fails_is_told_and_the_others_go_on(folder, capsys):
     )
 
 
-def test_a_video_that_cannot_be_written_is_told_and_the_others_go_on(folder, capsys, monkeypatch):
+def test_a_video_that_cannot_be_written_is_reported_and_the_others_go_on(folder, capsys, monkeypatch):
     from realtime.session import batch
 
     class Full(batch.VideoFile):
@@ -165,7 +168,7 @@ def test_a_name_with_a_colon_is_no_protocol(folder):
         assert clip.read() is not None
 
 
-def test_a_video_whose_folder_is_gone_at_the_end_is_told(tmp_path):
+def test_a_video_whose_folder_is_gone_at_the_end_is_reported(tmp_path):
     (tmp_path / "videos").mkdir()
     video = VideoFile(tmp_path / "videos" / "a.mkv", (128, 96), 10)
     video.send(np.zeros((96, 128, 3), np.uint8), 0.0)
@@ -211,7 +214,7 @@ def test_options_may_stand_anywhere_and_settings_count(folder):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "words"),
+    ("arguments", "status", "fragments"),
     [
         (["ann.jpg", "bob.jpg", "out/"], 5, ["No take is named"]),
         (["hello.csv", "bye.json", "out/"], 3, ["No photo is named"]),
@@ -248,8 +251,8 @@ def test_options_may_stand_anywhere_and_settings_count(folder):
         (["hello.csv", "empty", "out.mp4"], 3, ["no photo in the folder empty"]),
     ],
 )
-def test_what_cannot_be_drawn_is_told_in_one_sentence_before_anything_is(
-    folder, capsys, arguments, status, words
+def test_what_cannot_be_drawn_is_reported_in_one_sentence_before_anything_is(
+    folder, capsys, arguments, status, fragments
 ):
     Path("broken.csv").write_text("time_s,AU12\n0,big\n")
     Path("empty").mkdir()
@@ -257,8 +260,8 @@ def test_what_cannot_be_drawn_is_told_in_one_sentence_before_anything_is(
     assert render(*arguments) == status
     said = capsys.readouterr().err.strip()
     assert said.startswith("run.py render: ") and len(said.splitlines()) == 1
-    for word in words:
-        assert word in said
+    for fragment in fragments:
+        assert fragment in said
     assert (
         sorted(path for path in folder.rglob("*") if path.is_file())
         == [path for path in before if path.is_file()]
@@ -269,7 +272,7 @@ def test_what_cannot_be_drawn_is_told_in_one_sentence_before_anything_is(
 @pytest.mark.parametrize(
     "arguments", [[], ["hello.csv"], ["hello.csv", "ann.jpg"], ["a.csv", "b.jpg", "c.mp4", "--fps", "0"]]
 )
-def test_a_wrong_command_line_is_told_how_to_go_on(capsys, arguments):
+def test_a_wrong_command_line_is_explained(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         animate.main(["render", *arguments])
     assert caught.value.code == 2 and "usage" in capsys.readouterr().err
@@ -285,7 +288,7 @@ def test_a_folder_of_photos_and_names_with_stars_are_spread(folder):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_ctrl_c_keeps_finished_videos_and_throws_the_unfinished_one_away(tmp_path):
+def test_ctrl_c_keeps_finished_videos_and_deletes_the_unfinished_one(tmp_path):
     """The real engine, a real process, a real signal."""
     command = [sys.executable, str(ROOT / "run.py"), "render", str(SAMPLES / "wink.csv") + "@to=0.5", str(SAMPLES / "everything.csv"),
                str(SAMPLES / "man.jpg"), "out/", "--size", "160x120", "--device", "cpu-fp32"]  # fmt: skip

@@ -10,7 +10,7 @@ from realtime.process import log
 from realtime.process.log import BURST, BURST_S, REMEMBERED, REPEAT_S, RepeatFilter
 
 
-class Hours:
+class Clock:
     """A clock that a test turns."""
 
     now_s = 1000.0
@@ -19,40 +19,44 @@ class Hours:
         return self.now_s
 
 
-def passed(seldom: RepeatFilter, sentence: str) -> str | None:
+def passed(repeat_filter: RepeatFilter, sentence: str) -> str | None:
     record = logging.LogRecord("puppet", logging.INFO, "", 0, sentence, (), None)
-    return record.getMessage() if seldom.filter(record) else None
+    return record.getMessage() if repeat_filter.filter(record) else None
 
 
 def test_a_sentence_is_said_once_a_minute_and_then_with_how_often_it_was_kept_back():
-    clock = Hours()
-    seldom = RepeatFilter(clock)
-    assert passed(seldom, "The camera is back.") == "The camera is back."
-    assert [passed(seldom, "The camera is back.") for _ in range(3)] == [None] * 3
-    assert passed(seldom, "Another thing.") == "Another thing."
+    clock = Clock()
+    repeat_filter = RepeatFilter(clock)
+    assert passed(repeat_filter, "The camera is back.") == "The camera is back."
+    assert [passed(repeat_filter, "The camera is back.") for _ in range(3)] == [None] * 3
+    assert passed(repeat_filter, "Another thing.") == "Another thing."
     clock.now_s += REPEAT_S
-    assert passed(seldom, "The camera is back.") == "The camera is back. (and 3 times since it was said)"
+    assert (
+        passed(repeat_filter, "The camera is back.") == "The camera is back. (and 3 times since it was said)"
+    )
     clock.now_s += REPEAT_S
-    assert passed(seldom, "The camera is back.") == "The camera is back."
+    assert passed(repeat_filter, "The camera is back.") == "The camera is back."
 
 
 def test_sentences_that_differ_each_time_are_bounded_too():
-    clock = Hours()
-    seldom, said = RepeatFilter(clock), 0
+    clock = Clock()
+    repeat_filter, said = RepeatFilter(clock), 0
     for second in range(3600):
         clock.now_s += 1
-        said += sum(passed(seldom, f"back after {second}.{number} s") is not None for number in range(10))
+        said += sum(
+            passed(repeat_filter, f"back after {second}.{number} s") is not None for number in range(10)
+        )
     assert said == 3600 / BURST_S * BURST
-    assert len(seldom._logged) <= REMEMBERED
+    assert len(repeat_filter._logged) <= REMEMBERED
     clock.now_s += BURST_S
-    assert sum(passed(seldom, f"{number}") is not None for number in range(1000)) == BURST
+    assert sum(passed(repeat_filter, f"{number}") is not None for number in range(1000)) == BURST
 
 
-def test_repeats_silence_nobody_else():
-    seldom = RepeatFilter(Hours())
+def test_repeats_silence_no_other_sentence():
+    repeat_filter = RepeatFilter(Clock())
     for _ in range(10 * BURST):
-        passed(seldom, "The camera is back.")
-    assert passed(seldom, "The disk is full.")
+        passed(repeat_filter, "The camera is back.")
+    assert passed(repeat_filter, "The disk is full.")
 
 
 def test_every_answer_to_a_key_is_said(capsys):
@@ -63,7 +67,7 @@ def test_every_answer_to_a_key_is_said(capsys):
     assert capsys.readouterr().err.splitlines()[-1].startswith("The still photo is shown")
 
 
-def test_what_is_said_while_libraries_are_silenced_is_heard_and_two_of_them_leave_standard_error_open():
+def test_what_is_logged_while_libraries_are_silenced_appears_and_two_of_them_leave_standard_error_open():
     code = """
 import os, sys
 from engines.quiet import quiet_stderr
@@ -75,18 +79,18 @@ log.say("live"); os.write(2, b"Qt has no fonts")
 one.__exit__(); other.__exit__()
 print("still open", file=sys.stderr)
 """
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True
     )
-    assert told.stderr.splitlines() == ["live", "still open"]
+    assert done.stderr.splitlines() == ["live", "still open"]
 
 
-def test_figures_are_only_for_those_who_ask(capsys):
+def test_figures_are_logged_with_verbose_only(capsys):
     log.start()
     log.LOG.debug("30 pictures a second")
     log.say("live")
     assert capsys.readouterr().err == "live\n"
     log.start(verbose=True)
     log.LOG.debug("30 pictures a second")
-    told = capsys.readouterr().err
-    assert told.endswith("30 pictures a second\n") and told[2] == ":", "with the time"
+    err = capsys.readouterr().err
+    assert err.endswith("30 pictures a second\n") and err[2] == ":", "with the time"

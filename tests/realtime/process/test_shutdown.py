@@ -73,7 +73,7 @@ with ShutdownHandler() as ending:
 
 
 @posix
-def test_a_terminal_that_is_closed_may_say_so_twice_and_what_is_open_is_finished(start):
+def test_a_terminal_that_closes_may_signal_twice_and_what_is_open_is_finished(start):
     process = start("""
 with ShutdownHandler() as ending:
     try:
@@ -113,7 +113,7 @@ with ShutdownHandler() as ending:
 
 @posix
 @pytest.mark.skipif(sys.platform != "linux", reason="a mutex of Linux's C library")
-def test_panic_is_heard_while_the_main_thread_hangs_in_a_window(start):
+def test_panic_is_handled_while_the_main_thread_hangs_in_a_window(start):
     process = start(f"""
 with ShutdownHandler() as ending:
     ending.on_panic = lambda: print("panic", flush=True)
@@ -198,7 +198,7 @@ with ShutdownHandler() as ending:
 
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_live_run_lets_its_devices_go_and_finishes_its_files_within_2_s(start, tmp_path, number):
+def test_a_live_run_releases_its_devices_and_finishes_its_files_within_2_s(start, tmp_path, number):
     process = start(f"""
 import pyvirtualcam
 from realtime.commands import animate
@@ -216,8 +216,8 @@ animate.leave(animate.main(["--source", "{SAMPLES / "man.jpg"}", "--driver", "{S
 """)
     process.send_signal(number)
     started_s = time.perf_counter()
-    told = [line for line in process.stdout if time.perf_counter() - started_s < 2.0]
-    assert "let go\n" in told and any(line.startswith("wrote") for line in told), told
+    lines = [line for line in process.stdout if time.perf_counter() - started_s < 2.0]
+    assert "let go\n" in lines and any(line.startswith("wrote") for line in lines), lines
     assert process.wait(20) == 0  # libraries take their time to be unloaded
     with av.open(str(tmp_path / "call.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) > 30
@@ -244,7 +244,7 @@ leave(7)
     assert process.stdout.read() == ("" if hangs else "finalised\n")
 
 
-def test_an_error_in_a_thread_that_a_call_can_do_without_is_told_in_one_sentence(capsys):
+def test_an_error_in_a_thread_that_a_call_can_do_without_is_reported_in_one_sentence(capsys):
     def work(_ending):
         thread = threading.Thread(target=lambda: 1 / 0, name="photo switcher")
         thread.start()
@@ -252,8 +252,8 @@ def test_an_error_in_a_thread_that_a_call_can_do_without_is_told_in_one_sentence
         return 0
 
     assert outcome(work) == 0
-    told = capsys.readouterr().err
-    assert "'photo switcher' (ZeroDivisionError" in told and "Traceback" not in told and told.count("\n") == 1
+    err = capsys.readouterr().err
+    assert "'photo switcher' (ZeroDivisionError" in err and "Traceback" not in err and err.count("\n") == 1
 
 
 def test_an_error_in_a_thread_ends_the_run_with_one_sentence_and_no_traceback(monkeypatch, capsys):
@@ -272,7 +272,7 @@ def test_an_error_in_a_thread_ends_the_run_with_one_sentence_and_no_traceback(mo
         "30",
     ]
     assert animate.main(command) == DEFECT
-    told = capsys.readouterr().err
-    assert told.count("ZeroDivisionError") == 1 and "Traceback" not in told and "--verbose" in told
+    err = capsys.readouterr().err
+    assert err.count("ZeroDivisionError") == 1 and "Traceback" not in err and "--verbose" in err
     assert animate.main([*command, "--verbose"]) == DEFECT
     assert "in broken" in capsys.readouterr().err, "who reports it can say where"

@@ -1,4 +1,4 @@
-"""The terminal that the program was started from: its mode is given back, and a terminal that is not ours any more stops nobody."""
+"""The terminal that the program was started from: its mode is restored, and in its background the program goes on."""
 
 import subprocess
 import sys
@@ -31,9 +31,9 @@ if child == 0:
         while time.monotonic() < end_s: assert not list(keys.keys())
     os.kill(shell, signal.SIGKILL)
     os._exit(7)
-def until(word):
-    heard = b""
-    while word not in heard: heard += os.read(terminal, 1024)
+def until(text):
+    output = b""
+    while text not in output: output += os.read(terminal, 1024)
 until(b"ready")
 os.write(terminal, b"p")
 until(b"away")

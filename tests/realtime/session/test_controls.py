@@ -76,15 +76,15 @@ def engine():
 def live(photo, engine):
     """A running loop of a smiling driver: loop, what was sent, controls."""
     puppet, output, controls, timings = Puppet(photo, engine, SIZE), KeepingOutput(), Controls(), Timings()
-    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings, badge=Badge(SIZE))
+    animator = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings, badge=Badge(SIZE))
     source, outputs = (
         FrameExpressions(ScriptedDriver(10**6, fps=100), smiling, timings),
         OutputFanout([output]),
     )
-    loop = LiveLoop(source, stage, outputs, timings, FPS, controls=controls)
+    loop = LiveLoop(source, animator, outputs, timings, FPS, controls=controls)
     with loop.running():
-        wait_for(lambda: differs(output.images[-1:], stage.still))
-        yield loop, stage, output, controls
+        wait_for(lambda: differs(output.images[-1:], animator.still))
+        yield loop, animator, output, controls
         engine.go.set()
 
 
@@ -107,24 +107,24 @@ def after(output, count=1):
 
 
 def test_panic_shows_the_still_photo_at_the_next_tick_even_while_the_generator_stalls(live, engine):
-    _, stage, output, controls = live
+    _, animator, output, controls = live
     engine.go.clear()
     engine.stalled.wait(5)
     controls.press(" ")
-    assert all(np.array_equal(image, stage.still) for image in after(output, 5))
+    assert all(np.array_equal(image, animator.still) for image in after(output, 5))
     engine.go.set()
-    assert all(np.array_equal(image, stage.still) for image in after(output, 20)), (
+    assert all(np.array_equal(image, animator.still) for image in after(output, 20)), (
         "what the stalled generator drew came out"
     )
 
 
 def test_after_panic_the_expression_eases_in_and_the_last_one_does_not_flash(live):
-    _, stage, output, controls = live
+    _, animator, output, controls = live
     controls.toggle_panic()
     after(output, 10)
     controls.toggle_panic()
     images = after(output, 50)
-    change = [np.abs(image.astype(int) - stage.still).mean() for image in images]
+    change = [np.abs(image.astype(int) - animator.still).mean() for image in images]
     strongest = max(
         change
     )  # of two smiles, the weaker of which comes to 0.69; a quarter of a second is 12 pictures
@@ -132,14 +132,14 @@ def test_after_panic_the_expression_eases_in_and_the_last_one_does_not_flash(liv
 
 
 def test_a_pause_shows_a_slate_without_the_driver_or_the_puppet(live):
-    _, stage, output, controls = live
+    _, animator, output, controls = live
     controls.press("p")
-    assert all(np.array_equal(image, slate(stage.puppet.still)) for image in after(output, 3))
+    assert all(np.array_equal(image, slate(animator.puppet.still)) for image in after(output, 3))
     controls.press("p")
     wait_for(
         lambda: (
-            differs(output.images[-1:], stage.still)
-            and differs(output.images[-1:], slate(stage.puppet.still))
+            differs(output.images[-1:], animator.still)
+            and differs(output.images[-1:], slate(animator.puppet.still))
         )
     )
 
@@ -154,7 +154,7 @@ def test_the_output_keeps_its_clock_while_the_generator_stalls(live, engine):
     assert np.median(gaps) == pytest.approx(1 / FPS, abs=0.004)
 
 
-def test_notes_tell_what_is_switched(live):
+def test_notes_say_what_is_switched(live):
     loop, _, _, controls = live
     assert loop.notes == []
     controls.toggle_pause()
@@ -173,12 +173,12 @@ def test_q_ends_the_run(live):
 
 def test_a_recording_of_the_aus_holds_nothing_of_a_panic(photo, tmp_path):
     puppet, path = Puppet(photo, StubEngine(aus=WIDE), SIZE), tmp_path / "take.csv"
-    told = DriverExpression(speak(ESTIMATED, AU12=1), 0.0, seen=True)
+    expression = DriverExpression(speak(ESTIMATED, AU12=1), 0.0, seen=True)
     with CurveWriter(path) as record:
-        stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), Timings(), record)
-        stage.show(told, 0.0)
-        stage.rest(0.1)
-        stage.rest(0.2)
+        animator = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), Timings(), record)
+        animator.show(expression, 0.0)
+        animator.rest(0.1)
+        animator.rest(0.2)
     curve = load_curve(path)
     assert curve.at(0.0).max() == 1 and curve.at(0.2).max() == 0
 
@@ -207,15 +207,15 @@ def test_a_key_that_means_nothing_does_nothing():
 
 def make(photo, outputs, said):
     puppet, timings = Puppet(photo, StubEngine(aus=WIDE), SIZE), Timings()
-    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    animator = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
     source, fanout = (
         FrameExpressions(ScriptedDriver(10**6, fps=100), smiling, timings),
         OutputFanout(outputs, said.append),
     )
-    return LiveLoop(source, stage, fanout, timings, FPS), fanout
+    return LiveLoop(source, animator, fanout, timings, FPS), fanout
 
 
-def test_an_output_that_fails_is_left_out_and_told_once_and_the_call_goes_on(photo):
+def test_an_output_that_fails_is_left_out_and_reported_once_and_the_call_goes_on(photo):
     good, bad, said = KeepingOutput(), Failing(), []
     loop, outputs = make(photo, [bad, good], said)
     loop.run(1.0)
@@ -284,15 +284,15 @@ def test_the_badge_is_small_in_a_corner_and_leaves_the_rest_alone(size):
 
 
 def test_every_picture_that_leaves_carries_the_badge(live):
-    _, stage, output, controls = live
-    rows, columns = stage.badge.box
-    plate = stage.still[rows, columns]
+    _, animator, output, controls = live
+    rows, columns = animator.badge.box
+    plate = animator.still[rows, columns]
     controls.toggle_panic()
     after(output, 3)
     assert all(np.array_equal(image[rows, columns], plate) for image in output.images), (
         "the photo's corner is still, so the mark is too"
     )
-    assert (plate != stage.puppet.still[rows, columns]).any()
+    assert (plate != animator.puppet.still[rows, columns]).any()
 
 
 def test_a_mirror_turns_the_picture_and_not_the_badges_letters():
@@ -329,13 +329,13 @@ def test_lines_that_do_not_fit_are_cut_and_break_nothing():
     assert picture.shape == (64, 64, 3)
 
 
-# --- what keys do besides ----------------------------------------------------------------------------------------------------
+# --- what other keys do ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def hands(live, tmp_path):
+def keys(live, tmp_path):
     """Keys that act on the running loop: a press of each, by name, and what was said."""
-    loop, stage, _, controls = live
+    loop, animator, _, controls = live
     said = []
 
     def prepare(path):
@@ -344,38 +344,40 @@ def hands(live, tmp_path):
         return Puppet(load_photo(SAMPLES / path.name), StubEngine(aus=WIDE), SIZE)
 
     paths = [Path(name) for name in ("man.jpg", "broken.jpg", "woman.jpg")]
-    album = PhotoSwitcher(paths, prepare, stage.change, said.append)
-    acting = KeyActions(
-        stage, loop.outputs, None, album, lambda name: LiveRecording(tmp_path / name, SIZE, FPS)
+    switcher = PhotoSwitcher(paths, prepare, animator.change, said.append)
+    key_actions = KeyActions(
+        animator, loop.outputs, None, switcher, lambda name: LiveRecording(tmp_path / name, SIZE, FPS)
     )
-    controls.actions.update(acting.actions())
+    controls.actions.update(key_actions.actions())
     controls.say = said.append
-    yield lambda key: controls.press(key), said, acting
-    acting.close()
+    yield lambda key: controls.press(key), said, key_actions
+    key_actions.close()
 
 
-def test_keys_change_strength_and_groups_within_their_limits(live, hands):
-    _, stage, _, _ = live
-    press, _, _ = hands
+def test_keys_change_strength_and_groups_within_their_limits(live, keys):
+    _, animator, _, _ = live
+    press, _, _ = keys
     for _ in range(15):
         press("+")
-    assert stage.settings.strength == 2.0
+    assert animator.settings.strength == 2.0
     for _ in range(25):
         press("-")
-    assert stage.settings.strength == 0.0
+    assert animator.settings.strength == 0.0
     press("1"), press("3")
-    assert stage.settings.groups == ("eyes", "head", "gaze")
+    assert animator.settings.groups == ("eyes", "head", "gaze")
     press("1"), press("4"), press("5")
-    assert stage.settings.groups == ("brows", "eyes")
+    assert animator.settings.groups == ("brows", "eyes")
 
 
 @pytest.fixture
 def changing_photo(photo, monkeypatch):
     """An Animator, keys that act on it, and a function that has another thread do something while its photo changes."""
     puppet = Puppet(photo, StubEngine(aus=WIDE), SIZE)
-    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), Timings())
-    album = PhotoSwitcher([Path("man.jpg")], Puppet.from_file, stage.change, print)
-    controls = Controls(actions=KeyActions(stage, OutputFanout([]), None, album, LiveRecording).actions())
+    animator = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), Timings())
+    switcher = PhotoSwitcher([Path("man.jpg")], Puppet.from_file, animator.change, print)
+    controls = Controls(
+        actions=KeyActions(animator, OutputFanout([]), None, switcher, LiveRecording).actions()
+    )
 
     def during_change(action):
         def retarget_while_another_thread_acts(*arguments):
@@ -388,13 +390,13 @@ def changing_photo(photo, monkeypatch):
 
         threads: list[threading.Thread] = []
         monkeypatch.setattr("realtime.puppet.animator.Retarget", retarget_while_another_thread_acts)
-        stage.change(Puppet(photo, StubEngine(aus=WIDE), SIZE))
-        stage.show(None, 0.0)
+        animator.change(Puppet(photo, StubEngine(aus=WIDE), SIZE))
+        animator.show(None, 0.0)
         for thread in threads:
             thread.join(10)
         assert len(threads) == 1
 
-    return stage, controls, during_change
+    return animator, controls, during_change
 
 
 @pytest.mark.parametrize(
@@ -402,45 +404,46 @@ def changing_photo(photo, monkeypatch):
     [("+", 1.1, tuple(GROUPS)), ("3", 1.0, ("brows", "eyes", "head", "gaze"))],
 )
 def test_a_key_pressed_while_the_photo_changes_is_not_lost(changing_photo, key, strength, groups):
-    stage, controls, during_change = changing_photo
+    animator, controls, during_change = changing_photo
     during_change(lambda: controls.press(key))
-    assert (stage.settings.strength, stage.settings.groups) == (strength, groups)
-    assert stage.retarget.settings is stage.settings, "the new photo is drawn with them"
+    assert (animator.settings.strength, animator.settings.groups) == (strength, groups)
+    assert animator.retarget.settings is animator.settings, "the new photo is drawn with them"
 
 
 def test_changes_of_settings_from_several_threads_are_all_kept(changing_photo):
-    stage, _, _ = changing_photo
+    animator, _, _ = changing_photo
 
     def one_more(settings):
         time.sleep(0.001)  # another thread would read the same settings here
         return settings.with_flags(seed=settings.seed + 1)
 
-    threads = [threading.Thread(target=stage.change_settings, args=(one_more,)) for _ in range(20)]
+    threads = [threading.Thread(target=animator.change_settings, args=(one_more,)) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert stage.settings.seed == 20
+    assert animator.settings.seed == 20
 
 
-def test_the_next_photo_takes_over_with_the_same_settings_and_a_broken_one_is_skipped(live, hands):
-    _, stage, output, _ = live
-    press, said, _ = hands
-    before = stage.still
+def test_the_next_photo_takes_over_with_the_same_settings_and_a_broken_one_is_skipped(live, keys):
+    _, animator, output, _ = live
+    press, said, _ = keys
+    before = animator.still
     press("-")
     press("n")
     wait_for(lambda: "woman.jpg" in "".join(said))
     wait_for(lambda: (output.images[-1][:60] != before[:60]).any())
     assert any("no face" in sentence and "skipped" in sentence for sentence in said)
-    assert stage.settings.strength == 0.9
+    assert animator.settings.strength == 0.9
     assert np.array_equal(
-        stage.still[stage.badge.box], stage.badge.draw(stage.puppet.still.copy())[stage.badge.box]
+        animator.still[animator.badge.box],
+        animator.badge.draw(animator.puppet.still.copy())[animator.badge.box],
     ), "it is marked too"
 
 
-def test_a_key_records_and_ends_it_and_the_call_goes_on(live, hands, tmp_path):
+def test_a_key_records_and_ends_it_and_the_call_goes_on(live, keys, tmp_path):
     _, _, output, _ = live
-    press, _, _ = hands
+    press, _, _ = keys
     press("r")
     after(output, 30)
     press("r")
@@ -451,16 +454,16 @@ def test_a_key_records_and_ends_it_and_the_call_goes_on(live, hands, tmp_path):
 
 
 @pytest.mark.parametrize("has_rest", [True, False], ids=["a face", "a picture"])
-def test_a_rest_is_learnt_anew_only_where_the_driver_has_one(live, has_rest):
-    _, stage, _, _ = live
-    performer = SimpleNamespace(has_rest=has_rest, recalibrate=lambda: None)
-    album = PhotoSwitcher([Path("man.jpg")], Puppet.from_file, stage.change, print)
+def test_a_rest_is_learnt_again_only_where_the_driver_has_one(live, has_rest):
+    _, animator, _, _ = live
+    tracker = SimpleNamespace(has_rest=has_rest, recalibrate=lambda: None)
+    switcher = PhotoSwitcher([Path("man.jpg")], Puppet.from_file, animator.change, print)
     assert (
-        "recalibrate" in KeyActions(stage, OutputFanout([]), performer, album, LiveRecording).actions()
+        "recalibrate" in KeyActions(animator, OutputFanout([]), tracker, switcher, LiveRecording).actions()
     ) == has_rest
 
 
-def test_a_key_for_which_there_is_nothing_says_so(hands):
-    press, said, _ = hands
+def test_a_key_for_which_there_is_nothing_says_so(keys):
+    press, said, _ = keys
     assert press("c"), "no driver's face: a stub drives"
     assert said == ["There is nothing here for the key of 'recalibrate'."]

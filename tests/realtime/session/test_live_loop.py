@@ -61,7 +61,7 @@ def test_what_the_driver_does_reaches_the_output_and_threads_leave(puppet):
     assert timings.summary()["capture to output"]["p95_ms"] < 500
 
 
-def test_an_engine_of_the_papers_17_is_driven_by_the_same_words(puppet_of_17):
+def test_an_engine_of_the_papers_17_is_driven_by_the_same_expressions(puppet_of_17):
     loop, output, _ = make(puppet_of_17, ScriptedDriver(120, fps=100), smiling, fps=50)
     loop.run(10)
     assert (output.images[-1] != puppet_of_17.still).any()
@@ -115,8 +115,8 @@ def test_a_curve_drives_live(puppet):
 def test_a_curve_is_drawn_frame_by_frame_offline(puppet):
     output, timings = KeepingOutput(), Timings()
     curve = Curve(("AU12",), np.array([0.0, 1.0]), np.array([[0], [1]], np.float32))
-    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
-    assert play_offline(perform_curve(curve, 10), stage, [output]) == 11
+    animator = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    assert play_offline(perform_curve(curve, 10), animator, [output]) == 11
     change = [int(np.abs(image.astype(int) - puppet.still).sum()) for image in output.images]
     assert change[0] == 0 and change[-1] > change[5] > 0
 
@@ -145,18 +145,18 @@ def test_one_side_moves_that_side_and_an_engine_without_sides_moves_both_by_half
     assert shown(puppet_of_17) == pytest.approx([0.5, 0.5], abs=0.02)
 
 
-def test_a_clip_is_told_at_the_outputs_rate_without_changing_its_speed():
-    words = [DriverExpression(np.full(len(ESTIMATED), i, np.float32), i / 30, True) for i in range(31)]
-    same = list(at_rate(iter(words), 30))
+def test_a_clip_is_resampled_at_the_outputs_rate_without_changing_its_speed():
+    expressions = [DriverExpression(np.full(len(ESTIMATED), i, np.float32), i / 30, True) for i in range(31)]
+    same = list(at_rate(iter(expressions), 30))
     assert [t.expression[0] for t in same] == list(range(31))
-    half, double = list(at_rate(iter(words), 15)), list(at_rate(iter(words), 60))
+    half, double = list(at_rate(iter(expressions), 15)), list(at_rate(iter(expressions), 60))
     assert [t.expression[0] for t in half] == list(range(0, 31, 2)) and half[-1].captured_s == pytest.approx(
         1.0
     )
     assert len(double) == 61 and double[30].expression[0] == 15
 
 
-def test_closed_loop_the_puppet_does_what_it_is_told(photo, engine):
+def test_closed_loop_the_puppet_does_what_is_asked(photo, engine):
     """Everything real: a curve is rendered by the shipped engine, the pictures are tracked again, and the AUs follow it."""
     puppet, output, timings = Puppet(photo, engine, (640, 640)), KeepingOutput(), Timings()
     times = np.arange(0, 12) / 2.0
@@ -164,17 +164,17 @@ def test_closed_loop_the_puppet_does_what_it_is_told(photo, engine):
     values = np.zeros((len(times), len(names)), np.float32)
     for i in range(len(names)):
         values[3 * i + 1 : 3 * i + 3, i] = 1.0
-    stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings)
-    play_offline(perform_curve(Curve(names, times, values), 4), stage, [output])
-    told, seen = [], []
+    animator = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings)
+    play_offline(perform_curve(Curve(names, times, values), 4), animator, [output])
+    asked, seen = [], []
     with FaceReader() as reader:
         for number, image in enumerate(output.images):
             faces = reader.read(image)
             assert faces, f"picture {number} shows no face any more"
-            told.append([np.interp(number / 4, times, column) for column in values.T])
+            asked.append([np.interp(number / 4, times, column) for column in values.T])
             seen.append(translate(au_estimator.estimate(faces[0]), WIDE, names))
-    told, seen = np.array(told), np.array(seen)
-    correlations = {name: float(np.corrcoef(told[:, i], seen[:, i])[0, 1]) for i, name in enumerate(names)}
+    asked, seen = np.array(asked), np.array(seen)
+    correlations = {name: float(np.corrcoef(asked[:, i], seen[:, i])[0, 1]) for i, name in enumerate(names)}
     assert min(correlations[name] for name in ("AU12", "AU26", "AU45")) > 0.6, correlations
     assert correlations["AU04"] > 0.3, correlations
 
@@ -188,16 +188,16 @@ def test_closed_loop_head_and_eyes_go_where_a_curve_says(photo, engine):
     for i in range(len(names)):
         values[3 * i + 1 : 3 * i + 3, i] = 0.35, -0.35
     values[:, 3] *= 2
-    stage = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings)
-    play_offline(perform_curve(Curve(names, times, values), 4), stage, [output])
-    told, seen = [], []
+    animator = Animator(puppet, Retarget(puppet.bundle, puppet.own_aus), timings)
+    play_offline(perform_curve(Curve(names, times, values), 4), animator, [output])
+    asked, seen = [], []
     with FaceReader() as reader:
         for number, image in enumerate(output.images):
-            told.append([np.interp(number / 4, times, column) for column in values.T])
+            asked.append([np.interp(number / 4, times, column) for column in values.T])
             turn, nod, tilt, _, sideways, _ = opposites(au_estimator.read(reader.read(image)[0]))
             seen.append([turn, -nod, tilt, sideways])
-    told, seen = np.array(told), np.array(seen)
-    correlations = [float(np.corrcoef(told[:, i], seen[:, i])[0, 1]) for i in range(len(names))]
+    asked, seen = np.array(asked), np.array(seen)
+    correlations = [float(np.corrcoef(asked[:, i], seen[:, i])[0, 1]) for i in range(len(names))]
     assert min(correlations) > 0.9, dict(zip(names, correlations, strict=True))
 
 

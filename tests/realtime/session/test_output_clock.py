@@ -51,9 +51,9 @@ def live(photo):
         )
 
     puppet = Puppet(photo, engine, (160, 120))
-    stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+    animator = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
     source = FrameExpressions(ScriptedDriver(10**6, fps=60), smiling, timings)
-    yield LiveLoop(source, stage, OutputFanout([output]), timings, fps=FPS), engine, output
+    yield LiveLoop(source, animator, OutputFanout([output]), timings, fps=FPS), engine, output
     engine.go.set()
 
 
@@ -99,7 +99,7 @@ def test_how_late_the_clock_is_gets_measured_at_every_tick(live):
     assert late["count"] == pytest.approx(len(output.times_s), abs=1) and 0 <= late["p50_ms"] < 20
 
 
-@pytest.mark.parametrize("idle", [False, True], ids=["the still photo", "idle life"])
+@pytest.mark.parametrize("idle", [False, True], ids=["the still photo", "idle motion"])
 def test_a_camera_that_is_away_for_minutes_makes_no_delay_of_minutes(photo, idle):
     """The sound of a recording is delayed by what is measured here."""
 
@@ -113,9 +113,9 @@ def test_a_camera_that_is_away_for_minutes_makes_no_delay_of_minutes(photo, idle
     with simulated() as sim:
         timings = Timings()
         puppet = Puppet(photo, StubEngine(aus=WIDE), (64, 48))
-        stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=idle)), timings)
+        animator = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=idle)), timings)
         source = FrameExpressions(Away(60, fps=30), smiling, timings)
-        loop = LiveLoop(source, stage, OutputFanout([KeepingOutput(10)]), timings, fps=FPS)
+        loop = LiveLoop(source, animator, OutputFanout([KeepingOutput(10)]), timings, fps=FPS)
         assert fakes.time is sim.time
         with loop.running():
             loop.wait(120)
@@ -127,7 +127,7 @@ def test_a_camera_that_is_away_for_minutes_makes_no_delay_of_minutes(photo, idle
 
 
 def test_a_picture_of_no_driver_has_no_age(photo):
-    """Idle life while nobody is in view, and the still photo of a panic."""
+    """Idle motion while no face is in view, and the still photo of a panic."""
 
     def unseen(frame: Frame) -> DriverExpression:
         return DriverExpression(speak(ESTIMATED), frame.captured_s, seen=False)
@@ -135,9 +135,11 @@ def test_a_picture_of_no_driver_has_no_age(photo):
     with simulated():
         timings, controls = Timings(), Controls()
         puppet = Puppet(photo, StubEngine(aus=WIDE), (64, 48))
-        stage = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=True)), timings)
+        animator = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED), Settings(idle=True)), timings)
         source = FrameExpressions(ScriptedDriver(10**6, fps=30), unseen, timings)
-        loop = LiveLoop(source, stage, OutputFanout([KeepingOutput(10)]), timings, fps=FPS, controls=controls)
+        loop = LiveLoop(
+            source, animator, OutputFanout([KeepingOutput(10)]), timings, fps=FPS, controls=controls
+        )
         with loop.running():
             for _ in range(3):
                 loop.wait(5)
