@@ -1,10 +1,11 @@
 """Action units: their names, what they mean, and the vocabularies that bundles, estimators and curves speak.
 
-An AU is always addressed by name; a vocabulary is an ordered tuple of names, and only a bundle fixes one. So an
-expression that speaks one vocabulary can be handed to an engine that speaks another (`translate`). Ten AUs can also be named
-by side: AU12L is the lip corner puller of the person's left, and AU12 the mean of both.
+An AU is always addressed by name; a vocabulary is an ordered tuple of names, and only a bundle fixes one. So
+an expression that speaks one vocabulary can be handed to an engine that speaks another (`translate`). Ten
+AUs can also be named by side: AU12L is the lip corner puller of the person's left, and AU12 the mean of both.
 
-Source: Ekman, Friesen, Hager, "Facial Action Coding System" (2002); order of PAPER_17: Pumarola et al., "GANimation"
+Source: Ekman, Friesen, Hager, "Facial Action Coding System" (2002); order of PAPER_17: Pumarola et al.,
+"GANimation"
 (ECCV 2018), after OpenFace.
 """
 
@@ -54,7 +55,8 @@ def wholes(aus: Sequence[str]) -> tuple[str, ...]:
 
 # The paper's 17 with sides, pucker and funnel: winks, crooked smiles and "oo".
 WIDE: tuple[str, ...] = tuple(name for au in PAPER_17 for name in sides(au)) + ("AU18", "AU22")
-# Where the head and the eyes point. An AU and its opposite exclude each other; left and right are the person's own.
+# Where the head and the eyes point. An AU and its opposite exclude each other; left and right are the
+# person's own.
 HEAD: tuple[str, ...] = ("AU51", "AU52", "AU53", "AU54", "AU55", "AU56", "AU57", "AU58")
 GAZE: tuple[str, ...] = ("AU61", "AU62", "AU63", "AU64")
 # All that a driver can express; networks and corpora speak its first 29 names, which are WIDE.
@@ -102,7 +104,8 @@ MEANING |= {
     au + side: f"{MEANING[au]}, {name}" for au in SIDED for side, name in ((RIGHT, "right"), (LEFT, "left"))
 }
 
-# Parts of the face that are driven, mixed and switched off together; every AU of EXPRESSION is in one, by its whole.
+# Parts of the face that are driven, mixed and switched off together; every AU of EXPRESSION is in one, by
+# its whole.
 GROUPS: dict[str, tuple[str, ...]] = {
     "brows": ("AU01", "AU02", "AU04"),
     "eyes": ("AU05", "AU06", "AU07", "AU45"),
@@ -142,7 +145,8 @@ def opposites(expression: np.ndarray) -> np.ndarray:
 
 
 def from_opposites(signed: np.ndarray) -> np.ndarray:
-    """Signed head and gaze (..., 6), as `opposites` gives them -> HEAD and GAZE (..., 12) float32, none below 0."""
+    """Signed head and gaze (..., 6), as `opposites` gives them -> HEAD and GAZE (..., 12) float32, none
+    below 0."""
     signed = np.asarray(signed, np.float32)
     pairs = np.stack([np.maximum(signed, 0), np.maximum(-signed, 0)], axis=-1)
     return pairs.reshape(*signed.shape[:-1], 2 * signed.shape[-1])
@@ -169,7 +173,8 @@ def gaze(expression: np.ndarray) -> np.ndarray:
 def translate(values: np.ndarray, spoken: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
     """(..., len(spoken)) intensities or changes in another vocabulary, (..., len(wanted)) float32.
 
-    A side that is not spoken takes what is said of both; both take the mean of their sides; what is not spoken at all is 0.
+    A side that is not spoken takes what is said of both; both take the mean of their sides; what is not
+    spoken at all is 0.
     """
     if tuple(spoken) == tuple(wanted):
         return np.array(values, np.float32)

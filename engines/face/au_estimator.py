@@ -1,22 +1,22 @@
 """A face -> AU intensities. The one estimator: it labels the training set and it reads the driver.
 
-Four AUs are read from MediaPipe's blendshapes, nine from the pose-free mesh, because MediaPipe's own scores for them
-are dead (AU06, AU09: cheekSquint and noseSneer are ~0 on every photo) or nearly so (AU10, AU14, AU15, AU17, AU20,
-AU23). A mesh measure is a few distances, freed from what head pose, smile and jaw do to it, on a straight scale from a
-resting face to the strongest that a corpus shows. The brows (AU01, AU02, AU04) are read from both, since the
-blendshapes follow the head's pitch and the mesh trembles.
+Four AUs are read from MediaPipe's blendshapes, nine from the pose-free mesh, because MediaPipe's own scores
+for them are dead (AU06, AU09: cheekSquint and noseSneer are ~0 on every photo) or nearly so (AU10, AU14,
+AU15, AU17, AU20, AU23). A mesh measure is a few distances, freed from what head pose, smile and jaw do to
+it, on a straight scale from a resting face to the strongest that a corpus shows. The brows (AU01, AU02,
+AU04) are read from both, since the blendshapes follow the head's pitch and the mesh trembles.
 
-The lids are read as one aperture. It is freed from pitch and from the lid's way after the eyes as they look up or
-down, and shared out so that each part of it counts once: wider than at rest is AU05; narrower is AU07 as far as the
-lower lid tightens, and else AU45 (`lid_shares`).
+The lids are read as one aperture. It is freed from pitch and from the lid's way after the eyes as they look
+up or down, and shared out so that each part of it counts once: wider than at rest is AU05; narrower is AU07
+as far as the lower lid tightens, and else AU45 (`lid_shares`).
 
-The scales stand in expression.json, fitted by `python -m train estimator`. Ten AUs are read for each side of the face;
-the paper's 17 are the means of their sides (`paper_17`).
+The scales stand in expression.json, fitted by `python -m train estimator`. Ten AUs are read for each side of
+the face; the paper's 17 are the means of their sides (`paper_17`).
 
-Intensities are 0..1, but rest is not 0 for everybody: a face with low mouth corners rests at AU15 0.3. So the live loop
-subtracts the driver's neutral, and a relative generator is told changes. `measure` is the same without the clip at 0
-and 1, for differences; `read` adds where head and eyes point. Raise VERSION whenever a number that comes out of here
-can change: bundles and profiles record it.
+Intensities are 0..1, but rest is not 0 for everybody: a face with low mouth corners rests at AU15 0.3. So
+the live loop subtracts the driver's neutral, and a relative generator is told changes. `measure` is the same
+without the clip at 0 and 1, for differences; `read` adds where head and eyes point. Raise VERSION whenever a
+number that comes out of here can change: bundles and profiles record it.
 """
 
 import json
@@ -45,22 +45,25 @@ from engines.face.landmarks import BLENDSHAPES, Face
 from engines.face.mesh import Pose, align
 
 VERSION = "mediapipe-mesh-3"
-# Estimators whose bundles and corpora this one goes with: an AU of 1 is as strong. The first knew no sides, AU18 and
-# AU22; the second read brows from blendshapes alone, and lids thrice (AU05, AU07, AU45), mixed with the gaze.
+# Estimators whose bundles and corpora this one goes with: an AU of 1 is as strong. The first knew no sides,
+# AU18 and AU22; the second read brows from blendshapes alone, and lids thrice (AU05, AU07, AU45), mixed with
+# the gaze.
 COMPATIBLE = ("mediapipe-mesh-1", "mediapipe-mesh-2", VERSION)
-# What a driver's reading and all that is made of it hold; `measure` and `estimate` give its first 29, which are WIDE.
+# What a driver's reading and all that is made of it hold; `measure` and `estimate` give its first 29, which
+# are WIDE.
 ESTIMATED: tuple[str, ...] = EXPRESSION
 
-# AU -> the blendshapes of its sides, right then left, or its only one; and the score that counts as full intensity.
+# AU -> the blendshapes of its sides, right then left, or its only one; and the score that counts as full
+# intensity.
 FROM_BLENDSHAPES: dict[str, tuple[tuple[str, ...], float]] = {
     "AU12": (("mouthSmileRight", "mouthSmileLeft"), 1.00),
     "AU18": (("mouthPucker",), 0.97),
     "AU22": (("mouthFunnel",), 0.45),
     "AU26": (("jawOpen",), 0.80),
 }
-# The same for the brows, and how much the blendshape counts beside the mesh. Of AU04 it counts more: lowered and drawn
-# together brows wrinkle, which MediaPipe's network was shown and its mesh hardly moves for. Chosen on 200 frames that
-# were labelled by eye (tests/data/driver_labels.json).
+# The same for the brows, and how much the blendshape counts beside the mesh. Of AU04 it counts more: lowered
+# and drawn together brows wrinkle, which MediaPipe's network was shown and its mesh hardly moves for. Chosen
+# on 200 frames that were labelled by eye (tests/data/driver_labels.json).
 BROW_BLENDSHAPES: dict[str, tuple[tuple[str, ...], float, float]] = {
     "AU01": (("browInnerUp",), 0.95, 0.5),
     "AU02": (("browOuterUpRight", "browOuterUpLeft"), 0.95, 0.5),
@@ -102,10 +105,11 @@ def _gap(mesh: np.ndarray, *pairs: tuple[int, int]) -> np.ndarray:
 
 
 def mesh_features(aligned: np.ndarray) -> dict[str, np.ndarray]:
-    """Aligned meshes (..., 478, 3) -> one length for each AU of FROM_MESH, or for each side of it, growing with the AU; outer eye distances.
+    """Aligned meshes (..., 478, 3) -> one length for each AU of FROM_MESH, or for each side of it, growing
+    with the AU; outer eye distances.
 
-    The numbers are landmarks of MediaPipe's mesh; the distances follow FACS's description of each AU. Of a sided AU, what both
-    sides share is in both, so that the mean of the sides is the measure of the whole.
+    The numbers are landmarks of MediaPipe's mesh; the distances follow FACS's description of each AU. Of a
+    sided AU, what both sides share is in both, so that the mean of the sides is the measure of the whole.
     """
     eye_corners = _height(aligned, 33, 133, 362, 263)
     width = _gap(aligned, (61, 291))
@@ -131,7 +135,8 @@ def mesh_features(aligned: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def brow_features(aligned: np.ndarray) -> dict[str, np.ndarray]:
-    """Aligned meshes (..., 478, 3) -> as `mesh_features`, for each AU of BROW_BLENDSHAPES, or for each side of it."""
+    """Aligned meshes (..., 478, 3) -> as `mesh_features`, for each AU of BROW_BLENDSHAPES, or for each side
+    of it."""
     corners = _height(aligned, 33, 133, 362, 263)
     apart = _gap(aligned, *BROW_ENDS)
     features = {"AU01": _height(aligned, *INNER_BROW) - (corners + _height(aligned, *NASAL_BRIDGE)) / 2}
@@ -148,8 +153,8 @@ def lid_apertures(aligned: np.ndarray) -> np.ndarray:
 
 
 def iris_offsets(aligned: np.ndarray) -> np.ndarray:
-    """Aligned meshes (..., 478, 3) -> (..., 2, 2): of each eye, the right one first, its iris from the middle of
-    the corners to the person's left and upwards; eye widths."""
+    """Aligned meshes (..., 478, 3) -> (..., 2, 2): of each eye, the right one first, its iris from the
+    middle of the corners to the person's left and upwards; eye widths."""
     offsets = []
     for iris, (outer, inner) in zip(IRISES, EYE_CORNERS, strict=True):
         middle = (aligned[..., outer, :2] + aligned[..., inner, :2]) / 2
@@ -159,7 +164,8 @@ def iris_offsets(aligned: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class MeshScale:
-    """How a mesh feature becomes an intensity: (feature - what pose, smile and jaw explain - rest) / (full - rest)."""
+    """How a mesh feature becomes an intensity: (feature - what pose, smile and jaw explain - rest) / (full -
+    rest)."""
 
     pitch: float  # per degree
     pitch2: float  # per degree²
@@ -221,7 +227,8 @@ def forget_scales() -> None:
 
 
 def blendshape_intensities(blendshapes: np.ndarray) -> dict[str, np.ndarray]:
-    """Blendshapes (..., 52) -> intensity (...,) for each AU of FROM_BLENDSHAPES, or for each side of it, not clipped above."""
+    """Blendshapes (..., 52) -> intensity (...,) for each AU of FROM_BLENDSHAPES, or for each side of it, not
+    clipped above."""
     return {
         name: blendshapes[..., BLENDSHAPES.index(source)] / full
         for au, (sources, full) in FROM_BLENDSHAPES.items()
@@ -232,7 +239,8 @@ def blendshape_intensities(blendshapes: np.ndarray) -> dict[str, np.ndarray]:
 def explained(
     scale: MeshScale, angles_deg: np.ndarray, smile: np.ndarray, jaw: np.ndarray, side: int = 0
 ) -> np.ndarray:
-    """What head pose (..., 3), smile and jaw (...,) do to a mesh feature on average. side: 1 right, -1 left, 0 both."""
+    """What head pose (..., 3), smile and jaw (...,) do to a mesh feature on average. side: 1 right, -1 left,
+    0 both."""
     pitch, yaw = angles_deg[..., 0], angles_deg[..., 1]
     return (
         scale.pitch * pitch
@@ -247,9 +255,9 @@ def explained(
 def lid_shares(aligned: np.ndarray, angles_deg: np.ndarray, blendshapes: np.ndarray) -> dict[str, np.ndarray]:
     """The AUs of FROM_LIDS by side, (...,) each, AU05 not clipped.
 
-    The opening that is usual for where the eyes look, less this one's, is how far the eye is closed: 1 is shut, whatever
-    the gaze. Of it, AU07 takes what the lower lid does, TIGHTENED at most and none of a shut eye; AU45 the rest:
-    1 - closed = (1 - TIGHTENED * AU07) * (1 - AU45).
+    The opening that is usual for where the eyes look, less this one's, is how far the eye is closed: 1 is
+    shut, whatever the gaze. Of it, AU07 takes what the lower lid does, TIGHTENED at most and none of a shut
+    eye; AU45 the rest: 1 - closed = (1 - TIGHTENED * AU07) * (1 - AU45).
     """
     scale, pitch = lid_scale(), angles_deg[..., 0]
     opening = lid_apertures(aligned) - (scale.pitch * pitch + scale.pitch2 * pitch**2)[..., None]
@@ -270,7 +278,8 @@ def lid_shares(aligned: np.ndarray, angles_deg: np.ndarray, blendshapes: np.ndar
 
 
 def measure_meshes(mesh: np.ndarray, blendshapes: np.ndarray) -> np.ndarray:
-    """Meshes (..., 478, 3) in pixels and blendshapes (..., 52) -> (..., 29) float32 in the order of WIDE, not clipped."""
+    """Meshes (..., 478, 3) in pixels and blendshapes (..., 52) -> (..., 29) float32 in the order of WIDE,
+    not clipped."""
     return _measure(*align(mesh), blendshapes)
 
 
@@ -313,9 +322,9 @@ def estimate(face: Face) -> np.ndarray:
 def read(face: Face) -> np.ndarray:
     """A driver's face -> (41,) float32 in the order of EXPRESSION, of which a rest can be taken off.
 
-    The first 29 are `measure`'s, within BOUNDS, and AU05 not below 0, since AU45 and AU07 say how far an eye is closed.
-    Head and gaze are where they point, not clipped: turn and tilt against the camera, nearness against a face of
-    REFERENCE_PX, the eyes against the head.
+    The first 29 are `measure`'s, within BOUNDS, and AU05 not below 0, since AU45 and AU07 say how far an eye
+    is closed. Head and gaze are where they point, not clipped: turn and tilt against the camera, nearness
+    against a face of REFERENCE_PX, the eyes against the head.
     """
     aligned, pose = align(face.mesh_px)
     values = np.clip(_measure(aligned, pose, face.blendshapes), *BOUNDS)
@@ -327,7 +336,8 @@ def _pose_units(aligned: np.ndarray, pose: Pose) -> np.ndarray:
     """(6,) head and gaze in the units of their AUs, as `action_units.opposites` has them."""
     pitch, yaw, roll = pose.angles_deg
     nearness = np.log(pose.scale / REFERENCE_PX) / np.log(NEARNESS_FULL)
-    # An eye that is nearly shut shows no iris, and what the mesh says of it is a guess: in a wink the other eye counts.
+    # An eye that is nearly shut shows no iris, and what the mesh says of it is a guess: in a wink the other
+    # eye counts.
     weights = np.clip((lid_apertures(aligned) - lid_scale().shut) / OPEN_ENOUGH, 0.02, 1)
     iris = np.average(iris_offsets(aligned), axis=0, weights=weights)
     sideways = iris[0] / GAZE_FULL_SIDEWAYS
@@ -337,12 +347,14 @@ def _pose_units(aligned: np.ndarray, pose: Pose) -> np.ndarray:
 
 
 def paper_17(values: np.ndarray) -> np.ndarray:
-    """(..., 29 or 41) in the order of EXPRESSION -> (..., 17) float32 in that of PAPER_17: means of the sides."""
+    """(..., 29 or 41) in the order of EXPRESSION -> (..., 17) float32 in that of PAPER_17: means of the
+    sides."""
     return translate(values[..., : len(WIDE)], WIDE, PAPER_17)
 
 
 def index(names: Sequence[str]) -> list[int]:
-    """Places of AU names in what `read` and `estimate` return; of both sides for a sided AU that is named without one."""
+    """Places of AU names in what `read` and `estimate` return; of both sides for a sided AU that is named
+    without one."""
     return [ESTIMATED.index(side) for name in names for side in sides(name)]
 
 

@@ -1,4 +1,5 @@
-"""The driver's side of a frame's life: picture -> face -> believed? -> AUs -> change from neutral -> smoothed."""
+"""The driver's side of a frame's life: picture -> face -> believed? -> AUs -> change from neutral ->
+smoothed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from realtime.messages import DriverExpression, Frame
 from realtime.timing import Timings
 from realtime.tracking.driver_profile import Profile
 from realtime.tracking.face_validator import FaceValidator, Validation
-from realtime.tracking.neutral import Neutral
+from realtime.tracking.neutral import Neutral, at_general_strength
 from realtime.tracking.secondary_estimator import SecondaryEstimator
 from realtime.tracking.smoothing import OcclusionRollback, OneEuro
 
@@ -33,9 +34,11 @@ class ExpressionTracker:
         say: Callable[[str], None] = lambda _sentence: None,
         face_model: Path | None = None,
     ):
-        """neutral: one that was learnt before, or Neutral.absent() for drivers that have no rest; default: the profile's, or learn it.
+        """neutral: one that was learnt before, or Neutral.absent() for drivers that have no rest; default:
+        the profile's, or learn it.
 
-        second: closed with it. profile: the driver's own, whose ranges stay whenever the neutral is learnt anew.
+        second: closed with it. profile: the driver's own, whose ranges stay whenever the neutral is learnt
+        anew.
         say: is told what the driver should know, in sentences. face_model: as in FaceReader.
         """
         self._say = say
@@ -56,18 +59,21 @@ class ExpressionTracker:
         self.reading: np.ndarray | None = None  # (41,) of it, with its rest in it
 
     def __call__(self, frame: Frame) -> DriverExpression:
-        """A driver frame -> what the puppet is told. Zero change while the neutral is being learnt; `seen` is false without a face to believe."""
+        """A driver frame -> what the puppet is told. Zero change while the neutral is being learnt; `seen`
+        is false without a face to believe."""
         with self._timings.measure("track"):
             face = self._reader.follow(self._trust.view(frame), frame.captured_s)
         with self._timings.measure("estimate"):
             verdict = self._trust.validate(face, frame)
-            if not verdict.valid:
+            if face is None or not verdict.valid:
                 return self._take_back(frame.captured_s, verdict)
             if self._trust.newcomer and self.has_rest:
                 self.recalibrate()
             self.face, self.reading = face, self._with_gaze_held(au_estimator.read(face))
             self._learn(self.reading, frame.captured_s)
             change = self.neutral.change(self.reading)
+            if self._profile is None and self.has_rest:
+                change = at_general_strength(change)
             if self._second:
                 change = self._second(change, frame, face)
             signed = self._smooth(_signed(change), frame.captured_s, verdict.extra_smoothing)

@@ -1,8 +1,9 @@
-"""What a resting face can read: which moments of a clip show one, and what of a reading cannot be rest. Knows no pictures.
+"""What a resting face can read: which moments of a clip show one, and what of a reading cannot be rest.
+Knows no pictures.
 
-AUs that rest near 0 on every face are not taken for rest above what nine tenths of a corpus' resting faces read. It was
-measured by `python -m train estimator --eyes-and-brows` (train/estimator/fit_eyes_and_brows.py) and stands in
-engines/face/expression.json.
+AUs that rest near 0 on every face are not taken for rest above what nine tenths of a corpus' resting faces
+read. It was measured by `python -m train estimator --eyes-and-brows` (train/estimator/fit_eyes_and_brows.py)
+and stands in engines/face/expression.json.
 """
 
 import numpy as np
@@ -10,10 +11,13 @@ import numpy as np
 from engines.face.action_units import GROUPS, WIDE, sides, whole
 from engines.face.au_estimator import index, resting_faces
 
-CALM_SHARE = 0.4  # of a clip's pictures, those in which the face does least, have rest among them: talkers rest between words
+# of a clip's pictures, those in which the face does least, have rest among them: talkers rest between words
+CALM_SHARE = 0.4
 NEAR_REST = 0.12  # of every AU but AU45: a picture like a resting one
 OPEN = 0.1  # of AU45 above the usual: the eyes are open
-BUSIER = 0.5  # of `activity`, for which a look must come nearly three times as often: a smile (1 to 4) that is held is no rest
+# of `activity`, for which a look must come nearly three times as often: a smile (1 to 4) that is held is no
+# rest
+BUSIER = 0.5
 SELDOM = 0.35  # of how often the most frequent look comes: what comes less often is passed through
 FEWEST = 5  # pictures of a look that is not passed through
 MOST_LOOKS = 400  # pictures that are tried as the middle of rest
@@ -22,8 +26,9 @@ NARROWEST = 0.6  # of AU45: eyes that are narrow by nature, or in the sun, read 
 
 _LIDS = index(["AU45"])
 _OTHERS = [i for i in range(len(WIDE)) if i not in _LIDS]
-# What says how busy a face is: AUs that rest near 0 on every face and that an expression raises. Lids follow the gaze; AU14, AU15,
-# AU17, AU20 and AU23 rest anywhere, and a smile takes them away. A smile counts twice: nothing else is held as long.
+# What says how busy a face is: AUs that rest near 0 on every face and that an expression raises. Lids follow
+# the gaze; AU14, AU15, AU17, AU20 and AU23 rest anywhere, and a smile takes them away. A smile counts twice:
+# nothing else is held as long.
 _BUSY = {
     "AU01": 1,
     "AU02": 1,
@@ -38,8 +43,8 @@ _BUSY = {
     "AU26": 1,
 }
 _WEIGHT = np.array([_BUSY.get(whole(au), 0) / len(sides(whole(au))) for au in WIDE], np.float32)
-# AUs that rest near 0, and what a driver did whose readings say otherwise; the first one that applies is told. AU18 is
-# none of them: full lips, and lips under a moustache, read as puckered by up to 0.8 at rest.
+# AUs that rest near 0, and what a driver did whose readings say otherwise; the first one that applies is
+# told. AU18 is none of them: full lips, and lips under a moustache, read as puckered by up to 0.8 at rest.
 _DOING = {
     "smiled": ("AU12",),
     "had your mouth open": ("AU25", "AU26"),
@@ -67,10 +72,11 @@ def limits() -> np.ndarray:
 
 
 def plausible_rest(aus: np.ndarray) -> tuple[np.ndarray, str]:
-    """Readings (29,) that were taken for rest -> what can be rest of them (29,), and what the driver did instead.
+    """Readings (29,) that were taken for rest -> what can be rest of them (29,), and what the driver did
+    instead.
 
-    The latter is "" where they rested, else what follows on "you", as in "smiled". What such an expression bends
-    besides is then as it is on most resting faces.
+    The latter is "" where they rested, else what follows on "you", as in "smiled". What such an expression
+    bends besides is then as it is on most resting faces.
     """
     highest = limits()
     rest = np.minimum(aus, highest)
@@ -82,7 +88,8 @@ def plausible_rest(aus: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def resting(readings: np.ndarray) -> np.ndarray:
-    """Readings (T, 29 or 41) of a clip -> (T,) bool: the pictures of one look that comes often and in which the face does little."""
+    """Readings (T, 29 or 41) of a clip -> (T,) bool: the pictures of one look that comes often and in which
+    the face does little."""
     aus = readings[:, : len(WIDE)]
     lids = aus[:, _LIDS].max(axis=1)
     open_eyed = lids <= np.median(lids) + OPEN

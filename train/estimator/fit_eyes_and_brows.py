@@ -1,7 +1,7 @@
 """Fits how the AU estimator reads lids and brows, and what resting faces read (engines/face/expression.json).
 
-From photos alone: what pose and gaze do to resting faces by least squares, where rest and full lie by percentiles. Knows
-nothing of pictures: landmarks in, numbers out.
+From photos alone: what pose and gaze do to resting faces by least squares, where rest and full lie by
+percentiles. Knows nothing of pictures: landmarks in, numbers out.
 """
 
 import numpy as np
@@ -18,15 +18,16 @@ from train.estimator.fit_scales import (
     whole_features,
 )
 
-# Shut eyes that were labelled by eye (tests/data/driver_labels.json) read 0.03 to 0.15 of an eye width, half of them
-# less than 0.08: the mesh keeps a gap between lids that touch. Half-open ones begin at 0.12.
+# Shut eyes that were labelled by eye (tests/data/driver_labels.json) read 0.03 to 0.15 of an eye width, half
+# of them less than 0.08: the mesh keeps a gap between lids that touch. Half-open ones begin at 0.12.
 SHUT = 0.10
 MOST_YAW_DEG = 25.0  # beyond, the far eye is a guess
 PRIOR_PERCENTILE = 90.0
 
 
 def fit_brows(mesh: np.ndarray, shapes: np.ndarray) -> dict[str, dict[str, float]]:
-    """Meshes (N, 478, 3) and blendshapes (N, 52) of photos -> MeshScale fields of the mesh's part in each brow AU."""
+    """Meshes (N, 478, 3) and blendshapes (N, 52) of photos -> MeshScale fields of the mesh's part in each
+    brow AU."""
     aligned, pose = align(mesh)
     angles = np.clip(pose.angles_deg, -45, 45)
     # Brows themselves must not decide which faces rest, or half of their range would count as none.
@@ -80,9 +81,9 @@ def fit_lids(mesh: np.ndarray, shapes: np.ndarray) -> dict[str, float]:
 def fit_resting(mesh: np.ndarray, shapes: np.ndarray) -> dict[str, dict[str, float]]:
     """Meshes (N, 478, 3) and blendshapes (N, 52) of photos -> what each AU of WIDE reads on resting faces.
 
-    "median", and "p90": whoever reads more is not at rest, where an AU rests near 0 on every face. Which faces rest is
-    not decided by what is measured: brows that rest high and eyes that are narrow by nature are among them. Smiles and
-    open mouths are not, since half of all photos show them.
+    "median", and "p90": whoever reads more is not at rest, where an AU rests near 0 on every face. Which
+    faces rest is not decided by what is measured: brows that rest high and eyes that are narrow by nature
+    are among them. Smiles and open mouths are not, since half of all photos show them.
     """
     values = np.clip(au_estimator.measure_meshes(mesh, shapes), 0, 1)
     calm = [au for au in CALM if au not in au_estimator.BROW_BLENDSHAPES]

@@ -12,7 +12,7 @@ from realtime.messages import Frame
 from realtime.session.offline import perform_frames
 from realtime.sources.clip import Clip
 from realtime.timing import Timings
-from realtime.tracking.neutral import Neutral
+from realtime.tracking.neutral import Neutral, at_general_strength
 from realtime.tracking.resting_face import limits, plausible_rest
 from tests.conftest import SAMPLES
 from tests.support.fakes import speak
@@ -151,3 +151,12 @@ def test_a_face_that_appears_late_loses_nothing():
     assert np.mean(moved) > 0.9 and not np.abs(on_the_way[10].expression).any(), (
         "as it was: a second of nothing"
     )
+
+
+def test_a_blink_is_asked_for_in_full_and_head_and_gaze_as_they_are():
+    change = posed(turn=0.4, sideways=-0.7, near=0.5, AU45=1.0, AU12=0.4, AU02=0.5)
+    asked = at_general_strength(change)
+    assert (asked[EXPRESSION.index("AU45R")], asked[EXPRESSION.index("AU45L")]) == (1, 1)
+    assert np.array_equal(asked[len(WIDE) :], change[len(WIDE) :])
+    assert asked[SMILE] == pytest.approx(0.46) and asked[EXPRESSION.index("AU02R")] < 0.45
+    assert np.abs(at_general_strength(np.ones(len(EXPRESSION), np.float32))).max() <= 1
