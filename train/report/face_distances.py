@@ -21,7 +21,7 @@ MESH_OF_68 = (
     *(78, 82, 13, 312, 308, 317, 14, 87),
 )
 RIGHT_EYE, LEFT_EYE = tuple(range(36, 42)), tuple(range(42, 48))
-PUPIL_SHARE = 0.25  # of an eye's pixels, the darkest, which are taken for iris and pupil
+PUPIL_SHARE = 0.25  # of an eye's pixels, the darkest, count as iris and pupil, by how much darker they are
 
 
 def face_distances(points: np.ndarray) -> dict[str, np.ndarray]:
@@ -118,8 +118,11 @@ def gaze_by_darkness(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
         ys, xs = np.nonzero(inside)
         if len(xs) < 12 or np.ptp(points[list(eye), 1]) < 0.15 * width:
             continue
-        dark = part[ys, xs] <= np.quantile(part[ys, xs], PUPIL_SHARE)
-        centre = np.array([xs[dark].mean() + x0, ys[dark].mean() + y0]) - corners.mean(axis=0)
+        darkness = np.maximum(np.quantile(part[ys, xs], PUPIL_SHARE) - part[ys, xs], 0)
+        if not darkness.any():
+            continue
+        centre = np.array([np.average(xs, weights=darkness) + x0, np.average(ys, weights=darkness) + y0])
+        centre -= corners.mean(axis=0)
         along = across / width
         found.append([centre @ along / width, -(centre @ np.array([-along[1], along[0]])) / width])
     return np.mean(found, axis=0) if found else np.full(2, np.nan)
