@@ -1,7 +1,7 @@
-"""Clips of drivers, measured: how much of 0..1 each AU fills with a profile made of the clip, what is left at rest, which blinks are seen.
+"""Measures clips of drivers with a profile made of each: the range of every AU, what is left at rest, blinks.
 
-`run.py calibrate --report CLIPS` prints it. Blinks are compared with pictures in which somebody saw shut eyes, where those are given:
-{"clip": [[first, last], ...]}, pictures counted from 0.
+`run.py calibrate --report CLIPS` prints it. Blinks are compared with labels by eye, where those are given:
+{"clip": [[first, last], ...]}, frames with shut eyes, counted from 0.
 """
 
 import json
@@ -16,7 +16,6 @@ from engines.errors import DriverError, SettingsError
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED, index
 from realtime.calibration.profile_fit import of_clip
-from realtime.calibration.pyfeat_recorder import PyFeatRecorder
 from realtime.puppet.settings import DEAD_ZONE
 from realtime.sources.clip import open_frames
 from realtime.sources.frame_source import FileFrames
@@ -25,16 +24,26 @@ from realtime.tracking.driver_profile import Profile
 from realtime.tracking.expression_tracker import ExpressionTracker
 from realtime.tracking.neutral import Neutral
 from realtime.tracking.resting_face import resting
+from realtime.tracking.secondary_estimator import SecondaryEstimator
 
-REACH_PERCENTILE, REST_PERCENTILE = 99.0, 95.0
+REACH_PERCENTILE = 99.0  # one frame in a hundred may be the tracker's mistake
+REST_PERCENTILE = 95.0
 SHUT = 0.5  # of the puppet's AU45: its eyes are more shut than open
-RISE, OPENED = 0.2, 0.6  # it has risen so far since it was lowest; it has fallen to this share of its height
-SLACK = 2  # pictures by which eye and tracker may differ
-Spans = list[tuple[int, int]]
+RISE = 0.2  # of AU45 since it was lowest, with which a blink begins
+OPENED = 0.6  # of the height of a blink, below which it ends
+SLACK = 2  # frames by which labels and tracker may differ
+REACHED = 0.8  # AUs that come to less are listed
+FEWEST = 10  # frames with a valid face in a clip
+LONGEST_S = 600.0
+Spans = list[tuple[int, int]]  # first and last frame
 
 
 def open_clip(path: str) -> FileFrames:
-    """Raises DriverError."""
+    """Opens a clip.
+
+    Raises:
+        DriverError: it cannot be read, or is a single picture.
+    """
     driver = open_frames(path)
     if not driver.has_rest:
         raise DriverError(f"{path} is a picture: give a clip that shows you at rest and lively.")
@@ -43,45 +52,57 @@ def open_clip(path: str) -> FileFrames:
 
 def readings_of(
     path: str,
-    longest_s: float = 600.0,
-    onlooker: PyFeatRecorder | None = None,
+    longest_s: float = LONGEST_S,
+    second: SecondaryEstimator | None = None,
     face_model: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(T, 41) smoothed readings and (T,) times of the pictures of a clip in which the driver is believed. Raises DriverError.
+    """The readings of a clip's frames with a valid face.
 
-    onlooker: is shown them too, and closed; that takes its time, so a bar tells.
+    Args:
+        path: of the clip.
+        longest_s: how much of it is read.
+        second: gets the frames too, and is closed; that takes time, so a progress bar is shown.
+        face_model: as for ExpressionTracker.
+
+    Returns: (T, 41) smoothed readings, and (T,) times in seconds.
+
+    Raises:
+        DriverError: the clip cannot be read.
     """
-    readings, times_s, _ = _follow(path, Neutral.absent(), None, longest_s, onlooker, face_model)
+    readings, times_s, _ = _track(path, Neutral.absent(), None, longest_s, second, face_model)
     return readings, times_s
 
 
-def _follow(
+def _track(
     path: str,
     neutral: Neutral | None,
     profile: Profile | None,
-    longest_s: float,
-    onlooker: PyFeatRecorder | None = None,
+    longest_s: float = LONGEST_S,
+    second: SecondaryEstimator | None = None,
     face_model: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a ExpressionTracker tells of a clip: (T, 41) changes, (T,) times, (T,) numbers of the pictures."""
+    """Runs an ExpressionTracker over a clip.
+
+    Returns: of the frames with a valid face, (T, 41) changes, (T,) times in seconds, (T,) numbers from 0.
+    """
     driver = open_clip(path)
     rows: list[tuple[np.ndarray, float, int]] = []
     try:
         with (
-            ExpressionTracker(Timings(), neutral, onlooker, profile, face_model=face_model) as performer,
+            ExpressionTracker(Timings(), neutral, second, profile, face_model=face_model) as tracker,
             tqdm(
                 total=driver.length,
                 unit="frame",
                 desc=Path(path).name,
                 leave=False,
-                disable=None if onlooker else True,
+                disable=None if second else True,
             ) as bar,
         ):
             number = 0
             while (frame := driver.read()) is not None and frame.captured_s < longest_s:
-                told = performer(frame)
-                if told.seen:
-                    rows.append((told.expression, frame.captured_s, number))
+                expression = tracker(frame)
+                if expression.seen:
+                    rows.append((expression.expression, frame.captured_s, number))
                 number += 1
                 bar.update()
     finally:
@@ -94,101 +115,149 @@ def _follow(
     )
 
 
-def blinks(lids: np.ndarray, numbers: Sequence[int]) -> Spans:
-    """First and last picture of each time that AU45 (T,) goes up and comes down again: two blinks in a row are two."""
+def blinks(lids: np.ndarray, numbers: Sequence[int] | np.ndarray) -> Spans:
+    """The blinks in AU45: each time that it goes up and comes down again, two in a row being two.
+
+    Args:
+        lids: (T,) AU45, 0..1.
+        numbers: (T,) of its frames.
+    """
     found: Spans = []
-    first, lowest, highest = None, 1.0, 0.0
-    for value, number in zip(lids, numbers, strict=True):
+    first: int | None = None
+    lowest = 1.0
+    highest = 0.0
+    for value, number in zip(map(float, lids), map(int, numbers), strict=True):
         if first is None:
-            lowest = min(lowest, float(value))
+            lowest = min(lowest, value)
             if value >= SHUT and value - lowest >= RISE:
-                first, highest = int(number), value
+                first = number
+                highest = value
         else:
             highest = max(highest, value)
             if value < OPENED * highest:
-                found.append((first, int(number) - 1))
-                first, lowest = None, value
+                found.append((first, number - 1))
+                first = None
+                lowest = value
     return found if first is None else [*found, (first, int(numbers[-1]))]
 
 
 def unmatched(spans: Spans, others: Spans) -> Spans:
-    """Spans without a partner among others that touches them; each has one at most."""
-    left, alone = list(others), []
+    """The spans without a match among others: one that touches them, and is no other span's match."""
+    left = list(others)
+    alone = []
     for span in spans:
-        partner = next(
+        match = next(
             (other for other in left if other[0] <= span[1] + SLACK and other[1] >= span[0] - SLACK), None
         )
-        if partner is None:
+        if match is None:
             alone.append(span)
         else:
-            left.remove(partner)
+            left.remove(match)
     return alone
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One clip."""
+class ClipMeasurement:
+    """What is measured of one clip."""
 
     name: str
-    pictures: int  # in which the driver was believed
+    frames: int  # with a valid face
     at_rest: int  # of them
-    reach: dict[str, float]  # of each AU that moves: what it comes to on the puppet
-    bare: dict[str, float]  # the same without a profile
-    rest: float  # of the AU that stirs most at rest, after the puppet's dead zone
+    reach: dict[str, float]  # by AU, of those that move: what it comes to on the puppet
+    reach_without_profile: dict[str, float]
+    rest: float  # of the AU that moves most at rest, beyond the puppet's dead zone
     worst: str  # which
-    seen: Spans  # blinks on the puppet
-    labelled: Spans | None
+    blinks: Spans  # on the puppet
+    labelled_blinks: Spans | None
 
     def row(self) -> str:
-        values, bare = list(self.reach.values()), list(self.bare.values())
-        low = [f"{au} {value:.2f}" for au, value in self.reach.items() if value < 0.8]
-        blinked = f"{len(self.seen):3d} blinks"
-        if self.labelled is not None:
-            missed, invented = unmatched(self.labelled, self.seen), unmatched(self.seen, self.labelled)
-            blinked += f" of {len(self.labelled)}: missed {missed or 'none'}, invented {invented or 'none'}"
-        filled = f"{min(values):.2f} .. {np.median(values):.2f}" if values else "-"
-        without = f"{min(bare):.2f} .. {np.median(bare):.2f}" if bare else "-"
+        """A line of the table."""
+        low = [f"{au} {value:.2f}" for au, value in self.reach.items() if value < REACHED]
         return (
-            f"{self.name:<16}{self.pictures:5d}{self.at_rest:5d}{len(values):5d}   {filled:>12}   {without:>12}   "
-            f"{self.rest:.3f} {self.worst:<6} {blinked}{'; below 0.8: ' + ', '.join(low) if low else ''}"
+            f"{self.name:<16}{self.frames:5d}{self.at_rest:5d}{len(self.reach):5d}   "
+            f"{_range(self.reach):>12}   {_range(self.reach_without_profile):>12}   "
+            f"{self.rest:.3f} {self.worst:<6} {self._blinks_column()}"
+            f"{f'; below {REACHED}: ' + ', '.join(low) if low else ''}"
+        )
+
+    def _blinks_column(self) -> str:
+        column = f"{len(self.blinks):3d} blinks"
+        if self.labelled_blinks is None:
+            return column
+        missed = unmatched(self.labelled_blinks, self.blinks)
+        invented = unmatched(self.blinks, self.labelled_blinks)
+        return (
+            f"{column} of {len(self.labelled_blinks)}: missed {missed or 'none'}, "
+            f"invented {invented or 'none'}"
         )
 
 
-def measure(path: str, labelled: Spans | None = None, face_model: Path | None = None) -> Measured:
-    """Follows a clip three times: for its profile, with it, and without."""
-    readings, _, _ = _follow(path, Neutral.absent(), None, 600.0, face_model=face_model)
-    if len(readings) < 10:
-        raise DriverError(f"{path} hardly shows a face: give a clip of somebody from the front.")
+def _range(reach: dict[str, float]) -> str:
+    """The lowest and the median value, for people."""
+    values = list(reach.values())
+    return f"{min(values):.2f} .. {np.median(values):.2f}" if values else "-"
+
+
+def measure(
+    path: str, labelled_blinks: Spans | None = None, face_model: Path | None = None
+) -> ClipMeasurement:
+    """Tracks a clip three times: for its profile, with it, and without.
+
+    Raises:
+        DriverError: the clip cannot be read, or shows too little of a face.
+    """
+    readings, _, _ = _track(path, Neutral.absent(), None, face_model=face_model)
+    if len(readings) < FEWEST:
+        raise DriverError(f"{path} hardly shows a face", "give a clip of a person from the front")
     profile = of_clip(readings)
-    told, _, numbers = _follow(path, None, profile, 600.0, face_model=face_model)
-    bare, _, _ = _follow(path, None, None, 600.0, face_model=face_model)
+    changes, _, numbers = _track(path, None, profile, face_model=face_model)
+    without_profile, _, _ = _track(path, None, None, face_model=face_model)
     shown = [i for i in range(len(WIDE)) if profile.full[i] < 1]
-    quiet = np.maximum(np.abs(told[resting(readings), : len(WIDE)]) - DEAD_ZONE, 0) / (1 - DEAD_ZONE)
-    stirs = np.percentile(quiet, REST_PERCENTILE, axis=0)
-    reach, without = (np.percentile(changes, REACH_PERCENTILE, axis=0) for changes in (told, bare))
-    return Measured(
-        Path(path).stem,
-        len(told),
-        int(resting(readings).sum()),
-        {WIDE[i]: float(reach[i]) for i in shown},
-        {WIDE[i]: float(without[i]) for i in shown},
-        float(stirs.max()),
-        WIDE[int(stirs.argmax())] if stirs.any() else "-",
-        blinks(told[:, index(["AU45"])].mean(axis=1), numbers),
-        labelled,
+    at_rest = resting(readings)
+    beyond = np.maximum(np.abs(changes[at_rest, : len(WIDE)]) - DEAD_ZONE, 0) / (1 - DEAD_ZONE)
+    moves = np.percentile(beyond, REST_PERCENTILE, axis=0)
+    reach = np.percentile(changes, REACH_PERCENTILE, axis=0)
+    reach_without = np.percentile(without_profile, REACH_PERCENTILE, axis=0)
+    return ClipMeasurement(
+        name=Path(path).stem,
+        frames=len(changes),
+        at_rest=int(at_rest.sum()),
+        reach={WIDE[i]: float(reach[i]) for i in shown},
+        reach_without_profile={WIDE[i]: float(reach_without[i]) for i in shown},
+        rest=float(moves.max()),
+        worst=WIDE[int(moves.argmax())] if moves.any() else "-",
+        blinks=blinks(changes[:, index(["AU45"])].mean(axis=1), numbers),
+        labelled_blinks=labelled_blinks,
     )
 
 
 def report(paths: Sequence[str], labels: str | None = None, face_model: Path | None = None) -> str:
-    """The table for people. Raises DriverError, SettingsError."""
+    """The table of several clips, for people.
+
+    Args:
+        paths: of the clips.
+        labels: the file of labelled blinks; None for none.
+        face_model: as for ExpressionTracker.
+
+    Raises:
+        DriverError: a clip cannot be read.
+        SettingsError: the labels cannot be read.
+    """
     spans = load_spans(labels) if labels else {}
-    head = f"{'clip':<16}{'seen':>5}{'rest':>5}{'AUs':>5}   {'range filled':>12}   {'no profile':>12}   at rest      blinks on the puppet"
+    head = (
+        f"{'clip':<16}{'seen':>5}{'rest':>5}{'AUs':>5}   {'range filled':>12}   {'no profile':>12}   "
+        "at rest      blinks on the puppet"
+    )
     rows = [measure(path, spans.get(Path(path).stem), face_model).row() for path in paths]
     return "\n".join([head, *rows])
 
 
 def load_spans(path: str) -> dict[str, Spans]:
-    """The labels of clips. Raises SettingsError."""
+    """The labelled blinks by the name of the clip.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         return {
@@ -196,9 +265,9 @@ def load_spans(path: str) -> dict[str, Spans]:
         }
     except OSError as error:
         raise SettingsError(
-            f"{path} cannot be read ({error.strerror}): check the path given to --blinks."
+            f"{path} cannot be read ({error.strerror})", "check the path given to --blinks"
         ) from error
     except (ValueError, TypeError, AttributeError) as error:
         raise SettingsError(
-            f'{path} is no list of blinks ({error}): write {{"clip": [[first, last], ...]}}.'
+            f"{path} is no list of blinks ({error})", 'write {"clip": [[first, last], ...]}'
         ) from error

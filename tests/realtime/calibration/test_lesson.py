@@ -243,10 +243,10 @@ def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
 def test_with_a_profile_the_shipped_driver_fills_the_range_and_rests():
     """Its lids narrow once, at pictures 119 to 125, and never shut: no blink is to be invented."""
     measured = measure(str(SAMPLES / "driver.mp4"), load_spans(str(LABELS))["driver"])
-    assert measured.pictures == 180 and len(measured.reach) >= 12 and measured.at_rest > 15
+    assert measured.frames == 180 and len(measured.reach) >= 12 and measured.at_rest > 15
     assert min(measured.reach.values()) >= 0.8 and measured.rest <= 0.03
-    assert min(measured.bare.values()) < 0.4, "as it was without"
-    assert measured.seen == measured.labelled == []
+    assert min(measured.reach_without_profile.values()) < 0.4, "as it was without"
+    assert measured.blinks == measured.labelled_blinks == []
 
 
 def test_blinks_of_a_puppet_that_is_made_to_blink_are_tracked_one_by_one(tmp_path):
@@ -273,7 +273,9 @@ def test_blinks_of_a_puppet_that_is_made_to_blink_are_tracked_one_by_one(tmp_pat
     assert animate.main(command) == 0
     asked = [(round(30 * (t + 0.07)), round(30 * (t + 0.13))) for t in times_s]
     measured = measure(str(clip), asked)
-    assert len(measured.seen) == len(asked) and not unmatched(asked, measured.seen) and measured.rest <= 0.03
+    assert (
+        len(measured.blinks) == len(asked) and not unmatched(asked, measured.blinks) and measured.rest <= 0.03
+    )
     assert measured.reach["AU45L"] >= 0.8 and measured.reach["AU45R"] >= 0.8
 
 
