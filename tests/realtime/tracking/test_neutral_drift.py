@@ -1,4 +1,4 @@
-"""The neutral through minutes of a driver's life: smiles, talk, a bad start, a slow change. Faces are drawn as AU tracks."""
+"""The neutral over minutes: smiles, talk, a bad start, a slow change. Faces are AU tracks."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ Look = Callable[[float], np.ndarray]
 def live(
     neutral: Neutral, look: Look, seconds: float, start_s: float = 0.0, tremble: float = 0.015
 ) -> np.ndarray:
-    """Lets a neutral watch a face: (T, 41) what it is after each picture. Everybody blinks every four seconds, and trembles."""
+    """(T, 41) the neutral after each frame of a face, which blinks every four seconds and jitters."""
     rng, noise, seen = np.random.default_rng(0), np.zeros(len(ESTIMATED)), []
     for n in range(int(seconds * FPS)):
         t = start_s + n / FPS
@@ -74,10 +74,11 @@ def test_a_start_in_talk_is_corrected_in_the_first_pause():
 
 
 def talking(t: float) -> np.ndarray:
-    beat, word = np.sin(2 * np.pi * 4.1 * t), np.sin(2 * np.pi * 1.3 * t)
+    beat = np.sin(2 * np.pi * 4.1 * t)
+    phrase = np.sin(2 * np.pi * 1.3 * t)
     moves = speak(ESTIMATED, AU25=0.3, AU26=0.25, AU10=0.1) * (1 + beat) + speak(
         ESTIMATED, AU18=0.3, AU22=0.2, AU15=0.1
-    ) * (1 + word)
+    ) * (1 + phrase)
     return REST + moves + speak(ESTIMATED, AU01=0.3) * max(0.0, np.sin(0.9 * t))
 
 
@@ -87,7 +88,7 @@ def test_minutes_of_talk_do_not_move_it():
     assert np.abs(live(neutral, talking, 180, 2)[-1] - before).max() < 0.02
 
 
-def test_it_follows_posture_and_light_and_tells_how_fast():
+def test_it_follows_posture_and_light_in_minutes():
     neutral = learnt(lambda _: REST)
     slouch = speak(ESTIMATED, AU04=0.12, AU05=-0.15, AU15=0.1)
     track = live(neutral, lambda t: REST + slouch * min(1.0, t / 600), 900, 2)
@@ -104,13 +105,14 @@ def test_a_sudden_change_of_posture_is_taken_over_once_it_was_held_for_minutes()
     track = live(neutral, lambda _: bent, HELD_S + 300, 2)
     brows = track[:, index(["AU04"])].mean(axis=1) - REST[index(["AU04"])].mean()
     print(
-        f"a step of 0.25: {brows[int(60 * FPS)]:.3f} of it after one minute, {brows[-1]:.3f} after {HELD_S / 60 + 5:.0f}"
+        f"a step of 0.25: {brows[int(60 * FPS)]:.3f} of it after one minute, "
+        f"{brows[-1]:.3f} after {HELD_S / 60 + 5:.0f}"
     )
     assert brows[int(60 * FPS)] < 0.02 and brows[-1] > 0.2
 
 
 def test_a_smile_of_five_minutes_is_gone_four_seconds_after_it():
-    """Who smiles for so long is taken to rest so, as far as a face can; the mistake does not outlive the smile."""
+    """So long a smile is taken for rest, as far as a face can rest so, and only while it is held."""
     neutral = learnt(lambda _: REST)
     live(neutral, lambda _: GRIN, 300, 2)
     assert neutral.neutral[SMILE].max() < 0.2, "and a smile is a smile, however long it is held"
@@ -156,9 +158,11 @@ def test_with_a_profile_the_neutral_is_known_at_once_and_the_key_learns_it_alone
     )
     assert half[SMILE] == pytest.approx(0.5, abs=0.05) and full[SMILE] == pytest.approx(1, abs=1e-3)
     assert np.abs([known.change(row) for row in rest]).max() <= 0.03, "the noise floor swallows the tremble"
-    anew = Neutral(profile, anew=True)
-    assert anew.neutral is None and not anew.change(GRIN).any()
+    relearnt = Neutral(profile, anew=True)
+    assert relearnt.neutral is None and not relearnt.change(GRIN).any()
     lifted = REST + speak(ESTIMATED, AU12=0.1)
-    live(anew, lambda _: lifted, 1.2, tremble=0.003)
-    assert anew.neutral == pytest.approx(lifted, abs=0.02)
-    assert anew.change(lifted + speak(ESTIMATED, AU12=0.4))[SMILE].min() > 0.95, "the range is the profile's"
+    live(relearnt, lambda _: lifted, 1.2, tremble=0.003)
+    assert relearnt.neutral == pytest.approx(lifted, abs=0.02)
+    assert relearnt.change(lifted + speak(ESTIMATED, AU12=0.4))[SMILE].min() > 0.95, (
+        "the range is the profile's"
+    )

@@ -28,7 +28,7 @@ def test_smoothing_goes_by_seconds_not_by_frames():
     assert 0.75 < after(60) < 0.95
 
 
-def test_a_fast_change_passes_and_a_tremble_does_not():
+def test_a_fast_change_passes_and_jitter_does_not():
     smooth, rng = OneEuro(), np.random.default_rng(0)
     trembling = np.array([smooth(0.3 + rng.normal(0, 0.02, 1), i / 30) for i in range(300)])[60:]
     assert trembling.std() < 0.012
@@ -36,7 +36,7 @@ def test_a_fast_change_passes_and_a_tremble_does_not():
     assert blink[4] > 0.8
 
 
-def test_after_a_gap_smoothing_starts_afresh():
+def test_after_a_gap_smoothing_starts_over():
     smooth = OneEuro()
     smooth(np.zeros(2), 0.0)
     assert smooth(np.ones(2), 2.0) == pytest.approx([1, 1])
@@ -59,23 +59,27 @@ def test_a_waiting_taker_is_woken_by_put_and_by_close():
     assert slot.take(5) is None and time.perf_counter() - started < 2
 
 
-def told(value: float, time_s: float, seen: bool = True) -> DriverExpression:
+def expression(value: float, time_s: float, seen: bool = True) -> DriverExpression:
     return DriverExpression(np.full(3, value, np.float32), time_s, seen)
 
 
-def test_nobody_seen_yet_shows_nothing_of_the_driver():
-    presence = TrackingLossFallback()
-    assert presence.at(None, 0.0) is None
-    assert presence.at(told(1, 0.1, seen=False), 0.1) is None
+def test_before_the_first_face_nothing_of_the_driver_is_shown():
+    fallback = TrackingLossFallback()
+    assert fallback.at(None, 0.0) is None
+    assert fallback.at(expression(1, 0.1, seen=False), 0.1) is None
 
 
 def test_a_lost_face_is_held_then_eases_to_the_still_photo_and_comes_back():
-    presence, strength = TrackingLossFallback(), []
+    fallback, strength = TrackingLossFallback(), []
     times = np.arange(0, 4, 1 / 30)
     for now in times:
         seen = now < 1 or now > 3
         strength.append(
-            float(presence.at(told(0.8, now) if seen else told(0.5, now, seen=False), now).expression[0])
+            float(
+                fallback.at(
+                    expression(0.8, now) if seen else expression(0.5, now, seen=False), now
+                ).expression[0]
+            )
         )
     strength = np.array(strength)
 
@@ -105,32 +109,34 @@ def test_a_head_eases_back_more_slowly_than_a_face():
 
 
 def test_a_driver_that_falls_silent_is_a_lost_face():
-    presence = TrackingLossFallback()
+    fallback = TrackingLossFallback()
     for i in range(30):
-        presence.at(told(1, i / 30), i / 30)
-    assert presence.at(None, 1.2).expression[0] == pytest.approx(1)
-    assert presence.at(None, 5.0).expression[0] == 0
+        fallback.at(expression(1, i / 30), i / 30)
+    assert fallback.at(None, 1.2).expression[0] == pytest.approx(1)
+    assert fallback.at(None, 5.0).expression[0] == 0
 
 
-@pytest.mark.parametrize("word_s", [0.02, 0.4, 0.8, 1.2, 2.0])
-def test_a_slow_tracker_is_no_lost_face_and_is_noted(word_s):
-    """A word for a picture arrives word_s after it was taken, and the next picture is taken then."""
-    presence, strength, arrives_s = TrackingLossFallback(), [], word_s
+@pytest.mark.parametrize("latency_s", [0.02, 0.4, 0.8, 1.2, 2.0])
+def test_a_slow_tracker_is_no_lost_face_and_is_noted(latency_s):
+    """An expression arrives latency_s after its frame was captured, and the next frame is captured then."""
+    fallback, strength, arrives_s = TrackingLossFallback(), [], latency_s
     for now_s in np.arange(0, 12, 1 / 60):
         arrived = now_s >= arrives_s and now_s < 8
-        shown = presence.at(told(0.8, now_s - word_s) if arrived else None, now_s)
-        arrives_s += word_s * arrived
+        shown = fallback.at(expression(0.8, now_s - latency_s) if arrived else None, now_s)
+        arrives_s += latency_s * arrived
         strength.append(np.nan if shown is None else float(shown.expression[0]))
     strength = np.array(strength)
-    assert np.nanmin(strength[:480]) == pytest.approx(0.8), "the still photo shone through between two words"
-    assert strength[-1] == 0, "but who falls silent is lost"
-    assert presence.note == ("tracking slow" if word_s > HOLD_S else "")
+    assert np.nanmin(strength[:480]) == pytest.approx(0.8), (
+        "the still photo showed through between two expressions"
+    )
+    assert strength[-1] == 0, "but a driver without expressions is lost"
+    assert fallback.note == ("tracking slow" if latency_s > HOLD_S else "")
 
 
-def test_a_picture_is_as_young_as_the_newest_word_also_while_no_face_is_in_view():
-    presence = TrackingLossFallback()
-    presence.at(told(1, 0.0), 0.02)
-    assert presence.at(told(0, 60.0, seen=False), 60.02).captured_s == 60.0
+def test_a_picture_is_as_young_as_the_newest_expression_also_while_no_face_is_in_view():
+    fallback = TrackingLossFallback()
+    fallback.at(expression(1, 0.0), 0.02)
+    assert fallback.at(expression(0, 60.0, seen=False), 60.02).captured_s == 60.0
 
 
 def test_neutral_is_learnt_in_a_second_and_subtracted():
@@ -146,7 +152,7 @@ def test_neutral_is_learnt_in_a_second_and_subtracted():
     assert not neutral.unrest
 
 
-def test_a_blink_or_a_word_in_the_first_second_is_not_the_neutral():
+def test_a_blink_or_speech_in_the_first_second_is_not_the_neutral():
     neutral = Neutral()
     for i in range(31):
         neutral.learn(speak(EXPRESSION, AU45=0.9 if 10 <= i < 16 else 0.05, AU25=0.5 * (i % 2)), i / 30)

@@ -31,7 +31,7 @@ from train.teeth import places, teeth
 REST = np.zeros(29, np.float32)
 
 
-def told(**intensities: float) -> np.ndarray:
+def change_of(**intensities: float) -> np.ndarray:
     """A change (29,) of named AUs; a sided one by both its sides, or by one."""
     change = REST.copy()
     for name, value in intensities.items():
@@ -66,7 +66,7 @@ def eye(mesh: np.ndarray, top: tuple[int, ...], bottom: tuple[int, ...]) -> np.n
 
 def test_a_shut_eye_shows_skin_and_a_line_of_lashes_instead_of_an_eyeball(face):
     picture, mesh = face
-    target, _, painted, after = drawn(face, told(AU45=1.0))
+    target, _, painted, after = drawn(face, change_of(AU45=1.0))
     eyeball = eye(mesh, RIGHT_LID_TOP, RIGHT_LID_BOTTOM)
     lid = eyeball & (painted > 0.9)
     lid[after[RIGHT_LID_TOP[4], 1].round().astype(int) - 2 :] = False  # above the lashes
@@ -81,7 +81,7 @@ def test_a_shut_eye_shows_skin_and_a_line_of_lashes_instead_of_an_eyeball(face):
 
 def test_a_lid_slides_over_an_eyeball_that_stays_where_it_is(face):
     picture, _ = face
-    target, flow, _, after = drawn(face, told(AU45=0.45))
+    target, flow, _, after = drawn(face, change_of(AU45=0.45))
     visible = eye(after, RIGHT_LID_TOP, RIGHT_LID_BOTTOM)
     # Apart from the lashes' line and the lower lid
     above = np.roll(visible, 3, axis=0) & np.roll(visible, -1, axis=0)
@@ -92,7 +92,7 @@ def test_a_lid_slides_over_an_eyeball_that_stays_where_it_is(face):
 
 def test_a_wink_leaves_the_other_eye_alone(face):
     picture, mesh = face
-    target, _, painted, _ = drawn(face, told(AU45L=1.0))
+    target, _, painted, _ = drawn(face, change_of(AU45L=1.0))
     other, winking = eye(mesh, RIGHT_LID_TOP, RIGHT_LID_BOTTOM), eye(mesh, LEFT_LID_TOP, LEFT_LID_BOTTOM)
     assert not painted[other].any() and np.abs(target[other].astype(int) - picture[other]).max() <= 1
     assert painted[winking].mean() > 0.5
@@ -102,7 +102,7 @@ def test_upper_teeth_keep_still_while_the_jaw_drops(face):
     _, mesh = face
     shown = []
     for jaw in (0.5, 0.9):
-        target, _, _, after = drawn(face, told(AU10=0.5, AU25=0.6, AU26=jaw))
+        target, _, _, after = drawn(face, change_of(AU10=0.5, AU25=0.6, AU26=jaw))
         shown.append((paint(target, mesh, after)[0].astype(int), polygon_mask(after[RIM, :2], 256) > 0.99))
     (first, in_first), (second, in_second) = shown
     lip = mesh[13, 1]
@@ -135,7 +135,7 @@ def test_a_smile_shows_teeth_right_under_the_lip_and_nearly_to_the_corners(face,
     no dark gap above it.
     """
     _, mesh = face
-    target, _, _, after = drawn(face, told(**smile))
+    target, _, _, after = drawn(face, change_of(**smile))
     assert tooth_share(mesh, after, target, 0.6) > 0.8
 
 
@@ -143,14 +143,14 @@ def test_an_oo_shows_no_upper_teeth_and_a_dropped_jaw_does(face):
     _, mesh = face
     shares = []
     for change in ({"AU18": 0.7, "AU22": 0.6, "AU25": 0.4}, {"AU10": 0.5, "AU25": 0.7, "AU26": 0.7}):
-        target, _, _, after = drawn(face, told(**change))
+        target, _, _, after = drawn(face, change_of(**change))
         shares.append(tooth_share(mesh, after, target, 0.2))
     assert shares[0] < 0.05 < 0.2 < shares[1], shares
 
 
 def test_a_painted_mouth_is_dark_inside_with_teeth_and_stays_between_the_lips(face):
     _, mesh = face
-    target, _, _, after = drawn(face, told(AU25=0.8, AU26=0.8))
+    target, _, _, after = drawn(face, change_of(AU25=0.8, AU26=0.8))
     painted, mask, _ = paint(target, mesh, after)
     inside = painted[mask > 0.99].mean(axis=1)
     assert np.percentile(inside, 20) < 70 and np.percentile(inside, 97) > 110, "a dark inside, and teeth"
@@ -161,7 +161,7 @@ def test_a_painted_mouth_is_dark_inside_with_teeth_and_stays_between_the_lips(fa
 
 def test_the_labels_of_teeth_say_where_each_pixel_of_a_painted_mouth_lies(face):
     _, mesh = face
-    target, _, _, after = drawn(face, told(AU10=0.8, AU12=0.8, AU25=1.0))
+    target, _, _, after = drawn(face, change_of(AU10=0.8, AU12=0.8, AU25=1.0))
     painted, mask, where = paint(target, mesh, after)
     row = cv2.remap(teeth(), *places(where), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     tooth = (mask > 0.99) & (row[..., 3] > 0.99)
@@ -184,7 +184,7 @@ def test_sides_add_up_to_the_whole_and_one_side_leaves_the_other(face):
     for au in ("AU12", "AU02", "AU15"):
         right, left = (rows[WIDE.index(au + side)] for side in "RL")
         assert right + left == pytest.approx(whole[WHOLE.index(au)], abs=1e-6)
-    after = moved(mesh, REST, told(AU12L=1.0)) - mesh
+    after = moved(mesh, REST, change_of(AU12L=1.0)) - mesh
     assert np.linalg.norm(after[291]) > 4 and np.linalg.norm(after[61]) < 1, (
         "the left corner rises, the right one rests"
     )
@@ -198,17 +198,17 @@ def test_aus_that_act_together_go_little_further_than_the_strongest_alone(record
         return float(np.linalg.norm((after - aligned)[[105, 334]], axis=-1).mean())
 
     raised, strongest = (
-        max(brow(told(AU01=1.0)), brow(told(AU02=1.0))),
-        max(brow(told(**{au: 1.0})) for au in WHOLE),
+        max(brow(change_of(AU01=1.0)), brow(change_of(AU02=1.0))),
+        max(brow(change_of(**{au: 1.0})) for au in WHOLE),
     )
-    assert raised < brow(told(AU01=1.0, AU02=1.0, AU05=1.0)) < (1 + MORE_TOGETHER) * strongest * 1.05
-    assert brow(told(AU01=0.3)) == pytest.approx(0.3 * brow(told(AU01=1.0)), rel=0.2), (
+    assert raised < brow(change_of(AU01=1.0, AU02=1.0, AU05=1.0)) < (1 + MORE_TOGETHER) * strongest * 1.05
+    assert brow(change_of(AU01=0.3)) == pytest.approx(0.3 * brow(change_of(AU01=1.0)), rel=0.2), (
         "a single AU stays linear"
     )
 
 
 def test_lips_never_turn_inside_out(recorded):
-    for change in (told(AU14=1.0, AU23=1.0), told(AU14=1.0), told(AU23=1.0, AU17=1.0)):
+    for change in (change_of(AU14=1.0, AU23=1.0), change_of(AU14=1.0), change_of(AU23=1.0, AU17=1.0)):
         after, _ = align(moved(recorded["neutral"].mesh_px, REST, change))
         assert (after[list(LIPS_INNER_TOP[1:-1]), 1] >= after[list(LIPS_OUTER_TOP), 1] - 1e-6).all()
 
@@ -224,7 +224,7 @@ def test_single_sides_are_asked_for_but_not_most_of_the_time():
     assert 0.1 < one_sided / (one_sided + set_both) < 0.5
 
 
-def test_changes_stay_within_what_a_face_can_be_told():
+def test_changes_stay_within_what_a_face_can_show():
     rng, own = np.random.default_rng(0), np.random.default_rng(1).uniform(0, 1, 29).astype(np.float32)
     for towards_rest in (True, False):
         for _ in range(50):
@@ -234,7 +234,7 @@ def test_changes_stay_within_what_a_face_can_be_told():
             assert ((own + change >= -1e-6) & (own + change <= 1.3)).all() and np.abs(change).max() <= 1
 
 
-def test_what_nobody_can_know_weighs_little(recorded):
+def test_what_a_photo_does_not_show_weighs_little(recorded):
     mesh = recorded["open"].mesh_px[:, :2] / 2
     nothing, mouth = np.zeros((256, 256), np.float32), polygon_mask(mesh[RIM], 256)
     known, flow_known = weights(mesh, mesh, nothing, nothing)
@@ -245,7 +245,7 @@ def test_what_nobody_can_know_weighs_little(recorded):
 
 
 def test_calibration_reaches_the_wanted_answers_and_takes_others_off(monkeypatch):
-    """A linear estimator that hears AU12 twice as loud as meant, AU15 too softly, and AU15 in every smile."""
+    """A linear estimator that reads AU12 twice as strong as meant, AU15 too weak, and AU15 in every smile."""
     rng, count = np.random.default_rng(0), len(WHOLE)
     pure = rng.normal(0, 0.01, (count, 478, 3)).astype(np.float32)
     gains = np.ones(count)
