@@ -11,6 +11,32 @@ from engines.face.landmarks import Face
 
 SAMPLES = Path(__file__).parent.parent / "realtime" / "samples"
 
+# Modules whose tests go by the wall clock: one process runs them, one after the other, so that they do not take each
+# other's processor.
+BY_THE_CLOCK = {
+    "tests/engines/runtime/test_benchmark.py",
+    "tests/engines/runtime/test_failover.py",
+    "tests/realtime/audio/test_av_sync.py",
+    "tests/realtime/commands/test_animate.py",
+    "tests/realtime/output/test_live_recording.py",
+    "tests/realtime/output/test_virtual_camera.py",
+    "tests/realtime/output/test_window.py",
+    "tests/realtime/process/test_shutdown.py",
+    "tests/realtime/process/test_terminal_keys.py",
+    "tests/realtime/session/test_controls.py",
+    "tests/realtime/session/test_live_loop.py",
+    "tests/realtime/session/test_output_clock.py",
+    "tests/realtime/sources/test_reconnecting_camera.py",
+    "tests/realtime/tracking/test_estimator_fusion.py",
+    "tests/vm/test_watch.py",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.split("::")[0] in BY_THE_CLOCK:
+            item.add_marker(pytest.mark.xdist_group("clock"))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def engine_cache(tmp_path_factory):
