@@ -11,8 +11,8 @@ from engines.face.landmarks import Face
 
 SAMPLES = Path(__file__).parent.parent / "realtime" / "samples"
 
-# Modules whose tests go by the wall clock: one process runs them, one after the other, so that they do not take each
-# other's processor.
+# Modules whose tests go by the wall clock: one process runs them, one after the other, so that they do not
+# take each other's processor.
 BY_THE_CLOCK = {
     "tests/engines/runtime/test_benchmark.py",
     "tests/engines/runtime/test_failover.py",

@@ -1,9 +1,11 @@
-"""Eight hours of a meeting in minutes: the live loop as it is, its devices doubled, real threads, and one mishap after the other.
+"""Eight hours of a meeting in minutes: the live loop as it is, its devices doubled, real threads, and one
+mishap after the other.
 
     python -m tests.soak [--hours 8] [--minutes WALL] [--seed N]
 
-Watches whether memory stays flat, pictures stay young, the virtual camera gets them on time, every mishap is made good, little is
-said, the driver is never shown, and all is let go at the end. Prints its figures; leaves with 1 if anything of this is not so.
+Watches whether memory stays flat, pictures stay young, the virtual camera gets them on time, every mishap is
+made good, little is said, the driver is never shown, and all is let go at the end. Prints its figures; leaves
+with 1 if anything of this is not so.
 """
 
 import argparse

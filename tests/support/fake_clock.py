@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 
-SHORTEST_S = 1e-6  # of a wait: a real one takes longer still, and a wait that takes no time could be asked for without end
+# Of a wait: a real one takes longer still, and a wait that takes no time could be asked for without end
+SHORTEST_S = 1e-6
 STUCK_S = 60.0  # of real time without a wait: a thread runs in a loop, or waits for what is not simulated
 
 
@@ -320,7 +321,8 @@ ROOMS = (
 
 @contextmanager
 def simulated(*modules: ModuleType, stuck_s: float = STUCK_S) -> Iterator[Simulation]:
-    """Puts the stand-ins in the place of `time` and `threading` in these modules and in all of ROOMS that are loaded.
+    """Puts the stand-ins in the place of `time` and `threading` in these modules and in all of ROOMS that are
+    loaded.
 
     What waits must be made within. Raises Deadlock, also at the end for threads that are still there.
     """

@@ -1,4 +1,5 @@
-"""Frames of drivers that were labelled by eye (driver_labels.json), with their recorded landmarks (driver_frames.npz).
+"""Frames of drivers that were labelled by eye (driver_labels.json), with their recorded landmarks
+(driver_frames.npz).
 
 Labels and landmarks are independent of each other: nobody looked at an estimator's answer to label a frame.
 """
@@ -58,7 +59,9 @@ def chosen(condition: Callable[[dict], bool]) -> list[LabelledFrame]:
 def separation(
     score: Callable[[LabelledFrame], float], more: list[LabelledFrame], less: list[LabelledFrame]
 ) -> float:
-    """Share of pairs of one clip in which the first scores higher (the area under the ROC curve, within people)."""
+    """Share of pairs of one clip in which the first scores higher (the area under the ROC curve, within
+    people).
+    """
     wins = [
         (score(one) > score(other)) + (score(one) == score(other)) / 2
         for one in more

@@ -82,7 +82,9 @@ class Fate:
         return not (self._active or self._ended or self._over.is_set())
 
     def shown(self, captured_s: float) -> bool:
-        """A picture of what the driver did at captured_s is on its way -> whether nothing is wrong and all is made good."""
+        """A picture of what the driver did at captured_s is on its way -> whether nothing is wrong and all is
+        made good.
+        """
         if self._active or self._over.is_set():
             return False
         if self._ended:

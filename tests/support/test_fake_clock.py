@@ -175,7 +175,8 @@ def test_threads_that_are_left_are_told_and_the_real_modules_come_back():
     assert module.time is time and module.threading is threading and live_loop.time is time
 
 
-# --- the soak finds what it looks for -----------------------------------------------------------------------------------
+# --- the soak finds what it looks for
+# -----------------------------------------------------------------------------------
 
 BRISK = Pace((3.0, 16.0), longest_s=4.0)
 QUIET = Pace((10.0, 30.0), longest_s=2.0)

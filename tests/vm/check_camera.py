@@ -1,4 +1,6 @@
-"""One camera by realtime.sources.camera and realtime.sources.reconnecting_camera: found, opened, read, closed, busy, unplugged."""
+"""One camera by realtime.sources.camera and realtime.sources.reconnecting_camera: found, opened, read,
+closed, busy, unplugged.
+"""
 
 import os
 import time

@@ -1,4 +1,6 @@
-"""The whole program on a webcam and a virtual camera: realtime.session.live_loop, and run.py's own command line."""
+"""The whole program on a webcam and a virtual camera: realtime.session.live_loop, and run.py's own command
+line.
+"""
 
 import io
 import os
@@ -61,7 +63,9 @@ def _puppet() -> Puppet:
 
 
 def _command(*arguments: str, meanwhile: Callable[[], None] = lambda: None) -> tuple[int, str]:
-    """run.py with the stub engine -> exit status and what it said. `meanwhile` runs in a thread once it is live."""
+    """run.py with the stub engine -> exit status and what it said. `meanwhile` runs in a thread once it is
+    live.
+    """
     said, threads, fault = io.StringIO(), threading.active_count(), []
 
     def disturb() -> None:

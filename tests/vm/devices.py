@@ -1,4 +1,5 @@
-"""The guest's video devices: drivers loaded and unloaded, a webcam unplugged, and the other programs that play, read and hold.
+"""The guest's video devices: drivers loaded and unloaded, a webcam unplugged, and the other programs that
+play, read and hold.
 
     WEBCAM   vivid: a camera with a moving test picture, which can be unplugged
     FACE     v4l2loopback: a camera that shows what another program plays into it, here a clip of a face
@@ -33,11 +34,12 @@ def load_webcam(number: int = 0) -> None:
 
 
 def unload_held_webcam() -> None:
-    """Takes the webcam's device away under the program that reads it, as unplugging does, and unloads its driver.
+    """Takes the webcam's device away under the program that reads it, as unplugging does, and unloads its
+    driver.
 
-    The driver is unbound from the device, which is gone at once and for good. `unplug` would not do: the kernel gives
-    the device back when the program closes it, and the program, which opens it again half a second later, would hold
-    the driver from then on.
+    The driver is unbound from the device, which is gone at once and for good. `unplug` would not do: the
+    kernel gives the device back when the program closes it, and the program, which opens it again half a
+    second later, would hold the driver from then on.
     """
 
     def unloaded() -> bool:
@@ -70,7 +72,10 @@ def _modprobe(*arguments: str) -> None:
 
 
 def unplug(device: str = WEBCAM) -> None:
-    """Pulls vivid's plug under the program that reads it. It is plugged in again by the kernel when nobody holds it any more."""
+    """Pulls vivid's plug under the program that reads it.
+
+    It is plugged in again by the kernel when nobody holds it any more.
+    """
     subprocess.run(["v4l2-ctl", "-d", device, "-c", "disconnect=1"], check=True, capture_output=True)
 
 
@@ -132,7 +137,9 @@ def clip_playing() -> Iterator[subprocess.Popen]:
 
 
 def is_camera(device: str) -> bool:
-    """Whether it offers pictures; with exclusive_caps a loopback does so only while something is played into it."""
+    """Whether it offers pictures; with exclusive_caps a loopback does so only while something is played into
+    it.
+    """
     done = subprocess.run(["v4l2-ctl", "-d", device, "--all"], capture_output=True, text=True)
     capabilities = done.stdout.partition("Device Caps")[2].partition("Video input")[0]
     return "Video Capture" in capabilities
@@ -163,7 +170,10 @@ def held_by_another(device: str, playing_into: bool = False) -> Iterator[None]:
 
 
 class Reader:
-    """Another program that opens the virtual camera as a call does, and keeps every picture. Use as a context manager."""
+    """Another program that opens the virtual camera as a call does, and keeps every picture.
+
+    Use as a context manager.
+    """
 
     def __init__(self, size: tuple[int, int], device: str = PUPPET):
         self._shape, self._file = (-1, size[1], size[0], 3), Path("/run/read.bgr")

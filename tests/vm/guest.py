@@ -63,7 +63,8 @@ def passes(check: Callable[[], None]) -> bool:
 
 def report(word: str) -> int:
     """Runs every check; returns the exit status."""
-    # tests/vm/init sends it when the watcher asks for the stacks. Imports come after: in emulation they take 20 s.
+    # tests/vm/init sends it when the watcher asks for the stacks. Imports come after: in emulation they take
+    # 20 s.
     faulthandler.register(signal.SIGUSR2, chain=False)
     without_drawings()
     from tests.vm.devices import load_loopbacks, load_webcam

@@ -126,7 +126,8 @@ def test_the_screen_shows_landmarks_and_text_and_nothing_of_the_drivers_picture(
     assert np.array_equal(draw(state, far, REST), draw(state, face, REST)), "always in the middle"
 
 
-# --- the command ---------------------------------------------------------------------------------------------------------------
+# --- the command
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def attempt(capsys, *arguments: object) -> tuple[int, str]:
@@ -237,7 +238,8 @@ def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
         screen.close()
 
 
-# --- what it comes to ------------------------------------------------------------------------------------------------------------
+# --- what it comes to
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_with_a_profile_the_shipped_driver_fills_the_range_and_rests():

@@ -1,4 +1,6 @@
-"""py-feat's own range of a driver: learnt in the same lesson as MediaPipe's, kept in the profile, used when that is played."""
+"""py-feat's own range of a driver: learnt in the same lesson as MediaPipe's, kept in the profile, used when
+that is played.
+"""
 
 import itertools
 
@@ -44,7 +46,9 @@ def of(values: np.ndarray, au: str) -> float:
 
 
 def taught(slow_of, **acts) -> tuple[Lesson, PyFeatRecorder, list[str]]:
-    """A lesson that is over, and who looked on; slow_of: what answers, given what there is to be read at a time."""
+    """A lesson that is over, and who looked on; slow_of: what answers, given what there is to be read at a
+    time.
+    """
     lesson, asked, said = Lesson(**acts), [], []
 
     def says(time_s: float) -> np.ndarray:
@@ -113,7 +117,9 @@ def test_noise_at_rest_is_no_strength():
 
 
 class Reads:
-    """A network that says of each face how wide the mouth is in the picture: the shipped driver's smile moves it."""
+    """A network that says of each face how wide the mouth is in the picture: the shipped driver's smile moves
+    it.
+    """
 
     name, aus = "py-feat double", AUS
 

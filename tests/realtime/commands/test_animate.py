@@ -137,7 +137,9 @@ def test_a_picture_drives_a_photo(tmp_path, capsys):
 
 
 def test_live_into_a_file_keeps_the_clock(tmp_path, capsys):
-    """A live run (curve to `none` and a file would be drawn offline, so this goes through the threads by a virtual camera double)."""
+    """A live run (curve to `none` and a file would be drawn offline, so this goes through the threads by a
+    virtual camera double).
+    """
     import pyvirtualcam
 
     sent = []

@@ -1,4 +1,6 @@
-"""The terminal that the program was started from: its mode is restored, and in its background the program goes on."""
+"""The terminal that the program was started from: its mode is restored, and in its background the program
+goes on.
+"""
 
 import subprocess
 import sys
@@ -8,7 +10,8 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
 ROOT = Path(__file__).parents[3]
-# A shell's part: the program in the foreground of a terminal of its own, then in its background, typed into, and closed.
+# A shell's part: the program in the foreground of a terminal of its own, then in its background, typed into,
+# and closed.
 SHELL = """
 import os, pty, signal, sys, termios, time
 child, terminal = pty.fork()

@@ -25,7 +25,9 @@ def look(face: tuple[np.ndarray, np.ndarray], gaze: Gaze) -> np.ndarray:
 
 
 def iris_offsets(picture: np.ndarray) -> np.ndarray:
-    """(2, 2) where MediaPipe sees the irises: x and y between the corners, in eye widths, right eye and left eye."""
+    """(2, 2) where MediaPipe sees the irises: x and y between the corners, in eye widths, right eye and left
+    eye.
+    """
     with FaceReader() as reader:
         points = reader.read(picture)[0].mesh_px[:, :2]
     offsets = []

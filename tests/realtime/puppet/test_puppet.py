@@ -153,7 +153,8 @@ def test_sizes_are_parsed_or_refused():
             parse_size(wrong)
 
 
-# --- head and eyes ---------------------------------------------------------------------------------------------
+# --- head and eyes
+# ---------------------------------------------------------------------------------------------
 
 
 def test_head_and_gaze_leave_nothing_behind(photo):

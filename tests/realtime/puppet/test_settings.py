@@ -1,4 +1,6 @@
-"""How a driver's expression becomes the puppet's: presets, the command line before them, every setting's effect, and idle life."""
+"""How a driver's expression becomes the puppet's: presets, the command line before them, every setting's
+effect, and idle life.
+"""
 
 import argparse
 
@@ -56,7 +58,8 @@ def options(*arguments: str) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-# --- presets and the command line --------------------------------------------------------------------------------------------
+# --- presets and the command line
+# --------------------------------------------------------------------------------------------
 
 
 def test_every_au_is_in_one_group():
@@ -177,7 +180,8 @@ def test_a_file_with_two_presets_wants_a_name(preset):
         load(preset(EVERYTHING))
 
 
-# --- what each does ------------------------------------------------------------------------------------------------------------
+# --- what each does
+# ------------------------------------------------------------------------------------------------------------
 
 
 def asked(settings: Settings, vocabulary=WIDE, **change: float) -> dict[str, float]:
@@ -237,7 +241,8 @@ def test_settings_can_be_changed_while_it_plays():
     assert not retarget(speak(ESTIMATED, AU12=1)).any()
 
 
-# --- head and gaze -------------------------------------------------------------------------------------------------------------
+# --- head and gaze
+# -------------------------------------------------------------------------------------------------------------
 
 
 def followed(settings: Settings, **change: float) -> tuple[float, ...]:
@@ -279,7 +284,8 @@ def test_a_trembling_head_at_rest_leaves_the_photo_as_it_is():
     assert retarget.pose(tremble).at_rest and retarget.gaze(tremble).at_rest
 
 
-# --- idle life -------------------------------------------------------------------------------------------------------------------
+# --- idle life
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def watch(

@@ -1,4 +1,6 @@
-"""What the preview shows: figures, notes and bars; and the second tracker that measures the puppet's own picture."""
+"""What the preview shows: figures, notes and bars; and the second tracker that measures the puppet's own
+picture.
+"""
 
 from types import SimpleNamespace
 

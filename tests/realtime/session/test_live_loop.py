@@ -157,7 +157,9 @@ def test_a_clip_is_resampled_at_the_outputs_rate_without_changing_its_speed():
 
 
 def test_closed_loop_the_puppet_does_what_is_asked(photo, engine):
-    """Everything real: a curve is rendered by the shipped engine, the pictures are tracked again, and the AUs follow it."""
+    """Everything real: a curve is rendered by the shipped engine, the pictures are tracked again, and the AUs
+    follow it.
+    """
     puppet, output, timings = Puppet(photo, engine, (640, 640)), KeepingOutput(), Timings()
     times = np.arange(0, 12) / 2.0
     names = ("AU12", "AU26", "AU45", "AU04")
