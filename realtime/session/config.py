@@ -3,7 +3,7 @@
 Made by the commands from their options, read by everything below them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from realtime.puppet.settings import Settings
@@ -22,7 +22,7 @@ class DrawingConfig:
     badge: bool = True  # whether every picture carries the mark that it is animated
     sheet: str | None = None  # where a contact sheet goes
     seconds: float | None = None  # after which it ends
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,7 +192,6 @@ def test_a_missing_device_and_a_webcam_are_reported_as_such(machine, backends):
         ) in said and "vcam:Studio" in said
 
 
-# fmt: skip
 @pytest.mark.parametrize(
     "message",
     [
