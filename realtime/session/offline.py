@@ -1,7 +1,7 @@
 """A file driver into files: every frame goes through its life in turn, nothing is dropped, nothing waits."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,8 +33,8 @@ def perform_frames(
     look_first: Callable[[], FileFrames] | None = None,
     say: Callable[[str], None] = lambda _sentence: None,
     face_model: Path | None = None,
-) -> Iterator[DriverExpression]:
-    """Every frame of a file driver.
+) -> Generator[DriverExpression, None, None]:
+    """Every frame of a file driver. Close it: it may be left before its end.
 
     Args:
         second, profile, say, face_model: as in ExpressionTracker; of a profile the neutral is taken, but for

@@ -247,6 +247,7 @@ def _run_offline(
         total = int(frames.length * fps / frames.fps) if frames.length else None
         look_first = (lambda: open_frames(str(frames.path))) if isinstance(frames, Clip) else None
         tracked = perform_frames(frames, timings, second, profile, look_first, say, config.face_model)
+        stack.callback(tracked.close)  # --seconds may leave it before its end
         expressions = at_rate(tracked, fps)
         if spec.overlay:
             expressions = map(spec.overlay, expressions)

@@ -441,6 +441,14 @@ def test_a_wrong_command_line_is_explained(capsys, arguments):
     assert caught.value.code == 2 and "usage" in capsys.readouterr().err
 
 
+def test_a_clip_that_is_left_before_its_end_is_closed_without_complaints():
+    command = [sys.executable, "run.py", "--source", PHOTO, "--driver", CLIP, "--seconds", "0.2"]
+    command += ["--size", "64x64", "--output", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0 and "pictures in" in done.stderr
+    assert "Exception ignored" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
 def test_ctrl_c_finishes_the_file(tmp_path):
     """A real process, a real signal: what was drawn is a playable video."""
     import signal
