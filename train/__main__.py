@@ -51,9 +51,9 @@ def _say(sentence: str, status: int) -> int:
 
 
 def nobody(options: argparse.Namespace) -> None:
-    from train.data.synthetic_faces import adults, write_faces
+    from train.data.synthetic_faces import adult_seeds, write_faces
 
-    drawn = write_faces(options.out, adults(options.count), options.size)
+    drawn = write_faces(options.out, adult_seeds(options.count), options.size)
     print(f"drew {drawn} faces into {options.out}")
 
 

@@ -22,7 +22,9 @@ class RunLog:
         self._out = out
         path = out / "stats.jsonl"
         kept = (
-            [line for line in path.read_text().splitlines() if _seen(line) <= seen] if path.exists() else []
+            [line for line in path.read_text().splitlines() if _images_of(line) <= seen]
+            if path.exists()
+            else []
         )
         path.write_text("".join(line + "\n" for line in kept))
         self._stats = open(path, "a")
@@ -63,7 +65,7 @@ class RunLog:
         self.close()
 
 
-def _seen(line: str) -> float:
+def _images_of(line: str) -> float:
     """The images that a line stands for; infinitely many for one that a killed run left half written."""
     try:
         return json.loads(line)["seen"]

@@ -40,7 +40,7 @@ def rate_share(plan: Schedule, seen: int) -> float:
     return max(0.01, left)
 
 
-class Numbers:
+class BatchNumbers:
     """The sample numbers of each batch of this process: every process takes its own part of every global
     batch.
     """

@@ -3,7 +3,7 @@
 import signal
 
 
-def leave_ctrl_c(_worker: int) -> None:
+def ignore_ctrl_c(_worker: int) -> None:
     """Ctrl-C reaches the loader's processes, too; they must live until the step in hand is done."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -18,7 +18,7 @@ class StopOnSignal:
         return self
 
     def _ask(self, *_args: object) -> None:
-        self.asked = True
+        self.requested = True
 
     def __exit__(self, *_exc: object) -> None:
         for number, handler in self._old.items():

@@ -22,7 +22,7 @@ from train.command_line import parse
 from train.data.corpus import load_corpus
 from train.recipes.factory import make
 from train.recipes.recipe import Batch, Turn
-from train.schedule import Numbers, Schedule
+from train.schedule import BatchNumbers, Schedule
 from train.trainer import TrainingRun
 
 VARIANTS = (("paper", False), ("paper", True), ("compact", False), ("compact", True))
@@ -56,7 +56,7 @@ class Variant:
             self.recipe, folder / self.name, Schedule(batch=batch, bf16=bf16, compile=compiled)
         )
         self.samples = random_samples(
-            size_px, batch, self.recipe.networks["generator"].shape.aus, self.run.place.device
+            size_px, batch, self.recipe.networks["generator"].shape.au_count, self.run.place.device
         )
         self.times_s: dict[str, list[float]] = {"critic": [], "generator": []}
 
@@ -173,7 +173,7 @@ def loader_share(variant: Variant, corpus, batch: int) -> str:
     loader = iter(
         DataLoader(
             data,
-            batch_sampler=Numbers(0, batch * (LOADED_STEPS + 5), batch, 0, 1),
+            batch_sampler=BatchNumbers(0, batch * (LOADED_STEPS + 5), batch, 0, 1),
             num_workers=1,
             prefetch_factor=4,
         )

@@ -26,15 +26,15 @@ from engines.face.action_units import WIDE
 from engines.face.au_estimator import VERSION
 from train import checkpoint
 from train.data.corpus import Corpus
-from train.data.faces import Faces
+from train.data.faces import FaceSamples
 from train.data.folders import make_folder
-from train.data.resident import Resident
+from train.data.resident import ResidentFaces
 from train.distributed import ProcessGroup
 from train.recipes.recipe import Batch, Recipe, Turn
 from train.run_log import RunLog
-from train.schedule import Numbers, Schedule, rate_share
-from train.signals import StopOnSignal, leave_ctrl_c
-from train.warm_start import begin_with
+from train.schedule import BatchNumbers, Schedule, rate_share
+from train.signals import StopOnSignal, ignore_ctrl_c
+from train.warm_start import start_with_weights_of
 
 HELD_OUT_SEED, HELD_OUT_SAMPLES, HELD_OUT_BATCH = 10**6, 48, 16
 
@@ -78,7 +78,7 @@ class TrainingRun:
             name: torch.optim.Adam(net.parameters(), self.rate, betas=recipe.betas)
             for name, net in self.networks.items()
         }
-        self.resident: Resident | None = None  # where the faces are, if not on disk
+        self.resident: ResidentFaces | None = None  # where the faces are, if not on disk
         self.seen = self.step = 0
         self.guard = getattr(recipe, "guard", None)
         self.started_from: dict[str, Any] | None = None  # provenance
@@ -88,7 +88,7 @@ class TrainingRun:
                 "--out."
             )
         if start_from:
-            self.started_from = begin_with(start_from, recipe, self.networks, self.averages)
+            self.started_from = start_with_weights_of(start_from, recipe, self.networks, self.averages)
         elif checkpoint.find(self.folder):
             self._take_up(checkpoint.read_state(self.folder))
         self._check_together()
@@ -272,14 +272,14 @@ def fit(
     """
     run = TrainingRun(recipe, out, plan, start_from, corpus.estimator)
     place, last = run.place, min(plan.images, until or plan.images)
-    numbers = Numbers(run.seen, last, plan.batch, place.rank, place.processes)
+    numbers = BatchNumbers(run.seen, last, plan.batch, place.rank, place.processes)
     data = recipe.dataset(corpus, plan.seed)
     if plan.resident:
-        if not isinstance(data, Faces):
+        if not isinstance(data, FaceSamples):
             raise DataError(
                 f"--resident is for the recipe ganimation: {recipe.name} draws its samples from disk."
             )
-        data = run.resident = Resident(data, place.device)
+        data = run.resident = ResidentFaces(data, place.device)
     # OpenCV's threads, if it has any by now, do not survive the fork of a loader: one that lets go of them
     # waits for ever
     cv2.setNumThreads(1)
@@ -288,17 +288,17 @@ def fit(
         batch_sampler=numbers,
         num_workers=plan.workers,
         prefetch_factor=4 if plan.workers else None,
-        worker_init_fn=leave_ctrl_c,
+        worker_init_fn=ignore_ctrl_c,
         pin_memory=place.device.type == "cuda",
     )
     record = RunLog(out, run.seen, plan.images, quiet) if place.main else None
-    watcher = _Watcher(run, corpus, record) if record else None
+    watcher = _RunMonitor(run, corpus, record) if record else None
     started_s = saved_s = time.monotonic()
     try:
         with StopOnSignal() as stop:
-            for samples in _said_plainly(loader):
+            for samples in _without_worker_traceback(loader):
                 figures = run.advance(samples)
-                over = stop.asked or time.monotonic() - started_s > plan.max_s
+                over = stop.requested or time.monotonic() - started_s > plan.max_s
                 if watcher:
                     watcher.look(figures)
                     if time.monotonic() - saved_s > plan.save_every_s:
@@ -322,7 +322,7 @@ def fit(
     return run.seen
 
 
-class _Watcher:
+class _RunMonitor:
     """Turns what the main process sees of a run into lines, held-out figures, pictures and the guard's acts."""
 
     def __init__(self, run: TrainingRun, corpus: Corpus, record: RunLog):
@@ -371,7 +371,7 @@ class _Watcher:
             self._record.picture(self._run.seen, grid)
 
 
-def _said_plainly(loader: Iterable[Batch]) -> Iterator[Batch]:
+def _without_worker_traceback(loader: Iterable[Batch]) -> Iterator[Batch]:
     """The loader's batches; a DataError of one of its processes without the traceback that comes with it."""
     try:
         yield from loader

@@ -22,18 +22,22 @@ from train.networks.from_shape import build, read_shape
 from train.networks.vocabulary import PAPER, WIDE, widened
 from train.recipes.recipe import Networks, Recipe
 
-TOLD = "condition.0.weight"  # of a compact generator: the one weight that is as wide as its vocabulary
+CONDITION_WEIGHT = (
+    "condition.0.weight"  # of a compact generator: the one weight that is as wide as its vocabulary
+)
 HEADS = ("out.weight", "out.bias")  # and those that are as long as its heads are many, teeth last
 
 
-def begin_with(source: Path, recipe: Recipe, networks: Networks, averages: Networks) -> dict[str, Any]:
+def start_with_weights_of(
+    source: Path, recipe: Recipe, networks: Networks, averages: Networks
+) -> dict[str, Any]:
     """Fills `averages`, and the networks that they are of, from the run, checkpoint or bundle `source`;
     returns where they come from, as JSON.
 
     Raises DataError when there is no checkpoint, or one of another network.
     """
     if is_bundle(source):
-        return _begin_with_bundle(load_bundle(source), recipe, networks, averages)
+        return _start_with_bundle(load_bundle(source), recipe, networks, averages)
     folder = source if checkpoint.find(source) else source / "checkpoint"
     state = checkpoint.read_state(folder)
     theirs, mine = _network_of(state["shape"]), _network_of(recipe.shape)
@@ -52,7 +56,7 @@ def begin_with(source: Path, recipe: Recipe, networks: Networks, averages: Netwo
     return found | ({"started_from": state["started_from"]} if state.get("started_from") else {})
 
 
-def _begin_with_bundle(
+def _start_with_bundle(
     bundle: Bundle, recipe: Recipe, networks: Networks, averages: Networks
 ) -> dict[str, Any]:
     """A bundle holds the averaged generator alone: a critic, where the recipe has one, begins anew."""
@@ -102,7 +106,9 @@ def _widens(theirs: Any, mine: Any) -> bool:
 
 def _widened(narrow: nn.Module, theirs: Shape, mine: Shape) -> dict[str, Any]:
     weights, fresh = narrow.state_dict(), build(mine.as_dict()).state_dict()
-    weights[TOLD] = widened(weights[TOLD], wholes(theirs.spoken), wholes(mine.spoken))
+    weights[CONDITION_WEIGHT] = widened(
+        weights[CONDITION_WEIGHT], wholes(theirs.au_names), wholes(mine.au_names)
+    )
     for name in HEADS:
         weights[name] = torch.cat([weights[name], fresh[name][len(weights[name]) :]])
     return weights

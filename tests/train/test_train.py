@@ -15,15 +15,15 @@ from engines.face.mesh import mean_face  # noqa: E402
 from engines.runtime.load import load  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.data.labels import opening  # noqa: E402
-from train.export.onnx_export import Exported, compare, export, load_average, training_record  # noqa: E402
+from train.export.onnx_export import ExportedGenerator, compare, export, load_average, training_record  # noqa: E402
 from train.networks.compact import CompactGenerator, Shape, compose, warp  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 from train.recipes.supervised import supervised_loss, weighted_mean  # noqa: E402
 from train.synthesis.deform import basis, moved  # noqa: E402
 from train.synthesis.mouths import needs_mouth  # noqa: E402
 from train.synthesis.pairs import PairSource  # noqa: E402
-from train.synthesis.regions import shut  # noqa: E402
-from train.synthesis.warp import draw, flow_between  # noqa: E402
+from train.synthesis.regions import shut_lips  # noqa: E402
+from train.synthesis.warp import flow_between, warp_picture  # noqa: E402
 
 TINY = Shape(size_px=64, quarter=8, eighth=16, sixteenth=16, blocks=(1, 1, 1, 1), head=8)
 
@@ -39,7 +39,7 @@ def test_the_flow_between_two_meshes_draws_one_as_the_other(recorded):
         assert flow[y, x] + [x, y] == pytest.approx(mesh[point, :2], abs=1.6)
     assert not flow[:20].any() and not flow[:, :20].any(), "the background rests"
     ramp = np.tile(np.arange(512, dtype=np.float32), (512, 1))
-    assert draw(ramp, flow)[300, 300] == pytest.approx(300 + flow[300, 300, 0], abs=0.05)
+    assert warp_picture(ramp, flow)[300, 300] == pytest.approx(300 + flow[300, 300, 0], abs=0.05)
 
 
 @pytest.mark.parametrize("name", ["AU12", "AU26", "AU04", "AU09", "AU15", "AU45"])
@@ -80,9 +80,9 @@ def test_lips_that_part_ask_for_a_mouth_and_lips_that_shut_hide_the_teeth(record
     closed, grin = recorded["neutral"].mesh_px, recorded["open"].mesh_px
     small, large = (float(opening(mesh)[0]) for mesh in (closed, grin))
     assert needs_mouth(small, large) and not needs_mouth(large, small)
-    drawn_in = shut(grin, large, small)
+    drawn_in = shut_lips(grin, large, small)
     assert drawn_in[13, 1] < grin[13, 1] and drawn_in[14, 1] > grin[14, 1]
-    assert shut(closed, small, large) is closed
+    assert shut_lips(closed, small, large) is closed
 
 
 def test_pair_number_i_is_always_the_same_pair(corpus):
@@ -113,7 +113,7 @@ def test_the_warp_in_torch_is_the_warp_in_numpy(corpus):
         torch.from_numpy(picture).permute(2, 0, 1)[None].float(),
         torch.from_numpy(flow).permute(2, 0, 1)[None],
     )
-    assert np.abs(ours[0].permute(1, 2, 0).numpy() - draw(picture, flow).astype(float)).mean() < 1.0
+    assert np.abs(ours[0].permute(1, 2, 0).numpy() - warp_picture(picture, flow).astype(float)).mean() < 1.0
 
 
 def trained_a_little(shape: Shape = TINY) -> CompactGenerator:
@@ -248,7 +248,7 @@ def test_an_export_that_differs_is_noticed(tmp_path):
     network = trained_a_little()
     bundle, _ = export(network, tmp_path, {})
     network.out.bias.data += 0.5
-    assert compare(Exported(network), bundle)["flow_px"] > 0.1
+    assert compare(ExportedGenerator(network), bundle)["flow_px"] > 0.1
 
 
 def test_from_checkpoint_to_bundle_by_the_command_line(corpus, corpus_folder, tmp_path, capsys):

@@ -22,7 +22,7 @@ from train import checkpoint  # noqa: E402
 from train.attention_guard import LARGEST, SMALLEST, AttentionGuard  # noqa: E402
 from train.networks.compact import Shape  # noqa: E402
 from train.recipes.recipe import Turn  # noqa: E402
-from train.schedule import Numbers, Schedule, rate_share  # noqa: E402
+from train.schedule import BatchNumbers, Schedule, rate_share  # noqa: E402
 from train.synthesis.pairs import PairSource  # noqa: E402
 from train.trainer import TrainingRun, fit  # noqa: E402
 
@@ -63,10 +63,13 @@ def test_the_rate_rises_stays_and_falls():
 
 
 def test_every_process_takes_its_own_part_of_every_batch():
-    one = list(Numbers(8, 32, 8, 0, 1))
-    two = [list(Numbers(8, 32, 8, rank, 2)) for rank in (0, 1)]
-    assert one == [a + b for a, b in zip(*two, strict=True)] and len(Numbers(8, 32, 8, 1, 2)) == len(one) == 3
-    assert len(Numbers(8, 31, 8, 0, 1)) == 2, "what does not fill a batch is left out"
+    one = list(BatchNumbers(8, 32, 8, 0, 1))
+    two = [list(BatchNumbers(8, 32, 8, rank, 2)) for rank in (0, 1)]
+    assert (
+        one == [a + b for a, b in zip(*two, strict=True)]
+        and len(BatchNumbers(8, 32, 8, 1, 2)) == len(one) == 3
+    )
+    assert len(BatchNumbers(8, 31, 8, 0, 1)) == 2, "what does not fill a batch is left out"
 
 
 def test_losses_fall_and_a_resumed_run_goes_on_exactly(corpus, tmp_path):
@@ -176,13 +179,13 @@ def test_two_processes_give_the_losses_of_one_with_the_same_global_batch(corpus_
 
 
 def test_max_minutes_ends_cleanly_with_a_checkpoint_that_goes_on(corpus_folder, tmp_path):
-    said = finish(
+    output = finish(
         run_fit(
             corpus_folder, tmp_path, "--images", "100000", "--max-minutes", "0.02", "--grid-every", "100000"
         )
     )
     seen = checkpoint.read_state(tmp_path / "checkpoint")["seen"]
-    assert 0 < seen < 100000 and f"{seen} of 100000 images seen" in said
+    assert 0 < seen < 100000 and f"{seen} of 100000 images seen" in output
     assert list(tmp_path.glob("tensorboard/events*")) and list(tmp_path.glob("grid-*.png")), (
         "and with something to look at"
     )
@@ -283,8 +286,8 @@ def test_a_damaged_shard_met_by_a_loader_process_is_one_sentence(corpus_folder, 
     shard.write_bytes(bytes(shard.stat().st_size))
     arguments = ["fit", "--corpus", str(folder), "--out", str(tmp_path / "run"), *FIT, "--images", "40"]
     assert command.main([*arguments, "--workers", "1"]) == 8
-    said = capsys.readouterr().err
-    assert "damaged" in said and "Traceback" not in said and "Caught" not in said
+    output = capsys.readouterr().err
+    assert "damaged" in output and "Traceback" not in output and "Caught" not in output
 
 
 def test_a_batch_that_does_not_divide_is_refused(tmp_path):
@@ -301,8 +304,8 @@ def test_the_guard_moves_the_weight_against_the_collapse_and_says_so(presses_up,
     assert guard.look(0.9, 10) is None and guard.look(attention, 9) is None and guard.factor == 1.0
     assert f"x {factor:g}" in guard.look(attention, 10) and guard.factor == factor
     for _ in range(20):
-        said = guard.look(attention, 11)
-    assert guard.factor in (SMALLEST, LARGEST) and "at its bound" in said
+        output = guard.look(attention, 11)
+    assert guard.factor in (SMALLEST, LARGEST) and "at its bound" in output
 
 
 def test_a_collapsed_run_is_acted_on_and_the_act_is_kept(corpus, tmp_path, capfd):
@@ -330,11 +333,11 @@ def test_a_line_that_a_killed_run_left_half_written_is_dropped(corpus, tmp_path)
 
 
 def test_faces_on_the_device_are_the_faces_from_disk(corpus):
-    from train.data.faces import Faces
-    from train.data.resident import Resident
+    from train.data.faces import FaceSamples
+    from train.data.resident import ResidentFaces
 
-    from_disk = Faces(corpus, 3, 64)
-    resident = Resident(from_disk, torch.device("cpu"))
+    from_disk = FaceSamples(corpus, 3, 64)
+    resident = ResidentFaces(from_disk, torch.device("cpu"))
     numbers = range(12)
     samples = {name: torch.from_numpy(np.stack([resident[i][name] for i in numbers])) for name in resident[0]}
     filled = resident.fill(samples)

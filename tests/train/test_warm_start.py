@@ -27,13 +27,13 @@ def averaged(run: Path) -> dict[str, torch.Tensor]:
 
 def test_a_new_run_begins_with_the_averaged_weights_of_another_one_widened(corpus, tmp_path):
     fit(supervised(NARROW), corpus, tmp_path / "first", plan(images=24), quiet=True)
-    old, told = averaged(tmp_path / "first"), "condition.0.weight"
+    old, condition = averaged(tmp_path / "first"), "condition.0.weight"
     run = TrainingRun(supervised(), tmp_path / "second", plan(), tmp_path / "first")
     for weights in (run.networks["generator"].state_dict(), run.averages["generator"].state_dict()):
-        assert all(torch.equal(weights[name], value) for name, value in old.items() if name != told)
+        assert all(torch.equal(weights[name], value) for name, value in old.items() if name != condition)
         assert (
-            torch.equal(weights[told], widened(old[told], PAPER_17, wholes(WIDE)))
-            and weights[told].shape[1] == 19
+            torch.equal(weights[condition], widened(old[condition], PAPER_17, wholes(WIDE)))
+            and weights[condition].shape[1] == 19
         )
     assert (run.seen, run.step) == (0, 0) and not run.optimisers["generator"].state, "and nothing else"
     before = lines(tmp_path / "first", "loss_generator")
@@ -101,7 +101,7 @@ def test_a_critic_begins_anew_when_its_generator_does_not(corpus, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "word"),
+    ("recipe", "message"),
     [
         (lambda: supervised(dataclasses.replace(TINY, head=4)), "another network .head differ"),
         (
@@ -112,16 +112,16 @@ def test_a_critic_begins_anew_when_its_generator_does_not(corpus, tmp_path):
         (small_paper, "another network .model differ"),
     ],
 )
-def test_a_run_of_another_network_is_no_beginning(corpus, tmp_path, recipe, word):
+def test_a_run_of_another_network_is_no_beginning(corpus, tmp_path, recipe, message):
     fit(supervised(), corpus, tmp_path / "first", plan(images=4), quiet=True)
-    with pytest.raises(DataError, match=word):
+    with pytest.raises(DataError, match=message):
         TrainingRun(recipe(), tmp_path / "second", plan(), tmp_path / "first")
 
 
 def test_a_run_that_goes_on_takes_no_other_beginning(corpus_folder, corpus, tmp_path, capsys):
     fit(supervised(), corpus, tmp_path / "first", plan(images=4), quiet=True)
     before = (tmp_path / "first" / "checkpoint" / "generator.safetensors").read_bytes()
-    for out, start, word in (
+    for out, start, message in (
         ("first", "first", "already holds a run"),
         ("second", "nowhere", "nowhere/checkpoint is not a checkpoint"),
     ):
@@ -135,6 +135,6 @@ def test_a_run_that_goes_on_takes_no_other_beginning(corpus_folder, corpus, tmp_
             str(tmp_path / start),
         ]
         assert command.main([*arguments, "--fp32", "--quiet"]) == 8
-        said = capsys.readouterr().err
-        assert word in said and said.count("\n") == 1
+        output = capsys.readouterr().err
+        assert message in output and output.count("\n") == 1
     assert (tmp_path / "first" / "checkpoint" / "generator.safetensors").read_bytes() == before

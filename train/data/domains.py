@@ -16,7 +16,7 @@ from train.data.emotions import EMOTIONS, classify
 from train.data.jitter import jittered
 
 
-class Domains(Dataset):
+class EmotionSamples(Dataset):
     """An endless, seekable stream of a corpus' training people, or of those held out.
 
     An item: picture (S, S, 3) uint8 BGR of a face that shows sources[label]; label, wanted () int64, places

@@ -15,12 +15,12 @@ from engines.face.action_units import WIDE, translate
 from train.data.balanced_order import BalancedOrder
 from train.data.corpus import Corpus
 from train.data.emotions import classify
-from train.data.jitter import draw_jitter, moved_by, other_way_round
+from train.data.jitter import apply_jitter, draw_jitter, mirrored_aus
 
 NOISE = 0.1  # U(-0.1, 0.1) on the wanted AUs, as in the paper's code
 
 
-class Faces(Dataset):
+class FaceSamples(Dataset):
     """An endless, seekable stream of a corpus' training people (or of those held out), balanced by
     expression.
 
@@ -58,8 +58,8 @@ class Faces(Dataset):
         rng = self.rng(number)
         picture = self.corpus.picture(self.order[number])
         mirror, matrix = draw_jitter(len(picture), rng)
-        picture, _ = moved_by(picture, None, mirror, matrix)
-        return {"picture": np.ascontiguousarray(self.sized(picture)), **self.told(number, rng, mirror)}
+        picture, _ = apply_jitter(picture, None, mirror, matrix)
+        return {"picture": np.ascontiguousarray(self.sized(picture)), **self.labels(number, rng, mirror)}
 
     def rng(self, number: int) -> np.random.Generator:
         """Of one sample: first its jitter is drawn, then what it is told."""
@@ -74,10 +74,10 @@ class Faces(Dataset):
             else picture
         )
 
-    def told(self, number: int, rng: np.random.Generator, mirror: bool) -> dict[str, np.ndarray]:
+    def labels(self, number: int, rng: np.random.Generator, mirror: bool) -> dict[str, np.ndarray]:
         """All of a sample but its picture, of which it is said whether it is mirrored."""
         shown = self.corpus.own(self.order[number])
-        shown = other_way_round(shown) if mirror else shown
+        shown = mirrored_aus(shown) if mirror else shown
         own = translate(shown, WIDE, self.aus)
         other = translate(self.corpus.own(int(rng.choice(self._others))), WIDE, self.aus)
         wanted = np.clip(other + rng.uniform(-NOISE, NOISE, len(other)), 0, 1)

@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 
 from engines.errors import DataError
-from train.data.synthetic_faces import adults
+from train.data.synthetic_faces import adult_seeds
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 CLIPS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
@@ -84,7 +84,7 @@ def find_jobs(inputs: list[Path | str], limit: int | None = None) -> Iterator[Jo
 def _jobs_in(given: str) -> Iterator[Job]:
     path = Path(given)
     if given.startswith("nobody:"):
-        yield from _nobody(given.removeprefix("nobody:"))
+        yield from _synthetic_faces(given.removeprefix("nobody:"))
     elif not path.exists():
         raise DataError(f"There is no {path}: name folders, .tar files, clips of faces, or nobody:COUNT.")
     elif path.suffix == ".tar":
@@ -136,9 +136,9 @@ def _in_tar(path: Path) -> Iterator[Job]:
         ) from error
 
 
-def _nobody(count: str) -> Iterator[Job]:
+def _synthetic_faces(count: str) -> Iterator[Job]:
     if not count.isdecimal():
         raise DataError(f"nobody:{count} asks for no number of faces: write nobody:500.")
-    for seed in adults(int(count)):
+    for seed in adult_seeds(int(count)):
         name = f"nobody-{seed:06d}"
         yield Job(f"{name}.jpg", f"{NOBODY_SOURCE}/{name}", NOBODY_SOURCE, seed=seed)

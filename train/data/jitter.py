@@ -34,10 +34,10 @@ def jittered(
     """(S, S, 3) uint8 and its mesh (478, 3) in crop pixels, or None -> both moved the same way; mirrored half
     the time.
     """
-    return moved_by(picture, mesh, *draw_jitter(len(picture), rng))
+    return apply_jitter(picture, mesh, *draw_jitter(len(picture), rng))
 
 
-def moved_by(
+def apply_jitter(
     picture: np.ndarray, mesh: np.ndarray | None, mirror: bool, matrix: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """What `jittered` does, when it has been drawn whether to mirror and how to move: (2, 3)."""
@@ -62,6 +62,6 @@ def mirrored(mesh: np.ndarray, size_px: int) -> np.ndarray:
     return flipped
 
 
-def other_way_round(aus: np.ndarray) -> np.ndarray:
+def mirrored_aus(aus: np.ndarray) -> np.ndarray:
     """(..., 29) in the order of WIDE -> those of the mirrored face: left and right change places."""
     return aus[..., _MIRRORED]

@@ -20,7 +20,7 @@ from engines.face.landmarks import Face, FaceReader
 from engines.face.mesh import align
 from train.data.inputs import CLIP_STRIDE, Job
 from train.data.shards import LabelledFace
-from train.data.synthetic_faces import NobodyFaces
+from train.data.synthetic_faces import SyntheticFaceGenerator
 
 MAX_YAW_DEG = 40.0  # beyond, half of the mesh is a guess
 MIN_EYE_DISTANCE_PX = 28.0  # outer eye corners; smaller faces are mush at any crop size
@@ -29,7 +29,7 @@ NOBODY_PX = 512  # side of a drawn face: crops are taken at 256 and less
 # OpenCV moves no picture of 32,767 px, and the landmarker's second look adds a border of 0.3 on each side
 MAX_SIDE_PX = 20_000
 
-Found = tuple[list[LabelledFace], Counter]  # faces, and why others were left out
+LabelResult = tuple[list[LabelledFace], Counter]  # faces, and why others were left out
 
 
 def opening(mesh_px: np.ndarray) -> np.ndarray:
@@ -45,11 +45,11 @@ def opening(mesh_px: np.ndarray) -> np.ndarray:
 
 
 _reader: FaceReader | None = None
-_nobody: NobodyFaces | None = None
+_nobody: SyntheticFaceGenerator | None = None
 _size_px = 256
 
 
-def start(size_px: int) -> None:
+def start_worker(size_px: int) -> None:
     """Makes this process ready: one landmarker a process, as it cannot be sent to another and takes 0.3 s to
     start.
     """
@@ -67,12 +67,12 @@ def _leave_with_parent() -> None:
     os._exit(1)  # the parent was killed: nobody reads what this process would find
 
 
-def label(jobs: list[Job]) -> list[Found]:
+def label_jobs(jobs: list[Job]) -> list[LabelResult]:
     """What is found in each job, in order."""
     return [_label_clip(job) if job.frames else _label_picture(job) for job in jobs]
 
 
-def _label_picture(job: Job) -> Found:
+def _label_picture(job: Job) -> LabelResult:
     picture = _drawn(job.seed) if job.seed is not None else _decoded(job)
     if picture is None:
         return [], Counter({"not a readable picture": 1})
@@ -84,7 +84,7 @@ def _label_picture(job: Job) -> Found:
 
 def _drawn(seed: int) -> np.ndarray:
     global _nobody
-    _nobody = _nobody or NobodyFaces(threads=1)
+    _nobody = _nobody or SyntheticFaceGenerator(threads=1)
     return _nobody.draw(seed, NOBODY_PX)
 
 
@@ -100,7 +100,7 @@ def _decoded(job: Job) -> np.ndarray | None:
         return None
 
 
-def _label_clip(job: Job) -> Found:
+def _label_clip(job: Job) -> LabelResult:
     capture = cv2.VideoCapture(job.path)
     fps = capture.get(cv2.CAP_PROP_FPS) or 30.0
     if job.at and not (
@@ -123,7 +123,7 @@ def _label_clip(job: Job) -> Found:
     return _collected(results) if number or job.at else ([], Counter({"not a readable clip": 1}))
 
 
-def _collected(results: list[LabelledFace | str]) -> Found:
+def _collected(results: list[LabelledFace | str]) -> LabelResult:
     return [r for r in results if isinstance(r, LabelledFace)], Counter(
         r for r in results if isinstance(r, str)
     )

@@ -98,11 +98,11 @@ def anonymous_mb() -> float:
 
 def stream(folder: Path, samples: int = STREAMED) -> float:
     """Loads a corpus and reads some of its training samples; returns the anonymous memory that it took, MiB."""
-    from train.data.faces import Faces
+    from train.data.faces import FaceSamples
 
     before = anonymous_mb()
     corpus = load_corpus([folder])
-    faces = Faces(corpus, seed=0, size_px=corpus.size_px)
+    faces = FaceSamples(corpus, seed=0, size_px=corpus.size_px)
     for number in range(samples):
         faces[number]
     return anonymous_mb() - before

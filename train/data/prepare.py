@@ -276,7 +276,7 @@ def _label_all(
     if first is None:
         return
     context = get_context("spawn")  # MediaPipe's threads do not survive a fork
-    pool = ProcessPoolExecutor(workers, context, labels.start, (run.manifest["size_px"],))
+    pool = ProcessPoolExecutor(workers, context, labels.start_worker, (run.manifest["size_px"],))
     with tqdm(desc="faces", unit="face", total=total, initial=run.progress["pictures"]) as bar:
         try:
             for job, (found, reasons) in _in_order(
@@ -303,14 +303,14 @@ def _chunks(jobs: Iterable[Job]) -> Iterator[list[Job]]:
 
 def _in_order(
     pool: ProcessPoolExecutor, chunks: Iterator[list[Job]], in_flight: int
-) -> Iterator[tuple[Job, labels.Found]]:
+) -> Iterator[tuple[Job, labels.LabelResult]]:
     """Every job with what was found, in the order of the jobs.
 
     The list is read only so far ahead that no process waits: the pool's own map would read it whole.
     """
-    waiting: deque[tuple[list[Job], Future[list[labels.Found]]]] = deque()
+    waiting: deque[tuple[list[Job], Future[list[labels.LabelResult]]]] = deque()
     for chunk in chunks:
-        waiting.append((chunk, pool.submit(labels.label, chunk)))
+        waiting.append((chunk, pool.submit(labels.label_jobs, chunk)))
         if len(waiting) >= in_flight:
             done, future = waiting.popleft()
             yield from zip(done, future.result(), strict=True)

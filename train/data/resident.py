@@ -13,18 +13,18 @@ from torch.nn.functional import grid_sample
 from torch.utils.data import Dataset
 
 from engines.errors import DataError
-from train.data.faces import Faces
+from train.data.faces import FaceSamples
 from train.data.jitter import draw_jitter
 
 
-class Resident(Dataset):
+class ResidentFaces(Dataset):
     """Yields what Faces does with `row` and `old_from_new` for the picture; `fill` turns these into pictures
     on the device.
 
     Raises DataError when the device has too little memory.
     """
 
-    def __init__(self, faces: Faces, device: torch.device):
+    def __init__(self, faces: FaceSamples, device: torch.device):
         self._faces, size = faces, faces.size_px
         self._row = np.full(len(faces.corpus), -1, np.int32)
         self._row[faces.order.faces] = np.arange(len(faces.order.faces), dtype=np.int32)
@@ -57,7 +57,7 @@ class Resident(Dataset):
         return {
             "row": np.array(row, np.int64),
             "old_from_new": old_from_new.astype(np.float32),
-            **self._faces.told(number, rng, mirror),
+            **self._faces.labels(number, rng, mirror),
         }
 
     def fill(self, samples: dict[str, Tensor]) -> dict[str, Tensor]:

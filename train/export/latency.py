@@ -17,7 +17,7 @@ from engines.bundle import Bundle, load_bundle
 from engines.runtime.benchmark import in_turn
 from engines.runtime.load import LoadOptions, load
 from engines.runtime.parity import stored_cases
-from train.export.onnx_export import Exported
+from train.export.onnx_export import ExportedGenerator
 from train.export.restore import restore
 
 RUNS = 100  # of each; eager PyTorch takes 50 ms an edit on two cores
@@ -31,7 +31,7 @@ class TorchEngine:
         self.bundle = bundle
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dtype = HALF[self._device.type] if half else torch.float32
-        module = Exported(network).eval().to(self._device)
+        module = ExportedGenerator(network).eval().to(self._device)
         self._module: Callable[..., tuple[Tensor, ...]] = (
             torch.compile(module, mode="reduce-overhead") if compiled else module
         )

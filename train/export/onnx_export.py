@@ -33,7 +33,7 @@ OPSET = 18
 MAX_COLOUR, MAX_ATTENTION, MAX_FLOW_PX = 1.01, 2e-3, 1e-2
 
 
-class Exported(nn.Module):
+class ExportedGenerator(nn.Module):
     """The engine's contract around a generator: uint8 BGR picture in, uint8 colour out, channels last; flow
     where there is one.
     """
@@ -77,12 +77,12 @@ def export(
     shape = generator.shape.as_dict()
     rounded = build(shape).eval()
     rounded.load_state_dict({name: value.half().float() for name, value in generator.state_dict().items()})
-    wrapped, part = Exported(rounded).eval(), beside(folder)
+    wrapped, part = ExportedGenerator(rounded).eval(), staging_folder(folder)
     part.mkdir(parents=True, exist_ok=True)
     try:
         path = part / "generator.onnx"
         flow_px = _write_onnx(wrapped, path)
-        aus, conditioning, size_px = generator.shape.spoken, shape["conditioning"], shape["size_px"]
+        aus, conditioning, size_px = generator.shape.au_names, shape["conditioning"], shape["size_px"]
         pinned = Bundle(
             aus, conditioning, size_px, flow_px, crops.RULE, estimator, sha256_of(path), training, part
         )
@@ -97,7 +97,7 @@ def export(
     return load_bundle(folder), differences
 
 
-def beside(folder: Path) -> Path:
+def staging_folder(folder: Path) -> Path:
     """Where a bundle is written before it is moved into its folder, on the same disk; that may be named "."
     or through a link.
     """
@@ -105,9 +105,9 @@ def beside(folder: Path) -> Path:
     return folder.with_name(folder.name + ".part")
 
 
-def _write_onnx(wrapped: Exported, path: Path) -> int:
+def _write_onnx(wrapped: ExportedGenerator, path: Path) -> int:
     """The graph with FP16 weights; returns the side of its flow field, 0 for none."""
-    size, aus = wrapped.generator.shape.size_px, wrapped.generator.shape.aus
+    size, aus = wrapped.generator.shape.size_px, wrapped.generator.shape.au_count
     example = (torch.zeros(1, size, size, 3, dtype=torch.uint8), torch.zeros(1, aus))
     with torch.no_grad():
         outputs = wrapped(*example)
@@ -131,7 +131,7 @@ def _write_onnx(wrapped: Exported, path: Path) -> int:
     return outputs[2].shape[1] if len(outputs) == 3 else 0
 
 
-def compare(wrapped: Exported, bundle: Bundle, trials: int = 6) -> dict[str, float]:
+def compare(wrapped: ExportedGenerator, bundle: Bundle, trials: int = 6) -> dict[str, float]:
     """Worst differences between PyTorch and the reference backend on random pictures and changes, among them
     no change.
     """

@@ -26,11 +26,19 @@ from engines.blend import compose
 from engines.bundle import Bundle, Variant, load_bundle, sha256_of, write_description
 from engines.errors import DataError
 from train.data.corpus import Corpus, faces_of, load_corpus, read_manifest
-from train.export.int8_search import NNCF_VERSION, PRESET, convolutions, folded, halved, put_back, quantised
-from train.export.onnx_export import beside
-from train.report.edits import towards
+from train.export.int8_search import (
+    NNCF_VERSION,
+    PRESET,
+    convolutions,
+    fold_half_weights,
+    quantised,
+    restore_float,
+    store_half_weights,
+)
+from train.export.onnx_export import staging_folder
+from train.report.edits import engine_input
 from train.report.scaled import Scaled, at_size
-from train.synthesis.changes import blink, draw_change
+from train.synthesis.changes import add_blink, draw_change
 
 FILE = "generator-int8.onnx"
 # Whose ranges are taken; 300 only widened the ranges by their rarest pixels, and were worse; LOG 2026-11-22
@@ -46,7 +54,7 @@ MAX_COLOUR = 1.0  # grey levels of C on average: a variant that differs more is 
 
 
 @dataclass(frozen=True)
-class Known:
+class ReferenceEdit:
     """One edit and what the bundle answers in FP32."""
 
     crop: np.ndarray  # (S, S, 3) uint8 BGR
@@ -74,12 +82,12 @@ def quantise(
     exact = backend.open(bundle, "fp32", backend.compile(bundle, "fp32"))
     examples = [(crop, aus) for crop, aus in edits_of(sized, exact, faces, seed, held_out=False)]
     known = [
-        _known(exact, crop, aus)
+        _reference_edit(exact, crop, aus)
         for crop, aus in edits_of(sized, exact, TRIED + CHECKED, seed + 1, held_out=True)
     ]
     say(f"taking ranges of {len(examples)} crops")
-    original, half = folded(onnx.load(bundle.onnx))
-    whole, part = quantised(original, examples), beside(bundle.folder)
+    original, half = fold_half_weights(onnx.load(bundle.onnx))
+    whole, part = quantised(original, examples), staging_folder(bundle.folder)
     part.mkdir(parents=True, exist_ok=True)
     try:
         kept = _choose(original, whole, known[:TRIED], replace(bundle, folder=part), say)
@@ -88,7 +96,7 @@ def quantise(
                 f"No convolution of {bundle.name} can be quantised without spoiling the picture: nothing was "
                 "written; leave it without INT8."
             )
-        onnx.save(halved(put_back(whole, original, kept), half), str(part / FILE))
+        onnx.save(store_half_weights(restore_float(whole, original, kept), half), str(part / FILE))
         errors = differences(_opened(replace(bundle, folder=part)), known[TRIED:] or known)
         if errors["colour"] > MAX_COLOUR:
             raise DataError(
@@ -102,7 +110,7 @@ def quantise(
             "left_in_float": kept,
             "crops": len({crop.tobytes() for crop, _ in examples}),
             "edits": len(examples),
-            "corpora": _told(corpora),
+            "corpora": _corpora_record(corpora),
             "seed": seed,
             "differences": {name: round(errors[name], 5) for name in errors},
         }
@@ -127,11 +135,11 @@ def edits_of(
         own = corpus.own(int(face))
         change = draw_change(rng, own, corpus.own(int(rng.choice(faces))), towards_rest=False)
         if rng.random() < BLINK_SHARE:
-            blink(rng, own, change)
-        yield np.ascontiguousarray(corpus.picture(int(face))), towards(engine, own, own + change)
+            add_blink(rng, own, change)
+        yield np.ascontiguousarray(corpus.picture(int(face))), engine_input(engine, own, own + change)
 
 
-def differences(engine: Engine, known: Sequence[Known]) -> dict[str, float]:
+def differences(engine: Engine, known: Sequence[ReferenceEdit]) -> dict[str, float]:
     """Means over edits: "colour" and "blended" in grey levels, "attention", and "flow_px" in crop pixels, 0
     without a flow.
     """
@@ -152,13 +160,17 @@ def differences(engine: Engine, known: Sequence[Known]) -> dict[str, float]:
 
 
 def _choose(
-    original: onnx.ModelProto, whole: onnx.ModelProto, known: Sequence[Known], bundle: Bundle, say: Callable
+    original: onnx.ModelProto,
+    whole: onnx.ModelProto,
+    known: Sequence[ReferenceEdit],
+    bundle: Bundle,
+    say: Callable,
 ) -> list[str]:
     """Names of the convolutions that stay as they were, in the graph's order."""
     names = convolutions(original)
 
     def excess(kept: Sequence[str]) -> tuple[float, dict[str, float]]:
-        onnx.save(put_back(whole, original, kept), str(bundle.folder / FILE))
+        onnx.save(restore_float(whole, original, kept), str(bundle.folder / FILE))
         found = differences(_opened(bundle), known)
         return max(found[name] / TARGETS[name] for name in TARGETS), found
 
@@ -189,12 +201,12 @@ def _opened(bundle: Bundle) -> Engine:
     return backend.open(bundle, "int8", backend.compile(bundle, "int8"))
 
 
-def _known(exact: Engine, crop: np.ndarray, aus: np.ndarray) -> Known:
+def _reference_edit(exact: Engine, crop: np.ndarray, aus: np.ndarray) -> ReferenceEdit:
     edit = exact.run(crop, aus).kept()
-    return Known(crop, aus, edit, compose(crop, edit))
+    return ReferenceEdit(crop, aus, edit, compose(crop, edit))
 
 
-def _told(corpora: Sequence[Path]) -> list[dict]:
+def _corpora_record(corpora: Sequence[Path]) -> list[dict]:
     """As in train.export.onnx_export's training record."""
     return [
         {name: manifest[name] for name in ("faces", "people", "sources")}

@@ -52,7 +52,7 @@ def restore(bundle: Bundle) -> nn.Module:
     Raises DataError for a graph that does not name its parameters: another version's, or the paper's network,
     whose normalisations lose theirs.
     """
-    from train.export.onnx_export import Exported, check, compare
+    from train.export.onnx_export import ExportedGenerator, check, compare
 
     values, network = _values(bundle), build(shape_of(bundle))
     weights = {name: values.get(name) for name, _ in network.named_parameters()}
@@ -69,7 +69,7 @@ def restore(bundle: Bundle) -> nn.Module:
         {name: torch.from_numpy(value.astype(np.float32)) for name, value in weights.items()}, strict=False
     )
     check(
-        compare(Exported(network).eval(), bundle, trials=2),
+        compare(ExportedGenerator(network).eval(), bundle, trials=2),
         f"The weights in {bundle.onnx} do not make the network that it runs",
     )
     return network.eval()

@@ -27,8 +27,8 @@ def compile_with_torch_tensorrt(generator: nn.Module) -> tuple[bytes, str]:
     """
     library = _library()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    module = Typed(generator).eval().to(device)
-    size, aus = generator.shape.size_px, generator.shape.aus
+    module = MixedPrecisionGenerator(generator).eval().to(device)
+    size, aus = generator.shape.size_px, generator.shape.au_count
     example = (
         torch.zeros(1, size, size, 3, dtype=torch.uint8, device=device),
         torch.zeros(1, aus, device=device),
@@ -63,7 +63,7 @@ def keep_for_gpu(bundle: Bundle, engine: bytes, made_by: str) -> str:
     return f"{verdict.engine} by {made_by} is in the cache: python run.py --engine {bundle.folder} --device gpu takes it"
 
 
-class Typed(nn.Module):
+class MixedPrecisionGenerator(nn.Module):
     """The engine's contract around a copy of a generator that computes its convolutions in FP16.
 
     uint8 is cast before all else and made after all else, as TensorRT wants it.
@@ -71,7 +71,7 @@ class Typed(nn.Module):
 
     def __init__(self, generator: nn.Module):
         super().__init__()
-        self.generator = _typed(copy.deepcopy(generator))
+        self.generator = _set_precision(copy.deepcopy(generator))
 
     def forward(self, image: Tensor, aus: Tensor) -> tuple[Tensor, ...]:
         """(1, S, S, 3) uint8 BGR and (1, N) float32 -> colour (1, S, S, 3) uint8, attention (1, S, S), flow
@@ -83,7 +83,7 @@ class Typed(nn.Module):
         return outputs if flow is None else (*outputs, flow.permute(0, 2, 3, 1))
 
 
-class InHalf(nn.Module):
+class HalfLayer(nn.Module):
     """A layer that computes in FP16, whatever it is given."""
 
     def __init__(self, layer: nn.Module):
@@ -94,7 +94,7 @@ class InHalf(nn.Module):
         return self.layer(x.half())
 
 
-class InFull(nn.Module):
+class FullLayer(nn.Module):
     """A layer that computes in FP32, whatever it is given."""
 
     def __init__(self, layer: nn.Module):
@@ -105,15 +105,15 @@ class InFull(nn.Module):
         return self.layer(x.float())
 
 
-def _typed(module: nn.Module) -> nn.Module:
+def _set_precision(module: nn.Module) -> nn.Module:
     """Wraps the convolutions and the normalisations in a module, in place."""
     for name, child in module.named_children():
         if isinstance(child, nn.Conv2d | nn.ConvTranspose2d):
-            setattr(module, name, InHalf(child))
+            setattr(module, name, HalfLayer(child))
         elif isinstance(child, nn.GroupNorm):
-            setattr(module, name, InFull(child))
+            setattr(module, name, FullLayer(child))
         else:
-            _typed(child)
+            _set_precision(child)
     return module
 
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.errors import DataError
-from train.networks.vocabulary import WIDE, Speaks, shares, views, with_vocabulary
+from train.networks.vocabulary import WIDE, HasVocabulary, shares, views, with_vocabulary
 from train.teeth import EDGE_PX, PX_PER_UNIT, teeth
 
 # The flow head's unit in pixels of a 256 px crop, so that its weights are of the others' size
@@ -38,7 +38,7 @@ WINDOW_SHARE = 0.06  # of the crop's side, over which edits fade out at its bord
 
 
 @dataclass(frozen=True)
-class Shape(Speaks):
+class Shape(HasVocabulary):
     """What fixes a compact generator's weights."""
 
     vocabulary: str = WIDE  # of its AU inputs, a name in engines.face.action_units.VOCABULARIES
@@ -106,7 +106,7 @@ class CompactGenerator(nn.Module):
     """forward(photo (B, 3, S, S) in 0..1, change (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S),
     flow (B, 2, S/2, S/2) px or None.
 
-    With `tell_mouth`, of a generator that lays teeth, besides: how much of a pixel lies inside a mouth that
+    With `with_mouth`, of a generator that lays teeth, besides: how much of a pixel lies inside a mouth that
     it paints (B, 1, S, S) 0..1, and where in train.teeth it lies (B, 2, S/2, S/2), outer eye distances.
     """
 
@@ -114,7 +114,7 @@ class CompactGenerator(nn.Module):
         super().__init__()
         self.shape = shape
         q, e, s, condition = shape.quarter, shape.eighth, shape.sixteenth, 128
-        self.register_buffer("views", views(shape.spoken), persistent=False)
+        self.register_buffer("views", views(shape.au_names), persistent=False)
         self.condition = nn.Sequential(
             nn.Linear(self.views.shape[-1], condition), nn.ReLU(), nn.Linear(condition, condition), nn.ReLU()
         )
@@ -142,11 +142,11 @@ class CompactGenerator(nn.Module):
             row = torch.from_numpy(teeth() / np.array([255, 255, 255, 1], np.float32))
             # (1, 4, h, w): BGR times alpha, alpha
             self.register_buffer("row", row.permute(2, 0, 1)[None].contiguous(), persistent=False)
-        self.register_buffer("shares", shares(shape.spoken), persistent=False)
+        self.register_buffer("shares", shares(shape.au_names), persistent=False)
         self.register_buffer("window", _window(shape.size_px), persistent=False)
         self.register_buffer("half_window", _window(shape.size_px // 2), persistent=False)
 
-    def forward(self, photo: Tensor, change: Tensor, tell_mouth: bool = False) -> tuple[Tensor | None, ...]:
+    def forward(self, photo: Tensor, change: Tensor, with_mouth: bool = False) -> tuple[Tensor | None, ...]:
         c = self.condition((change[:, None, None, :] @ self.views).squeeze(2))  # (B, V, 128)
         x4 = self.stem(F.pixel_unshuffle(photo * 2 - 1, 4))  # (B, q, S/4, S/4)
         x8 = self.down_eighth(F.pixel_unshuffle(F.relu(x4), 2))
@@ -178,7 +178,7 @@ class CompactGenerator(nn.Module):
             if self.shape.flow
             else None
         )
-        return (colour, attention, flow, inside, where) if tell_mouth else (colour, attention, flow)
+        return (colour, attention, flow, inside, where) if with_mouth else (colour, attention, flow)
 
     def _with_teeth(self, colour: Tensor, mouth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Colour (B, 3, S, S) and the mouth's heads (B, 4, S/2, S/2) -> colour with teeth, how much of a

@@ -30,15 +30,15 @@ class Entry:
 
 
 def _paper(name: str, shape: PaperShape) -> Entry:
-    return Entry(name, shape.size_px, lambda: PaperGenerator(shape), lambda: _told(shape))
+    return Entry(name, shape.size_px, lambda: PaperGenerator(shape), lambda: _generator_inputs(shape))
 
 
 def _compact(name: str, shape: Shape) -> Entry:
-    return Entry(name, shape.size_px, lambda: CompactGenerator(shape), lambda: _told(shape))
+    return Entry(name, shape.size_px, lambda: CompactGenerator(shape), lambda: _generator_inputs(shape))
 
 
-def _told(shape: Shape | PaperShape) -> tuple[Tensor, Tensor]:
-    return torch.zeros(1, 3, shape.size_px, shape.size_px), torch.zeros(1, shape.aus)
+def _generator_inputs(shape: Shape | PaperShape) -> tuple[Tensor, Tensor]:
+    return torch.zeros(1, 3, shape.size_px, shape.size_px), torch.zeros(1, shape.au_count)
 
 
 def _critic(name: str, shape: CriticShape) -> Entry:

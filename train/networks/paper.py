@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.networks.vocabulary import PAPER, Speaks
+from train.networks.vocabulary import PAPER, HasVocabulary
 
 
 @dataclass(frozen=True)
-class PaperShape(Speaks):
+class PaperShape(HasVocabulary):
     """What fixes the paper generator's weights and what its AUs mean."""
 
     vocabulary: str = PAPER  # of its AU inputs
@@ -83,7 +83,7 @@ class PaperGenerator(nn.Module):
     def __init__(self, shape: PaperShape = PaperShape()):
         super().__init__()
         self.shape = shape
-        self.trunk = Trunk(3 + shape.aus, shape.width, shape.blocks)
+        self.trunk = Trunk(3 + shape.au_count, shape.width, shape.blocks)
         self.colour = nn.Conv2d(shape.width, 3, 7, padding=3, bias=False)
         self.attention = nn.Conv2d(shape.width, 1, 7, padding=3, bias=False)
 

@@ -18,19 +18,19 @@ from engines.face.action_units import LEFT, RIGHT, VOCABULARIES, translate, whol
 PAPER, WIDE = "paper17", "wide"
 
 
-class Speaks:
+class HasVocabulary:
     """What a shape with a `vocabulary` says about AUs."""
 
     vocabulary: str
 
     @property
-    def spoken(self) -> tuple[str, ...]:
+    def au_names(self) -> tuple[str, ...]:
         """Names of the generator's AU inputs, in order."""
         return VOCABULARIES[self.vocabulary]
 
     @property
-    def aus(self) -> int:
-        return len(self.spoken)
+    def au_count(self) -> int:
+        return len(self.au_names)
 
 
 def with_vocabulary(written: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def with_vocabulary(written: Mapping[str, Any]) -> dict[str, Any]:
     return sizes
 
 
-def named(aus: Sequence[str]) -> str:
+def vocabulary_name(aus: Sequence[str]) -> str:
     """The name of the vocabulary that has exactly these AUs. Raises DataError when none has."""
     for name, known in VOCABULARIES.items():
         if known == tuple(aus):

@@ -14,7 +14,7 @@ from train.data.corpus import Corpus
 from train.data.emotions import EMOTIONS
 from train.recipes.recipe import Batch, Networks, pictures, signed
 from train.report.grids import grid_faces
-from train.report.sheets import shrunk, titled
+from train.report.sheets import resized_square, titled
 
 
 class Translates(Protocol):
@@ -85,7 +85,7 @@ def unsigned(picture: Tensor) -> Tensor:
 
 def sheet(recipe: Translates, networks: Networks, corpus: Corpus, size_px: int, rows: int = 6) -> np.ndarray:
     """(H, W, 3) uint8 BGR: held-out faces, and each with every emotion that the recipe knows."""
-    faces = np.stack([shrunk(corpus.picture(int(i)), size_px) for i in grid_faces(corpus, rows)])
+    faces = np.stack([resized_square(corpus.picture(int(i)), size_px) for i in grid_faces(corpus, rows)])
     device = next(next(iter(networks.values())).parameters()).device
     photos = pictures(torch.from_numpy(faces).to(device))
     columns = [faces]

@@ -26,11 +26,11 @@ from engines.errors import DataError
 from engines.face.action_units import WIDE, translate
 from engines.runtime.load import LoadOptions, load
 from train.data.corpus import Corpus
-from train.data.faces import Faces
+from train.data.faces import FaceSamples
 from train.networks.compact import CompactGenerator, Shape, compose
 from train.recipes.recipe import Batch, Networks, Turn, detached, pictures
 from train.recipes.supervised import edge_difference
-from train.report.edits import towards
+from train.report.edits import engine_input
 from train.report.grids import grid
 
 
@@ -58,7 +58,7 @@ class Distil:
                 f"The teacher {teacher.name} edits {teacher.size_px} px crops: train its student with --size "
                 f"{teacher.size_px}."
             )
-        if shape.spoken != teacher.aus:
+        if shape.au_names != teacher.aus:
             raise DataError(
                 f"The teacher {teacher.name} speaks other AUs than {shape.vocabulary}: a student speaks its "
                 "teacher's."
@@ -71,8 +71,8 @@ class Distil:
         self.shape: dict[str, Any] = {"generator": shape.as_dict(), "teacher": teacher.sha256}
         self._teacher, self._weights = teacher, weights
 
-    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> "Lessons":
-        return Lessons(Faces(corpus, seed, self._teacher.size_px, held_out), self._teacher)
+    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> "TeacherSamples":
+        return TeacherSamples(FaceSamples(corpus, seed, self._teacher.size_px, held_out), self._teacher)
 
     def batch(self, samples: Batch) -> Batch:
         batch = {
@@ -121,13 +121,13 @@ def distillation_terms(outputs: tuple[Tensor, Tensor, Tensor | None], batch: Bat
     return terms
 
 
-class Lessons(Dataset):
+class TeacherSamples(Dataset):
     """Faces with a teacher's answers.
 
     The engine is opened once in each loader process, when the first lesson is asked for.
     """
 
-    def __init__(self, faces: Faces, teacher: Bundle):
+    def __init__(self, faces: FaceSamples, teacher: Bundle):
         self._faces, self._bundle = faces, teacher
 
     @cached_property
@@ -140,7 +140,7 @@ class Lessons(Dataset):
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         face = self._faces[number]
-        edit = self._teacher.run(face["picture"], towards(self._teacher, face["own"], face["wanted"]))
+        edit = self._teacher.run(face["picture"], engine_input(self._teacher, face["own"], face["wanted"]))
         change = translate(face["wanted"] - face["own"], WIDE, self._bundle.aus)
         answer = {"change": change, "colour": edit.colour.copy(), "attention": edit.attention.copy()}
         return {**face, **answer, **({"flow": edit.flow.copy()} if edit.flow is not None else {})}

@@ -16,7 +16,7 @@ from train.command_line import BASELINES
 from train.networks.compact import CompactGenerator, Shape
 from train.networks.critic import CriticShape, compact_critic
 from train.networks.paper import PaperGenerator, PaperShape
-from train.networks.vocabulary import PAPER, WIDE, named
+from train.networks.vocabulary import PAPER, WIDE, vocabulary_name
 from train.recipes.distil import Distil
 from train.recipes.ganimation import CRITIC_STEPS, Ganimation
 from train.recipes.recipe import Networks, Recipe
@@ -86,7 +86,7 @@ def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
             replace(_compact(options, size, options.vocabulary or WIDE), teeth=not options.no_teeth)
         )
     if name == "distil":
-        return Distil(_compact(options, size, named(teacher.aus)), teacher)
+        return Distil(_compact(options, size, vocabulary_name(teacher.aus)), teacher)
     if name == "ganimation":
         return _ganimation(options, size, options.vocabulary or PAPER)
     return baseline(name)(
@@ -126,10 +126,10 @@ def _ganimation(options: argparse.Namespace, size_px: int, vocabulary: str) -> G
         width = options.width or PaperShape.width
         shape = PaperShape(vocabulary, size_px, width, conditioning=options.conditioning or "absolute")
         return Ganimation(
-            PaperGenerator(shape), CriticShape(size_px, shape.aus, width=width, spectral=spectral), **how
+            PaperGenerator(shape), CriticShape(size_px, shape.au_count, width=width, spectral=spectral), **how
         )
     shape = _compact(options, size_px, vocabulary)
-    return Ganimation(CompactGenerator(shape), compact_critic(size_px, spectral, shape.aus), **how)
+    return Ganimation(CompactGenerator(shape), compact_critic(size_px, spectral, shape.au_count), **how)
 
 
 def load_baseline(folder: Path) -> tuple[Recipe, Networks]:

@@ -20,7 +20,7 @@ from engines.errors import DataError
 from train import losses
 from train.attention_guard import AttentionGuard
 from train.data.corpus import Corpus
-from train.data.faces import Faces
+from train.data.faces import FaceSamples
 from train.losses import GanimationWeights
 from train.networks.compact import compose
 from train.networks.critic import Critic, CriticShape
@@ -62,7 +62,7 @@ class Ganimation:
         2's || A ||, against copying; "changed" presses on mean(1 - A) instead, for smaller edits.
         """
         shape = generator.shape.as_dict()
-        self._spoken = generator.shape.spoken
+        self._spoken = generator.shape.au_names
         fits = (critic.size_px, critic.aus) == (shape["size_px"], len(self._spoken))
         if not fits or critic.spectral != (adversary == "hinge-sn"):
             raise DataError(
@@ -86,8 +86,8 @@ class Ganimation:
         self._adversary, self._critic_steps, self._warm_up = adversary, critic_steps, attention_warm_up
         self._weights = weights or (GanimationWeights.relative() if self._relative else GanimationWeights())
 
-    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Faces:
-        return Faces(corpus, seed, self._size_px, held_out, aus=self._spoken)
+    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> FaceSamples:
+        return FaceSamples(corpus, seed, self._size_px, held_out, aus=self._spoken)
 
     def batch(self, samples: Batch) -> Batch:
         """picture (B, 3, S, S) 0..1; own, wanted (B, N); mix (B, 1, 1, 1), the gradient penalty's place

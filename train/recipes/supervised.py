@@ -54,7 +54,7 @@ class Supervised:
         self.networks = {"generator": CompactGenerator(shape)}
         self.shape: dict[str, Any] = {"generator": shape.as_dict()}
         self.guard = AttentionGuard()
-        self._told = translation(WIDE, shape.spoken)
+        self._told = translation(WIDE, shape.au_names)
         self._lays_teeth = shape.teeth
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> PairSource:
@@ -81,7 +81,7 @@ class Supervised:
         generator, given = networks["generator"], (batch["picture"], batch["change"])
         if not self._lays_teeth:
             return supervised_loss(*generator(*given), batch, weights)
-        *edit, inside, where = generator(*given, tell_mouth=True)
+        *edit, inside, where = generator(*given, with_mouth=True)
         return supervised_loss(*edit, batch, weights, (inside, where))
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:

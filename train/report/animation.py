@@ -22,7 +22,7 @@ FPS = 25
 RAMP_S, HOLD_S, REST_S = 0.5, 0.4, 0.15
 MAX_SIDE_PX = 720  # of the film: it plays everywhere and stays small
 # Of a face in the animated picture: three of them and all expressions are half a megabyte
-TOGETHER_PX, TOGETHER_FPS = 256, 12
+MONTAGE_PX, MONTAGE_FPS = 256, 12
 SHOWN = (0.0, 0.25, 0.5, 0.75, 1.0)  # of an expression's way up, on the sheet
 
 
@@ -31,7 +31,7 @@ def eased(share: float) -> float:
     return share * share * (3 - 2 * share)
 
 
-def story(own: np.ndarray, fps: float = FPS) -> Iterator[np.ndarray]:
+def expression_sequence(own: np.ndarray, fps: float = FPS) -> Iterator[np.ndarray]:
     """Intensities (29,) frame by frame: from a photo's own expression up to each of EXPRESSIONS, and back."""
     ramp, hold, rest = (max(1, round(seconds * fps)) for seconds in (RAMP_S, HOLD_S, REST_S))
     up = [eased((step + 1) / ramp) for step in range(ramp)]
@@ -41,7 +41,7 @@ def story(own: np.ndarray, fps: float = FPS) -> Iterator[np.ndarray]:
             yield (own + share * (height - own)).astype(np.float32)
 
 
-def film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path:
+def write_film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path:
     """Writes the largest face's story as H.264 (yuv420p, plays in browsers).
 
     Raises OutputError when it cannot be written.
@@ -61,7 +61,7 @@ def film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path:
                 "libx264", rate=Fraction(fps), options={"crf": "20", "preset": "veryfast"}
             )
             stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-            for wanted in story(photo.subjects[0].own, fps):
+            for wanted in expression_sequence(photo.subjects[0].own, fps):
                 picture = cv2.resize(photo.showing(engine, [wanted]), size, interpolation=cv2.INTER_AREA)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
             container.mux(stream.encode(None))
@@ -72,13 +72,13 @@ def film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path:
     return path
 
 
-def together(engine: Engine, photos: Sequence[Photo], path: Path) -> Path:
+def write_montage(engine: Engine, photos: Sequence[Photo], path: Path) -> Path:
     """Writes the largest face of each photo, side by side, as one animated WebP without end; each is an
     expression ahead of the one before it. Raises OutputError when it cannot be written.
     """
     parts = []
     for place, photo in enumerate(photos):
-        told = list(story(photo.subjects[0].own, TOGETHER_FPS))
+        told = list(expression_sequence(photo.subjects[0].own, MONTAGE_FPS))
         ahead = place * len(told) // len(EXPRESSIONS)
         parts.append(
             [_close_up(photo, photo.showing(engine, [wanted])) for wanted in told[ahead:] + told[:ahead]]
@@ -92,7 +92,7 @@ def together(engine: Engine, photos: Sequence[Photo], path: Path) -> Path:
                 "WEBP",
                 save_all=True,
                 append_images=pictures[1:],
-                duration=round(1000 / TOGETHER_FPS),
+                duration=round(1000 / MONTAGE_FPS),
                 loop=0,
                 quality=60,
                 method=6,
@@ -112,10 +112,10 @@ def _close_up(photo: Photo, picture: np.ndarray) -> np.ndarray:
     side = min(height, width, crop.size_px * crop.frame_px_per_crop_px)
     left, top = np.clip(centre - side / 2, 0, np.array([width, height]) - side).astype(int)
     close = picture[top : top + int(side), left : left + int(side)]
-    return cv2.resize(close, (TOGETHER_PX, TOGETHER_PX), interpolation=cv2.INTER_AREA)
+    return cv2.resize(close, (MONTAGE_PX, MONTAGE_PX), interpolation=cv2.INTER_AREA)
 
 
-def frames(engine: Engine, photo: Photo) -> np.ndarray:
+def progress_sheet(engine: Engine, photo: Photo) -> np.ndarray:
     """A row an expression: the largest face on its way there."""
     subject, rows = photo.subjects[0], []
     for _, names, level in EXPRESSIONS:

@@ -28,9 +28,9 @@ from train.data.corpus import Corpus
 from train.data.emotions import EMOTIONS, PROTOTYPES, USUAL, prototype, scores
 from train.data.folders import make_folder
 from train.report import measures
-from train.report.edits import towards
+from train.report.edits import engine_input
 from train.report.evaluate import without_nan
-from train.report.likeness import split
+from train.report.likeness import split_held_out
 from train.report.page import number
 from train.report.sheets import sheet, write_png, write_text
 from train.report.sweep import Embed
@@ -75,9 +75,9 @@ class EngineEditor:
         self._engine = engine
 
     def edit(self, crop: np.ndarray, own: np.ndarray, emotion: str) -> np.ndarray:
-        small = _sized(crop, self._engine.bundle.size_px)
-        return _sized(
-            compose(small, self._engine.run(small, towards(self._engine, own, wanted(own, emotion)))),
+        small = _resized(crop, self._engine.bundle.size_px)
+        return _resized(
+            compose(small, self._engine.run(small, engine_input(self._engine, own, wanted(own, emotion)))),
             len(crop),
         )
 
@@ -90,7 +90,7 @@ class RecipeEditor:
         self._recipe, self._networks = recipe, networks
 
     def edit(self, crop: np.ndarray, _own: np.ndarray, emotion: str) -> np.ndarray | None:
-        small = np.ascontiguousarray(_sized(crop, self._recipe.shape["size_px"]))
+        small = np.ascontiguousarray(_resized(crop, self._recipe.shape["size_px"]))
         weights = next(
             (weight for network in self._networks.values() for weight in network.parameters()), torch.zeros(1)
         )
@@ -100,10 +100,10 @@ class RecipeEditor:
         if drawn is None:
             return None
         pixels = (drawn[0].permute(1, 2, 0).float().clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
-        return _sized(pixels, len(crop))
+        return _resized(pixels, len(crop))
 
 
-def _sized(picture: np.ndarray, size_px: int) -> np.ndarray:
+def _resized(picture: np.ndarray, size_px: int) -> np.ndarray:
     if len(picture) == size_px:
         return picture
     smaller = size_px < len(picture)
@@ -124,7 +124,7 @@ def wanted(own: np.ndarray, emotion: str) -> np.ndarray:
 
 
 @dataclass
-class Tally:
+class MethodTally:
     """What one method did, face by face."""
 
     error: list[float] = field(default_factory=list)  # squared, to the prototype, over the AUs that it names
@@ -148,12 +148,12 @@ def compare(
     if not editors:
         raise DataError("Nothing to compare: name engines or runs of baselines.")
     make_folder(out, OutputError)
-    halves = split(corpus, 2 * count)
+    halves = split_held_out(corpus, 2 * count)
     if not len(halves.edited):
         raise DataError("The corpus holds too few people out to compare on: prepare more people.")
     # The calmest first: they are shown
     faces = halves.edited[np.argsort(scores(corpus.aus[halves.edited]).max(axis=1), kind="stable")]
-    tallies = {editor.name: Tally() for editor in editors}
+    tallies = {editor.name: MethodTally() for editor in editors}
     if len(tallies) < len(editors):
         raise DataError("Two of the methods have the same name: give their folders different names.")
     rows, names, reference, unedited = [], [], [], []
@@ -175,7 +175,7 @@ def compare(
             for editor in editors:
                 first = editor is editors[0]
                 drawn = [editor.edit(crop, own, emotion) for emotion in SHOWN_EMOTIONS]
-                _judge(tallies[editor.name], drawn, own, me, reader, at_photo, place)
+                _measure_edits(tallies[editor.name], drawn, own, me, reader, at_photo, place)
                 if len(names) < PEOPLE * len(editors):
                     rows.append([crop if first else None, *drawn])
                     names.append(editor.name)
@@ -204,8 +204,8 @@ def _embedder(reader: FaceReader, identity: Embed | None) -> Callable[[np.ndarra
     return embed
 
 
-def _judge(
-    tally: Tally,
+def _measure_edits(
+    tally: MethodTally,
     drawn: list[np.ndarray | None],
     own: np.ndarray,
     me: np.ndarray | None,
@@ -236,7 +236,10 @@ def _judge(
 
 
 def _figures(
-    tallies: dict[str, Tally], reference: list[np.ndarray], unedited: list[np.ndarray | None], identity: bool
+    tallies: dict[str, MethodTally],
+    reference: list[np.ndarray],
+    unedited: list[np.ndarray | None],
+    identity: bool,
 ) -> dict:
     counts = [len(tally.features) for tally in tallies.values() if tally.features]
     size = min([len(reference), len(unedited), *counts]) if counts else 0

@@ -172,7 +172,7 @@ def yardstick(seen: np.ndarray, aus: np.ndarray, angles_deg: np.ndarray) -> dict
             "slope": apart / max(high - low, 1e-6),
             "low": low,
             "high": high,
-            "r": measures.follows(shown, freed).r,
+            "r": measures.command_response(shown, freed).r,
         }
     return found
 
@@ -191,7 +191,7 @@ def opinion(
     table = {}
     for place, name in enumerate(AUS):
         mine, known = au == PAPER_17.index(name), real.get(name)
-        follows = measures.follows(commanded[mine], changed[mine, place])
+        follows = measures.command_response(commanded[mine], changed[mine, place])
         usable = known is not None and known["r"] > SEEN and known["slope"] > 0
         table[name] = {
             "r": follows.r,

@@ -32,7 +32,7 @@ def wanted_at(own: np.ndarray, names: tuple[str, ...], level: float) -> np.ndarr
     return wanted
 
 
-def towards(engine: Engine, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def engine_input(engine: Engine, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """The engine's AU input (N,) float32 that brings a photo from its own intensities (29,) to the wanted
     ones (29,).
     """
@@ -40,15 +40,15 @@ def towards(engine: Engine, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return translate(given, WIDE, engine.bundle.aus)
 
 
-def change_to(engine: Engine, own: np.ndarray, names: tuple[str, ...], level: float) -> np.ndarray:
+def level_input(engine: Engine, own: np.ndarray, names: tuple[str, ...], level: float) -> np.ndarray:
     """The engine's AU input (N,) float32 that brings the named AUs from a photo's own (29,) to `level`; no
     names give the photo again.
     """
-    return towards(engine, own, wanted_at(own, names, level))
+    return engine_input(engine, own, wanted_at(own, names, level))
 
 
 def edited(
     engine: Engine, crop: np.ndarray, own: np.ndarray, names: tuple[str, ...], level: float = 1.0
 ) -> np.ndarray:
     """The crop (S, S, 3) uint8 with the named AUs at `level`."""
-    return compose(crop, engine.run(crop, change_to(engine, own, names, level)))
+    return compose(crop, engine.run(crop, level_input(engine, own, names, level)))

@@ -26,8 +26,8 @@ from train.data.corpus import Corpus
 from train.data.folders import make_folder
 from train.report import charts, measures
 from train.report.dlib_opinion import SecondOpinion, opinion, read_real_faces, yardstick
-from train.report.edits import EXPRESSIONS, LEVELS, SMILE, change_to, edited, towards
-from train.report.likeness import distances, somebody_elses_expression, split
+from train.report.edits import EXPRESSIONS, LEVELS, SMILE, edited, engine_input, level_input
+from train.report.likeness import borrowed_expressions, distances, split_held_out
 from train.report.native import native_sharpness
 from train.report.page import page
 from train.report.photos import read_photos
@@ -86,16 +86,18 @@ def evaluate(
         engine, corpus.picture(int(read[0])), corpus.own(read[0])
     )
     if identity is not None:
-        halves = split(corpus, distance_faces or DISTANCE_FACES * count)
-        lent = somebody_elses_expression(corpus, halves)
+        halves = split_held_out(corpus, distance_faces or DISTANCE_FACES * count)
+        lent = borrowed_expressions(corpus, halves)
         result |= distances(
             corpus,
             halves,
             identity,
-            lambda crop, own, number: compose(crop, engine.run(crop, towards(engine, own, lent(number)))),
+            lambda crop, own, number: compose(
+                crop, engine.run(crop, engine_input(engine, own, lent(number)))
+            ),
         )
     result |= {"native_photos": 0, **own_size, "sided": sided_sweep(engine, corpus, read)}
-    result["second_opinion"] = heard(corpus, rows, second) if second else None
+    result["second_opinion"] = second_opinion(corpus, rows, second) if second else None
     result["cases"] = cases(rows)
     result = without_nan(result)
     write_png(folder / "answers.png", charts.heat_map(result["answers"]))
@@ -113,7 +115,7 @@ def evaluate(
     return result
 
 
-def heard(corpus: Corpus, rows: Sweep, second: SecondOpinion) -> dict:
+def second_opinion(corpus: Corpus, rows: Sweep, second: SecondOpinion) -> dict:
     """The second opinion of a sweep, with its yardstick."""
     real = yardstick(*read_real_faces(corpus, second))
     table = opinion(rows.of("au"), rows.of("commanded"), rows.of("second"), real)
@@ -154,7 +156,7 @@ def outside_error(engine: Engine, crop: np.ndarray, own: np.ndarray) -> float:
     )
     placed, drawn = Crop(cv2.invertAffineTransform(turn), size), photo.copy()
     Blender(placed, photo, engine.bundle.flow_px).blend(
-        drawn, engine.run(crop, change_to(engine, own, SMILE, 1.0))
+        drawn, engine.run(crop, level_input(engine, own, SMILE, 1.0))
     )
     corners = placed.to_frame(np.array([[-1, -1], [size, -1], [size, size], [-1, size]], np.float64))
     outside = ~measures.polygon(corners, photo.shape[:2])
@@ -203,7 +205,7 @@ def parts(
     """A, C, flow where the engine has one, and the result of an edit, as pictures (S, S, 3) or (s, s, 3)
     uint8.
     """
-    edit = engine.run(crop, change_to(engine, own, names, level))
+    edit = engine.run(crop, level_input(engine, own, names, level))
     moved = [] if edit.flow is None else [flow_picture(edit.flow, full_px=0.04 * len(crop))]
     return [mask_picture(edit.attention), edit.colour.copy(), *moved, compose(crop, edit)]
 

@@ -16,16 +16,16 @@ from engines.face.action_units import PAPER_17
 from engines.face.au_estimator import index
 from train.data.corpus import Corpus
 from train.data.folders import make_folder
-from train.report.animation import film, frames, together
+from train.report.animation import progress_sheet, write_film, write_montage
 from train.report.edits import EXPRESSIONS, LEVELS, wanted_at
 from train.report.evaluate import FORMAT, case_sheet, parts
 from train.report.photos import Photo, read_photos
 from train.report.scaled import at_size
-from train.report.sheets import GAP_PX, LINE, sheet, shrunk, words, write_png
+from train.report.sheets import GAP_PX, LINE, resized_square, sheet, text_box, write_png
 from train.report.sweep import Embed, cases, choose_faces, sweep
 
 FIGURES = (1, 4, 5, 7, 8, 9)
-IN_A_CROWD = ("smile", "surprise", "frown")  # of EXPRESSIONS, in figure 8
+GROUP_EXPRESSIONS = ("smile", "surprise", "frown")  # of EXPRESSIONS, in figure 8
 SAMPLED = 72  # expressions in the paper's figure 7
 CASES = 6  # best and worst, each, in figure 9
 # What goes together in faces, for figure 7 without a corpus: a combination and how strong its strongest is.
@@ -90,20 +90,20 @@ def draw(
     make_folder(out, OutputError)
     files, read = [], read_photos([Path(path) for path in photos], engine.bundle.size_px)
     if figure == 1 and len(read) > 1:
-        files.append(together(engine, read, out / "figure-1.webp"))
+        files.append(write_montage(engine, read, out / "figure-1.webp"))
     for photo in read:
         match figure:
             case 1:
-                files.append(film(engine, photo, out / f"figure-1-{photo.name}.mp4"))
-                files.append(_write(out, 1, photo.name, frames(engine, photo)))
+                files.append(write_film(engine, photo, out / f"figure-1-{photo.name}.mp4"))
+                files.append(_write(out, 1, photo.name, progress_sheet(engine, photo)))
             case 4:
                 files.append(_write(out, 4, photo.name, single_aus(engine, photo)))
             case 5:
                 files.append(_write(out, 5, photo.name, masks(engine, photo)))
             case 7:
-                files.append(_write(out, 7, photo.name, many(engine, photo, corpus)))
+                files.append(_write(out, 7, photo.name, many_expressions(engine, photo, corpus)))
             case 8:
-                pictures = everybody(engine, photo)
+                pictures = every_face_edited(engine, photo)
                 files.append(_write(out, 8, photo.name, side_by_side(pictures)))
                 first = list(pictures)[1]  # in full, every pixel: what the sheet can only show small
                 files.append(
@@ -177,17 +177,17 @@ def masks(engine: Engine, photo: Photo) -> np.ndarray:
     return sheet(rows, columns, [name for name, _, _ in EXPRESSIONS], cell_px=224)
 
 
-def many(engine: Engine, photo: Photo, corpus: Corpus | None = None) -> np.ndarray:
+def many_expressions(engine: Engine, photo: Photo, corpus: Corpus | None = None) -> np.ndarray:
     """Figure 7: SAMPLED expressions of one face, the photo large in the corner."""
     subject = photo.subjects[0]
-    wanted = real_expressions(corpus) if corpus is not None else made_up_expressions(subject.own)
+    wanted = real_expressions(corpus) if corpus is not None else random_expressions(subject.own)
     cell, side = 128 + GAP_PX, 9  # 9 x 9 cells: the photo takes 3 x 3 of them, which leaves 72
     canvas = np.full((side * cell, side * cell, 3), LINE, np.uint8)
-    canvas[: 3 * cell - GAP_PX, : 3 * cell - GAP_PX] = shrunk(subject.picture, 3 * cell - GAP_PX)
+    canvas[: 3 * cell - GAP_PX, : 3 * cell - GAP_PX] = resized_square(subject.picture, 3 * cell - GAP_PX)
     free = [(row, column) for row in range(side) for column in range(side) if row >= 3 or column >= 3]
     for (row, column), aus in zip(free, wanted, strict=True):
-        canvas[row * cell : (row + 1) * cell - GAP_PX, column * cell : (column + 1) * cell - GAP_PX] = shrunk(
-            subject.showing(engine, aus), 128
+        canvas[row * cell : (row + 1) * cell - GAP_PX, column * cell : (column + 1) * cell - GAP_PX] = (
+            resized_square(subject.showing(engine, aus), 128)
         )
     return canvas[:-GAP_PX, :-GAP_PX]
 
@@ -209,7 +209,7 @@ def real_expressions(corpus: Corpus, count: int = SAMPLED, pool: int = 3000) -> 
     return [values[taken[i % len(taken)]].astype(np.float32) for i in range(count)]
 
 
-def made_up_expressions(own: np.ndarray, count: int = SAMPLED) -> list[np.ndarray]:
+def random_expressions(own: np.ndarray, count: int = SAMPLED) -> list[np.ndarray]:
     """Intensities (29,): COMBINATIONS at drawn strengths, now and then two at once, from a face that is half
     at rest. The same every time.
     """
@@ -228,13 +228,13 @@ def made_up_expressions(own: np.ndarray, count: int = SAMPLED) -> list[np.ndarra
     return found
 
 
-def everybody(engine: Engine, photo: Photo) -> dict[str, np.ndarray]:
+def every_face_edited(engine: Engine, photo: Photo) -> dict[str, np.ndarray]:
     """Figure 8: an uncropped photo, and every face of it edited and put back at the photo's own resolution,
     by the expression's name.
     """
     shown = {"photo": photo.image}
     for name, names, level in EXPRESSIONS:
-        if name in IN_A_CROWD:
+        if name in GROUP_EXPRESSIONS:
             shown[name] = photo.showing(
                 engine, [wanted_at(subject.own, names, level) for subject in photo.subjects]
             )
@@ -247,7 +247,7 @@ def side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
     scale = min(1.0, 1600 / width, 1200 / height)
     size = (round(width * scale), round(height * scale))
     panels = [
-        np.vstack([words(name, (28, size[0])), cv2.resize(picture, size, interpolation=cv2.INTER_AREA)])
+        np.vstack([text_box(name, (28, size[0])), cv2.resize(picture, size, interpolation=cv2.INTER_AREA)])
         for name, picture in pictures.items()
     ]
     if width > 1.5 * height:

@@ -13,7 +13,7 @@ from engines.face.au_estimator import index
 from train.data.corpus import Corpus
 from train.networks.compact import compose
 from train.report.edits import LEVELS, wanted_at
-from train.report.sheets import mask_picture, shrunk, titled
+from train.report.sheets import mask_picture, resized_square, titled
 
 COLUMNS: tuple[tuple[str, ...], ...] = (
     (),
@@ -38,16 +38,16 @@ BEYOND_17 = tuple(au for au in WIDE if au not in PAPER_17 and au[:4] not in ("AU
 SCALE = 0.7  # of the crop's size in a grid
 MAX_CELL_PX = 128  # nineteen columns of more are wider than a screen, and TensorBoard keeps every grid
 MIN_CELL_PX = 64  # smaller ones hold no title
-AT_ONCE = 16  # edits a forward pass: bounds memory at 256 px
+BATCH_SIZE = 16  # edits a forward pass: bounds memory at 256 px
 Edited = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def given(network: nn.Module, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def generator_input(network: nn.Module, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """What a generator is told (N,) float32 of intensities (29,): wanted minus own, or wanted where it is
     conditioned on intensities.
     """
     relative = getattr(network.shape, "conditioning", "relative") == "relative"
-    return translate(wanted - own if relative else wanted, WIDE, network.shape.spoken)
+    return translate(wanted - own if relative else wanted, WIDE, network.shape.au_names)
 
 
 @torch.no_grad()
@@ -58,8 +58,8 @@ def edits(network: nn.Module, picture: np.ndarray, aus: np.ndarray) -> list[Edit
     device = next(network.parameters()).device
     photo = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255
     found: list[Edited] = []
-    for start in range(0, len(aus), AT_ONCE):
-        told = torch.from_numpy(np.asarray(aus[start : start + AT_ONCE], np.float32)).to(device)
+    for start in range(0, len(aus), BATCH_SIZE):
+        told = torch.from_numpy(np.asarray(aus[start : start + BATCH_SIZE], np.float32)).to(device)
         photos = photo.expand(len(told), -1, -1, -1)
         colour, attention, flow = network(photos, told)
         result = compose(photos, colour.float(), attention.float(), None if flow is None else flow.float())
@@ -104,20 +104,20 @@ def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
             wanted_at(own, ("AU12", "AU25", "AU26"), 1.0),
         ]
         *shown, (_, colour, attention) = edits(
-            network, picture, np.array([given(network, own, w) for w in wanted])
+            network, picture, np.array([generator_input(network, own, w) for w in wanted])
         )
         titles = [*("+".join(n[2:] for n in names) or "zero" for names in COLUMNS), "rest"]
         line = [(result, title) for (result, _, _), title in zip(shown, titles, strict=True)]
         lines.append(_line([*line, (mask_picture(attention), "A 12+25+26"), (colour, "C")]))
     picture, own = crop_for(network, corpus, faces[0]), corpus.own(faces[0])
     table = [[(au, level, f"{au[2:]} {level:g}") for au in PAPER_17] for level in LEVELS]
-    if network.shape.spoken == WIDE:
+    if network.shape.au_names == WIDE:
         table.append([(au, 1.0, au[2:]) for au in BEYOND_17])
     for row in table:
         shown = edits(
             network,
             picture,
-            np.array([given(network, own, wanted_at(own, (au,), level)) for au, level, _ in row]),
+            np.array([generator_input(network, own, wanted_at(own, (au,), level)) for au, level, _ in row]),
         )
         line = [(result, title) for (result, _, _), (_, _, title) in zip(shown, row, strict=True)]
         lines.append(_line(line + [(np.zeros_like(picture), "")] * (len(COLUMNS) + 3 - len(line))))
@@ -126,4 +126,4 @@ def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
 
 def _line(cells: list[tuple[np.ndarray, str]]) -> np.ndarray:
     side = max(min(round(SCALE * cells[0][0].shape[0]), MAX_CELL_PX), MIN_CELL_PX)
-    return np.hstack([titled(shrunk(picture, side), text) for picture, text in cells])
+    return np.hstack([titled(resized_square(picture, side), text) for picture, text in cells])

@@ -24,14 +24,14 @@ EditFace = Callable[[np.ndarray, np.ndarray, int], np.ndarray | None]
 
 
 @dataclass(frozen=True)
-class Halves:
+class HeldOutHalves:
     """Numbers of held-out faces in a corpus, no person in both, equally many."""
 
     real: np.ndarray
     edited: np.ndarray
 
 
-def split(corpus: Corpus, count: int) -> Halves:
+def split_held_out(corpus: Corpus, count: int) -> HeldOutHalves:
     """`count` held-out faces or as many as there are, in two halves by person, the same ones every time.
 
     Raises DataError.
@@ -40,7 +40,7 @@ def split(corpus: Corpus, count: int) -> Halves:
     people = np.random.default_rng(11).permutation(np.unique(corpus.person[faces]))
     first = np.isin(corpus.person[faces], people[: (len(people) + 1) // 2])
     size = min(int(first.sum()), int((~first).sum()))
-    return Halves(faces[first][:size], faces[~first][:size])
+    return HeldOutHalves(faces[first][:size], faces[~first][:size])
 
 
 def features(
@@ -58,7 +58,7 @@ def features(
     return np.array(rows)
 
 
-def distances(corpus: Corpus, halves: Halves, identity: Embed, edit: EditFace) -> dict:
+def distances(corpus: Corpus, halves: HeldOutHalves, identity: Embed, edit: EditFace) -> dict:
     """Frechet distance of edited and of real faces to the other half, with counts; None where too few faces
     are left.
     """
@@ -80,7 +80,7 @@ def distances(corpus: Corpus, halves: Halves, identity: Embed, edit: EditFace) -
     }
 
 
-def somebody_elses_expression(corpus: Corpus, halves: Halves) -> Callable[[int], np.ndarray]:
+def borrowed_expressions(corpus: Corpus, halves: HeldOutHalves) -> Callable[[int], np.ndarray]:
     """Number of a face in the edited half -> the intensities (29,) that another face of that half really
     shows.
     """

@@ -30,7 +30,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Follows:
+class CommandResponse:
     """How one AU follows its command."""
 
     r: float  # Pearson's; 0 when nothing moved
@@ -38,12 +38,12 @@ class Follows:
     rmse: float  # of measured minus commanded, AU intensity
 
 
-def follows(commanded: np.ndarray, measured: np.ndarray) -> Follows:
+def command_response(commanded: np.ndarray, measured: np.ndarray) -> CommandResponse:
     """Commanded and measured changes (n,) of one AU."""
     error = float(np.sqrt(np.mean((measured - commanded) ** 2)))
     moved = commanded.std() > 1e-6 and measured.std() > 1e-6
     r = float(np.corrcoef(commanded, measured)[0, 1]) if moved else 0.0
-    return Follows(r, slope(commanded, measured), error)
+    return CommandResponse(r, slope(commanded, measured), error)
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> float:
@@ -114,7 +114,7 @@ def masked_error(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
     return float(np.abs(a[mask].astype(np.int16) - b[mask]).mean()) if mask.any() else float("nan")
 
 
-def kept(
+def kept_mask(
     attention: np.ndarray, flow: np.ndarray | None, above: float = 0.99, still_px: float = 0.05
 ) -> np.ndarray:
     """(S, S) bool: where an edit says that the photo stays: A > `above`, and the flow (s, s, 2) is shorter

@@ -16,7 +16,7 @@ from engines.blend import SAMPLING, Blender
 from engines.errors import DataError
 from engines.face.action_units import PAPER_17
 from train.report import measures
-from train.report.edits import SMILE, change_to
+from train.report.edits import SMILE, level_input
 from train.report.photos import Photo
 
 # Over 8 x 8 pixels; on a photo enlarged three times by it, it gave the same within half a hundredth
@@ -36,9 +36,11 @@ def native_sharpness(engine: Engine, photos: Sequence[Photo]) -> dict:
         )
     singles, smiles = [], []
     for photo in tqdm(larger, desc="sharpness of photos", unit="photo", disable=None):
-        close = _Close(photo, engine.bundle.flow_px)
+        close = _FaceSharpness(photo, engine.bundle.flow_px)
         for names in [(au,) for au in PAPER_17] + [SMILE]:
-            edit = engine.run(photo.subjects[0].picture, change_to(engine, photo.subjects[0].own, names, 1.0))
+            edit = engine.run(
+                photo.subjects[0].picture, level_input(engine, photo.subjects[0].own, names, 1.0)
+            )
             (smiles if names == SMILE else singles).append(close.sharpness(edit))
     single, smile = np.array(singles), np.array(smiles)
     return {
@@ -58,7 +60,7 @@ def _crop_px(photo: Photo) -> float:
     return crop.size_px * crop.frame_px_per_crop_px
 
 
-class _Close:
+class _FaceSharpness:
     """A photo's largest face, drawn as it is live and ideally."""
 
     def __init__(self, photo: Photo, flow_px: int):

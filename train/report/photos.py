@@ -16,7 +16,7 @@ from engines.face.crop import Crop, cut, find_crop
 from engines.face.landmarks import FaceReader
 from engines.face.mesh import FACE_OVAL
 from engines.face.photo import load_photo
-from train.report.edits import change_to, towards
+from train.report.edits import engine_input, level_input
 
 MAX_FACES = 8
 
@@ -32,11 +32,11 @@ class Subject:
 
     def edited(self, engine: Engine, names: tuple[str, ...], level: float = 1.0) -> np.ndarray:
         """The crop with the named AUs at `level`."""
-        return compose(self.picture, engine.run(self.picture, change_to(engine, self.own, names, level)))
+        return compose(self.picture, engine.run(self.picture, level_input(engine, self.own, names, level)))
 
     def showing(self, engine: Engine, wanted: np.ndarray) -> np.ndarray:
         """The crop with intensities (29,)."""
-        return compose(self.picture, engine.run(self.picture, towards(engine, self.own, wanted)))
+        return compose(self.picture, engine.run(self.picture, engine_input(engine, self.own, wanted)))
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Photo:
         for subject, aus in zip(self.subjects, wanted, strict=False):
             before = drawn.copy()  # boxes of neighbours overlap: each is drawn over what stands there already
             Blender(subject.crop, before, engine.bundle.flow_px).blend(
-                drawn, engine.run(subject.picture, towards(engine, subject.own, aus))
+                drawn, engine.run(subject.picture, engine_input(engine, subject.own, aus))
             )
         return drawn
 
@@ -87,11 +87,11 @@ def read_photos(paths: list[Path], size_px: int) -> list[Photo]:
                     f"No face was found in {path}: use a photo that shows one from the front, well lit, at "
                     "least 100 px high."
                 )
-            photos.append(Photo(_unlike(path.stem, taken), image, subjects))
+            photos.append(Photo(_unique_name(path.stem, taken), image, subjects))
     return photos
 
 
-def _unlike(name: str, taken: set[str]) -> str:
+def _unique_name(name: str, taken: set[str]) -> str:
     """The name, or name-2, name-3 ..., whichever is not in `taken` yet (in any case: disks differ in that);
     adds it.
     """

@@ -26,24 +26,24 @@ FONT = cv2.FONT_HERSHEY_DUPLEX  # the plainest of OpenCV's that is readable at 1
 def titled(picture: np.ndarray, text: str) -> np.ndarray:
     """A copy with a small title in its upper left corner."""
     out = np.ascontiguousarray(picture.copy())
-    scale = fitting(text, out.shape[1] - 6, 0.42)
+    scale = fitting_scale(text, out.shape[1] - 6, 0.42)
     for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
         cv2.putText(out, text, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width, cv2.LINE_AA)
     return out
 
 
-def fitting(text: str, width_px: float, scale: float) -> float:
+def fitting_scale(text: str, width_px: float, scale: float) -> float:
     """The font scale, `scale` or less, at which a line of text is no wider than width_px."""
     (wide, _), _ = cv2.getTextSize(text, FONT, scale, 1)
     return scale * min(1.0, width_px / max(wide, 1))
 
 
-def words(text: str, size: tuple[int, int], scale: float = 0.5) -> np.ndarray:
+def text_box(text: str, size: tuple[int, int], scale: float = 0.5) -> np.ndarray:
     """Lines of text in the middle of a white (height, width) box."""
     height, width = size
     box = np.full((height, width, 3), PAPER, np.uint8)
     lines = text.split("\n")
-    scale = min(fitting(line, width - 6, scale) for line in lines)
+    scale = min(fitting_scale(line, width - 6, scale) for line in lines)
     step = round(36 * scale)
     for number, line in enumerate(lines):
         (wide, tall), _ = cv2.getTextSize(line, FONT, scale, 1)
@@ -67,15 +67,15 @@ def sheet(
     gap = np.full((cell_px, GAP_PX, 3), LINE, np.uint8)
     lines = []
     if columns:
-        head = [words("", (26, names_px))] if names else []
+        head = [text_box("", (26, names_px))] if names else []
         for text in columns:
-            head += [words(text, (26, cell_px)), words("", (26, GAP_PX))]
+            head += [text_box(text, (26, cell_px)), text_box("", (26, GAP_PX))]
         lines.append(np.hstack(head))
     for number, row in enumerate(rows):
-        line = [words(names[number], (cell_px, names_px))] if names else []
+        line = [text_box(names[number], (cell_px, names_px))] if names else []
         for picture in [*row, *[None] * (wide - len(row))]:
             line += [
-                shrunk(picture, cell_px)
+                resized_square(picture, cell_px)
                 if picture is not None
                 else np.full((cell_px, cell_px, 3), PAPER, np.uint8),
                 gap,
@@ -84,7 +84,7 @@ def sheet(
     return np.vstack(lines)
 
 
-def shrunk(picture: np.ndarray, cell_px: int) -> np.ndarray:
+def resized_square(picture: np.ndarray, cell_px: int) -> np.ndarray:
     """A picture of any shape resized to a square of cell_px; grey ones (H, W) get three colours."""
     if picture.ndim == 2:
         picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)

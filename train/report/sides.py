@@ -17,7 +17,7 @@ from engines.face.action_units import LEFT, PAPER_17, RIGHT, SIDED
 from engines.face.landmarks import FaceReader
 from train.data.corpus import Corpus
 from train.report import measures
-from train.report.edits import LEVELS, change_to, edited
+from train.report.edits import LEVELS, edited, level_input
 from train.report.sheets import sheet
 
 FACES = 24  # 48 edits of each sided AU
@@ -65,7 +65,7 @@ def sided_sweep(engine: Engine, corpus: Corpus, faces: Sequence[int]) -> dict | 
             ]
             tried += [(au, au, au, level) for au in beyond for level in LEVELS]
             for au, here, there, level in tried:
-                again = reader.read(compose(crop, engine.run(crop, change_to(engine, own, (here,), level))))
+                again = reader.read(compose(crop, engine.run(crop, level_input(engine, own, (here,), level))))
                 if again:
                     changed, places = au_estimator.estimate(again[0]) - own, au_estimator.index((here, there))
                     commands[au].append(level - own[places[0]])
@@ -94,7 +94,7 @@ def _sides(commanded: np.ndarray, answered: np.ndarray) -> dict[str, float | Non
 def _whole(commanded: np.ndarray, answered: np.ndarray) -> dict[str, float | None]:
     if not len(commanded):
         return {"r": None, "slope": None}
-    follows = measures.follows(commanded, answered[:, 0])
+    follows = measures.command_response(commanded, answered[:, 0])
     return {"r": follows.r, "slope": follows.slope}
 
 

@@ -22,7 +22,7 @@ from engines.face.landmarks import FaceReader
 from engines.face.mesh import FACE_OVAL
 from train.data.corpus import Corpus
 from train.report import measures
-from train.report.edits import towards
+from train.report.edits import engine_input
 
 FRAMES = 60  # two seconds at 30 fps
 NOISE_GREY = 2.0  # standard deviation a colour: a webcam indoors, after its own denoising
@@ -31,7 +31,7 @@ SETTLE = 5  # frames that the tracker takes to come to rest after it found a fac
 
 
 @dataclass(frozen=True)
-class Driver:
+class RestingDriver:
     """A clip of a face that rests, read."""
 
     name: str
@@ -70,7 +70,7 @@ def readings(frames: Iterator[np.ndarray]) -> np.ndarray:
     return np.array(rows[SETTLE:])
 
 
-def still_driver(clip: Path) -> Driver:
+def still_driver(clip: Path) -> RestingDriver:
     """Reads the first FRAMES frames of a clip. Raises DataError when it cannot be read or shows no face."""
     aus = readings(clip_frames(clip))
     if len(aus) < 2:
@@ -78,7 +78,7 @@ def still_driver(clip: Path) -> Driver:
             f"{clip} shows no face that the tracker can follow: give --still a clip of a face that rests, "
             "seen from the front."
         )
-    return Driver(clip.name, aus)
+    return RestingDriver(clip.name, aus)
 
 
 def puppet_flicker(
@@ -89,7 +89,7 @@ def puppet_flicker(
     """
     squares, before = [], None
     for wanted in driver:
-        picture = compose(crop, engine.run(crop, towards(engine, own, wanted)))
+        picture = compose(crop, engine.run(crop, engine_input(engine, own, wanted)))
         if before is not None:
             squares.append(measures.flicker([before, picture], region) ** 2)
         before = picture
@@ -97,7 +97,7 @@ def puppet_flicker(
 
 
 def steadiness(
-    engine: Engine, corpus: Corpus, faces: np.ndarray, driver: Driver | None = None, pairs: int = 4
+    engine: Engine, corpus: Corpus, faces: np.ndarray, driver: RestingDriver | None = None, pairs: int = 4
 ) -> dict:
     """Flicker of up to `pairs` puppets, each driven by the next face, or all by one driver."""
     found, tremble, chosen = [], [], faces[:pairs]

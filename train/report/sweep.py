@@ -20,13 +20,13 @@ from engines.face.landmarks import FaceReader
 from engines.face.mesh import FACE_OVAL
 from train.data.corpus import Corpus
 from train.report import measures
-from train.report.edits import LEVELS, SMILE, change_to
+from train.report.edits import LEVELS, SMILE, level_input
 
 MAX_YAW_DEG = 25.0  # beyond, the estimator's own error grows, and would be blamed on the engine
 # A picture and its landmarks -> unit vector; train/report/identity.py
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
 # A picture and the photo's landmarks -> distances (14,); train/report/dlib_opinion.py
-Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
+DistanceMeasure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass
@@ -91,7 +91,7 @@ def sweep(
     corpus: Corpus,
     faces: Sequence[int],
     identity: Embed | None = None,
-    second: Measure | None = None,
+    second: DistanceMeasure | None = None,
 ) -> Sweep:
     """All single AUs at all levels, the zero edit and a full smile of each face.
 
@@ -116,7 +116,7 @@ def _sweep_face(
     number: int,
     reader: FaceReader,
     identity: Embed | None,
-    second: Measure | None,
+    second: DistanceMeasure | None,
 ) -> None:
     found = reader.read(crop)
     if not found:
@@ -128,22 +128,22 @@ def _sweep_face(
     me = identity(crop, found[0].landmarks_px) if identity else None
     region = measures.polygon(found[0].landmarks_px[list(FACE_OVAL)], crop.shape[:2])
     sharp = max(measures.sharpness(crop, region), 1e-6)
-    zero = compose(crop, engine.run(crop, change_to(engine, own, (), 0.0)))
+    zero = compose(crop, engine.run(crop, level_input(engine, own, (), 0.0)))
     rows.zero_psnr.append(measures.psnr(zero, crop))
     rows.zero_ssim.append(measures.ssim(zero, crop))
 
     def likeness(picture: np.ndarray, again: list) -> float:
         return measures.cosine(me, identity(picture, again[0].landmarks_px)) if identity and again else np.nan
 
-    smile = compose(crop, engine.run(crop, change_to(engine, own, SMILE, 1.0)))
+    smile = compose(crop, engine.run(crop, level_input(engine, own, SMILE, 1.0)))
     again = reader.read(smile)
     rows.smile_found.append(bool(again))
     rows.smile_identity.append(likeness(smile, again))
     rows.smile_sharpness.append(measures.sharpness(smile, region) / sharp)
     for place, au in enumerate(PAPER_17):
         for level in LEVELS:
-            edit = engine.run(crop, change_to(engine, own, (au,), level))
-            picture, keeps = compose(crop, edit), measures.kept(edit.attention, edit.flow)
+            edit = engine.run(crop, level_input(engine, own, (au,), level))
+            picture, keeps = compose(crop, edit), measures.kept_mask(edit.attention, edit.flow)
             again = reader.read(picture)
             rows.face.append(number)
             rows.au.append(place)
@@ -176,7 +176,7 @@ def table(rows: Sweep) -> dict:
             raise DataError(
                 f"No edit of {name} leaves a face that the landmarker finds: this engine is not trained yet."
             )
-        follows = measures.follows(x, y[:, place])
+        follows = measures.command_response(x, y[:, place])
         leak = measures.leakage(x, np.delete(y, place, axis=1))
         aus[name] = {"r": follows.r, "slope": follows.slope, "rmse": follows.rmse, "leak": leak}
         answers.append([measures.slope(x, y[:, other]) for other in range(len(PAPER_17))])

@@ -64,20 +64,20 @@ def draw_change(
     if towards_rest and choice < 0.55:
         wanted *= rng.uniform(0, 0.6)
         if rng.random() < 0.3:
-            set_some(rng, wanted)
+            set_random_aus(rng, wanted)
     elif choice < 0.45:
-        set_some(rng, wanted)
+        set_random_aus(rng, wanted)
     elif choice < 0.75:
         for group in EVERY_GROUP:
             if rng.random() < 0.75:
                 wanted[index(group)] = others[index(group)]
     else:
         wanted *= rng.uniform(0, 0.5)
-        set_some(rng, wanted)
+        set_random_aus(rng, wanted)
     return np.clip(wanted - own, -1, 1).astype(np.float32)
 
 
-def set_some(rng: np.random.Generator, wanted: np.ndarray) -> None:
+def set_random_aus(rng: np.random.Generator, wanted: np.ndarray) -> None:
     """Sets one AU, or some that act together, to a level, in place; sometimes on one side alone."""
     level = rng.uniform(0.3, 1.0) if rng.random() < 0.85 else 0.0
     together = (
@@ -89,7 +89,7 @@ def set_some(rng: np.random.Generator, wanted: np.ndarray) -> None:
         wanted[index([au]) if side is None or au not in SIDED else WIDE.index(sides(au)[side])] = value
 
 
-def blink(rng: np.random.Generator, own: np.ndarray, change: np.ndarray) -> None:
+def add_blink(rng: np.random.Generator, own: np.ndarray, change: np.ndarray) -> None:
     """Shuts the eyes, or one of them, more or less, in place: people blink in any expression."""
     places = index(["AU45"])
     places = places if rng.random() > ONE_SIDE_SHARE else [places[rng.integers(2)]]

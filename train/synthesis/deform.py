@@ -72,9 +72,9 @@ def moved(
     """A (478, 3) mesh in pixels with its own AUs (29,), 0..1 -> the mesh after a change of AUs (29,), -1..1."""
     aligned, pose = align(mesh_px)
     displacements = basis() if displacements is None else displacements
-    after = aligned + _together(np.tensordot(change, displacements, axes=1), displacements)
+    after = aligned + _limit_sum(np.tensordot(change, displacements, axes=1), displacements)
     left = mirror_index()
-    _blink(
+    _close_lids(
         after,
         RIGHT_LID_TOP,
         RIGHT_LID_BOTTOM,
@@ -83,13 +83,15 @@ def moved(
         float(change[BLINK_RIGHT]),
     )
     mirrored = tuple((left[list(row)], share) for row, share in (CREASE, FOLD))
-    _blink(after, LEFT_LID_TOP, LEFT_LID_BOTTOM, mirrored, float(own[BLINK_LEFT]), float(change[BLINK_LEFT]))
-    _part(after, LIPS_INNER_TOP, LIPS_INNER_BOTTOM)
+    _close_lids(
+        after, LEFT_LID_TOP, LEFT_LID_BOTTOM, mirrored, float(own[BLINK_LEFT]), float(change[BLINK_LEFT])
+    )
+    _separate_rims(after, LIPS_INNER_TOP, LIPS_INNER_BOTTOM)
     _keep_thickness(after, aligned)
     return unalign(after, pose)
 
 
-def _together(sum_of_all: np.ndarray, displacements: np.ndarray) -> np.ndarray:
+def _limit_sum(sum_of_all: np.ndarray, displacements: np.ndarray) -> np.ndarray:
     """(478, 3) displacements, bent down smoothly where AUs that act together add up to much more than the
     strongest of them alone.
     """
@@ -102,11 +104,11 @@ def _together(sum_of_all: np.ndarray, displacements: np.ndarray) -> np.ndarray:
     return sum_of_all * (allowed / np.maximum(length, 1e-6))[:, None]
 
 
-def _blink(aligned: np.ndarray, top, bottom, skin, own: float, change: float) -> None:
+def _close_lids(aligned: np.ndarray, top, bottom, skin, own: float, change: float) -> None:
     """Moves one eye's lids of an aligned mesh, in place: the gap shrinks to 0 as AU45 reaches 1."""
     open_share = np.clip(1 - change / max(1 - own, 0.35), 0, 1.6)
     top, bottom = list(top[1:-1]), list(bottom[1:-1])
-    _part(aligned, top, bottom)
+    _separate_rims(aligned, top, bottom)
     way = (1 - open_share) * (aligned[bottom] - aligned[top])
     for row, share in skin:
         aligned[list(row)] += share * way
@@ -114,7 +116,7 @@ def _blink(aligned: np.ndarray, top, bottom, skin, own: float, change: float) ->
     aligned[bottom] -= LOWER_LID_SHARE * way
 
 
-def _part(aligned: np.ndarray, top, bottom) -> None:
+def _separate_rims(aligned: np.ndarray, top, bottom) -> None:
     """Keeps an upper rim above its lower rim, in place: where they would cross, both meet in the middle."""
     top, bottom = list(top), list(bottom)
     crossed = np.maximum(aligned[top, 1] - aligned[bottom, 1], 0)

@@ -48,7 +48,7 @@ def _eyes() -> tuple[_Eye, _Eye]:
     )
 
 
-def close(
+def close_lids(
     target: np.ndarray, flow: np.ndarray, source: np.ndarray, mesh: np.ndarray, target_mesh: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws the lids of eyes that a target shuts. target, source: (S, S, 3) uint8 before and after the warp
@@ -64,7 +64,7 @@ def close(
         )
         narrowed = 1 - after / max(before, 1e-3)
         if narrowed > SLIDES:
-            _close_one(
+            _close_eye(
                 target,
                 flow,
                 painted,
@@ -77,7 +77,7 @@ def close(
     return target, flow, painted
 
 
-def _close_one(target, flow, painted, source, mesh, target_mesh, eye: _Eye, amount: float) -> None:
+def _close_eye(target, flow, painted, source, mesh, target_mesh, eye: _Eye, amount: float) -> None:
     """One eye, in place, `amount` 0..1."""
     size, unit = len(target), float(np.linalg.norm(mesh[33, :2] - mesh[263, :2]))
     margin, lower, crease = target_mesh[eye.top, :2], target_mesh[eye.bottom, :2], target_mesh[eye.crease, :2]

@@ -46,7 +46,7 @@ def needs_mouth(gap_before: float, gap_after: float) -> bool:
     return gap_after > 0.035 and gap_after > 1.7 * gap_before + 0.02
 
 
-def paint(
+def paint_mouth(
     target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A mouth between a target's lips. target: (S, S, 3) uint8, already warped; rest: the photo's mesh

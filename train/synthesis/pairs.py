@@ -15,14 +15,14 @@ from torch.utils.data import Dataset
 
 from engines.face.action_units import WIDE
 from train.data.corpus import Corpus, faces_of
-from train.data.jitter import draw_jitter, mirrored, moved_by, other_way_round
+from train.data.jitter import apply_jitter, draw_jitter, mirrored, mirrored_aus
 from train.data.labels import opening
-from train.synthesis.changes import blink, draw_change
+from train.synthesis.changes import add_blink, draw_change
 from train.synthesis.deform import moved
-from train.synthesis.lids import close
-from train.synthesis.mouths import RIM, needs_mouth, paint
-from train.synthesis.regions import face_mask, shut, weights
-from train.synthesis.warp import draw, flow_between, polygon_mask
+from train.synthesis.lids import close_lids
+from train.synthesis.mouths import RIM, needs_mouth, paint_mouth
+from train.synthesis.regions import face_mask, loss_weights, shut_lips
+from train.synthesis.warp import flow_between, polygon_mask, warp_picture
 
 KINDS = {"warp": 0.50, "reversed": 0.36, "clip": 0.14}
 # Sharp pictures, drawn more often than their number; the rest shares what is left
@@ -87,7 +87,7 @@ class PairSource(Dataset):
         others = self.corpus.own(self._draw_face(rng))
         change = draw_change(rng, own, others, towards_rest=kind == "reversed")
         if rng.random() < BLINK_SHARE[kind]:
-            blink(rng, own, change)
+            add_blink(rng, own, change)
         return (
             _reversed_pair(picture, mesh, own, change)
             if kind == "reversed"
@@ -98,10 +98,10 @@ class PairSource(Dataset):
         corpus = self.corpus
         first = int(rng.choice(self._clips))
         same = self._clips[corpus.person[self._clips] == corpus.person[first]]
-        close = same[
+        close_lids = same[
             np.abs(corpus.angles_deg[same] - corpus.angles_deg[first])[:, :2].max(axis=1) < CLIP_POSE_DEG
         ]
-        some = rng.choice(close, size=min(6, len(close)), replace=False)
+        some = rng.choice(close_lids, size=min(6, len(close_lids)), replace=False)
         second = int(some[np.argmax(np.abs(corpus.own(some) - corpus.own(first)).sum(axis=1))])
         pictures, meshes = (
             [corpus.picture(first), corpus.picture(second)],
@@ -110,7 +110,7 @@ class PairSource(Dataset):
         change = corpus.own(second) - corpus.own(first)
         if rng.random() < 0.5:
             pictures, meshes = [p[:, ::-1] for p in pictures], [mirrored(m, corpus.size_px) for m in meshes]
-            change = other_way_round(change)
+            change = mirrored_aus(change)
         flow = flow_between(meshes[1], meshes[0], corpus.size_px)
         pair = _finished(
             pictures[0],
@@ -142,18 +142,18 @@ class PairSource(Dataset):
 
     def _jittered(self, face: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         mirror, matrix = draw_jitter(self.corpus.size_px, rng)
-        picture, mesh = moved_by(self.corpus.picture(face), self.corpus.mesh(face), mirror, matrix)
+        picture, mesh = apply_jitter(self.corpus.picture(face), self.corpus.mesh(face), mirror, matrix)
         own = self.corpus.own(face)
-        return _relit(picture, rng), mesh, other_way_round(own) if mirror else own
+        return _relit(picture, rng), mesh, mirrored_aus(own) if mirror else own
 
 
 def _warp_pair(picture: np.ndarray, mesh: np.ndarray, own: np.ndarray, change: np.ndarray) -> Pair:
     size, target_mesh = len(picture), moved(mesh, own, change)
     gap, target_gap = _gap(mesh), _gap(target_mesh)
-    flow = flow_between(target_mesh, shut(mesh, gap, target_gap), size)
-    target, flow, painted = close(draw(picture, flow), flow, picture, mesh, target_mesh)
+    flow = flow_between(target_mesh, shut_lips(mesh, gap, target_gap), size)
+    target, flow, painted = close_lids(warp_picture(picture, flow), flow, picture, mesh, target_mesh)
     if needs_mouth(gap, target_gap):
-        target, mouth, teeth = paint(target, moved(mesh, own, -own), target_mesh)
+        target, mouth, teeth = paint_mouth(target, moved(mesh, own, -own), target_mesh)
         pair = _finished(picture, target, change, flow, mesh, target_mesh, painted=np.maximum(painted, mouth))
         return replace(pair, mouth=mouth, teeth=np.ascontiguousarray(teeth[::2, ::2]))
     return _finished(picture, target, change, flow, mesh, target_mesh, painted=painted)
@@ -161,7 +161,9 @@ def _warp_pair(picture: np.ndarray, mesh: np.ndarray, own: np.ndarray, change: n
 
 def _reversed_pair(picture: np.ndarray, mesh: np.ndarray, own: np.ndarray, change: np.ndarray) -> Pair:
     size, source_mesh = len(picture), moved(mesh, own, change)
-    source = draw(picture, flow_between(source_mesh, shut(mesh, _gap(mesh), _gap(source_mesh)), size))
+    source = warp_picture(
+        picture, flow_between(source_mesh, shut_lips(mesh, _gap(mesh), _gap(source_mesh)), size)
+    )
     flow = flow_between(mesh, source_mesh, size)
     return _finished(
         source, picture, -change, flow, source_mesh, mesh, unknown=_hidden_mouth(source_mesh, mesh, size)
@@ -193,7 +195,7 @@ def _finished(
     size = len(picture)
     nothing = np.zeros((size, size), np.float32)
     painted = nothing if painted is None else painted
-    weight, flow_weight = weights(mesh, target_mesh, painted, nothing if unknown is None else unknown)
+    weight, flow_weight = loss_weights(mesh, target_mesh, painted, nothing if unknown is None else unknown)
     half_flow = cv2.resize(flow, (size // 2, size // 2), interpolation=cv2.INTER_AREA)
     teeth = np.zeros((size // 2, size // 2, 2), np.float32)
     return Pair(

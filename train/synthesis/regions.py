@@ -36,7 +36,7 @@ def face_mask(mesh: np.ndarray, size_px: int) -> np.ndarray:
     return polygon_mask(mesh[list(FACE_OVAL), :2], size_px, blur_px=9)
 
 
-def weights(
+def loss_weights(
     before: np.ndarray, after: np.ndarray, painted: np.ndarray, unknown: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Meshes of a pair, (S, S) masks of what was painted and of what nobody can know -> weight (S, S) of
@@ -62,7 +62,7 @@ def weights(
     )
 
 
-def shut(mesh: np.ndarray, gap_before: float, gap_after: float) -> np.ndarray:
+def shut_lips(mesh: np.ndarray, gap_before: float, gap_after: float) -> np.ndarray:
     """A source mesh with its inner lip rim drawn into the lips as far as the target shuts them, so that no
     teeth are left.
 

@@ -94,7 +94,7 @@ def _grid(size_px: int) -> np.ndarray:
     return np.stack(np.meshgrid(np.arange(size_px), np.arange(size_px)), axis=-1).astype(np.float32)
 
 
-def draw(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
+def warp_picture(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """(S, S, C) moved by an (S, S, 2) flow."""
     return cv2.remap(
         picture, _grid(len(flow)) + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

@@ -14,9 +14,9 @@ from engines.face.au_estimator import index, paper_17  # noqa: E402
 from train.data.balanced_order import BUCKETS, RESTING, BalancedOrder, expression_of, shares  # noqa: E402
 from train.data.corpus import load_corpus  # noqa: E402
 from train.data.emotions import EMOTIONS, classify, prototype, scores  # noqa: E402
-from train.data.faces import NOISE, Faces  # noqa: E402
+from train.data.faces import NOISE, FaceSamples  # noqa: E402
 from train.data.histogram import count  # noqa: E402
-from train.data.jitter import draw_jitter, other_way_round  # noqa: E402
+from train.data.jitter import draw_jitter, mirrored_aus  # noqa: E402
 from train.data.memory import write_toy  # noqa: E402
 from train.synthesis.pairs import PairSource  # noqa: E402
 
@@ -92,7 +92,7 @@ def test_a_corpus_without_such_people_is_refused(tmp_path):
 
 
 def test_a_sample_is_what_adversarial_training_needs(toy):
-    faces = Faces(toy, seed=5, size_px=16)
+    faces = FaceSamples(toy, seed=5, size_px=16)
     samples = [faces[n] for n in range(60)]
     training, mirrored = np.clip(toy.aus[~toy.held_out], 0, 1), 0
     for number, sample in enumerate(samples):
@@ -100,7 +100,7 @@ def test_a_sample_is_what_adversarial_training_needs(toy):
         own, mirrored = toy.own(faces.order[number]), mirrored + mirror
         assert sample["picture"].shape == (16, 16, 3) and sample["picture"].dtype == np.uint8
         assert (
-            sample["own"] == pytest.approx(other_way_round(own) if mirror else own)
+            sample["own"] == pytest.approx(mirrored_aus(own) if mirror else own)
             and sample["own"].dtype == np.float32
         )
         assert (
@@ -110,39 +110,47 @@ def test_a_sample_is_what_adversarial_training_needs(toy):
         assert sample["mix"].shape == () and sample["mix"].dtype == np.float32 and 0 <= sample["mix"] <= 1
         assert sample["label"] == classify(sample["own"][None])[0] and sample["label"].dtype == np.int64
     assert 15 < mirrored < 45
-    again = Faces(toy, seed=5, size_px=16)[41]
+    again = FaceSamples(toy, seed=5, size_px=16)[41]
     assert all((again[name] == samples[41][name]).all() for name in again)
     assert np.std([sample["mix"] for sample in samples]) > 0.2
-    assert {faces.order[n] for n in range(60)} != {Faces(toy, seed=6, size_px=16).order[n] for n in range(60)}
+    assert {faces.order[n] for n in range(60)} != {
+        FaceSamples(toy, seed=6, size_px=16).order[n] for n in range(60)
+    }
 
 
 def test_a_sample_in_the_papers_vocabulary_tells_the_means_of_both_sides(toy):
-    wide, paper = Faces(toy, seed=5, size_px=16), Faces(toy, seed=5, size_px=16, aus=PAPER_17)
+    wide, paper = FaceSamples(toy, seed=5, size_px=16), FaceSamples(toy, seed=5, size_px=16, aus=PAPER_17)
     training = paper_17(np.clip(toy.aus[~toy.held_out], 0, 1))
     for number in range(20):
-        told = paper[number]
-        assert told["own"] == pytest.approx(paper_17(wide[number]["own"])) and told["own"].dtype == np.float32
-        assert np.abs(training - told["wanted"]).max(axis=1).min() <= NOISE + 1e-6 and told[
+        narrow = paper[number]
+        assert (
+            narrow["own"] == pytest.approx(paper_17(wide[number]["own"]))
+            and narrow["own"].dtype == np.float32
+        )
+        assert np.abs(training - narrow["wanted"]).max(axis=1).min() <= NOISE + 1e-6 and narrow[
             "wanted"
         ].shape == (17,)
-        assert (told["picture"] == wide[number]["picture"]).all() and told["label"] == wide[number]["label"]
+        assert (narrow["picture"] == wide[number]["picture"]).all() and narrow["label"] == wide[number][
+            "label"
+        ]
 
 
 def test_a_mirrored_face_winks_with_the_other_eye():
     wink = np.zeros(len(WIDE), np.float32)
     wink[WIDE.index("AU45R")], wink[WIDE.index("AU25")] = 0.8, 0.3
-    other = other_way_round(wink)
-    assert other[WIDE.index("AU45L")] == np.float32(0.8) and other[WIDE.index("AU25")] == np.float32(0.3)
+    other = mirrored_aus(wink)
+    assert other[WIDE.index("AU45L")] == np.float32(0.8) and other[
+        WIDE.index("AU25")
+    ] == np.float32(0.3)
     assert (
-        other.sum() == wink.sum()
-        and (other_way_round(np.stack([wink, other])) == np.stack([other, wink])).all()
+        other.sum() == wink.sum() and (mirrored_aus(np.stack([wink, other])) == np.stack([other, wink])).all()
     )
 
 
 def test_crops_are_shrunk_but_never_blown_up(toy):
-    assert Faces(toy, seed=0, size_px=32)[0]["picture"].shape == (32, 32, 3)
+    assert FaceSamples(toy, seed=0, size_px=32)[0]["picture"].shape == (32, 32, 3)
     with pytest.raises(DataError, match="--size 64"):
-        Faces(toy, seed=0, size_px=64)
+        FaceSamples(toy, seed=0, size_px=64)
 
 
 def test_pictures_are_mirrored_half_the_time(toy):
@@ -167,8 +175,8 @@ def test_a_jittered_mesh_stays_on_its_picture():
 
 def test_every_prototype_is_told_as_its_emotion():
     assert EMOTIONS == ("neutral", "happy", "surprised", "sad", "angry", "disgusted", "afraid")
-    told = classify(np.stack([prototype(name) for name in EMOTIONS]))
-    assert told.tolist() == list(range(7)) and told.dtype == np.int64
+    found = classify(np.stack([prototype(name) for name in EMOTIONS]))
+    assert found.tolist() == list(range(7)) and found.dtype == np.int64
     halfway = (prototype("happy") + prototype("disgusted")) / 2
     assert classify(halfway[None]) == [-1], "no emotion is clear"
     assert (prototype("happy")[index(("AU12",))] > 0.5).all() and prototype("neutral").max() == 0
@@ -179,7 +187,7 @@ def test_a_crooked_smile_counts_as_half_a_smile_on_either_side():
     crooked, halved = smile.copy(), smile.copy()
     crooked[WIDE.index("AU12R")] = 0
     halved[index(("AU12",))] /= 2
-    happy = scores(np.stack([smile, crooked, other_way_round(crooked), halved]))[:, 0]
+    happy = scores(np.stack([smile, crooked, mirrored_aus(crooked), halved]))[:, 0]
     assert happy[1] == happy[2] == pytest.approx(happy[3]) and happy[1] < happy[0] - 0.2
 
 

@@ -30,7 +30,7 @@ from train.data.inputs import find_jobs, person_of  # noqa: E402
 from train.data.prepare import PrepareRun, begin, finish, prepare  # noqa: E402
 from train.data.shards import ShardWriter  # noqa: E402
 from train.data.split import DEFAULT_SPLIT  # noqa: E402
-from train.data.synthetic_faces import ADULTS, MAYBE_MINORS, adults, write_faces  # noqa: E402
+from train.data.synthetic_faces import ADULT_SEEDS, MAYBE_MINORS, adult_seeds, write_faces  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_a_long_clip_is_shared_out_and_entered_in_the_middle(inputs, tmp_path, m
     light = [
         [
             cv2.imdecode(np.frombuffer(face.jpg, np.uint8), 1).mean()
-            for faces, _ in labels.label(jobs)
+            for faces, _ in labels.label_jobs(jobs)
             for face in faces
         ]
         for jobs in (parts, [whole])
@@ -172,18 +172,18 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "torn.tar").write_bytes(b"x" * 700)
     cases = {"nowhere": "There is no", "empty": "No usable face", "torn.tar": "no whole, uncompressed tar"}
-    for name, words in cases.items():
-        with pytest.raises(DataError, match=words):
+    for name, message in cases.items():
+        with pytest.raises(DataError, match=message):
             prepare([tmp_path / name], tmp_path / "out", workers=1)
-    for name, words in {"nobody:100000": "Only .* adults", "nobody:some": "nobody:500"}.items():
-        with pytest.raises(DataError, match=words):
+    for name, message in {"nobody:100000": "Only .* adults", "nobody:some": "nobody:500"}.items():
+        with pytest.raises(DataError, match=message):
             prepare([name], tmp_path / "out", workers=1)
     assert not (tmp_path / "out" / "manifest.json").exists()
     (tmp_path / "file").write_text("no folder")
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "shard-000000.tar").write_bytes(b"of another program")
-    for name, words in {"file": "cannot be made", "theirs": "no manifest.json"}.items():
-        with pytest.raises(DataError, match=words):
+    for name, message in {"file": "cannot be made", "theirs": "no manifest.json"}.items():
+        with pytest.raises(DataError, match=message):
             prepare([SAMPLES], tmp_path / name, size_px=64, workers=1)
     assert (tmp_path / "theirs" / "shard-000000.tar").exists()
     for options in ({"size_px": 100}, {"size_px": 0}, {"workers": 0}, {"shard_size": 0}, {"limit": 0}):
@@ -218,7 +218,7 @@ def test_pictures_that_cannot_be_read_are_counted_and_stop_nothing(tmp_path):
     )
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
     cv2.imwrite(str(tmp_path / "long.png"), np.zeros((2, 33_000), np.uint8))
-    found = [labels.label([job])[0] for job in find_jobs([tmp_path])]
+    found = [labels.label_jobs([job])[0] for job in find_jobs([tmp_path])]
     assert found == [
         ([], {"not a readable picture": 1}),
         ([], {"not a readable picture": 1}),
@@ -242,23 +242,27 @@ class Drawn:
 
 
 def test_drawn_faces_are_adults_and_a_disk_that_refuses_is_a_sentence(tmp_path, monkeypatch):
-    assert adults(None) == ADULTS and adults(3) == ADULTS[:3] and not set(adults()) & MAYBE_MINORS
-    for count in (0, len(ADULTS) + 1):
-        with pytest.raises(DataError, match=f"Only {len(ADULTS)} .* adults, not {count}"):
-            adults(count)
-    monkeypatch.setattr("train.data.synthetic_faces.NobodyFaces", Drawn)
     assert (
-        write_faces(tmp_path / "faces", adults(2), 32) == 2
-        and write_faces(tmp_path / "faces", adults(3), 32) == 1
+        adult_seeds(None) == ADULT_SEEDS
+        and adult_seeds(3) == ADULT_SEEDS[:3]
+        and not set(adult_seeds()) & MAYBE_MINORS
+    )
+    for count in (0, len(ADULT_SEEDS) + 1):
+        with pytest.raises(DataError, match=f"Only {len(ADULT_SEEDS)} .* adults, not {count}"):
+            adult_seeds(count)
+    monkeypatch.setattr("train.data.synthetic_faces.SyntheticFaceGenerator", Drawn)
+    assert (
+        write_faces(tmp_path / "faces", adult_seeds(2), 32) == 2
+        and write_faces(tmp_path / "faces", adult_seeds(3), 32) == 1
     )
     assert len(list((tmp_path / "faces").iterdir())) == 3
     with pytest.raises(DataError, match="cannot be made"):
-        write_faces(tmp_path / "faces" / "nobody-000000.jpg", adults(1), 32)
+        write_faces(tmp_path / "faces" / "nobody-000000.jpg", adult_seeds(1), 32)
     monkeypatch.setattr(
         os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
     )
     with pytest.raises(DataError, match=r"No space left on device.*kept"):
-        write_faces(tmp_path / "faces", adults(4), 32)
+        write_faces(tmp_path / "faces", adult_seeds(4), 32)
     assert len(list((tmp_path / "faces").iterdir())) == 3, "and nothing half written stays"
 
 
@@ -267,7 +271,7 @@ def test_without_the_wheel_faces_of_nobody_say_what_to_install(monkeypatch):
 
     monkeypatch.setattr("train.data.synthetic_faces.find_spec", lambda _: None)
     with pytest.raises(PuppetError, match="pip install"):
-        labels.label(list(find_jobs(["nobody:1"])))
+        labels.label_jobs(list(find_jobs(["nobody:1"])))
 
 
 def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(inputs, folder, tmp_path, monkeypatch):

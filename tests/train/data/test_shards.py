@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from engines.errors import DataError  # noqa: E402
 from train.data.corpus import load_corpus, verify  # noqa: E402
-from train.data.faces import Faces  # noqa: E402
+from train.data.faces import FaceSamples  # noqa: E402
 from train.data.memory import ALLOWED_MB, write_many, write_toy  # noqa: E402
 from train.data.shards import OPEN_FILES, records_of  # noqa: E402
 from train.data.split import DEFAULT_SPLIT  # noqa: E402
@@ -97,7 +97,7 @@ def test_a_shard_that_is_not_what_was_prepared_is_named(damaged):
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "message"),
     [
         (lambda f: (f / "shard-000001.tar").unlink(), "shard-000001.tar is missing"),
         (lambda f: os.truncate(f / "shard-000000.tar", 5000), "shard-000000.tar has 5000 bytes instead of"),
@@ -114,9 +114,9 @@ def test_a_shard_that_is_not_what_was_prepared_is_named(damaged):
         (lambda f: (f / "manifest.json").unlink(), "not a prepared corpus"),
     ],
 )
-def test_a_damaged_or_foreign_corpus_is_refused_in_a_sentence(damaged, damage, words):
+def test_a_damaged_or_foreign_corpus_is_refused_in_a_sentence(damaged, damage, message):
     damage(damaged)
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=message):
         load_corpus([damaged])
 
 
@@ -146,7 +146,7 @@ def test_few_files_stay_open_however_many_shards_there_are(tmp_path):
 
 
 def test_processes_that_were_forked_read_what_their_parent_reads(toy):
-    faces = Faces(toy, seed=1, size_px=32)
+    faces = FaceSamples(toy, seed=1, size_px=32)
     expected = [faces[i] for i in range(24)]
     loader = torch.utils.data.DataLoader(
         torch.utils.data.Subset(faces, range(24)), batch_size=6, num_workers=2, multiprocessing_context="fork"

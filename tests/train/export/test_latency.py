@@ -62,8 +62,8 @@ def test_a_crop_that_cannot_change_goes_to_the_device_once(bundle):
 
 def test_the_command_sets_pytorch_beside_the_engine_of_a_call(bundle, capsys):
     assert command.main(["latency", "--engine", str(bundle.folder), "--runs", "5"]) == 0
-    said = capsys.readouterr().out
-    assert "OpenVINO" in said and "float32 eager" in said and said.count("PyTorch") == 3, (
+    output = capsys.readouterr().out
+    assert "OpenVINO" in output and "float32 eager" in output and output.count("PyTorch") == 3, (
         "compiled, or left out with its reason"
     )
     assert command.main(["latency", "--engine", "nobody"]) == EngineError.exit_status

@@ -20,8 +20,14 @@ from engines.errors import DataError  # noqa: E402
 from tests.support.small_runs import TINY  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.export import quantise as step  # noqa: E402
-from train.export.int8_search import convolutions, folded, halved, put_back, quantised  # noqa: E402
-from train.export.onnx_export import beside, export  # noqa: E402
+from train.export.int8_search import (  # noqa: E402
+    convolutions,
+    fold_half_weights,
+    quantised,
+    restore_float,
+    store_half_weights,
+)
+from train.export.onnx_export import export, staging_folder  # noqa: E402
 from train.networks.compact import CompactGenerator  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 
@@ -53,7 +59,7 @@ def mine(small, tmp_path):
 
 @pytest.fixture
 def toy_people(corpus, corpus_folder, monkeypatch):
-    """The toy corpus, of whose faces every second one is held out: by their names, nobody is."""
+    """The toy corpus, of whose faces every second one is held out: by their names, none is."""
     held = np.arange(len(corpus)) % 2 == 0
     monkeypatch.setattr(step, "load_corpus", lambda folders: replace(corpus, held_out=held))
     monkeypatch.setattr(step, "TRIED", 2)
@@ -96,7 +102,7 @@ def run_both(path, bundle, given):
 
 
 def test_only_convolutions_are_quantised_and_every_one_of_them(small):
-    original, _ = folded(onnx.load(small.onnx))
+    original, _ = fold_half_weights(onnx.load(small.onnx))
     before, after = kinds(original), kinds(quantised(original, examples(small)))
     assert (
         after.pop("QuantizeLinear") == before["Conv"] and after.pop("DequantizeLinear") == 2 * before["Conv"]
@@ -105,7 +111,7 @@ def test_only_convolutions_are_quantised_and_every_one_of_them(small):
 
 
 def test_weights_fill_half_of_their_range_so_that_no_cpu_saturates(small):
-    model = quantised(folded(onnx.load(small.onnx))[0], examples(small))
+    model = quantised(fold_half_weights(onnx.load(small.onnx))[0], examples(small))
     eight = [
         onnx.numpy_helper.to_array(weight)
         for weight in model.graph.initializer
@@ -122,13 +128,13 @@ def test_weights_fill_half_of_their_range_so_that_no_cpu_saturates(small):
 
 
 def test_convolutions_that_are_put_back_compute_what_they_did(small, tmp_path):
-    original, half = folded(onnx.load(small.onnx))
+    original, half = fold_half_weights(onnx.load(small.onnx))
     whole, names = quantised(original, examples(small)), convolutions(original)
-    one_less = put_back(whole, original, names[:1])
+    one_less = restore_float(whole, original, names[:1])
     assert kinds(one_less)["QuantizeLinear"] == len(names) - 1 and kinds(whole)["QuantizeLinear"] == len(
         names
     )
-    onnx.save(halved(put_back(whole, original, names), half), str(tmp_path / "none.onnx"))
+    onnx.save(store_half_weights(restore_float(whole, original, names), half), str(tmp_path / "none.onnx"))
     variant = replace(small, folder=tmp_path, variants={"fp32": Variant("none.onnx", "")})
     engines = [
         OpenVino().open(bundle, "fp32", OpenVino().compile(bundle, "fp32")) for bundle in (small, variant)
@@ -142,10 +148,11 @@ def test_convolutions_that_are_put_back_compute_what_they_did(small, tmp_path):
 
 
 def test_two_runtimes_agree_on_a_quantised_graph(small, tmp_path):
-    original, half = folded(onnx.load(small.onnx))
+    original, half = fold_half_weights(onnx.load(small.onnx))
     whole = quantised(original, examples(small))
     onnx.save(
-        halved(put_back(whole, original, convolutions(original)[-1:]), half), str(tmp_path / "some.onnx")
+        store_half_weights(restore_float(whole, original, convolutions(original)[-1:]), half),
+        str(tmp_path / "some.onnx"),
     )
     for theirs, ours in run_both(tmp_path / "some.onnx", small, examples(small, 3)):
         assert np.abs(theirs[0] - ours[0]).mean() < 0.2 and np.abs(theirs[2] - ours[2]).mean() < 0.05
@@ -160,19 +167,19 @@ def test_the_command_adds_a_variant_and_says_how_it_was_made(mine, toy_people, c
     )
     bundle, out = load_bundle(mine), capsys.readouterr().out
     assert "mean differences from FP32: colour" in out and "generator-int8.onnx" in out
-    told = bundle.variants["int8"].calibration
+    calibration = bundle.variants["int8"].calibration
     assert (
-        told["by"].startswith("nncf ")
-        and told["preset"] == "mixed"
-        and told["seed"] == 5
-        and told["edits"] == 3
+        calibration["by"].startswith("nncf ")
+        and calibration["preset"] == "mixed"
+        and calibration["seed"] == 5
+        and calibration["edits"] == 3
     )
     assert (
-        told["corpora"][0]["faces"] > 0
-        and told["corpora"][0]["people"] > 0
-        and set(told["differences"]) >= {"colour", "flow_px"}
+        calibration["corpora"][0]["faces"] > 0
+        and calibration["corpora"][0]["people"] > 0
+        and set(calibration["differences"]) >= {"colour", "flow_px"}
     )
-    assert set(told["left_in_float"]) < set(convolutions(onnx.load(bundle.onnx)))
+    assert set(calibration["left_in_float"]) < set(convolutions(onnx.load(bundle.onnx)))
     after = json.loads((mine / "bundle.json").read_text())
     assert {**after, "variants": 0} == {**before, "variants": 0} and not mine.with_name("mine.part").exists()
     assert "int8" not in OpenVino().precisions(replace(bundle, variants={}))
@@ -197,8 +204,8 @@ def test_a_variant_whose_colours_are_wrong_is_refused_and_nothing_is_written(
         command.main(["quantise", str(mine), "--corpus", str(toy_people), "--faces", "2"])
         == DataError.exit_status
     )
-    said = capsys.readouterr().err
-    assert "nothing was written" in said and "grey levels" in said
+    output = capsys.readouterr().err
+    assert "nothing was written" in output and "grey levels" in output
     assert {path.name: path.read_bytes() for path in mine.iterdir()} == before and not mine.with_name(
         "mine.part"
     ).exists()
@@ -218,7 +225,7 @@ def test_a_generator_that_bears_no_quantising_is_refused_and_nothing_is_written(
 
 
 def test_convolutions_are_put_back_worst_first_until_the_targets_hold(small, tmp_path, monkeypatch):
-    original, _ = folded(onnx.load(small.onnx))
+    original, _ = fold_half_weights(onnx.load(small.onnx))
     whole, names, tried = quantised(original, examples(small, 2)), convolutions(original), []
     cost = {
         name: {"/generator/out/Conv": 0.5, "/generator/stem/Conv": 0.3}.get(name, 0.005) for name in names
@@ -265,7 +272,7 @@ def test_the_papers_network_without_flow_is_quantised_too(tmp_path):
         tmp_path / "paper",
         {"images_seen": 0},
     )
-    original, _ = folded(onnx.load(bundle.onnx))
+    original, _ = fold_half_weights(onnx.load(bundle.onnx))
     model = quantised(original, examples(bundle, 2))
     assert (
         kinds(model)["QuantizeLinear"] >= len(convolutions(original)) - 1
@@ -289,7 +296,9 @@ def test_a_bundle_is_written_beside_its_folder_however_that_is_named(tmp_path, m
     (tmp_path / "mine").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "mine")
     monkeypatch.chdir(tmp_path / "mine")
-    assert {beside(Path(name)) for name in (".", "../link", "../mine")} == {tmp_path.resolve() / "mine.part"}
+    assert {staging_folder(Path(name)) for name in (".", "../link", "../mine")} == {
+        tmp_path.resolve() / "mine.part"
+    }
 
 
 def test_quantising_tells_nobody_that_it_was_used():

@@ -92,13 +92,13 @@ def test_sizes_that_cannot_be_halved_are_refused():
 def test_a_bundle_that_tells_no_shape_or_a_wrong_one_is_refused(tmp_path):
     exported(CompactGenerator(TINY), tmp_path / "mine")
     path = tmp_path / "mine" / "bundle.json"
-    told = json.loads(path.read_text())
+    written = json.loads(path.read_text())
     for training in ({}, {"shape": "wide"}, {"shape": {"generator": 5}}):
-        path.write_text(json.dumps(told | {"training": training}))
+        path.write_text(json.dumps(written | {"training": training}))
         with pytest.raises(DataError, match="does not tell its network's shape"):
             restore(load_bundle(tmp_path / "mine"))
-    shape = told["training"]["shape"]["generator"]
-    path.write_text(json.dumps(told | {"training": {"shape": {"generator": shape | {"head": 12}}}}))
+    shape = written["training"]["shape"]["generator"]
+    path.write_text(json.dumps(written | {"training": {"shape": {"generator": shape | {"head": 12}}}}))
     with pytest.raises(DataError, match="lacks"):
         restore(load_bundle(tmp_path / "mine"))
 

@@ -22,7 +22,7 @@ from tests.support.fake_cuda import install  # noqa: E402
 from tests.support.small_runs import TINY  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.export import torch_tensorrt as via  # noqa: E402
-from train.export.onnx_export import Exported  # noqa: E402
+from train.export.onnx_export import ExportedGenerator  # noqa: E402
 from train.networks.compact import CompactGenerator  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 
@@ -101,9 +101,9 @@ def checkpoint(corpus_folder, tmp_path_factory):
 def test_the_typed_module_says_what_the_network_says(kind):
     network, rng = small(kind), np.random.default_rng(0)
     image = torch.from_numpy(rng.integers(0, 256, (1, 64, 64, 3), np.uint8))
-    aus = torch.from_numpy(rng.uniform(0, 1, (1, network.shape.aus)).astype(np.float32))
+    aus = torch.from_numpy(rng.uniform(0, 1, (1, network.shape.au_count)).astype(np.float32))
     with torch.no_grad():
-        exact, half = Exported(network)(image, aus), via.Typed(network)(image, aus)
+        exact, half = ExportedGenerator(network)(image, aus), via.MixedPrecisionGenerator(network)(image, aus)
     assert [(a.dtype, a.shape) for a in exact] == [(b.dtype, b.shape) for b in half]
     assert 0 < (exact[1] - half[1]).abs().max() < 5e-3
     assert (exact[0].int() - half[0].int()).abs().float().mean() < 0.3
@@ -162,8 +162,8 @@ def test_the_engine_goes_into_the_cache_and_the_live_program_takes_it(
     torch_tensorrt.engine = to_fp16(tmp_path / "onnx" / "generator.onnx").SerializeToString()
     gpu.trt.renamed = {"colour": "output0", "attention": "output1", "flow": "output2"}
     assert export(checkpoint, tmp_path / "mine") == 0
-    said = capsys.readouterr().out
-    assert "wrote" in said and "by torch-tensorrt 2.13.0 is in the cache" in said
+    output = capsys.readouterr().out
+    assert "wrote" in output and "by torch-tensorrt 2.13.0 is in the cache" in output
     # The fake cannot compile: this one can only be the one from the cache
     engine = load(tmp_path / "mine", "gpu")
     assert engine.name.startswith("TensorRT 11.0.0 NVIDIA GeForce RTX 4090")
@@ -193,11 +193,12 @@ def test_what_torch_tensorrt_cannot_compile_is_told_and_nothing_is_written(
         "Conversion of function aten::odd not currently supported!\nmore\nlines"
     )
     assert export(checkpoint, tmp_path / "mine") == 8
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert (
-        "cannot compile this generator (Conversion of function aten::odd" in said and "without --via" in said
+        "cannot compile this generator (Conversion of function aten::odd" in output
+        and "without --via" in output
     )
-    assert len(said.splitlines()) == 1 and not (tmp_path / "mine").exists()
+    assert len(output.splitlines()) == 1 and not (tmp_path / "mine").exists()
 
 
 def test_a_machine_without_torch_tensorrt_or_a_gpu_is_told_what_is_needed(

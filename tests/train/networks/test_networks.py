@@ -16,7 +16,7 @@ from train.networks.critic import Critic, CriticShape, compact_critic  # noqa: E
 from train.networks.from_shape import build  # noqa: E402
 from train.networks.listing import cost, listing  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape, ResidualBlock  # noqa: E402
-from train.networks.vocabulary import named, shares, translation, views, widened  # noqa: E402
+from train.networks.vocabulary import shares, translation, views, vocabulary_name, widened  # noqa: E402
 
 TINY = Shape(size_px=32, quarter=8, eighth=8, sixteenth=8, blocks=(1, 1, 1, 1), head=8)
 TINY_PAPER = PaperShape(size_px=32, width=4, blocks=1)
@@ -136,14 +136,17 @@ def test_a_generator_comes_back_from_the_json_of_its_shape(shape):
 
 
 def test_compact_generators_speak_29_aus_and_the_papers_17_unless_they_say_otherwise():
-    assert (Shape().spoken, PaperShape().spoken) == (WIDE, PAPER_17) and (Shape().aus, PaperShape().aus) == (
+    assert (Shape().au_names, PaperShape().au_names) == (WIDE, PAPER_17) and (
+        Shape().aus,
+        PaperShape().aus,
+    ) == (
         29,
         17,
     )
-    assert (Shape("paper17").aus, PaperShape("wide").aus) == (17, 29)
-    assert [named(aus) for aus in (list(PAPER_17), WIDE)] == ["paper17", "wide"]
+    assert (Shape("paper17").au_count, PaperShape("wide").au_count) == (17, 29)
+    assert [vocabulary_name(aus) for aus in (list(PAPER_17), WIDE)] == ["paper17", "wide"]
     with pytest.raises(DataError, match="none of the vocabularies"):
-        named(("AU12", "AU25"))
+        vocabulary_name(("AU12", "AU25"))
 
 
 def test_shapes_written_before_there_were_two_models_are_compact_and_speak_17_aus():
@@ -200,9 +203,9 @@ def test_tensors_are_translated_as_arrays_are():
 
 
 def test_each_half_of_the_picture_is_told_its_own_side():
-    told = torch.zeros(29)
-    told[WIDE.index("AU12L")], told[WIDE.index("AU25")] = 0.8, 0.5
-    right, left = told @ views(WIDE)
+    change = torch.zeros(29)
+    change[WIDE.index("AU12L")], change[WIDE.index("AU25")] = 0.8, 0.5
+    right, left = change @ views(WIDE)
     place = {au: i for i, au in enumerate(wholes(WIDE))}
     assert len(place) == 19 and (right[place["AU12"]], left[place["AU12"]]) == (0, pytest.approx(0.8))
     assert right[place["AU25"]] == left[place["AU25"]] == 0.5
@@ -222,12 +225,12 @@ def test_teeth_are_laid_where_the_network_says_and_nowhere_else():
     generator = CompactGenerator(dataclasses.replace(TINY, teeth=True)).eval()
     photo, change = torch.rand(1, 3, 32, 32), torch.full((1, 29), 0.3)
     bare = CompactGenerator(TINY).eval()(photo, change)[0]  # fresh heads say grey everywhere
-    colour, _, flow, inside, where = generator(photo, change, tell_mouth=True)
+    colour, _, flow, inside, where = generator(photo, change, with_mouth=True)
     assert (inside.shape, where.shape, flow.shape) == ((1, 1, 32, 32), (1, 2, 16, 16), (1, 2, 16, 16))
     assert torch.allclose(colour, bare, atol=0.05) and inside.max() < 0.05, "fresh: hardly anywhere"
     up = -0.05  # outer eye distances: in the middle of an incisor, a quarter of a tooth beside the midline
     generator.out.bias[-4:] = torch.tensor([0.02 / TEETH_UNIT, up / TEETH_UNIT, 20.0, 0.0])
-    colour, _, _, inside, where = generator(photo, change, tell_mouth=True)
+    colour, _, _, inside, where = generator(photo, change, with_mouth=True)
     x, y = round(0.02 * PX_PER_UNIT + EDGE_PX[0]), round(up * PX_PER_UNIT + EDGE_PX[1])
     tooth = torch.from_numpy(teeth()[y, x, :3] / 255) * LIGHTEST / 2
     assert where[0, :, 8, 8].tolist() == pytest.approx([0.02, up], abs=1e-6)
@@ -247,7 +250,7 @@ def test_one_side_opens_the_gate_half_as_far_as_both_and_no_change_keeps_it_shut
 
 
 @pytest.mark.parametrize(
-    ("shape", "word"),
+    ("shape", "message"),
     [
         ({"model": "huge"}, "huge.*compact, paper"),
         ({**TINY.as_dict(), "aus": 20}, "20 AUs and wide has 29"),
@@ -259,8 +262,8 @@ def test_one_side_opens_the_gate_half_as_far_as_both_and_no_change_keeps_it_shut
         ({**TINY_PAPER.as_dict(), "conditioning": "odd"}, "odd"),
     ],
 )
-def test_a_shape_that_means_another_network_is_refused_in_one_sentence(shape, word):
-    with pytest.raises(DataError, match=word):
+def test_a_shape_that_means_another_network_is_refused_in_one_sentence(shape, message):
+    with pytest.raises(DataError, match=message):
         build(shape)
 
 

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from engines.errors import DataError  # noqa: E402
-from train.data.domains import Domains  # noqa: E402
+from train.data.domains import EmotionSamples  # noqa: E402
 from train.data.emotions import EMOTIONS, classify, prototype  # noqa: E402
 from train.networks.discrete import Encoder, Painter, Translator  # noqa: E402
 from train.recipes.baselines.cyclegan import CycleGan, least_squares  # noqa: E402
@@ -143,7 +143,7 @@ def test_a_translation_is_a_picture_in_range_and_unknown_emotions_have_none(make
     if len(recipe.emotions) > 1:
         assert not torch.equal(
             *(recipe.translate(recipe.networks, photos, name) for name in recipe.emotions[:2])
-        ), "the label is heard"
+        ), "the label has an effect"
 
 
 @every_recipe
@@ -215,7 +215,7 @@ def test_the_baselines_networks_keep_the_size(side):
 
 def test_a_sample_is_a_function_of_seed_and_number():
     def drawn(seed: int, number: int) -> dict[str, np.ndarray]:
-        return Domains(ToyCorpus(), seed, SIZE, THREE, THREE, pairs=True, noise=5)[number]
+        return EmotionSamples(ToyCorpus(), seed, SIZE, THREE, THREE, pairs=True, noise=5)[number]
 
     once, again = drawn(1, 17), drawn(1, 17)
     assert all(np.array_equal(once[name], again[name]) for name in once)
@@ -229,7 +229,7 @@ def test_pictures_show_what_their_labels_say_and_emotions_come_equally_often():
     corpus.shown[11:20] = ["neutral"] * 9  # one happy face among twenty neutral ones
     corpus.aus = np.stack([prototype(name) for name in corpus.shown])
     corpus.held_out[:] = False
-    data = Domains(corpus, 0, SIZE, THREE, ("happy", "surprised"), pairs=True)
+    data = EmotionSamples(corpus, 0, SIZE, THREE, ("happy", "surprised"), pairs=True)
     items = [data[i] for i in range(150)]
     for item in items:
         assert item["picture"][16, 16, 0] == SHADE[THREE[item["label"]]]
@@ -237,16 +237,16 @@ def test_pictures_show_what_their_labels_say_and_emotions_come_equally_often():
     assert np.bincount([item["label"] for item in items]).min() > 35
 
 
-def test_held_out_people_never_train_and_stand_ins_are_found_where_nobody_is_held_out():
+def test_held_out_people_never_train_and_stand_ins_are_found_where_no_one_is_held_out():
     corpus = ToyCorpus()
-    training = Domains(corpus, 0, SIZE, THREE, THREE)
+    training = EmotionSamples(corpus, 0, SIZE, THREE, THREE)
     assert not any(corpus.held_out[faces].any() for faces in training.faces.values())
-    watching = Domains(corpus, 0, SIZE, THREE, THREE, held_out=True)
+    watching = EmotionSamples(corpus, 0, SIZE, THREE, THREE, held_out=True)
     assert corpus.held_out[watching.faces["happy"]].all() and len(watching.faces["surprised"])
 
 
 @pytest.mark.parametrize(
-    ("begin", "word"),
+    ("begin", "message"),
     [
         (lambda: StarGan(SIZE, WIDTH, ("happy",)), "2 or more"),
         (lambda: StarGan(SIZE, WIDTH, ("happy", "happy")), "different"),
@@ -257,8 +257,8 @@ def test_held_out_people_never_train_and_stand_ins_are_found_where_nobody_is_hel
         (lambda: StarGan(64, WIDTH, THREE).dataset(ToyCorpus(), 0), "--size 64"),
     ],
 )
-def test_what_cannot_be_learnt_is_refused_in_one_sentence(begin, word):
-    with pytest.raises(DataError, match=word):
+def test_what_cannot_be_learnt_is_refused_in_one_sentence(begin, message):
+    with pytest.raises(DataError, match=message):
         begin()
 
 

@@ -43,7 +43,7 @@ def made(*options: str, corpus_size_px: int = 64):
 def test_a_vocabulary_is_chosen_by_recipe_and_option_and_samples_speak_it(corpus, options, aus):
     recipe = made(*options)
     assert (
-        recipe.networks["generator"].shape.aus == aus
+        recipe.networks["generator"].shape.au_count == aus
         and recipe.shape.get("critic", {}).get("aus", aus) == aus
     )
     data = recipe.dataset(corpus, 0)
@@ -78,7 +78,7 @@ def test_the_papers_networks_are_asked_for_by_their_name():
 
 
 @pytest.mark.parametrize(
-    ("options", "word"),
+    ("options", "message"),
     [
         (["--recipe", "distil"], "--teacher"),
         (["--size", "128"], "prepare it with --size 128"),
@@ -97,13 +97,13 @@ def test_the_papers_networks_are_asked_for_by_their_name():
     ],
 )
 def test_options_that_do_not_go_together_are_refused_in_one_sentence(
-    corpus_folder, tmp_path, capsys, options, word
+    corpus_folder, tmp_path, capsys, options, message
 ):
     assert (
         command.main(["fit", "--corpus", str(corpus_folder), "--out", str(tmp_path / "run"), *options]) == 8
     )
-    said = capsys.readouterr().err
-    assert word in said and "Traceback" not in said and said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert message in output and "Traceback" not in output and output.count("\n") == 1
 
 
 def some_teacher(folder: Path, shape: Shape):
@@ -135,4 +135,4 @@ def test_a_student_speaks_its_teachers_vocabulary(corpus, tmp_path):
         "change"
     ].shape == (17,)
     direct = load(teacher, "cpu", threads=1).run(lesson["picture"], lesson["change"])
-    assert np.abs(lesson["attention"] - direct.attention).max() < 1e-3, "both are told the same"
+    assert np.abs(lesson["attention"] - direct.attention).max() < 1e-3, "both get the same input"

@@ -1,4 +1,4 @@
-"""The second opinion: what 68 points say, the yardstick between people, and dlib itself on the shipped photos
+"""The second opinion: what 68 points show, the yardstick between people, and dlib itself on the shipped photos
 where it is installed.
 """
 
@@ -173,15 +173,15 @@ def test_dlib_sees_the_eyes_and_mouth_where_mediapipe_sees_them(second):
 @needs_dlib
 def test_the_shipped_engine_is_seen_to_smile_and_to_open_its_mouth(second, engine, people, tmp_path):
     result = evaluate(engine, people, tmp_path, count=2, identity=looks, distance_faces=4, second=second)
-    told = result["second_opinion"]["aus"]
+    aus_by_name = result["second_opinion"]["aus"]
     assert (
-        set(told) == set(AUS)
-        and told["AU12"]["r"] > 0.8
-        and told["AU25"]["r"] > 0.8
-        and told["AU12"]["change"] > 0.03
+        set(aus_by_name) == set(AUS)
+        and aus_by_name["AU12"]["r"] > 0.8
+        and aus_by_name["AU25"]["r"] > 0.8
+        and aus_by_name["AU12"]["change"] > 0.03
     )
-    assert told["AU12"]["slope"] is None, "four people are no yardstick"
+    assert aus_by_name["AU12"]["slope"] is None, "four people are no yardstick"
     text = (tmp_path / "report.md").read_text()
     assert "## A second opinion" in text and all(
-        f"| {au} | {row['r']:.2f} | - |" in text for au, row in told.items()
+        f"| {au} | {row['r']:.2f} | - |" in text for au, row in aus_by_name.items()
     )

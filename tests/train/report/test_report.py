@@ -22,10 +22,10 @@ from tests.support.photo_corpus import People, looks  # noqa: E402
 from train.data.emotions import EMOTIONS, prototype  # noqa: E402
 from train.report import animation, figures, measures  # noqa: E402
 from train.report.compare import EngineEditor, RecipeEditor, compare, wanted  # noqa: E402
-from train.report.edits import LEVELS, change_to, wanted_at  # noqa: E402
+from train.report.edits import LEVELS, level_input, wanted_at  # noqa: E402
 from train.report.evaluate import evaluate, outside_error  # noqa: E402
-from train.report.grids import COLUMNS, given, grid  # noqa: E402
-from train.report.likeness import split  # noqa: E402
+from train.report.grids import COLUMNS, generator_input, grid  # noqa: E402
+from train.report.likeness import split_held_out  # noqa: E402
 from train.report.page import page  # noqa: E402
 from train.report.photos import read_photos  # noqa: E402
 from train.report.scaled import at_size  # noqa: E402
@@ -60,10 +60,10 @@ def test_psnr_and_ssim_of_equal_and_of_opposite_pictures():
 
 def test_an_au_that_follows_by_half_has_slope_one_half():
     commanded = np.array([-1.0, 0.0, 1.0])
-    half = measures.follows(commanded, commanded / 2 + 0.1)
+    half = measures.command_response(commanded, commanded / 2 + 0.1)
     assert (half.r, half.slope) == (pytest.approx(1), pytest.approx(0.5))
     assert half.rmse == pytest.approx(np.sqrt((0.6**2 + 0.1**2 + 0.4**2) / 3))
-    idle = measures.follows(commanded, np.zeros(3))
+    idle = measures.command_response(commanded, np.zeros(3))
     assert (idle.r, idle.slope) == (0, 0) and measures.slope(np.ones(3), commanded) == 0
 
 
@@ -104,8 +104,8 @@ def test_the_frechet_distance_of_two_gaussians_is_its_closed_form():
 def test_background_is_where_attention_keeps_and_nothing_moves():
     attention, flow = np.ones((8, 8), np.float32), np.zeros((8, 8, 2), np.float32)
     attention[0], flow[1, :, 0] = 0.5, 1.0
-    kept = measures.kept(attention, flow)
-    assert not kept[:2].any() and kept[2:].all() and measures.kept(attention, None)[1:].all()
+    kept = measures.kept_mask(attention, flow)
+    assert not kept[:2].any() and kept[2:].all() and measures.kept_mask(attention, None)[1:].all()
     a, b = np.full((8, 8, 3), 10, np.uint8), np.full((8, 8, 3), 13, np.uint8)
     b[:2] = 200
     assert measures.masked_error(a, b, kept) == 3 and np.isnan(
@@ -187,7 +187,7 @@ def test_a_lost_face_is_the_worst_case_and_no_two_cases_share_a_face_or_an_au():
 
 
 class IdleEngine(StubEngine):
-    """Does nothing, whatever it is told."""
+    """Does nothing, whatever its input."""
 
     def run(self, picture: np.ndarray, aus: np.ndarray) -> Edit:
         return Edit(np.zeros_like(picture), np.ones(picture.shape[:2], np.float32), None)
@@ -206,17 +206,17 @@ def test_an_engine_that_does_nothing_is_found_out(people):
 def test_changes_start_from_the_photos_own_expression():
     own = np.full(len(WIDE), 0.25, np.float32)
     engine = StubEngine()
-    assert not change_to(engine, own, (), 0.0).any()
+    assert not level_input(engine, own, (), 0.0).any()
     assert (
-        change_to(engine, own, ("AU12",), 1.0)[SMILE] == 0.75
-        and np.count_nonzero(change_to(engine, own, ("AU12",), 1.0)) == 1
+        level_input(engine, own, ("AU12",), 1.0)[SMILE] == 0.75
+        and np.count_nonzero(level_input(engine, own, ("AU12",), 1.0)) == 1
     )
-    assert change_to(StubEngine(aus=WIDE), own, ("AU12",), 1.0)[au_estimator.index(("AU12",))].tolist() == [
+    assert level_input(StubEngine(aus=WIDE), own, ("AU12",), 1.0)[au_estimator.index(("AU12",))].tolist() == [
         0.75,
         0.75,
     ], "both sides alike"
     absolute = SimpleNamespace(bundle=SimpleNamespace(conditioning="absolute", aus=("AU12", "AU01")))
-    assert change_to(absolute, own, ("AU12",), 1.0).tolist() == [1.0, 0.25], "in the engine's own order"
+    assert level_input(absolute, own, ("AU12",), 1.0).tolist() == [1.0, 0.25], "in the engine's own order"
 
 
 def test_halves_share_nobody_and_are_of_one_size(people):
@@ -228,11 +228,11 @@ def test_halves_share_nobody_and_are_of_one_size(people):
     )
     several.person = np.repeat(np.arange(10), 4)
     several.held_out, several.is_clip = np.ones(40, bool), np.zeros(40, bool)
-    halves = split(several, 30)
+    halves = split_held_out(several, 30)
     assert len(halves.real) == len(halves.edited) > 8
     assert not set(several.person[halves.real]) & set(several.person[halves.edited])
     several.held_out = np.zeros(40, bool)
-    with pytest.raises(DataError, match="holds nobody out"):
+    with pytest.raises(DataError, match="holds no people out"):
         choose_faces(several, 3)
 
 
@@ -404,18 +404,18 @@ def test_the_film_goes_up_and_back_and_plays_in_browsers(engine, small_photo, tm
 
     monkeypatch.setattr(animation, "EXPRESSIONS", animation.EXPRESSIONS[:1])
     film, frames = figures.draw(1, engine, [small_photo], tmp_path)
-    story = np.array(list(animation.story(REST)))
+    sequence = np.array(list(animation.expression_sequence(REST)))
     assert (
-        story[0].max() == 0
-        and story[-1].max() == 0
-        and story[:, WIDE.index("AU12R")].max() == 1
-        and np.abs(np.diff(story, axis=0)).max() < 0.15
+        sequence[0].max() == 0
+        and sequence[-1].max() == 0
+        and sequence[:, WIDE.index("AU12R")].max() == 1
+        and np.abs(np.diff(sequence, axis=0)).max() < 0.15
     )
     with av.open(str(film)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
         shown = [frame.to_ndarray(format="bgr24").astype(float) for frame in container.decode(stream)]
-    assert len(shown) == len(story) and shown[0].shape[0] % 2 == 0
+    assert len(shown) == len(sequence) and shown[0].shape[0] % 2 == 0
     assert np.abs(shown[0] - shown[-1]).mean() < 1 < np.abs(shown[0] - shown[len(shown) // 2]).mean()
     assert cv2.imread(str(frames)).shape[:2] == (26 + 195, 84 + 5 * 195)
 
@@ -427,7 +427,7 @@ def test_several_photos_perform_together_in_one_animated_picture_without_end(
 
     monkeypatch.setattr(animation, "EXPRESSIONS", animation.EXPRESSIONS[:2])
     photos = read_photos([small_photo, SAMPLES / "woman.jpg"], engine.bundle.size_px)
-    picture = Image.open(animation.together(engine, photos, tmp_path / "figure-1.webp"))
+    picture = Image.open(animation.write_montage(engine, photos, tmp_path / "figure-1.webp"))
     assert picture.format == "WEBP" and picture.size == (512, 256) and picture.info["loop"] == 0
     assert picture.n_frames > 20
     shown = []
@@ -438,7 +438,7 @@ def test_several_photos_perform_together_in_one_animated_picture_without_end(
         "it moves, and ends where it began"
     )
     with pytest.raises(OutputError, match="choose another --out"):
-        animation.together(engine, photos[:1], tmp_path / "figure-1.webp" / "below a file.webp")
+        animation.write_montage(engine, photos[:1], tmp_path / "figure-1.webp" / "below a file.webp")
 
 
 def test_every_face_of_a_group_is_edited_and_the_rest_is_the_photo(engine, tmp_path):
@@ -477,7 +477,7 @@ def test_photos_of_one_name_do_not_overwrite_each_other(engine, small_photo, tmp
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (None, "no photo at"),
         (b"no picture", "not a picture"),
@@ -485,13 +485,13 @@ def test_photos_of_one_name_do_not_overwrite_each_other(engine, small_photo, tmp
         ("wall", "No face"),
     ],
 )
-def test_photos_that_cannot_be_used_are_told_in_one_sentence(engine, tmp_path, content, words):
+def test_photos_that_cannot_be_used_are_refused_in_one_sentence(engine, tmp_path, content, message):
     path = tmp_path / "photo.jpg"
     if content == "wall":
         cv2.imwrite(str(path), np.full((200, 200, 3), 120, np.uint8))
     elif content is not None:
         path.write_bytes((SAMPLES / "man.jpg").read_bytes()[:20_000] if content == "cut" else content)
-    with pytest.raises(SourceError, match=words):
+    with pytest.raises(SourceError, match=message):
         figures.draw(5, engine, [path], tmp_path)
 
 
@@ -517,7 +517,7 @@ def test_figure_nine_shows_an_evaluations_cases_and_refuses_anothers(report, eng
 
 
 def test_sampled_expressions_are_many_and_real_ones_come_from_the_corpus(people):
-    made_up = np.array(figures.made_up_expressions(REST))
+    made_up = np.array(figures.random_expressions(REST))
     assert (
         made_up.shape == (72, 29)
         and made_up.min() >= 0
@@ -596,7 +596,7 @@ def test_a_grid_shows_every_person_and_every_level(people):
         and picture.dtype == np.uint8
     )
     smile = picture[20:side, COLUMNS.index(("AU12",)) * side : (COLUMNS.index(("AU12",)) + 1) * side]
-    assert smile[..., 1].mean() > smile[..., 0].mean() + 40, "told to smile, it turns green"
+    assert smile[..., 1].mean() > smile[..., 0].mean() + 40, "asked to smile, it turns green"
 
 
 def test_a_grid_of_a_generator_that_knows_sides_shows_them_on_a_line_of_their_own(people):
@@ -606,12 +606,12 @@ def test_a_grid_of_a_generator_that_knows_sides_shows_them_on_a_line_of_their_ow
 
 def test_generators_are_told_what_they_were_trained_on():
     own, goal = REST + 0.25, REST + 1
-    assert given(PlainGenerator("relative"), own, goal) == pytest.approx(0.75)
-    assert given(PlainGenerator("absolute"), own, goal) == pytest.approx(1.0)
+    assert generator_input(PlainGenerator("relative"), own, goal) == pytest.approx(0.75)
+    assert generator_input(PlainGenerator("absolute"), own, goal) == pytest.approx(1.0)
     crooked = wanted_at(REST, ("AU12L",), 1.0)
-    assert given(PlainGenerator("relative"), REST, crooked)[SMILE] == 0.5, (
+    assert generator_input(PlainGenerator("relative"), REST, crooked)[SMILE] == 0.5, (
         "half of the whole, where sides are not spoken"
     )
-    assert given(PlainGenerator("relative", WIDE), REST, crooked)[
+    assert generator_input(PlainGenerator("relative", WIDE), REST, crooked)[
         [WIDE.index("AU12R"), WIDE.index("AU12L")]
     ].tolist() == [0, 1]

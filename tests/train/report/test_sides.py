@@ -1,5 +1,5 @@
 """Evaluation of one side of the face alone: that the right side is asked, and that the answers of both are
-told apart.
+kept apart.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ def people() -> People:
 
 
 class Writing(StubEngine):
-    """Writes what it is told into the picture, for Reading to read."""
+    """Writes its input into the picture, for Reading to read."""
 
     def __init__(self):
         super().__init__(256, aus=WIDE)
@@ -50,12 +50,12 @@ class Reading:
     def read(self, picture: np.ndarray) -> list[np.ndarray]:
         if picture[1, 0].tolist() != [77, 77, 77]:
             return [OWN]
-        told = (picture[0, : len(WIDE), 0].astype(np.float32) - 100) / 100
+        given = (picture[0, : len(WIDE), 0].astype(np.float32) - 100) / 100
         mirrored = [
             WIDE.index(name[:-1] + {"R": "L", "L": "R"}[name[-1]]) if name[-1] in "RL" else i
             for i, name in enumerate(WIDE)
         ]
-        return [OWN + told / 2 + told[mirrored] / 10]
+        return [OWN + given / 2 + given[mirrored] / 10]
 
 
 def test_the_commanded_side_and_the_other_are_told_apart(people, monkeypatch):
@@ -74,7 +74,7 @@ def test_the_commanded_side_and_the_other_are_told_apart(people, monkeypatch):
 
 
 class Symmetric:
-    """The shipped engine, told the means of the sides: one side alone moves both by half."""
+    """The shipped engine, given the means of the sides: one side alone moves both by half."""
 
     name = "symmetric"
 

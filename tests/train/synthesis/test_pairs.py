@@ -20,12 +20,12 @@ from engines.face.mesh import (
     align,
 )
 from train.estimator import fit_motion
-from train.synthesis.changes import blink, draw_change, set_some
+from train.synthesis.changes import add_blink, draw_change, set_random_aus
 from train.synthesis.deform import BASIS, LIPS_OUTER_TOP, MORE_TOGETHER, WHOLE, basis, moved, of_sides
-from train.synthesis.lids import close
-from train.synthesis.mouths import RIM, paint
-from train.synthesis.regions import UNKNOWN, weights
-from train.synthesis.warp import draw, flow_between, polygon_mask
+from train.synthesis.lids import close_lids
+from train.synthesis.mouths import RIM, paint_mouth
+from train.synthesis.regions import UNKNOWN, loss_weights
+from train.synthesis.warp import flow_between, polygon_mask, warp_picture
 from train.teeth import places, teeth
 
 REST = np.zeros(29, np.float32)
@@ -57,7 +57,7 @@ def drawn(
     picture, mesh = face
     after = moved(mesh, REST, change)
     flow = flow_between(after, mesh, 256)
-    return *close(draw(picture, flow), flow, picture, mesh, after), after
+    return *close_lids(warp_picture(picture, flow), flow, picture, mesh, after), after
 
 
 def eye(mesh: np.ndarray, top: tuple[int, ...], bottom: tuple[int, ...]) -> np.ndarray:
@@ -103,7 +103,9 @@ def test_upper_teeth_keep_still_while_the_jaw_drops(face):
     shown = []
     for jaw in (0.5, 0.9):
         target, _, _, after = drawn(face, change_of(AU10=0.5, AU25=0.6, AU26=jaw))
-        shown.append((paint(target, mesh, after)[0].astype(int), polygon_mask(after[RIM, :2], 256) > 0.99))
+        shown.append(
+            (paint_mouth(target, mesh, after)[0].astype(int), polygon_mask(after[RIM, :2], 256) > 0.99)
+        )
     (first, in_first), (second, in_second) = shown
     lip = mesh[13, 1]
     upper = in_first & in_second
@@ -118,7 +120,7 @@ def test_upper_teeth_keep_still_while_the_jaw_drops(face):
 
 def tooth_share(mesh: np.ndarray, after: np.ndarray, target: np.ndarray, share: float) -> float:
     """Of a painted mouth's upper `share`, measured between its lips at every column, that is tooth."""
-    _, mask, where = paint(target, mesh, after)
+    _, mask, where = paint_mouth(target, mesh, after)
     row = cv2.remap(teeth(), *places(where), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     inside, upper = mask > 0.9, np.zeros(mask.shape, bool)
     for x in np.flatnonzero(inside.sum(axis=0) > 3):
@@ -151,7 +153,7 @@ def test_an_oo_shows_no_upper_teeth_and_a_dropped_jaw_does(face):
 def test_a_painted_mouth_is_dark_inside_with_teeth_and_stays_between_the_lips(face):
     _, mesh = face
     target, _, _, after = drawn(face, change_of(AU25=0.8, AU26=0.8))
-    painted, mask, _ = paint(target, mesh, after)
+    painted, mask, _ = paint_mouth(target, mesh, after)
     inside = painted[mask > 0.99].mean(axis=1)
     assert np.percentile(inside, 20) < 70 and np.percentile(inside, 97) > 110, "a dark inside, and teeth"
     assert np.array_equal(painted[mask == 0], target[mask == 0])
@@ -162,7 +164,7 @@ def test_a_painted_mouth_is_dark_inside_with_teeth_and_stays_between_the_lips(fa
 def test_the_labels_of_teeth_say_where_each_pixel_of_a_painted_mouth_lies(face):
     _, mesh = face
     target, _, _, after = drawn(face, change_of(AU10=0.8, AU12=0.8, AU25=1.0))
-    painted, mask, where = paint(target, mesh, after)
+    painted, mask, where = paint_mouth(target, mesh, after)
     row = cv2.remap(teeth(), *places(where), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     tooth = (mask > 0.99) & (row[..., 3] > 0.99)
     assert tooth.sum() > 100, "a smile shows teeth"
@@ -218,7 +220,7 @@ def test_single_sides_are_asked_for_but_not_most_of_the_time():
     right, left = index(("AU12",))
     for _ in range(4000):
         wanted = REST.copy()
-        set_some(rng, wanted)
+        set_random_aus(rng, wanted)
         one_sided += wanted[right] != wanted[left] and min(wanted[right], wanted[left]) == 0
         set_both += wanted[right] == wanted[left] > 0
     assert 0.1 < one_sided / (one_sided + set_both) < 0.5
@@ -229,7 +231,7 @@ def test_changes_stay_within_what_a_face_can_show():
     for towards_rest in (True, False):
         for _ in range(50):
             change = draw_change(rng, own, np.roll(own, 3), towards_rest)
-            blink(rng, own, change)
+            add_blink(rng, own, change)
             assert change.shape == (29,) and change.dtype == np.float32
             assert ((own + change >= -1e-6) & (own + change <= 1.3)).all() and np.abs(change).max() <= 1
 
@@ -237,8 +239,8 @@ def test_changes_stay_within_what_a_face_can_show():
 def test_what_a_photo_does_not_show_weighs_little(recorded):
     mesh = recorded["open"].mesh_px[:, :2] / 2
     nothing, mouth = np.zeros((256, 256), np.float32), polygon_mask(mesh[RIM], 256)
-    known, flow_known = weights(mesh, mesh, nothing, nothing)
-    unknown, flow_unknown = weights(mesh, mesh, nothing, mouth)
+    known, flow_known = loss_weights(mesh, mesh, nothing, nothing)
+    unknown, flow_unknown = loss_weights(mesh, mesh, nothing, mouth)
     inside = mouth == 1
     assert unknown[inside] == pytest.approx(UNKNOWN * known[inside], rel=1e-4)
     assert np.array_equal(unknown[mouth == 0], known[mouth == 0]) and flow_unknown.sum() < flow_known.sum()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from train import losses
 from train.data.corpus import Corpus
-from train.data.domains import Domains
+from train.data.domains import EmotionSamples
 from train.networks.critic import Critic
 from train.networks.discrete import Translator, patch_critic
 from train.recipes.discrete import checked_one, sheet, signed_batch, sizes, unsigned
@@ -51,8 +51,10 @@ class CycleGan:
     def from_shape(cls, shape: dict[str, Any]) -> "CycleGan":
         return cls(*sizes(shape, cls.name))
 
-    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Domains:
-        return Domains(corpus, seed, self.shape["size_px"], ("neutral",), self.emotions, held_out, pairs=True)
+    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> EmotionSamples:
+        return EmotionSamples(
+            corpus, seed, self.shape["size_px"], ("neutral",), self.emotions, held_out, pairs=True
+        )
 
     def batch(self, samples: Batch) -> Batch:
         return signed_batch(samples)

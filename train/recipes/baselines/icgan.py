@@ -17,7 +17,7 @@ from torch import Tensor
 
 from train import losses
 from train.data.corpus import Corpus
-from train.data.domains import Domains
+from train.data.domains import EmotionSamples
 from train.networks.critic import Critic
 from train.networks.discrete import Encoder, Painter, class_critic
 from train.networks.paper import tiled
@@ -59,8 +59,8 @@ class IcGan:
     def from_shape(cls, shape: dict[str, Any]) -> "IcGan":
         return cls(*sizes(shape, cls.name), gan_steps=shape["gan_steps"])
 
-    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Domains:
-        return Domains(
+    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> EmotionSamples:
+        return EmotionSamples(
             corpus, seed, self.shape["size_px"], self.emotions, self.emotions, held_out, noise=NOISE
         )
 

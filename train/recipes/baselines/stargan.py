@@ -14,7 +14,7 @@ from torch import Tensor
 
 from train import losses
 from train.data.corpus import Corpus
-from train.data.domains import Domains
+from train.data.domains import EmotionSamples
 from train.networks.critic import Critic
 from train.networks.discrete import Translator, class_critic
 from train.recipes.discrete import checked, one_hot, sheet, signed_batch, sizes, unsigned
@@ -50,8 +50,8 @@ class StarGan:
     def from_shape(cls, shape: dict[str, Any]) -> "StarGan":
         return cls(*sizes(shape, cls.name))
 
-    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Domains:
-        return Domains(corpus, seed, self.shape["size_px"], self.emotions, self.emotions, held_out)
+    def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> EmotionSamples:
+        return EmotionSamples(corpus, seed, self.shape["size_px"], self.emotions, self.emotions, held_out)
 
     def batch(self, samples: Batch) -> Batch:
         return signed_batch(samples)
