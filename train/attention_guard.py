@@ -18,12 +18,18 @@ class AttentionGuard:
     low: float = 0.70  # of mean(A) over edits: below, colour repaints the face
     high: float = 0.997  # above, edits are copies of the photo
     presses_up: bool = True  # the term is on mean(1 - A); False: on mean(A)
-    rests_until: int = 0  # steps: a weight that still rises from 0 is not to blame
+    rests_until: int = 0  # steps during which the weight still rises from 0, and is not adjusted
     factor: float = 1.0
 
-    def look(self, attention: float, step: int) -> str | None:
-        """mean(A) of held-out edits after some steps -> what was done about it; None when it lies within the
-        band, or too early.
+    def adjust(self, attention: float, step: int) -> str | None:
+        """Adjusts `factor` when mean(A) leaves the band.
+
+        Args:
+            attention: mean(A) of held-out edits.
+            step: of the run.
+
+        Returns:
+            What was done, as a sentence; None within the band and before `rests_until`.
         """
         if step < self.rests_until:
             return None
@@ -39,5 +45,8 @@ class AttentionGuard:
         )
         hint = "check the AU labels" if closed else "lower --rate"
         if self.factor == before:
-            return f"mean(A) is {attention:.4f}, {fault}, and the weight of its term is at its bound (x {self.factor:g}): {hint}."
+            return (
+                f"mean(A) is {attention:.4f}, {fault}, and the weight of its term is at its bound "
+                f"(x {self.factor:g}): {hint}."
+            )
         return f"mean(A) is {attention:.4f}, {fault}; the weight of its term is now x {self.factor:g}."

@@ -1,6 +1,6 @@
-"""A run on disk, from which it goes on exactly: weights, averages, optimisers, RNG as safetensors; counts and
-settings as JSON.
+"""A run on disk, from which it resumes exactly: tensors as safetensors, counts and settings as JSON.
 
+Weights, moving averages, optimisers and the RNG are stored.
 A checkpoint is a folder, written beside the old one and renamed over it, so that a killed run keeps its last
 good one. Samples are a function of their number, so `seen` is all that the sampler has to remember, and the
 learning rate follows from it.
@@ -56,9 +56,7 @@ def save(
 
 
 def find(folder: Path) -> Path | None:
-    """The checkpoint, or the one before it when a run was killed between the two renames; None when there is
-    neither.
-    """
+    """The checkpoint; the one before it when a run was killed between the two renames; or None."""
     for place in (folder, folder.with_name(folder.name + ".old")):
         if (place / "state.json").is_file():
             return place

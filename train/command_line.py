@@ -18,7 +18,8 @@ From faces to an engine, step by step:
 
 `python -m train STEP --help` explains the options of a step.
 `fit --recipe ganimation --model paper` is the paper's method and networks; `--teacher BUNDLE` distils;
-stargan, cyclegan, diat, icgan are the paper's baselines. Several processes: accelerate launch -m train fit ...
+stargan, cyclegan, diat, icgan are the paper's baselines.
+Several processes: accelerate launch -m train fit ...
 """
 
 RECIPES = ("supervised", "ganimation", "distil", "stargan", "cyclegan", "diat", "icgan")
@@ -174,10 +175,9 @@ def _prepare(steps: Steps) -> None:
         action="append",
         default=None,
         metavar="SOURCE",
-        help="keep a source from training: a folder, tar or clip by name, without its ending. SOURCE/NAME holds out "
-        "one person and leaves the rest of that source to training. Of sources that are not named, 4 %% of "
-        "the "
-        "people are held out by name. May be given several times; replaces the default: "
+        help="keep a source from training: a folder, tar or clip by name, without its ending. SOURCE/NAME holds "
+        "out one person and leaves the rest of that source to training. Of sources that are not named, 4 %% of "
+        "the people are held out by name. May be given several times; replaces the default: "
         f"{', '.join(DEFAULT_HOLD_OUT)}. none: hold out no more than the 4 %%. Recorded in the manifest",
     )
     step.add_argument(

@@ -6,8 +6,8 @@ Equations: Pumarola et al., "GANimation", ECCV 2018, arXiv 1807.09251v2. Eq. 1 (
 terms, the other's lowers `generator` terms.
 
 Every term is a mean, over the batch and over pixels or patches: neither batch size nor the number of patches
-changes what a weight means, and resolution only where a docstring says so. Pictures are in -1..1 (sect. 5),
-AUs in 0..1. This file knows no network: a critic comes in as `score_of`, a function picture (B, 3, S, S) ->
+changes what a weight means, and resolution only where a docstring states it. Pictures are in -1..1 (sect. 5),
+AUs in 0..1. Networks are passed in: a critic as `score_of`, a function picture (B, 3, S, S) ->
 scores (B, ...).
 """
 
@@ -46,7 +46,7 @@ class GanimationWeights:
         return cls(expression=150.0, cycle=30.0, reconstruction=30.0)
 
 
-# --- realism: the critic's displayed loss in sect. 4.2, "image adversarial loss" -------------------------------------------------
+# --- realism: the critic's displayed loss in sect. 4.2, "image adversarial loss" ---
 
 
 def wasserstein_critic(real: Tensor, fake: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def _score_gradient(score_of: ScoreOf, pictures: Tensor) -> Tensor:
     return torch.autograd.grad(scores, pictures, create_graph=True)[0].float()
 
 
-# --- attention: eq. 2 ------------------------------------------------------------------------------------------------------------
+# --- attention: eq. 2 ---
 
 
 def kept_share(attention: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def kept_share(attention: Tensor) -> Tensor:
 
 
 def changed_share(attention: Tensor) -> Tensor:
-    """mean(1 - A): what is painted anew.
+    """mean(1 - A): the share that is painted.
 
     NOT eq. 2 but its opposite, for losses that already make the generator move.
 
@@ -140,14 +140,14 @@ def total_variation(attention: Tensor) -> Tensor:
     directions.
 
     (B, 1, S, S) -> scalar. A sum over B pictures has 2 B S^2 of them, whence `GanimationWeights.smooth`. The
-    mean tells how rough a mask is per pixel: drawn at twice the resolution a smooth mask has a quarter of it,
-    a texture of fixed period in pixels the same.
+    mean measures how rough a mask is per pixel: drawn at twice the resolution a smooth mask has a quarter of
+    it, a texture of fixed period in pixels the same.
     """
     down, across = attention.diff(dim=2).square(), attention.diff(dim=3).square()
     return (down.mean() + across.mean()) / 2
 
 
-# --- expression and identity: eq. 3 and 4 ------------------------------------------------------------------------------------------
+# --- expression and identity: eq. 3 and 4 ---
 
 
 def expression_loss(estimated: Tensor, wanted: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""What a run says while it goes on: a progress bar, a JSONL of statistics, TensorBoard scalars and pictures.
+"""The log of a run: a progress bar, a JSONL of statistics, TensorBoard scalars and pictures.
 
 Only the main process makes one. A resumed run drops the lines beyond its checkpoint, so that every count of
-images stands once in stats.jsonl; the first line after it averages fewer steps. Knows nothing of networks.
+images stands once in stats.jsonl; the first line after it averages fewer steps.
 """
 
 import json
@@ -45,12 +45,15 @@ class RunLog:
         )
 
     def picture(self, seen: int, grid: np.ndarray) -> None:
-        """(H, W, 3) uint8 BGR: kept as grid-SEEN.png and in TensorBoard (at half size: it keeps every one)."""
+        """Keeps (H, W, 3) uint8 BGR as grid-SEEN.png and, at half size, in TensorBoard, which keeps every
+        one.
+        """
         write_png(self._out / f"grid-{seen:08d}.png", grid, max_bytes=None)
         half = cv2.resize(grid, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         self._board.add_image("grid", half[:, :, ::-1].copy(), seen, dataformats="HWC")
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
+        """Prints a line above the progress bar."""
         self._bar.write(text)
 
     def close(self) -> None:

@@ -1,6 +1,4 @@
-"""How long a run is, how fast it learns, and which samples each batch holds: functions of the images seen,
-and of nothing else.
-"""
+"""How long a run is, how fast it learns, and which samples each batch holds: functions of the images seen."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +19,8 @@ class Schedule:
     seed: int = 0
     max_s: float = float("inf")
     save_every_s: float = 240.0
-    report_every: int = 4_000  # images between held-out figures, where the attention guard has its say
+    # Images between held-out figures, and between adjustments by the attention guard
+    report_every: int = 4_000
     grid_every: int = 12_000  # images; 0 for no grids
     # Steps whose mean is a line of statistics, so that a critic's noise does not hide a trend
     stats_every: int = 50

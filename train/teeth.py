@@ -4,7 +4,7 @@ Training targets are drawn with it (train/synthesis/mouths.py), and the compact 
 constant that it lays into mouths (train/networks/compact.py): teeth that a network paints from memory are a
 white band; teeth that it only has to place are sharp.
 
-teeth.png: the upper teeth of the right half of a face of nobody (seed 291), cut out and mirrored; BGR and
+teeth.png: the upper teeth of the right half of a synthetic face (seed 291), cut out and mirrored; BGR and
 alpha.
 """
 

@@ -56,7 +56,7 @@ class Variant:
             self.recipe, folder / self.name, Schedule(batch=batch, bf16=bf16, compile=compiled)
         )
         self.samples = random_samples(
-            size_px, batch, self.recipe.networks["generator"].shape.au_count, self.run.place.device
+            size_px, batch, self.recipe.networks["generator"].shape.au_count, self.run.group.device
         )
         self.times_s: dict[str, list[float]] = {"critic": [], "generator": []}
 
@@ -65,7 +65,7 @@ class Variant:
 
     def once(self, name: str) -> None:
         self.run.take(self.turn(name), [self.recipe.batch(self.samples)], self.samples)
-        if self.run.place.device.type == "cuda":
+        if self.run.group.device.type == "cuda":
             torch.cuda.synchronize()
 
     def time(self, name: str, seconds: float) -> None:
@@ -133,14 +133,15 @@ def measure(
             for variant in variants:
                 for name in ("critic", "generator"):
                     variant.time(name, seconds / ROUNDS / 2)
-        device = variants[0].run.place.device
+        device = variants[0].run.group.device
         peaks = {dtype: matrix_peak(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
         lines = [
             f"{device}, {torch.get_num_threads()} threads, {size_px} px, batch {batch}, PyTorch "
             f"{torch.__version__}; medians",
             f"matrix peak: {peaks[torch.float32] / 1e9:.0f} GFLOP/s fp32, {peaks[torch.bfloat16] / 1e9:.0f} "
             "bf16",
-            f"{'network':<24}{'critic/s':>9}{'ratio':>7}{'generator/s':>13}{'5 + 1/s':>9}{'GFLOP a critic sample':>23}{'of peak':>9}",
+            f"{'network':<24}{'critic/s':>9}{'ratio':>7}{'generator/s':>13}{'5 + 1/s':>9}"
+            f"{'GFLOP a critic sample':>23}{'of peak':>9}",
         ]
         first = None
         for variant in variants:
@@ -152,7 +153,8 @@ def measure(
             peak = peaks[torch.bfloat16 if "bf16" in variant.name else torch.float32]
             both = 5 * batch / (5 * critic_s + generator_s)
             lines.append(
-                f"{variant.name:<24}{batch / critic_s:>9.1f}{first / critic_s:>7.2f}{batch / generator_s:>13.1f}{both:>9.1f}"
+                f"{variant.name:<24}{batch / critic_s:>9.1f}{first / critic_s:>7.2f}"
+                f"{batch / generator_s:>13.1f}{both:>9.1f}"
                 f"{flops / 1e9:>23.1f}{flops * batch / critic_s / peak:>8.0%}"
             )
         if corpus:

@@ -1,10 +1,11 @@
 """The training loop.
 
-Progress is counted in images seen; nothing else is a clock. Knows no loss: those are a Recipe's.
+Progress is counted in images seen; nothing else is a clock. Losses are a Recipe's.
 
-A step: a batch in; for each turn of the recipe its loss, its gradients (averaged over processes), its
-optimiser, its moving average. Every few minutes a checkpoint; every few thousand images held-out figures, the
-attention guard's say, and a grid to look at.
+A step: load a batch; for each turn of the recipe compute its loss and its gradients (averaged over
+processes), then step its optimiser and its moving average. Every few minutes a checkpoint is written; every
+few thousand images follow figures on held-out people, the attention guard's adjustment, and a grid of
+samples.
 """
 
 import json
@@ -40,7 +41,7 @@ HELD_OUT_SEED, HELD_OUT_SAMPLES, HELD_OUT_BATCH = 10**6, 48, 16
 
 
 class TrainingRun:
-    """One run of a recipe in a folder: made new, or taken up where its checkpoint stands."""
+    """One run of a recipe in a folder: a new one, or one resumed from its checkpoint."""
 
     def __init__(
         self,
@@ -50,21 +51,32 @@ class TrainingRun:
         start_from: Path | None = None,
         estimator: str = VERSION,
     ):
-        """start_from: another run, whose averaged networks this one begins with; estimator: that of the labels.
+        """Loads the checkpoint in `out`, if there is one.
 
-        Raises DataError when the folder's checkpoint is of another recipe, network, AU set or estimator, or
-        cannot be started from.
+        Args:
+            recipe: what is trained.
+            out: folder of the run.
+            plan: how long and how fast.
+            start_from: another run, whose averaged networks a new run starts with.
+            estimator: version of the AU estimator that made the labels.
+
+        Raises:
+            DataError: the folder's checkpoint is of another recipe, network, AU set or estimator, or
+                `start_from` does not fit.
         """
         self.estimator = estimator
-        self.recipe, self.out, self.plan, self.place = recipe, out, plan, ProcessGroup(plan.bf16)
-        if plan.batch % (self.place.processes * plan.accumulate):
+        self.recipe = recipe
+        self.out = out
+        self.plan = plan
+        self.group = ProcessGroup(plan.bf16)
+        if plan.batch % (self.group.processes * plan.accumulate):
             raise DataError(
-                f"A batch of {plan.batch} does not divide into {self.place.processes} processes of "
+                f"A batch of {plan.batch} does not divide into {self.group.processes} processes of "
                 f"{plan.accumulate} micro-batches: choose another --batch."
             )
         make_folder(out, OutputError)
         self.networks = {
-            name: net.to(self.place.device, memory_format=torch.channels_last)
+            name: net.to(self.group.device, memory_format=torch.channels_last)
             for name, net in recipe.networks.items()
         }
         self.averages = {
@@ -84,8 +96,7 @@ class TrainingRun:
         self.started_from: dict[str, Any] | None = None  # provenance
         if checkpoint.find(self.folder) and start_from:
             raise DataError(
-                f"{out} already holds a run: leave out --start-from to go on with it, or choose another "
-                "--out."
+                f"{out} already holds a run: leave out --start-from to resume it, or choose another --out."
             )
         if start_from:
             self.started_from = start_with_weights_of(start_from, recipe, self.networks, self.averages)
@@ -114,7 +125,7 @@ class TrainingRun:
     def _check_together(self) -> None:
         """Raises DataError when processes stand at different places: hosts that do not share a disk."""
         mine = float(np.float32(self.seen))
-        if self.place.any(self.place.mean({"seen": mine})["seen"] != mine):
+        if self.group.any(self.group.mean({"seen": mine})["seen"] != mine):
             raise DataError(
                 f"The processes found different checkpoints in {self.out}: give an --out on a disk that all "
                 "hosts share."
@@ -136,7 +147,7 @@ class TrainingRun:
         )
 
     def save(self) -> None:
-        state = {**self._identity(), "seen": self.seen, "step": self.step, "processes": self.place.processes}
+        state = {**self._identity(), "seen": self.seen, "step": self.step, "processes": self.group.processes}
         state |= {"guard": self.guard.factor if self.guard else None, "started_from": self.started_from}
         checkpoint.save(self.folder, self.networks, self.averages, self.optimisers, state)
 
@@ -145,7 +156,7 @@ class TrainingRun:
 
         Returns the terms. Raises DataError when a loss is no longer a number.
         """
-        samples = {name: value.to(self.place.device, non_blocking=True) for name, value in samples.items()}
+        samples = {name: value.to(self.group.device, non_blocking=True) for name, value in samples.items()}
         if self.resident:
             samples = self.resident.fill(samples)
         count = len(next(iter(samples.values()))) // self.plan.accumulate
@@ -176,18 +187,18 @@ class TrainingRun:
             self.optimisers[name].zero_grad(set_to_none=True)
         sums: dict[str, Any] = {}
         for batch in batches:
-            with self.place.autocast():
+            with self.group.autocast():
                 loss, terms = turn.loss(batch)
             # Before backward: grid_sample's crashes on a flow that is no number
-            if self.place.any(not torch.isfinite(loss.detach())):
+            if self.group.any(not torch.isfinite(loss.detach())):
                 self._stop(
                     samples, "loss", [name for name, value in terms.items() if not math.isfinite(value)]
                 )
             (loss / len(batches)).backward()
             for name, value in {f"loss_{'_'.join(turn.networks)}": loss.detach(), **terms}.items():
                 sums[name] = sums.get(name, 0.0) + value / len(batches)
-        figures = self.place.mean(sums)
-        self.place.average_gradients(moving)
+        figures = self.group.mean(sums)
+        self.group.average_gradients(moving)
         norms = {
             name: torch.nn.utils.clip_grad_norm_(network.parameters(), self.recipe.clip or float("inf"))
             for name, network in zip(turn.networks, moving, strict=True)
@@ -214,7 +225,7 @@ class TrainingRun:
 
     def _stop(self, samples: Batch, what: str, where: list[str]) -> None:
         """Saves the batch, and no checkpoint: the same weights would meet the same batch again."""
-        path = self.out / f"bad_batch{self.place.rank or ''}.npz"
+        path = self.out / f"bad_batch{self.group.rank or ''}.npz"
         np.savez(path, **{name: value.cpu().numpy() for name, value in samples.items()})
         raise DataError(
             f"The {what} is no longer a number after {self.seen} images "
@@ -223,30 +234,29 @@ class TrainingRun:
         )
 
     def agree(self, over: bool) -> bool:
-        """Whether any process wants to stop; besides, all take the main process' guard."""
-        if self.place.processes == 1:
+        """Whether any process wants to stop; also sets every process' guard to that of the main process."""
+        if self.group.processes == 1:
             return over
-        mine = self.guard.factor if self.guard and self.place.main else 0.0
-        said = self.place.mean({"over": float(over), "guard": mine})
+        mine = self.guard.factor if self.guard and self.group.main else 0.0
+        shared = self.group.mean({"over": float(over), "guard": mine})
         if self.guard:
-            self.guard.factor = said["guard"] * self.place.processes
-        return said["over"] > 0
+            self.guard.factor = shared["guard"] * self.group.processes
+        return shared["over"] > 0
 
     def held_out_batch(self, corpus: Corpus) -> Batch | None:
-        """Samples of people that training does not see, the same ones every time; None when the corpus holds
-        nobody out.
-        """
+        """Samples of held-out people, the same ones every time; None when the corpus holds no one out."""
         if not corpus.held_out.any():
             return None
         data = self.recipe.dataset(corpus, HELD_OUT_SEED, held_out=True)
         samples = [data[i] for i in range(HELD_OUT_SAMPLES)]
         return {
-            name: torch.from_numpy(np.stack([sample[name] for sample in samples])).to(self.place.device)
+            name: torch.from_numpy(np.stack([sample[name] for sample in samples])).to(self.group.device)
             for name in samples[0]
         }
 
     @torch.no_grad()
     def held_out_figures(self, samples: Batch | None) -> dict[str, float]:
+        """The recipe's figures on held-out samples, named "held_out_..."; none without samples."""
         if samples is None:
             return {}
         rows = []
@@ -265,21 +275,37 @@ def fit(
     until: int | None = None,
     start_from: Path | None = None,
 ) -> int:
-    """Trains until plan.images (or, in this call, `until`) are seen, plan.max_s is over, or Ctrl-C; goes on
-    from out/checkpoint, or begins with the averaged weights of the run `start_from`.
+    """Trains, from out/checkpoint where there is one, until plan.images are seen, plan.max_s is over, or
+    Ctrl-C.
 
-    Returns the images seen in all. Statistics go to out/stats.jsonl and out/tensorboard. Raises DataError.
+    Statistics go to out/stats.jsonl and out/tensorboard.
+
+    Args:
+        recipe: what is trained.
+        corpus: training people and those held out.
+        out: folder of the run.
+        plan: how long and how fast.
+        quiet: no progress bar.
+        until: images after which this call ends, if before plan.images.
+        start_from: another run, whose averaged weights a new run starts with.
+
+    Returns:
+        The images seen in all.
+
+    Raises:
+        DataError: the run cannot be resumed or started, or its loss is no longer a number.
     """
     run = TrainingRun(recipe, out, plan, start_from, corpus.estimator)
-    place, last = run.place, min(plan.images, until or plan.images)
-    numbers = BatchNumbers(run.seen, last, plan.batch, place.rank, place.processes)
+    group = run.group
+    last = min(plan.images, until or plan.images)
+    numbers = BatchNumbers(run.seen, last, plan.batch, group.rank, group.processes)
     data = recipe.dataset(corpus, plan.seed)
     if plan.resident:
         if not isinstance(data, FaceSamples):
             raise DataError(
                 f"--resident is for the recipe ganimation: {recipe.name} draws its samples from disk."
             )
-        data = run.resident = ResidentFaces(data, place.device)
+        data = run.resident = ResidentFaces(data, group.device)
     # OpenCV's threads, if it has any by now, do not survive the fork of a loader: one that lets go of them
     # waits for ever
     cv2.setNumThreads(1)
@@ -289,72 +315,75 @@ def fit(
         num_workers=plan.workers,
         prefetch_factor=4 if plan.workers else None,
         worker_init_fn=ignore_ctrl_c,
-        pin_memory=place.device.type == "cuda",
+        pin_memory=group.device.type == "cuda",
     )
-    record = RunLog(out, run.seen, plan.images, quiet) if place.main else None
-    watcher = _RunMonitor(run, corpus, record) if record else None
+    log = RunLog(out, run.seen, plan.images, quiet) if group.main else None
+    monitor = _RunMonitor(run, corpus, log) if log else None
     started_s = saved_s = time.monotonic()
     try:
         with StopOnSignal() as stop:
             for samples in _without_worker_traceback(loader):
                 figures = run.advance(samples)
                 over = stop.requested or time.monotonic() - started_s > plan.max_s
-                if watcher:
-                    watcher.look(figures)
+                if monitor:
+                    monitor.after_step(figures)
                     if time.monotonic() - saved_s > plan.save_every_s:
                         run.save()
                         saved_s = time.monotonic()
                 if run.agree(over):
                     break
-        if watcher and numbers:
+        if monitor and numbers:
             run.save()
-            watcher.sum_up()
-        place.wait()
+            monitor.at_end()
+        group.wait()
     except torch._dynamo.exc.TorchDynamoException as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(
-            f"torch.compile does not manage this network on {place.device} ({reason}): leave out --compile."
+            f"torch.compile does not manage this network on {group.device} ({reason}): leave out --compile."
         ) from error
     finally:
-        if record:
-            record.close()
-        place.close()
+        if log:
+            log.close()
+        group.close()
     return run.seen
 
 
 class _RunMonitor:
-    """Turns what the main process sees of a run into lines, held-out figures, pictures and the guard's acts."""
+    """Logs a run from the main process: statistics, held-out figures, grids; and lets the guard adjust it."""
 
-    def __init__(self, run: TrainingRun, corpus: Corpus, record: RunLog):
-        self._run, self._corpus, self._record = run, corpus, record
+    def __init__(self, run: TrainingRun, corpus: Corpus, log: RunLog):
+        self._run = run
+        self._corpus = corpus
+        self._log = log
         self._held_out = run.held_out_batch(corpus)
         self._recent: deque[dict[str, float]] = deque(maxlen=run.plan.stats_every)
 
-    def look(self, figures: dict[str, float]) -> None:
-        """After each step.
+    def after_step(self, figures: dict[str, float]) -> None:
+        """Logs the figures of a step.
 
-        What acts on the run depends on its count of images only, so that a resumed run acts alike.
+        What changes the run depends on its count of images only, so that a resumed run is changed at the same
+        places.
         """
         run, plan = self._run, self._run.plan
         self._recent.append(figures)
-        self._record.advance(plan.batch)
+        self._log.advance(plan.batch)
         if run.step % plan.stats_every == 0:
             names = sorted({name for line in self._recent for name in line})
             means = {
                 name: float(np.mean([line[name] for line in self._recent if name in line])) for name in names
             }
-            self._record.line(run.seen, means)
+            self._log.line(run.seen, means)
         if run.seen % plan.report_every < plan.batch:
             held_out = self._report()
-            said = (
-                run.guard.look(held_out["held_out_attention"], run.step) if run.guard and held_out else None
-            )
-            if said:
-                self._record.say(f"attention guard after {run.seen} images: {said}")
+            if run.guard and held_out:
+                adjustment = run.guard.adjust(held_out["held_out_attention"], run.step)
+                if adjustment:
+                    self._log.message(f"attention guard after {run.seen} images: {adjustment}")
         if plan.grid_every and run.seen % plan.grid_every < plan.batch:
             self._draw()
 
-    def sum_up(self) -> None:
+    def at_end(self) -> None:
+        """Logs held-out figures and a grid once more."""
         self._report()
         if self._run.plan.grid_every:
             self._draw()
@@ -362,13 +391,13 @@ class _RunMonitor:
     def _report(self) -> dict[str, float]:
         run, held_out = self._run, self._run.held_out_figures(self._held_out)
         guard = {"attention_weight": run.guard.factor} if run.guard else {}
-        self._record.line(run.seen, {**held_out, **guard, "rate": run.rate * rate_share(run.plan, run.seen)})
+        self._log.line(run.seen, {**held_out, **guard, "rate": run.rate * rate_share(run.plan, run.seen)})
         return held_out
 
     def _draw(self) -> None:
         grid = self._run.recipe.picture({**self._run.networks, **self._run.averages}, self._corpus)
         if grid is not None:
-            self._record.picture(self._run.seen, grid)
+            self._log.picture(self._run.seen, grid)
 
 
 def _without_worker_traceback(loader: Iterable[Batch]) -> Iterator[Batch]:

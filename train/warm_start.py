@@ -1,8 +1,7 @@
-"""A new run that begins with what another one has learnt: the averaged weights of its checkpoint, or of a
-bundle, and nothing else of it.
+"""Starting a new run with the averaged weights of another run's checkpoint, or of a bundle.
 
-A compact generator of the paper's 17 AUs can start one of the wide vocabulary: it answers the same to
-whatever both can be told.
+A compact generator of the paper's 17 AUs can start one of the wide vocabulary: to AUs that both have it
+answers the same.
 """
 
 from dataclasses import asdict, replace
@@ -22,9 +21,8 @@ from train.networks.from_shape import build, read_shape
 from train.networks.vocabulary import PAPER, WIDE, widened
 from train.recipes.recipe import Networks, Recipe
 
-CONDITION_WEIGHT = (
-    "condition.0.weight"  # of a compact generator: the one weight that is as wide as its vocabulary
-)
+# Of a compact generator: the one weight that is as wide as its vocabulary
+CONDITION_WEIGHT = "condition.0.weight"
 HEADS = ("out.weight", "out.bias")  # and those that are as long as its heads are many, teeth last
 
 
@@ -59,7 +57,7 @@ def start_with_weights_of(
 def _start_with_bundle(
     bundle: Bundle, recipe: Recipe, networks: Networks, averages: Networks
 ) -> dict[str, Any]:
-    """A bundle holds the averaged generator alone: a critic, where the recipe has one, begins anew."""
+    """A bundle holds the averaged generator alone: a critic, where the recipe has one, starts untrained."""
     theirs, mine = read_shape(shape_of(bundle)), _network_of(recipe.shape)
     if theirs != mine and not _widens(theirs, mine):
         raise _another(bundle.folder, theirs, mine)

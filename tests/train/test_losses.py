@@ -1,4 +1,4 @@
-"""GANimation's terms against numbers worked out by hand, and weights that mean the same at every batch size."""
+"""GANimation's terms against numbers worked out by hand; weights mean the same at every batch size."""
 
 import pytest
 

@@ -301,10 +301,10 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path):
 )
 def test_the_guard_moves_the_weight_against_the_collapse_and_says_so(presses_up, attention, factor):
     guard = AttentionGuard(presses_up=presses_up, rests_until=10)
-    assert guard.look(0.9, 10) is None and guard.look(attention, 9) is None and guard.factor == 1.0
-    assert f"x {factor:g}" in guard.look(attention, 10) and guard.factor == factor
+    assert guard.adjust(0.9, 10) is None and guard.adjust(attention, 9) is None and guard.factor == 1.0
+    assert f"x {factor:g}" in guard.adjust(attention, 10) and guard.factor == factor
     for _ in range(20):
-        output = guard.look(attention, 11)
+        output = guard.adjust(attention, 11)
     assert guard.factor in (SMALLEST, LARGEST) and "at its bound" in output
 
 

@@ -1,9 +1,7 @@
-"""In which order training sees faces: number -> face, a pure function of (seed, number).
+"""The order in which training sees faces: number -> face, a pure function of (seed, number).
 
-Knows nothing of pictures.
-
-So a run that stopped goes on from the number that it had reached, in the middle of an epoch too, and several
-machines agree without talking. An epoch draws as many faces as there are. Expressions that are rare are drawn
+So a stopped run resumes from the number that it had reached, in the middle of an epoch too, and several
+machines agree without communication. An epoch draws as many faces as there are. Rare expressions are drawn
 more often than their number, and faces come a few shards at a time, so that a disk is read nearly from one
 end to the other.
 """
@@ -13,7 +11,7 @@ import numpy as np
 from engines.face.action_units import WIDE, whole, wholes
 from train.data.corpus import Corpus, faces_of
 
-SHOWN = 0.4  # an AU from here on is what a face is told by; below, it rests
+SHOWN = 0.4  # intensity from which on an AU names a face's expression; below, the face rests
 BUCKETS = wholes(WIDE)  # a smile is a smile, whichever side of it is stronger
 RESTING = len(BUCKETS)  # the bucket of faces that show no AU
 AT_ONCE = 65536  # faces looked at together: bounds memory
@@ -22,8 +20,13 @@ _BUCKET_OF = np.array([BUCKETS.index(whole(name)) for name in WIDE], np.int8)
 
 
 def expression_of(aus: np.ndarray) -> np.ndarray:
-    """(N, 29) measures -> (N,) int8: the place in BUCKETS of each face's strongest AU, or RESTING when none
-    reaches SHOWN.
+    """The expression of each face.
+
+    Args:
+        aus: (N, 29) measures.
+
+    Returns:
+        (N,) int8: index into BUCKETS of the strongest AU, or RESTING when none reaches SHOWN.
     """
     found = np.empty(len(aus), np.int8)
     for start in range(0, len(aus), AT_ONCE):
@@ -35,8 +38,9 @@ def expression_of(aus: np.ndarray) -> np.ndarray:
 
 
 def shares(counts: np.ndarray, balance: float) -> np.ndarray:
-    """Faces in each bucket -> share of an epoch for each: as counts ** (1 - balance), so 0 leaves them and 1
-    makes them equal.
+    """Faces in each bucket -> the bucket's share of an epoch, as counts ** (1 - balance).
+
+    So a balance of 0 leaves the counts, and 1 makes buckets equal.
     """
     weights = np.where(counts > 0, np.maximum(counts, 1) ** (1.0 - balance), 0.0)
     return weights / weights.sum()

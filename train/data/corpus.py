@@ -1,9 +1,8 @@
-"""Prepared faces, opened for training and evaluation: pictures by number from shards on disk, measures as
-columns.
+"""Prepared faces, opened for training and evaluation: pictures by number, measures as columns.
 
-Everything is read when it is asked for, out of files that are mapped, so that a corpus of any size takes the
-same memory. Knows which people training must not see. How the files look: shards.py; who writes them:
-prepare.py.
+Pictures are read on access from shards on disk and columns from a mapped file, so that a corpus of any size
+takes the same memory. The files' format: shards.py; written by prepare.py; which people are held out:
+split.py.
 """
 
 import io
@@ -85,7 +84,7 @@ class Corpus:
         return found
 
     def label(self, i: int) -> dict:
-        """What stands beside the picture: name of its file, person, source and measures."""
+        """The JSON beside the picture: name of its file, person, source and measures."""
         return json.loads(self._member(i, "json"))
 
     def own(self, i) -> np.ndarray:
@@ -194,8 +193,7 @@ def _check_split(corpus: Corpus) -> None:
     if len(both):
         raise DataError(
             f"The corpora disagree about {len(both)} people, who are held out in one and for training in "
-            "another: "
-            "prepare them with the same --hold-out."
+            "another: prepare them with the same --hold-out."
         )
 
 
@@ -253,13 +251,13 @@ def read_manifest(folder: Path, finished: bool = True) -> dict:
     except ValueError as error:
         raise DataError(
             f"{folder} holds out other people than this version does ({error}): prepare it again, into an "
-            "empty "
-            "folder."
+            "empty folder."
         ) from error
     if finished and not manifest["finished"]:
         raise DataError(
             f"{folder} is unfinished, {manifest['faces']} faces so far: run the same prepare again, it goes "
-            "on from there."
+            "on "
+            "from there."
         )
     for shard in manifest["shards"]:
         file = folder / shard["name"]

@@ -1,9 +1,8 @@
-"""Faces by emotion, for baselines that know labels only: a face that clearly shows one, and a face of the
-emotion it shall show.
+"""Samples by emotion, for the baselines: a face that clearly shows one, and the emotion that it shall show.
 
-Number i is a pure function of (seed, i), noise and mixes too. Emotions are drawn equally often, however rare
-they are. Labels come from the AUs (train/data/emotions.py); faces without a clear one are left out. Knows no
-losses.
+Sample number i is a pure function of (seed, i), noise and mixes included. Emotions are drawn equally often,
+however rare they are. Labels come from the AUs (train/data/emotions.py); faces without a clear one are left
+out.
 """
 
 import cv2
@@ -76,7 +75,7 @@ class EmotionSamples(Dataset):
 def _faces(shown: np.ndarray, held_out: np.ndarray, emotion: str, wants_held_out: bool) -> np.ndarray:
     """Which faces show an emotion.
 
-    Where nobody who is held out does, training people stand in, so that a run can be watched.
+    Where none of the held-out people does, training people stand in, so that a run can be monitored.
     """
     if emotion not in EMOTIONS:
         raise DataError(f"There is no emotion called {emotion!r}: choose among {', '.join(EMOTIONS)}.")

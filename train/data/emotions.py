@@ -1,10 +1,10 @@
-"""Seven emotions as action units: a face's AUs -> the emotion it shows clearly, and back.
+"""Seven emotions as action units: a face's AUs -> the emotion that it clearly shows, and back.
 
-For baselines that know labels only.
+For the baselines.
 
 EMFACS names which AUs make an emotion, on both sides of the face: of a sided AU the mean counts. A face is
-scored for each by a weighted mean of those AUs above their usual level, less the AUs that speak against it;
-it gets a label when one score is high and clearly the highest. Knows no pictures.
+scored for each by a weighted mean of those AUs above their usual level, less the AUs that are evidence
+against it; it gets a label when one score is high and clearly the highest.
 
 Of 28,050 faces (UTK, LFW, clips, portraits) 11.0 % are neutral, 30.2 % happy, 2.2 % surprised, 1.4 % sad, 5.7
 % angry, 4.9 % disgusted, 2.0 % afraid; 42.4 % show nothing clear. Photos of people who pose or speak hold
@@ -42,7 +42,7 @@ USUAL = {
     "AU20": 0.09,
     "AU25": 0.14,
 }
-# How much each AU speaks for an emotion (those above 0 add up to 1) or against it.
+# Weight of each AU as evidence for an emotion (those above 0 add up to 1) or against it.
 EVIDENCE: dict[str, dict[str, float]] = {
     "happy": {"AU12": 0.7, "AU06": 0.3, "AU04": -0.2, "AU15": -0.5, "AU01": -0.2},
     "surprised": {
@@ -91,9 +91,7 @@ _EVIDENCE = np.stack([_row(EVIDENCE[name]) for name in EMOTIONS[1:]])
 
 
 def scores(aus: np.ndarray) -> np.ndarray:
-    """(N, 29) measures -> (N, 6): how much a face shows of each of EMOTIONS[1:]; at most 1, and below 0 where
-    AUs contradict.
-    """
+    """(N, 29) measures -> (N, 6) scores of EMOTIONS[1:]: at most 1, below 0 where AUs contradict."""
     shown = np.clip((paper_17(aus) - _USUAL) / (1 - _USUAL), 0, 1)
     return shown @ _EVIDENCE.T
 

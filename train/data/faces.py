@@ -1,9 +1,7 @@
-"""Single photos for adversarial training: a face, its AUs, and the AUs that it shall be given.
+"""Samples for adversarial training: a photo of a face, its AUs, and the AUs that the edit shall have.
 
-Knows no losses.
-
-Number i is a pure function of (seed, i): a resumed run, or one on more machines, sees exactly the same.
-Source: GANimation, section 5: wanted AUs are those of another photo, and noise.
+Sample number i is a pure function of (seed, i): a resumed run, or one on more machines, sees exactly the
+same. Source: GANimation, section 5: wanted AUs are those of another photo, and noise.
 """
 
 import cv2
@@ -44,9 +42,13 @@ class FaceSamples(Dataset):
                 f"The corpus has crops of {corpus.size_px} px, {size_px} px are wanted: prepare it with "
                 f"--size {size_px}."
             )
-        self.corpus, self.seed, self.size_px, self.length, self.aus = corpus, seed, size_px, length, aus
+        self.corpus = corpus
+        self.seed = seed
+        self.size_px = size_px
+        self.length = length
+        self.aus = aus
         self.order = BalancedOrder(corpus, seed, balance, held_out=held_out)
-        # What is asked for comes from training people, whoever is asked
+        # Wanted AUs are always those of training people, also when the photos are of people held out
         others = np.flatnonzero(~corpus.held_out).astype(np.int32)
         self._others = others if len(others) else self.order.faces
 
@@ -62,7 +64,7 @@ class FaceSamples(Dataset):
         return {"picture": np.ascontiguousarray(self.sized(picture)), **self.labels(number, rng, mirror)}
 
     def rng(self, number: int) -> np.random.Generator:
-        """Of one sample: first its jitter is drawn, then what it is told."""
+        """The random numbers of one sample: first its jitter is drawn from them, then its labels."""
         return np.random.default_rng((self.seed, number, 0xFACE))
 
     def sized(self, picture: np.ndarray) -> np.ndarray:
@@ -75,7 +77,13 @@ class FaceSamples(Dataset):
         )
 
     def labels(self, number: int, rng: np.random.Generator, mirror: bool) -> dict[str, np.ndarray]:
-        """All of a sample but its picture, of which it is said whether it is mirrored."""
+        """A sample without its picture: own, wanted, mix, label as above.
+
+        Args:
+            number: of the sample.
+            rng: the sample's own, after its jitter was drawn.
+            mirror: whether the picture is mirrored.
+        """
         shown = self.corpus.own(self.order[number])
         shown = mirrored_aus(shown) if mirror else shown
         own = translate(shown, WIDE, self.aus)

@@ -1,4 +1,4 @@
-"""Folders and files on a disk that may refuse: a sentence for the user. Knows no corpus."""
+"""Folders on a disk that may be full or read-only: a message for the user."""
 
 import errno
 from pathlib import Path
@@ -10,7 +10,10 @@ READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def make_folder(folder: Path, fault: type[PuppetError] = DataError) -> None:
-    """Makes a folder where there is none. Raises `fault`: better before an hour of work than after it."""
+    """Makes a folder where there is none.
+
+    Raises `fault` when it cannot: before an hour of work, not after it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

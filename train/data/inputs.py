@@ -26,7 +26,7 @@ PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 CLIPS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 CLIP_STRIDE = 2  # neighbouring frames at 30 fps are the same picture
 CLIP_JOB_FRAMES = 256  # of one job: bounds memory, and lets processes share a long clip
-NOBODY_SOURCE = "nobody_adults"
+SYNTHETIC_SOURCE = "nobody_adults"
 # What cameras and telephones call every photo, and dates: no names of people.
 CAMERA = re.compile(
     r"(IMG|DSC|DSCF|DSCN|P|PXL|DCIM|MVI|IMAGE|PHOTO|PICTURE|CIMG|IMAG|PICT|SCREENSHOT)?[\d_-]*", re.IGNORECASE
@@ -35,7 +35,7 @@ CAMERA = re.compile(
 
 @dataclass(frozen=True)
 class Job:
-    """One picture (a file, or a stretch of a tar), one stretch of a clip, or one face of nobody."""
+    """One picture (a file, or a range of a tar), one part of a clip, or one synthetic face."""
 
     name: str  # of the file, for people
     person: str
@@ -44,7 +44,7 @@ class Job:
     at: int = 0  # first byte of the picture, or first frame of the clip
     size: int = -1  # bytes of the picture; -1: to the end of the file
     frames: int = 0  # of the clip; 0: a picture
-    seed: int | None = None  # of a face of nobody
+    seed: int | None = None  # of a synthetic face
 
     @property
     def pictures(self) -> int:
@@ -53,13 +53,14 @@ class Job:
 
 
 def person_of(stem: str, source: str) -> str:
-    """`Name_0001`, with four digits, is a photo of Name (as in LFW); anything else is a person of its own.
+    """`Name_0001`, with four digits, is a photo of Name (as in LFW); any other name is a separate person.
 
     So are a camera's IMG_0001, DSC_0001, 20261122_0001 and the like: they number photos of anybody.
     """
     match = re.fullmatch(r"(.+)_\d{4}", stem)
-    named = match and not CAMERA.fullmatch(match.group(1))
-    return f"{source}/{match.group(1) if named else stem}"
+    if match is None or CAMERA.fullmatch(match[1]):
+        return f"{source}/{stem}"
+    return f"{source}/{match[1]}"
 
 
 def _bytes_of(path: Path) -> int:
@@ -74,7 +75,7 @@ def _bytes_of(path: Path) -> int:
 def find_jobs(inputs: list[Path | str], limit: int | None = None) -> Iterator[Job]:
     """Everything to look at in the inputs; of each, at most `limit` jobs.
 
-    Raises DataError when an input is missing, is no readable tar, or asks for more faces of nobody than there
+    Raises DataError when an input is missing, is no readable tar, or asks for more synthetic faces than there
     are.
     """
     for given in inputs:
@@ -104,10 +105,10 @@ def _in_file(path: Path, source: str) -> Iterator[Job]:
         yield Job(path.name, person_of(path.stem, source), source, str(path), 0, _bytes_of(path))
     elif path.suffix.lower() in CLIPS:
         capture = cv2.VideoCapture(str(path))
-        # One look will say that it is unreadable
+        # One frame of an unreadable clip, so that it is counted as rejected
         frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 1
         capture.release()
-        if not 0 < frames < 10**8:  # a stream that does not say how long it is: one job reads to its end
+        if not 0 < frames < 10**8:  # a stream of unknown length: one job reads to its end
             yield Job(path.name, f"{source}/{path.stem}", source, str(path), frames=10**6)
             return
         for first in range(0, frames, CLIP_JOB_FRAMES):
@@ -138,7 +139,7 @@ def _in_tar(path: Path) -> Iterator[Job]:
 
 def _synthetic_faces(count: str) -> Iterator[Job]:
     if not count.isdecimal():
-        raise DataError(f"nobody:{count} asks for no number of faces: write nobody:500.")
+        raise DataError(f"nobody:{count} is not a number of faces: write nobody:500.")
     for seed in adult_seeds(int(count)):
         name = f"nobody-{seed:06d}"
-        yield Job(f"{name}.jpg", f"{NOBODY_SOURCE}/{name}", NOBODY_SOURCE, seed=seed)
+        yield Job(f"{name}.jpg", f"{SYNTHETIC_SOURCE}/{name}", SYNTHETIC_SOURCE, seed=seed)

@@ -1,8 +1,6 @@
-"""A picture, a stretch of a clip or a face of nobody -> what a corpus keeps of the faces in it.
+"""A picture, a part of a clip or a synthetic face -> what a corpus keeps of the faces in it.
 
-Runs in prepare's processes.
-
-Labels come from the estimator that also reads the live driver. Knows nothing of shards, order or progress.
+Runs in the labelling processes of `prepare`. Labels come from the estimator that also reads the live driver.
 """
 
 import os
@@ -25,16 +23,21 @@ from train.data.synthetic_faces import SyntheticFaceGenerator
 MAX_YAW_DEG = 40.0  # beyond, half of the mesh is a guess
 MIN_EYE_DISTANCE_PX = 28.0  # outer eye corners; smaller faces are mush at any crop size
 JPEG_QUALITY = 95  # 4:4:4; 44 dB from the crop, less than the resampling into it loses
-NOBODY_PX = 512  # side of a drawn face: crops are taken at 256 and less
+SYNTHETIC_PX = 512  # side of a synthetic face: crops are taken at 256 and less
 # OpenCV moves no picture of 32,767 px, and the landmarker's second look adds a border of 0.3 on each side
 MAX_SIDE_PX = 20_000
 
-LabelResult = tuple[list[LabelledFace], Counter]  # faces, and why others were left out
+LabelResult = tuple[list[LabelledFace], Counter[str]]  # faces, and how often each reason left one out
 
 
 def opening(mesh_px: np.ndarray) -> np.ndarray:
-    """(..., 478, 3) -> (..., 2): inner lip gap (mean of three columns) and inner mouth width, outer eye
-    distances.
+    """How far a mouth is open.
+
+    Args:
+        mesh_px: (..., 478, 3) landmarks in pixels.
+
+    Returns:
+        (..., 2): inner lip gap (mean of three columns) and inner mouth width, in outer eye distances.
     """
     scale = align(mesh_px)[1].scale
     gap = np.linalg.norm(mesh_px[..., [13, 82, 312], :2] - mesh_px[..., [14, 87, 317], :2], axis=-1).mean(
@@ -45,12 +48,12 @@ def opening(mesh_px: np.ndarray) -> np.ndarray:
 
 
 _reader: FaceReader | None = None
-_nobody: SyntheticFaceGenerator | None = None
+_generator: SyntheticFaceGenerator | None = None
 _size_px = 256
 
 
 def start_worker(size_px: int) -> None:
-    """Makes this process ready: one landmarker a process, as it cannot be sent to another and takes 0.3 s to
+    """Prepares this process: one landmarker for each, as it cannot be sent to another and takes 0.3 s to
     start.
     """
     global _reader, _size_px
@@ -63,8 +66,10 @@ def start_worker(size_px: int) -> None:
 
 
 def _leave_with_parent() -> None:
-    parent_process().join()
-    os._exit(1)  # the parent was killed: nobody reads what this process would find
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)  # the parent was killed: there is no reader for what this process would find
 
 
 def label_jobs(jobs: list[Job]) -> list[LabelResult]:
@@ -78,14 +83,16 @@ def _label_picture(job: Job) -> LabelResult:
         return [], Counter({"not a readable picture": 1})
     if max(picture.shape[:2]) > MAX_SIDE_PX:
         return [], Counter({f"more than {MAX_SIDE_PX} px long": 1})
+    if _reader is None:
+        raise RuntimeError("start_worker was not called in this process")
     faces = _reader.read(picture)
     return _collected([_label_face(job, picture, faces[0] if faces else None)])
 
 
 def _drawn(seed: int) -> np.ndarray:
-    global _nobody
-    _nobody = _nobody or SyntheticFaceGenerator(threads=1)
-    return _nobody.draw(seed, NOBODY_PX)
+    global _generator
+    _generator = _generator or SyntheticFaceGenerator(threads=1)
+    return _generator.draw(seed, SYNTHETIC_PX)
 
 
 def _decoded(job: Job) -> np.ndarray | None:

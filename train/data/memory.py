@@ -97,7 +97,7 @@ def anonymous_mb() -> float:
 
 
 def stream(folder: Path, samples: int = STREAMED) -> float:
-    """Loads a corpus and reads some of its training samples; returns the anonymous memory that it took, MiB."""
+    """Loads a corpus and reads some of its samples; returns the anonymous memory that it took, MiB."""
     from train.data.faces import FaceSamples
 
     before = anonymous_mb()

@@ -59,8 +59,8 @@ def prepare(
         hold_out: sources and people ("source/name") that training must not see; None: DEFAULT_SPLIT.
 
     Raises:
-        DataError: an option makes no sense, nothing usable is found, `out` holds something else, the disk is full
-            or a process dies.
+        DataError: an option makes no sense, nothing usable is found, `out` holds something else, the disk is
+            full or a process dies.
         PuppetError: the face model or the synthetic faces are not installed.
     """
     _check(size_px, workers, shard_size, limit)
@@ -90,7 +90,7 @@ def prepare(
         faces, shards = (manifest["faces"], len(manifest["shards"])) if manifest else (0, 0)
         kept = f"{faces} faces in {shards} shards are kept in {out}"
         if isinstance(error, KeyboardInterrupt):
-            raise DataError(f"Stopped; {kept}: run the same prepare again, it goes on after them.") from None
+            raise DataError(f"Stopped; {kept}: run the same prepare again to resume after them.") from None
         if isinstance(error, BrokenProcessPool):
             raise DataError(
                 f"A labelling process died, for want of memory perhaps; {kept}: run it again with fewer "
@@ -162,8 +162,8 @@ def _count(inputs: list[Path | str], limit: int | None, split: Split | None) -> 
 def begin(out: Path, options: dict, split: Split = DEFAULT_SPLIT) -> dict:
     """The manifest of a new corpus, which is written at once, or of the corpus in `out`, to resume it.
 
-    Beside a manifest, whatever looks like a shard is one of its own. Raises DataError when `out` holds a
-    corpus that these options do not make, or shards without a manifest.
+    Beside a manifest, every file that is named like a shard counts as one. Raises DataError when `out` holds
+    a corpus that these options do not make, or shards without a manifest.
     """
     make_folder(out)
     manifest = read_manifest(out, finished=False) if (out / "manifest.json").exists() else None
@@ -222,7 +222,7 @@ class PrepareRun:
         return {shard["name"] for shard in self.manifest["shards"]}
 
     def take(self, job: Job, found: list[LabelledFace], reasons: Counter[str]) -> None:
-        """Writes what was found in the next job, except faces that were written before the run was stopped."""
+        """Writes what was found in the next job, except faces that were written before the run stopped."""
         for face in found[self.progress["faces_of_next"] :]:
             writer = self.writer = self.writer or ShardWriter(self.out, len(self.manifest["shards"]))
             self.sources[face.source] += 1

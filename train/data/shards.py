@@ -91,7 +91,7 @@ class _HashingFile(io.FileIO):
 
     def write(self, data) -> int:
         done = super().write(data)
-        if done != len(data):  # a disk that fills up writes a part first; asking for the rest says so
+        if done != len(data):  # a disk that fills up writes a part first; writing the rest raises its error
             self.write_rest(data[done:])
         self.sha256.update(data)
         self.written += len(data)
@@ -165,7 +165,7 @@ def _as_json(face: LabelledFace) -> dict:
 
 
 class _Descriptor:
-    """A file open for reading until nobody uses it."""
+    """A file that stays open for reading while it is referenced."""
 
     def __init__(self, path: Path):
         self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))

@@ -1,7 +1,7 @@
 """Which people training must not see: the corpus' split, by person and never by picture.
 
 A person is "source/name" (train/data/inputs.py). A split names sources that are held out whole, and single
-people of other sources. Of a source of which people are named, nobody else is held out; of every other
+people of other sources. Of a source of which people are named, no others are held out; of every other
 source, a fixed share by the hash of the person's name. So the same person falls on the same side in every
 corpus of one split, whenever it is prepared.
 """

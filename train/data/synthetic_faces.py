@@ -1,8 +1,8 @@
-"""Faces of nobody: photographs drawn by the MobileStyleGAN in the PyPI wheel `random-face`.
+"""Synthetic faces, of people who do not exist, drawn by the MobileStyleGAN in the PyPI wheel `random-face`.
 
 The wheel is used as a box of weights only (its own code wants an OpenVINO of 2021): the mapping network turns
 a normal 512-vector into a style, the synthesis network a style into a 1024 px face. A seed names a face, so a
-corpus is a range of seeds and can be drawn again anywhere. Knows nothing of AUs or training.
+corpus is a range of seeds and can be drawn again anywhere.
 
 Install with `pip install --no-deps random-face==2021.7.21.1` (its declared needs are for code that is not
 used here). Source: Belousov, "MobileStyleGAN", arXiv 2104.04767; weights Apache-2.0.
@@ -19,7 +19,7 @@ from engines import atomic_file
 from engines.errors import DataError, PuppetError
 from train.data.folders import make_folder
 
-REVIEWED_SEEDS = range(640)  # seeds whose faces a person has looked at, to leave out whoever may be under age
+REVIEWED_SEEDS = range(640)  # seeds whose faces a person has reviewed, to leave out those that may be minors
 MAYBE_MINORS = frozenset(
     {
         9,
@@ -148,7 +148,8 @@ def adult_seeds(count: int | None = None) -> tuple[int, ...]:
         return ADULT_SEEDS
     if not 1 <= count <= len(ADULT_SEEDS):
         raise DataError(
-            f"Only {len(ADULT_SEEDS)} faces of nobody were looked at and are adults, not {count}: ask for 1 to "
+            f"Only {len(ADULT_SEEDS)} synthetic faces are reviewed and show adults, not {count}: ask for 1 "
+            "to "
             f"{len(ADULT_SEEDS)}."
         )
     return ADULT_SEEDS[:count]
@@ -159,7 +160,7 @@ def find_weights() -> Path:
     spec = find_spec("random_face")
     if spec is None:
         raise PuppetError(
-            "The faces of nobody need the wheel random-face: pip install --no-deps random-face==2021.7.21.1"
+            "Synthetic faces need the wheel random-face: pip install --no-deps random-face==2021.7.21.1"
         )
     return Path(spec.submodule_search_locations[0]) / "data"
 

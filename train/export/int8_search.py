@@ -3,7 +3,7 @@
 The one file that imports nncf.
 
 Both OpenVINO and ONNX Runtime read such graphs, and compute a convolution between the two kinds of nodes in
-integers. Knows no faces.
+integers.
 """
 
 import logging
@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
-os.environ.setdefault("NNCF_CI", "1")  # else nncf tells its makers that it was used, unasked
+os.environ.setdefault("NNCF_CI", "1")  # the library's own switch for its telemetry, which is on by default
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # nncf warns about libraries that it would also know
     import nncf
@@ -32,8 +32,8 @@ PRESET = {"preset": "mixed", "ranges": "min, max", "overflow_fix": "enable", "bi
 
 
 def quantised(model: ModelProto, examples: Sequence[tuple[np.ndarray, np.ndarray]]) -> ModelProto:
-    """The graph (of `fold_half_weights`) with every convolution in 8 bits. examples: crops (S, S, 3) uint8 and AU inputs
-    (N,) float32.
+    """The graph (of `fold_half_weights`) with every convolution in 8 bits. examples: crops (S, S, 3) uint8
+    and AU inputs (N,) float32.
     """
     nncf.set_log_level(logging.ERROR)
     copy = ModelProto()

@@ -2,7 +2,7 @@
 for.
 
 PyTorch runs the same weights through the same contract, copies included: the crop goes to the device once,
-AUs go up and what the generator says comes down for every edit. Eager, as people write it, and by
+AUs go up and the generator's outputs come down for every edit. Eager, as people write it, and by
 torch.compile, which captures CUDA graphs on a GPU.
 """
 
@@ -36,7 +36,8 @@ class TorchEngine:
             torch.compile(module, mode="reduce-overhead") if compiled else module
         )
         precision = str(self._dtype).removeprefix("torch.")
-        self.name = f"PyTorch {torch.__version__.split('+')[0]} {self._device.type} {precision} {'compiled' if compiled else 'eager'}"
+        version, mode = torch.__version__.split("+")[0], "compiled" if compiled else "eager"
+        self.name = f"PyTorch {version} {self._device.type} {precision} {mode}"
         self._crop, self._image = None, None
 
     @torch.inference_mode()
@@ -45,15 +46,15 @@ class TorchEngine:
         check_inputs(self.bundle, crop, aus)
         if crop is not self._crop or crop.flags.writeable:
             self._crop, self._image = crop, torch.tensor(crop, device=self._device)[None]
-        told = torch.from_numpy(np.asarray(aus, np.float32))[None].to(self._device)
+        values = torch.from_numpy(np.asarray(aus, np.float32))[None].to(self._device)
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-            outputs = self._module(self._image, told)
+            outputs = self._module(self._image, values)
         colour, attention, *flow = (part[0].cpu().numpy() for part in outputs)
         return Edit(colour, attention, flow[0] if flow else None)
 
 
 def measure(name: str, runs: int = RUNS, threads: int | None = None) -> str:
-    """A table of medians; what PyTorch cannot compile is told and left out.
+    """A table of medians; what PyTorch cannot compile is named and left out.
 
     Raises EngineError, DataError for a bundle that cannot be used.
     """

@@ -1,5 +1,5 @@
-"""A checkpoint -> a bundle: the averaged generator as ONNX with normalisation inside, checked against PyTorch
-before it counts.
+"""A checkpoint -> a bundle: the averaged generator as ONNX with normalisation inside, checked against
+PyTorch.
 
 Weights are stored as FP16 and cast in the graph (half the file; every backend folds the cast), so the parity
 check compares with a PyTorch network whose weights were rounded the same way: what is compared is the graph,
@@ -57,7 +57,7 @@ def load_average(folder: Path) -> nn.Module:
     state = checkpoint.read_state(folder)
     if state["recipe"] in BASELINES:
         raise DataError(
-            f"{folder} is of the baseline {state['recipe']}, which knows no AUs: compare it, it cannot drive "
+            f"{folder} is of the baseline {state['recipe']}, which takes no AUs: compare it, it cannot drive "
             "a puppet."
         )
     average = build(state["shape"]["generator"])
@@ -179,5 +179,10 @@ def _store_half(graph: onnx.GraphProto) -> None:
 def training_record(state: dict, manifests: list[dict], **more: object) -> dict:
     """Provenance for bundle.json, from a checkpoint's state and the corpora's manifests."""
     corpora = [{"faces": m["faces"], "people": m["people"], "sources": m["sources"]} for m in manifests]
-    told = {"images_seen": state["seen"], "seed": state["seed"], "shape": state["shape"], "corpora": corpora}
-    return told | ({"started_from": state["started_from"]} if state.get("started_from") else {}) | more
+    record = {
+        "images_seen": state["seen"],
+        "seed": state["seed"],
+        "shape": state["shape"],
+        "corpora": corpora,
+    }
+    return record | ({"started_from": state["started_from"]} if state.get("started_from") else {}) | more

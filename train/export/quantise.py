@@ -47,8 +47,8 @@ TRIED = 24  # held-out edits that choose which convolutions stay as they were
 CHECKED = 48  # other held-out edits that the figures are of
 BLINK_SHARE = 0.2  # as in training
 # Mean differences from FP32 at which no further convolution is put back: about twice those of BF16 (.14, .03,
-# .007), which nobody sees. Of the generator that ships, each tenth of the picture's error that is saved costs
-# a hundredth of the time down to there, then more.
+# .007), which are invisible. Of the generator that ships, each tenth of the picture's error that is saved
+# costs a hundredth of the time down to there, then more.
 TARGETS = {"colour": 0.3, "blended": 0.06, "flow_px": 0.016}
 MAX_COLOUR = 1.0  # grey levels of C on average: a variant that differs more is refused
 
@@ -68,7 +68,7 @@ def quantise(
     corpora: Sequence[Path],
     faces: int = FACES,
     seed: int = 0,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> tuple[Bundle, dict[str, float]]:
     """Writes the INT8 variant into a bundle's folder; returns the bundle and the variant's mean differences
     from FP32.
@@ -81,23 +81,23 @@ def quantise(
     sized, backend = at_size(corpus, bundle.size_px), OpenVino()
     exact = backend.open(bundle, "fp32", backend.compile(bundle, "fp32"))
     examples = [(crop, aus) for crop, aus in edits_of(sized, exact, faces, seed, held_out=False)]
-    known = [
+    references = [
         _reference_edit(exact, crop, aus)
         for crop, aus in edits_of(sized, exact, TRIED + CHECKED, seed + 1, held_out=True)
     ]
-    say(f"taking ranges of {len(examples)} crops")
+    log(f"taking ranges of {len(examples)} crops")
     original, half = fold_half_weights(onnx.load(bundle.onnx))
     whole, part = quantised(original, examples), staging_folder(bundle.folder)
     part.mkdir(parents=True, exist_ok=True)
     try:
-        kept = _choose(original, whole, known[:TRIED], replace(bundle, folder=part), say)
+        kept = _choose(original, whole, references[:TRIED], replace(bundle, folder=part), log)
         if kept == convolutions(original):
             raise DataError(
                 f"No convolution of {bundle.name} can be quantised without spoiling the picture: nothing was "
                 "written; leave it without INT8."
             )
         onnx.save(store_half_weights(restore_float(whole, original, kept), half), str(part / FILE))
-        errors = differences(_opened(replace(bundle, folder=part)), known[TRIED:] or known)
+        errors = differences(_opened(replace(bundle, folder=part)), references[TRIED:] or references)
         if errors["colour"] > MAX_COLOUR:
             raise DataError(
                 f"In INT8, the colours of {bundle.name} differ from FP32 by {errors['colour']:.2f} grey "
@@ -139,21 +139,21 @@ def edits_of(
         yield np.ascontiguousarray(corpus.picture(int(face))), engine_input(engine, own, own + change)
 
 
-def differences(engine: Engine, known: Sequence[ReferenceEdit]) -> dict[str, float]:
+def differences(engine: Engine, references: Sequence[ReferenceEdit]) -> dict[str, float]:
     """Means over edits: "colour" and "blended" in grey levels, "attention", and "flow_px" in crop pixels, 0
     without a flow.
     """
     rows = []
-    for case in known:
-        edit = engine.run(case.crop, case.aus)
+    for reference in references:
+        edit = engine.run(reference.crop, reference.aus)
         rows.append(
             {
-                "colour": np.abs(edit.colour.astype(int) - case.edit.colour).mean(),
-                "blended": np.abs(compose(case.crop, edit).astype(int) - case.drawn).mean(),
-                "attention": np.abs(edit.attention - case.edit.attention).mean(),
+                "colour": np.abs(edit.colour.astype(int) - reference.edit.colour).mean(),
+                "blended": np.abs(compose(reference.crop, edit).astype(int) - reference.drawn).mean(),
+                "attention": np.abs(edit.attention - reference.edit.attention).mean(),
                 "flow_px": 0.0
                 if edit.flow is None
-                else np.linalg.norm(edit.flow - case.edit.flow, axis=-1).mean(),
+                else np.linalg.norm(edit.flow - reference.edit.flow, axis=-1).mean(),
             }
         )
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
@@ -162,22 +162,22 @@ def differences(engine: Engine, known: Sequence[ReferenceEdit]) -> dict[str, flo
 def _choose(
     original: onnx.ModelProto,
     whole: onnx.ModelProto,
-    known: Sequence[ReferenceEdit],
+    references: Sequence[ReferenceEdit],
     bundle: Bundle,
-    say: Callable,
+    log: Callable[[str], None],
 ) -> list[str]:
     """Names of the convolutions that stay as they were, in the graph's order."""
     names = convolutions(original)
 
     def excess(kept: Sequence[str]) -> tuple[float, dict[str, float]]:
         onnx.save(restore_float(whole, original, kept), str(bundle.folder / FILE))
-        found = differences(_opened(bundle), known)
+        found = differences(_opened(bundle), references)
         return max(found[name] / TARGETS[name] for name in TARGETS), found
 
     alone = {}
     for number, name in enumerate(names, 1):
         alone[name], _ = excess([other for other in names if other != name])
-        say(
+        log(
             f"convolution {number} of {len(names)} alone in INT8: {alone[name]:.2f} of what is aimed at "
             f"({name})"
         )
@@ -185,7 +185,7 @@ def _choose(
     for count in range(len(names) + 1):
         kept = worst_first[:count]
         beyond, found = excess(kept)
-        say(
+        log(
             f"{len(names) - count} convolutions in INT8: "
             + ", ".join(f"{name} {found[name]:.3f}" for name in found)
         )
@@ -195,7 +195,7 @@ def _choose(
 
 
 def _opened(bundle: Bundle) -> Engine:
-    """The variant that lies in a folder of its own, not yet described."""
+    """The engine of a variant that bundle.json does not describe yet."""
     bundle = replace(bundle, variants={"int8": Variant(FILE, sha256="")})
     backend = OpenVino()
     return backend.open(bundle, "int8", backend.compile(bundle, "int8"))

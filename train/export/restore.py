@@ -1,9 +1,9 @@
-"""A bundle -> the network that it was exported from, so that a generator goes on learning, or is exported at
-another size, without its checkpoint.
+"""A bundle -> the network that it was exported from: to train on, or export at another size, without
+checkpoint.
 
-The exporter keeps the names of parameters, but for the weights of linear layers, which it turns and renames:
-those are found by the bias that is added to their product. Whether the network is the right one is not
-believed but measured, against the bundle.
+The exporter keeps the names of parameters, except for the weights of linear layers, which it transposes and
+renames: those are found by the bias that is added to their product. That the network is the right one is
+checked against the bundle's outputs.
 """
 
 from pathlib import Path
@@ -34,14 +34,13 @@ def is_bundle(place: Path) -> bool:
 def shape_of(bundle: Bundle) -> dict:
     """The shape that train.networks.from_shape makes its generator from.
 
-    Raises DataError when the bundle does not tell.
+    Raises DataError when the bundle does not contain it.
     """
-    told = bundle.training.get("shape")
-    shape = told.get("generator") if isinstance(told, dict) else None
+    recorded = bundle.training.get("shape")
+    shape = recorded.get("generator") if isinstance(recorded, dict) else None
     if not isinstance(shape, dict):
         raise DataError(
-            f"{bundle.folder}/bundle.json does not tell its network's shape: use the run that it was "
-            "exported from."
+            f"{bundle.folder}/bundle.json lacks its network's shape: use the run that it was exported from."
         )
     return shape
 

@@ -2,7 +2,7 @@
 
 The one file that imports torch_tensorrt.
 
-For researchers whose layers ONNX cannot say. What comes out is a serialised engine that
+For researchers whose layers ONNX cannot express. What comes out is a serialised engine that
 engines.backends.tensorrt opens like its own. It is typed as that one is: convolutions in FP16, the statistics
 of normalisations and all else in FP32. torch-tensorrt itself runs nothing here.
 """
@@ -52,15 +52,17 @@ def compile_with_torch_tensorrt(generator: nn.Module) -> tuple[bytes, str]:
 
 
 def keep_for_gpu(bundle: Bundle, engine: bytes, made_by: str) -> str:
-    """Puts an engine where the live program looks for one of this bundle, if it passes the same check;
-    returns a sentence that says so.
+    """Puts an engine into the cache of the live program, if it passes the same check.
 
-    Raises EngineError when it fails, or when there is no GPU to try it on.
+    Returns a message for the user. Raises EngineError when it fails, or when there is no GPU to try it on.
     """
     backend = gpu_backend()
     verdict = store_checked(bundle, Target(backend, backend.precisions(bundle)[0]), engine, print, made_by)
     verdict.require()
-    return f"{verdict.engine} by {made_by} is in the cache: python run.py --engine {bundle.folder} --device gpu takes it"
+    return (
+        f"{verdict.engine} by {made_by} is in the cache: python run.py --engine {bundle.folder} --device gpu "
+        "takes it"
+    )
 
 
 class MixedPrecisionGenerator(nn.Module):
@@ -122,7 +124,8 @@ def _library():
     try:
         import torch_tensorrt
         from torch_tensorrt.dynamo.conversion import ConverterPriority, dynamo_tensorrt_converter
-    except Exception as error:  # an AssertionError without CUDA, an OSError or a plain Exception where its own libraries are missing
+    except Exception as error:
+        # An AssertionError without CUDA, an OSError or a plain Exception where its own libraries are missing
         raise DataError(f"{NEEDS} ({_first_line(error)}).") from error
 
     # torch-tensorrt refuses to cast to uint8, which TensorRT does (github.com/pytorch/TensorRT/issues/3247).

@@ -8,9 +8,9 @@ residual branches start at zero instead, so there are no statistics to fold or t
 
 Three facts are built in, not learnt. A zero change is exactly the identity: flow and 1 - A are multiplied by
 a gate that is 0 there. The crop's edge is exactly the photo: both are multiplied by a window that is 0 at the
-border. And sides: crops are upright, so each half of the picture is told the AUs of its own side (FiLM alone
-says the same everywhere; LOG, run 3). Teeth are a constant picture that is laid into mouths: the network only
-says where.
+border. And sides: crops are upright, so each half of the picture is conditioned on the AUs of its own side
+(FiLM alone is the same everywhere; LOG, run 3). Teeth are a constant picture that is laid into mouths: the
+network only predicts where.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -26,13 +26,13 @@ from train.teeth import EDGE_PX, PX_PER_UNIT, teeth
 
 # The flow head's unit in pixels of a 256 px crop, so that its weights are of the others' size
 FLOW_UNIT_PX = 16.0
-# The unit of the head that says where in the teeth a pixel lies, outer eye distances, likewise
+# The unit of the head that predicts where in the teeth a pixel lies, outer eye distances, likewise
 TEETH_UNIT = 0.15
 LIGHTEST = 1.6  # the teeth's brightness at most, of the picture's own
 # Sum of |change|, of two sides their mean, at which half of an edit is let through: far below any visible
 # expression
 GATE_HALF = 0.08
-# Of the crop's side, over which what the right half is told becomes what the left half is told
+# Of the crop's side, over which the condition of the right half blends into that of the left half
 MIDDLE_SHARE = 0.12
 WINDOW_SHARE = 0.06  # of the crop's side, over which edits fade out at its border
 
@@ -67,7 +67,7 @@ class Shape(HasVocabulary):
             raise DataError(
                 f"These weights are of a {conditioning} {model} "
                 f"network{f' with {sorted(unknown)}' if unknown else ''}, "
-                "not of a relative compact one: train anew, or use the version that wrote them."
+                "not of a relative compact one: train a new one, or use the version that wrote them."
             )
         return cls(**sizes)
 
@@ -214,7 +214,7 @@ def _window(size_px: int) -> Tensor:
 
 
 def warp(photo: Tensor, flow: Tensor) -> Tensor:
-    """(B, C, S, S) moved by a flow (B, 2, s, s) in pixels of S: out(p) = photo(p + flow(p)), edges repeated."""
+    """(B, C, S, S) moved by a flow (B, 2, s, s), pixels of S: out(p) = photo(p + flow(p)), edges repeated."""
     size = photo.shape[-1]
     if flow.shape[-1] != size:
         flow = F.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False)

@@ -2,9 +2,9 @@
 
 One class; the paper's numbers and a small form.
 
-GANimation (ECCV 2018), sect. 4.1: a PatchGAN with an auxiliary regression head. It knows no loss, and is told
-nothing of where a picture comes from. No normalisation: a penalty on each picture's gradient allows none
-across a batch.
+GANimation (ECCV 2018), sect. 4.1: a PatchGAN with an auxiliary regression head. It has no part in losses, and
+is given nothing of where a picture comes from. No normalisation: a penalty on each picture's gradient allows
+none across a batch.
 """
 
 import itertools
@@ -28,7 +28,7 @@ class CriticShape:
     """
 
     size_px: int = 128
-    aus: int = 17  # what the regression head tells; 0 leaves the head away
+    aus: int = 17  # outputs of the regression head; 0 leaves the head away
     inputs: int = 3  # channels: a picture's, and those of a condition tiled beside it
     width: int = 64  # channels after the first conv; they double with each one, up to `widest`
     widest: int = 2048

@@ -2,8 +2,8 @@
 and encoder.
 
 All work in -1..1. The translators share GANimation's trunk, so that figure 6 compares methods and not sizes;
-where a paper had another one, its recipe says so. No batch statistics anywhere: averages of weights would not
-follow them.
+where a paper had another one, its recipe states it. No batch statistics anywhere: averages of weights would
+not follow them.
 """
 
 import itertools
@@ -28,8 +28,8 @@ class Translator(nn.Module):
         self.colour = nn.Conv2d(width, 3, 7, padding=3, bias=False)
 
     def forward(self, picture: Tensor, label: Tensor | None = None) -> Tensor:
-        told = picture if label is None else torch.cat([picture, tiled(label, picture)], dim=1)
-        return torch.tanh(self.colour(self.trunk(told)).float())
+        inputs = picture if label is None else torch.cat([picture, tiled(label, picture)], dim=1)
+        return torch.tanh(self.colour(self.trunk(inputs)).float())
 
 
 class Painter(nn.Module):

@@ -38,7 +38,8 @@ def paper_shape(written: dict) -> PaperShape:
     unknown = sizes.keys() - {field.name for field in fields(PaperShape)}
     if unknown or sizes.get("conditioning", "absolute") not in ("absolute", "relative"):
         raise DataError(
-            f"These weights are of another paper generator ({written}): train anew, or use the version that "
+            f"These weights are of another paper generator ({written}): train a new one, or use the version "
+            "that "
             "wrote them."
         )
     return PaperShape(**sizes)

@@ -1,4 +1,4 @@
-"""A table of every network in the house: parameters, work and size. It counts; it measures no time.
+"""A table of every network: parameters, work and size. It counts; it measures no time.
 
 MAC: multiply-accumulates of convolutions and matrix products for one picture, as PyTorch's own counter sees
 them (its figure is FLOP, two for each); activations, normalisation and warps are not in it.

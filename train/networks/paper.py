@@ -1,8 +1,8 @@
 """The paper's generator, to the parameter: photo and AUs -> colour mask and attention mask.
 
 GANimation (Pumarola et al., ECCV 2018), sect. 4.1, on the encoder, residual blocks and decoder of Johnson et
-al. (ECCV 2016) as StarGAN uses them: 8,471,296 parameters at 17 AUs. It moves nothing: its flow is None. It
-knows no loss.
+al. (ECCV 2016) as StarGAN uses them: 8,471,296 parameters at 17 AUs. It moves nothing: its flow is
+None.
 """
 
 from dataclasses import asdict, dataclass

@@ -1,8 +1,6 @@
-"""Which AUs a generator speaks: its shape names one of engines.face.action_units.VOCABULARIES.
+"""The AU vocabulary of a generator, one of engines.face.action_units.VOCABULARIES, and how it is widened.
 
-And how one that speaks the paper's 17 is widened.
-
-Shapes written before there were two vocabularies name none and speak the paper's 17.
+Shapes written before there were two vocabularies name none: they have the paper's 17.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +17,7 @@ PAPER, WIDE = "paper17", "wide"
 
 
 class HasVocabulary:
-    """What a shape with a `vocabulary` says about AUs."""
+    """The AU inputs of a shape that has a `vocabulary`."""
 
     vocabulary: str
 
@@ -42,8 +40,8 @@ def with_vocabulary(written: Mapping[str, Any]) -> dict[str, Any]:
     count, name = sizes.pop("aus", None), sizes.setdefault("vocabulary", PAPER)
     if name not in VOCABULARIES:
         raise DataError(
-            f"This network speaks the AU vocabulary {name!r}, this version {', '.join(VOCABULARIES)}: train "
-            "one anew."
+            f"This network has the AU vocabulary {name!r}, which is none of this version's "
+            f"({', '.join(VOCABULARIES)}): train a new one."
         )
     if count not in (None, len(VOCABULARIES[name])):
         raise DataError(
@@ -75,7 +73,7 @@ def views(aus: Sequence[str]) -> Tensor:
     """(V, N, W) float32: `change @ views` are the whole AUs as each half of the face shows them, the person's
     right half first.
 
-    One view where the vocabulary knows no sides.
+    One view where the vocabulary has no sides.
     """
     known, halves = wholes(aus), (RIGHT, LEFT) if set(aus) - set(wholes(aus)) else ("",)
     seen = torch.zeros(len(halves), len(aus), len(known))
@@ -86,17 +84,15 @@ def views(aus: Sequence[str]) -> Tensor:
     return seen
 
 
-def widened(weight: Tensor, spoken: Sequence[str], wanted: Sequence[str]) -> Tensor:
-    """Weights (C, len(spoken)) of a layer that is told AUs -> (C, len(wanted)): it answers as if it were told
-    the translated ones.
+def widened(weight: Tensor, before: Sequence[str], wanted: Sequence[str]) -> Tensor:
+    """Weights (C, len(before)) of a layer that takes AUs -> (C, len(wanted)), with the same outputs for
+    translated AUs.
 
     So each side has half of what the whole had, and AUs that were not known have 0.
     """
-    return weight @ translation(wanted, spoken).to(weight).T
+    return weight @ translation(wanted, before).to(weight).T
 
 
-def translation(spoken: Sequence[str], wanted: Sequence[str]) -> Tensor:
-    """(len(spoken), len(wanted)) float32: `values @ translation` is engines.face.action_units.translate on
-    tensors.
-    """
-    return torch.from_numpy(translate(np.eye(len(spoken), dtype=np.float32), spoken, wanted))
+def translation(given: Sequence[str], wanted: Sequence[str]) -> Tensor:
+    """(len(given), len(wanted)) float32: `values @ translation` is action_units.translate on tensors."""
+    return torch.from_numpy(translate(np.eye(len(given), dtype=np.float32), given, wanted))

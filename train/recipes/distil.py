@@ -4,7 +4,8 @@ The teacher is any bundle (train/recipes/ganimation.py's paper network, a wider 
 engine, so nothing of how it was made is needed. Photos are the corpus', wanted AUs are other faces'
 (train.data.faces); no pairs, no critic.
 
-    L = picture |I_s - I_t|_1 + colour |(1 - A_t)(C_s - C_t)|_1 + attention |A_s - A_t|_1 + flow |F_s - F_t|_1     (means)
+    L = picture |I_s - I_t|_1 + colour |(1 - A_t)(C_s - C_t)|_1 + attention |A_s - A_t|_1 + flow |F_s - F_t|_1
+
 
 after Hinton et al., "Distilling the knowledge in a neural network" (2015): the student sees the teacher's
 inner answers, too.
@@ -60,7 +61,7 @@ class Distil:
             )
         if shape.au_names != teacher.aus:
             raise DataError(
-                f"The teacher {teacher.name} speaks other AUs than {shape.vocabulary}: a student speaks its "
+                f"The teacher {teacher.name} takes other AUs than {shape.vocabulary}: a student takes its "
                 "teacher's."
             )
         if not teacher.flow_px and shape.flow:
@@ -124,7 +125,7 @@ def distillation_terms(outputs: tuple[Tensor, Tensor, Tensor | None], batch: Bat
 class TeacherSamples(Dataset):
     """Faces with a teacher's answers.
 
-    The engine is opened once in each loader process, when the first lesson is asked for.
+    The engine is opened once in each loader process, when its first sample is read.
     """
 
     def __init__(self, faces: FaceSamples, teacher: Bundle):

@@ -34,7 +34,7 @@ BASELINE_EMOTIONS = {
 
 
 def baseline(name: str) -> type:
-    """The class of a baseline recipe; imported when asked for, since the engine's own recipes do without."""
+    """The class of a baseline recipe; imported on demand, since the engine's own recipes do without."""
     from train.recipes.baselines import cyclegan, diat, icgan, stargan
 
     return {
@@ -45,8 +45,7 @@ def baseline(name: str) -> type:
     }[name]
 
 
-# Options of `fit` that only some recipes have; whoever gives another one is told so, before it trains what
-# was not meant.
+# Options of `fit` that only some recipes have; another one is refused, before the wrong thing is trained.
 COMPACT = {"channels", "no_flow"}
 USED = {
     "supervised": COMPACT | {"vocabulary", "no_teeth"},

@@ -1,7 +1,7 @@
 """GANimation in full (Pumarola et al., ECCV 2018), unsupervised: photos with AU labels, no pairs.
 
-Eq. 5 and 6: the critic learns to tell real photos from edits and to read AUs; once in five steps the
-generator learns to fool it, to be read as what was wanted, and to come back to the photo when told the
+Eq. 5 and 6: the critic learns to distinguish real photos from edits and to read AUs; once in five steps the
+generator learns to fool it, to be read as what was wanted, and to come back to the photo when given the
 photo's own AUs. Terms and weights are in train/losses.py.
 
 Conditioning is the generator's: "absolute" (the paper: the wanted AUs) or "relative" (Ling et al., ECCV 2020:

@@ -69,7 +69,7 @@ class Recipe(Protocol):
         ...
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
-        """Figures of (averaged) networks on a held-out batch; "attention" among them is the batch's mean(A)."""
+        """Figures of (averaged) networks on a held-out batch; "attention" is the batch's mean(A)."""
         ...
 
     def picture(self, networks: Networks, corpus: Corpus) -> np.ndarray | None:

@@ -107,7 +107,7 @@ def supervised_loss(
     """Outputs of a generator for batch["picture"] -> the total and its terms (unweighted, detached).
 
     batch: picture, target (B, 3, S, S) in 0..1; flow (B, 2, S/2, S/2) px; flow_weight (B, 1, S/2, S/2);
-    weight, painted (B, 1, S, S). mouth: what a generator that lays teeth tells of mouths (compact.py); the
+    weight, painted (B, 1, S, S). mouth: what a generator that lays teeth predicts of mouths (compact.py); the
     batch's own: mouth (B, 1, S, S), teeth (B, 2, S/2, S/2).
     """
     size = colour.shape[-1]

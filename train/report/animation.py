@@ -78,11 +78,10 @@ def write_montage(engine: Engine, photos: Sequence[Photo], path: Path) -> Path:
     """
     parts = []
     for place, photo in enumerate(photos):
-        told = list(expression_sequence(photo.subjects[0].own, MONTAGE_FPS))
-        ahead = place * len(told) // len(EXPRESSIONS)
-        parts.append(
-            [_close_up(photo, photo.showing(engine, [wanted])) for wanted in told[ahead:] + told[:ahead]]
-        )
+        sequence = list(expression_sequence(photo.subjects[0].own, MONTAGE_FPS))
+        ahead = place * len(sequence) // len(EXPRESSIONS)
+        shifted = sequence[ahead:] + sequence[:ahead]
+        parts.append([_close_up(photo, photo.showing(engine, [wanted])) for wanted in shifted])
     pictures = [Image.fromarray(np.hstack(row)[..., ::-1]) for row in zip(*parts, strict=True)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

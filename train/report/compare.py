@@ -1,7 +1,7 @@
 """The paper's figure 6: discrete emotions by several methods on the same held-out faces, as a figure and as a
 table.
 
-A method is an Editor: it is told a face and an emotion's name. GANimation engines get the emotion's AUs,
+A method is an Editor: it is given a face and an emotion's name. GANimation engines get the emotion's AUs,
 baselines its label.
 """
 
@@ -66,7 +66,7 @@ class Translator(Protocol):
 
 
 class EngineEditor:
-    """A GANimation engine that is told an emotion's AUs; those that the emotion does not name fall to their
+    """A GANimation engine that is given an emotion's AUs; those that the emotion does not name fall to their
     usual level at rest.
     """
 
@@ -143,7 +143,7 @@ def compare(
     compare.json into `out`.
 
     The Frechet distance is to photos of other held-out people; without `identity` there are neither distances
-    nor cosines. Returns the figures. Raises DataError when nobody is held out or no method is given.
+    nor cosines. Returns the figures. Raises DataError when no one is held out or no method is given.
     """
     if not editors:
         raise DataError("Nothing to compare: name engines or runs of baselines.")

@@ -36,7 +36,7 @@ DOWN = 0.185
 REAL_FACES = 1500  # held out, for the yardstick
 LEAST_FACES = 100  # for nine numbers an AU, and five faces in the strongest twentieth
 LOW, HIGH = 1 / 3, 0.95  # quantiles of people who show an AU weakly and strongly
-# Least r between an AU and dlib's distance in real people; below it the distance says nothing of the AU
+# Least r between an AU and dlib's distance in real people; below it the distance does not measure the AU
 SEEN = 0.2
 
 
@@ -58,8 +58,8 @@ class SecondOpinion:
         self._rectangle, self._predict = dlib.rectangle, dlib.shape_predictor(str(model))
 
     def points(self, picture: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
-        """(68, 2) float64 picture pixels of the face in a (H, W, 3) uint8 BGR picture; (478, 2) landmarks say
-        where it is.
+        """(68, 2) float64 picture pixels of the face in a (H, W, 3) uint8 BGR picture; (478, 2) landmarks
+        give where it is.
 
         For an edit, give the photo's landmarks: the box then is the same, and MediaPipe has no part in what
         is seen.
@@ -150,7 +150,7 @@ def yardstick(seen: np.ndarray, aus: np.ndarray, angles_deg: np.ndarray) -> dict
 
     By AU: `slope`, the difference between the lowest third and the strongest twentieth of the people, a unit
     of AU; `low` and `high`, these groups' means; `r` over all. What pose, smile and jaw do is taken off
-    first, as the labels of many AUs are freed from it. A line through everybody would not do: blendshapes
+    first, as the labels of many AUs are freed from it. A line through all faces would not do: blendshapes
     rise steeply from rest and flatten, and edits go the whole way. Empty with fewer than LEAST_FACES.
     """
     if len(seen) < LEAST_FACES:

@@ -1,4 +1,4 @@
-"""A bundle against people that are held out of training: does it do what it is told, and nothing else, and is
+"""A bundle against people that are held out of training: does it do what is commanded, nothing else, and is
 it still the same person?
 
 Every held-out photo gets every AU of the paper's 17 at four levels, on both sides alike; the result is found

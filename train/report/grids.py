@@ -1,6 +1,6 @@
-"""Pictures to look at while a run goes on: rows of held-out people, columns of edits.
+"""Sample grids of a run: rows of held-out people, columns of edits.
 
-For any generator: with flow or without, told changes of AUs or intensities.
+For any generator: with flow or without, conditioned on changes of AUs or on intensities.
 """
 
 import cv2
@@ -43,7 +43,7 @@ Edited = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def generator_input(network: nn.Module, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """What a generator is told (N,) float32 of intensities (29,): wanted minus own, or wanted where it is
+    """The input (N,) float32 of a generator, of intensities (29,): wanted minus own, or wanted where it is
     conditioned on intensities.
     """
     relative = getattr(network.shape, "conditioning", "relative") == "relative"
@@ -59,9 +59,9 @@ def edits(network: nn.Module, picture: np.ndarray, aus: np.ndarray) -> list[Edit
     photo = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255
     found: list[Edited] = []
     for start in range(0, len(aus), BATCH_SIZE):
-        told = torch.from_numpy(np.asarray(aus[start : start + BATCH_SIZE], np.float32)).to(device)
-        photos = photo.expand(len(told), -1, -1, -1)
-        colour, attention, flow = network(photos, told)
+        inputs = torch.from_numpy(np.asarray(aus[start : start + BATCH_SIZE], np.float32)).to(device)
+        photos = photo.expand(len(inputs), -1, -1, -1)
+        colour, attention, flow = network(photos, inputs)
         result = compose(photos, colour.float(), attention.float(), None if flow is None else flow.float())
         results, colours = (
             (x.permute(0, 2, 3, 1).clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()

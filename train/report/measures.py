@@ -1,7 +1,5 @@
 """What is measured on pictures and numbers: small pure functions, each with its unit.
 
-Knows no engine, no corpus and no file.
-
 Grey levels are 0..255, whatever the picture's use; a mean over pixels is a mean over the three colours, too.
 """
 
@@ -117,8 +115,8 @@ def masked_error(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
 def kept_mask(
     attention: np.ndarray, flow: np.ndarray | None, above: float = 0.99, still_px: float = 0.05
 ) -> np.ndarray:
-    """(S, S) bool: where an edit says that the photo stays: A > `above`, and the flow (s, s, 2) is shorter
-    than `still_px`.
+    """(S, S) bool: where an edit keeps the photo: A > `above`, and the flow (s, s, 2) is shorter than
+    `still_px`.
 
     0.05 px move an edge of 20 grey levels a pixel by one level; 1 - A = 0.01 mixes in 2.5 levels of the
     colour at most.

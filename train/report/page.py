@@ -106,8 +106,9 @@ def _beside(r: dict) -> list[tuple[str, str]]:
     """Rows of what only some evaluations measure."""
     rows = []
     if r["native_photos"]:
-        ideal = f"{number(r['native_sharpness_ideal'], '.2f')}; full smile {number(r['native_smile_sharpness_ideal'], '.2f')}"
-        value = f"{number(r['native_sharpness'], '.2f')}; full smile {number(r['native_smile_sharpness'], '.2f')} (ideally {ideal})"
+        single, ideal = (number(r[f"native_sharpness{end}"], ".2f") for end in ("", "_ideal"))
+        smile, ideal_smile = (number(r[f"native_smile_sharpness{end}"], ".2f") for end in ("", "_ideal"))
+        value = f"{single}; full smile {smile} (ideally {ideal}; full smile {ideal_smile})"
         rows.append(("sharpness of the face at the photo's own size, of the photo's", value))
     if r["sided"]:
         rows.append(
@@ -117,7 +118,8 @@ def _beside(r: dict) -> list[tuple[str, str]]:
             )
         )
     if r["second_opinion"]:
-        value = f"{number(r['second_opinion']['mean_r'])}, {number(r['second_opinion']['mean_slope'])} over {len(r['second_opinion']['aus'])} AUs"
+        second = r["second_opinion"]
+        value = f"{number(second['mean_r'])}, {number(second['mean_slope'])} over {len(second['aus'])} AUs"
         rows.append(("second opinion: mean r, independent slope", value))
     return rows
 

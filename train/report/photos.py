@@ -1,7 +1,4 @@
-"""A photo file -> the people in it, each ready to be edited: crop, own AUs, the way back into the photo.
-
-Knows no figure.
-"""
+"""A photo file -> the people in it, each ready to be edited: crop, own AUs, the way back into the photo."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +38,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo and everybody in it, the largest face first."""
+    """A photo and the people in it, the largest face first."""
 
     name: str  # its file's, without the ending; numbered where an earlier photo has the same
     image: np.ndarray  # (H, W, 3) uint8 BGR

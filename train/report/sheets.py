@@ -1,7 +1,6 @@
-"""Sheets of labelled pictures for reports, figures and logs: cells in rows, a word over each column, a name
-beside each row.
+"""Sheets of labelled pictures for reports, figures and logs: rows of cells, columns and rows with titles.
 
-Knows pixels and words only. Everything is BGR uint8; a sheet is written as PNG and kept under a size that a
+Everything is BGR uint8; a sheet is written as PNG and kept under a size that a
 page can carry.
 """
 

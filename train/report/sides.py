@@ -1,5 +1,4 @@
-"""One side of the face alone, for engines that speak sides: does the commanded side move, and does the other
-one stay?
+"""One side of the face alone, for engines with sided AUs: the commanded side must move, the other one stay.
 
 Every sided AU is brought to full on the person's right alone and on the left alone. AU18 and AU22, which such
 engines know besides the paper's 17, are swept as those are.
@@ -39,14 +38,14 @@ def sided_sweep(engine: Engine, corpus: Corpus, faces: Sequence[int]) -> dict | 
     """Up to FACES faces.
 
     Of each sided AU the answer of the commanded side and of the other, a unit of command; of whole AUs beyond
-    the paper's 17 r and slope. Left and right together: what is said of AU12 is the mean of smiles on the
-    right and on the left.
+    the paper's 17 r and slope. Left and right together: the figures of AU12 are means of smiles on the right
+    and on the left.
 
-    None for an engine that speaks no sides. None in place of a figure where no face is left to measure.
+    None for an engine without sided AUs. None in place of a figure where no face is left to measure.
     """
-    spoken = engine.bundle.aus
-    sided = [au for au in SIDED if au + RIGHT in spoken and au + LEFT in spoken]
-    beyond = [au for au in spoken if au not in PAPER_17 and au[:-1] not in SIDED]
+    known = engine.bundle.aus
+    sided = [au for au in SIDED if au + RIGHT in known and au + LEFT in known]
+    beyond = [au for au in known if au not in PAPER_17 and au[:-1] not in SIDED]
     if not sided:
         return None
     commands = {au: [] for au in [*sided, *beyond]}  # what was commanded of the swept side or AU
@@ -71,13 +70,13 @@ def sided_sweep(engine: Engine, corpus: Corpus, faces: Sequence[int]) -> dict | 
                     commands[au].append(level - own[places[0]])
                     answers[au].append(changed[places])
     table = {au: _sides(np.array(commands[au]), np.array(answers[au])) for au in sided}
-    known = [row for row in table.values() if row["slope"] is not None]
+    measured = [row for row in table.values() if row["slope"] is not None]
     return {
         "faces": min(len(faces), FACES),
         "aus": table,
         "beyond": {au: _whole(np.array(commands[au]), np.array(answers[au])) for au in beyond},
-        "mean_slope": float(np.mean([row["slope"] for row in known])) if known else None,
-        "mean_other": float(np.mean([row["other"] for row in known])) if known else None,
+        "mean_slope": float(np.mean([row["slope"] for row in measured])) if measured else None,
+        "mean_other": float(np.mean([row["other"] for row in measured])) if measured else None,
     }
 
 

@@ -1,8 +1,7 @@
 """Every AU at every level on photos of people that are held out of training: what was commanded, and what the
 estimator reads afterwards.
 
-Only numbers are kept, a few hundred bytes an edit, so that memory does not grow with pictures. Knows no
-report.
+Only numbers are kept, a few hundred bytes an edit, so that memory does not grow with pictures.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +39,7 @@ class Sweep:
     measured: list[np.ndarray] = field(default_factory=list)  # (17,) changes
     found: list[bool] = field(default_factory=list)  # a face, by the landmarker
     changed: list[float] = field(default_factory=list)  # mean(1 - A)
-    # Grey levels where the edit says that it keeps the photo
+    # Grey levels where the edit keeps the photo (measures.kept_mask)
     background: list[float] = field(default_factory=list)
     kept_share: list[float] = field(default_factory=list)  # of the crop, where that is
     identity: list[float] = field(default_factory=list)  # cosine to the photo; of full edits only
@@ -68,7 +67,8 @@ def held_out_faces(corpus: Corpus) -> np.ndarray:
     held = np.flatnonzero(corpus.held_out & ~corpus.is_clip & (np.abs(corpus.angles_deg[:, 1]) < MAX_YAW_DEG))
     if not len(held):
         raise DataError(
-            "The corpus holds nobody out: prepare more people (about 4 % of them are kept from training by "
+            "The corpus holds no people out: prepare more people (about 4 % of them are kept from training "
+            "by "
             "name)."
         )
     return np.random.default_rng(7).permutation(held)

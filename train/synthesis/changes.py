@@ -1,5 +1,5 @@
-"""Which changes of AUs training asks for: single AUs, AUs that act together, other people's expressions, and
-one side alone. Knows no pictures.
+"""The changes of AUs that training pairs show: single AUs, combinations, other faces' expressions, one side
+alone.
 """
 
 import numpy as np
@@ -56,8 +56,16 @@ _SINGLE = np.array([OFTEN.get(au, 1.0) for au in WHOLE]) / sum(OFTEN.get(au, 1.0
 def draw_change(
     rng: np.random.Generator, own: np.ndarray, others: np.ndarray, towards_rest: bool
 ) -> np.ndarray:
-    """A face's own AUs (29,), 0..1, and somebody else's -> the change that is asked for, (29,) float32,
-    -1..1.
+    """Draws a wanted change.
+
+    Args:
+        rng: source of random numbers.
+        own: (29,) intensities of the face, 0..1.
+        others: (29,) intensities of another face, 0..1.
+        towards_rest: draw more changes that lower the expression.
+
+    Returns:
+        (29,) float32 change, -1..1.
     """
     wanted = own.copy()
     choice = rng.random()

@@ -4,7 +4,7 @@ Each AU but the blink is a displacement of the pose-free mesh, learnt within peo
 of one person), so that identity drops out, and scaled so that the estimator, shown the picture that was moved
 so, answers the change that was wanted (fit_motion.py). A side's displacement is the whole's, faded out across
 the middle of the face. The blink is geometry: lids meet when AU45 is full, from whatever opening the photo
-has. Knows no pictures.
+has.
 """
 
 from functools import lru_cache
@@ -69,7 +69,17 @@ def of_sides(both: np.ndarray) -> np.ndarray:
 def moved(
     mesh_px: np.ndarray, own: np.ndarray, change: np.ndarray, displacements: np.ndarray | None = None
 ) -> np.ndarray:
-    """A (478, 3) mesh in pixels with its own AUs (29,), 0..1 -> the mesh after a change of AUs (29,), -1..1."""
+    """The mesh after a change of AUs.
+
+    Args:
+        mesh_px: (478, 3) landmarks in pixels.
+        own: (29,) intensities of the mesh, 0..1.
+        change: (29,) wanted change, -1..1.
+        displacements: (29, 478, 3) of each AU; None: `basis`.
+
+    Returns:
+        (478, 3) landmarks in pixels.
+    """
     aligned, pose = align(mesh_px)
     displacements = basis() if displacements is None else displacements
     after = aligned + _limit_sum(np.tensordot(change, displacements, axes=1), displacements)

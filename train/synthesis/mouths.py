@@ -3,7 +3,7 @@ in layers.
 
 Upper teeth hang on the skull, so that they keep still while lips move over them, until a lip has risen by a
 tooth's height: then it takes them along, as motion that is stronger than life would else leave a dark gap
-above them. Lower teeth and tongue go with the jaw. One mouth for everybody, matched in brightness: a
+above them. Lower teeth and tongue go with the jaw. One mouth for all faces, matched in brightness: a
 generator that is shown another donor's mouth each time learns the mean of all mouths, a blur (LOG, run 1);
 one that is always shown the same mouth learns its teeth.
 """

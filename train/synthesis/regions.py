@@ -39,7 +39,7 @@ def face_mask(mesh: np.ndarray, size_px: int) -> np.ndarray:
 def loss_weights(
     before: np.ndarray, after: np.ndarray, painted: np.ndarray, unknown: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Meshes of a pair, (S, S) masks of what was painted and of what nobody can know -> weight (S, S) of
+    """Meshes of a pair, (S, S) masks of what was painted and of what cannot be known -> weight (S, S) of
     pixels and (S/2, S/2) of the flow, float32.
 
     Eyes, brows and lips count where they are in either picture, or a shut eye would count for nothing.

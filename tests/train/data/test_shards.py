@@ -168,7 +168,10 @@ def test_a_copy_for_another_process_opens_its_own_files(toy):
 
 def took_mb(folder: Path) -> float:
     """What streaming takes in a fresh process: this one's allocator has other tests behind it."""
-    code = f"from pathlib import Path; from train.data.memory import stream; print(stream(Path({str(folder)!r}), samples=300))"
+    code = (
+        "from pathlib import Path; from train.data.memory import stream; "
+        f"print(stream(Path({str(folder)!r}), samples=300))"
+    )
     return float(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     )

@@ -83,7 +83,7 @@ def kinds(model):
 
 
 def run_both(path, bundle, given):
-    """Colour, attention, flow of a graph by ONNX Runtime and by OpenVINO, both in FP32 but for its integers."""
+    """Colour, attention, flow of a graph by ONNX Runtime and by OpenVINO, in FP32 except for its integers."""
     onnxruntime = pytest.importorskip(
         "onnxruntime", reason="needs ONNX Runtime: pip install -e '.[reference]'"
     )
@@ -303,7 +303,10 @@ def test_a_bundle_is_written_beside_its_folder_however_that_is_named(tmp_path, m
 
 def test_quantising_tells_nobody_that_it_was_used():
     """In a process of its own: within pytest nncf is silent anyway."""
-    code = "import train.export.int8_search; from nncf.telemetry.wrapper import NNCFTelemetryStub, telemetry; assert isinstance(telemetry, NNCFTelemetryStub)"
+    code = (
+        "import train.export.int8_search; from nncf.telemetry.wrapper import NNCFTelemetryStub, telemetry; "
+        "assert isinstance(telemetry, NNCFTelemetryStub)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3]
     )

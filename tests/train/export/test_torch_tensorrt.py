@@ -216,7 +216,10 @@ def test_a_machine_without_torch_tensorrt_or_a_gpu_is_told_what_is_needed(
 def test_the_real_torch_tensorrt_compiles_or_says_what_it_lacks():
     import subprocess
 
-    code = "from tests.train.export.test_torch_tensorrt import small, via; print(len(via.compile_with_torch_tensorrt(small('compact'))[0]))"
+    code = (
+        "from tests.train.export.test_torch_tensorrt import small, via; "
+        "print(len(via.compile_with_torch_tensorrt(small('compact'))[0]))"
+    )
     # Apart: it changes what `import tensorrt` means
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:

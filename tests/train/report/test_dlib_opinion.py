@@ -1,6 +1,4 @@
-"""The second opinion: what 68 points show, the yardstick between people, and dlib itself on the shipped photos
-where it is installed.
-"""
+"""The second opinion: what 68 points show, the yardstick between people, and dlib itself where installed."""
 
 from importlib.util import find_spec
 
@@ -81,12 +79,22 @@ def face() -> np.ndarray:
 @pytest.mark.parametrize(
     ("au", "moved", "by"),
     [
-        ("AU01", (21, 22), (0, -5)), ("AU02", (17, 18, 25, 26), (0, -5)), ("AU04", (19, 20, 21, 22, 23, 24), (0, 5)), ("AU05", (37, 38, 43, 44), (0, -3)),
-        ("AU07", (40, 41, 46, 47), (0, -3)), ("AU45", (37, 38, 43, 44), (0, 8)), ("AU10", (50, 51, 52), (0, -4)), ("AU12", (48, 54), (0, -6)),
-        ("AU15", (48, 54), (0, 6)), ("AU17", (56, 57, 58), (0, -4)), ("AU20", (48,), (-6, 0)), ("AU23", (50, 51, 52), (0, 2)),
-        ("AU25", (65, 66, 67), (0, 6)), ("AU26", (7, 8, 9), (0, 12)),
+        ("AU01", (21, 22), (0, -5)),
+        ("AU02", (17, 18, 25, 26), (0, -5)),
+        ("AU04", (19, 20, 21, 22, 23, 24), (0, 5)),
+        ("AU05", (37, 38, 43, 44), (0, -3)),
+        ("AU07", (40, 41, 46, 47), (0, -3)),
+        ("AU45", (37, 38, 43, 44), (0, 8)),
+        ("AU10", (50, 51, 52), (0, -4)),
+        ("AU12", (48, 54), (0, -6)),
+        ("AU15", (48, 54), (0, 6)),
+        ("AU17", (56, 57, 58), (0, -4)),
+        ("AU20", (48,), (-6, 0)),
+        ("AU23", (50, 51, 52), (0, 2)),
+        ("AU25", (65, 66, 67), (0, 6)),
+        ("AU26", (7, 8, 9), (0, 12)),
     ],
-)  # fmt: skip
+)
 def test_an_au_makes_its_distance_grow_whatever_the_size_and_turn_of_the_face(au, moved, by):
     rest, active = face(), face()
     active[list(moved)] += by

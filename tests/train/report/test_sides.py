@@ -39,7 +39,7 @@ class Writing(StubEngine):
 
 
 class Reading:
-    """A landmarker's double: a face that answers by half on the commanded side and by a tenth on the other."""
+    """A fake landmarker: a face that answers by half on the commanded side and by a tenth on the other."""
 
     def __enter__(self):
         return self

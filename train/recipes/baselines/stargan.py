@@ -1,4 +1,4 @@
-"""StarGAN (Choi et al., CVPR 2018): one generator for several emotions, told by a label which one.
+"""StarGAN (Choi et al., CVPR 2018): one generator for several emotions, chosen by a label.
 
 As in the paper: generator (GANimation's trunk was StarGAN's first), a critic that also classifies, WGAN-GP
 (eq. 8), classes (eq. 2 and 3), reconstruction (eq. 4), weights 1 and 10, five steps of the critic for one of
