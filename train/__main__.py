@@ -237,10 +237,10 @@ def compare(options: argparse.Namespace) -> None:
     from engines.runtime.load import load
     from train.data.corpus import load_corpus
     from train.recipes.factory import load_baseline
-    from train.report.compare import EngineEditor, RecipeEditor
+    from train.report.compare import Editor, EngineEditor, RecipeEditor
     from train.report.compare import compare as run
 
-    editors = [EngineEditor(load(name)) for name in options.engines]
+    editors: list[Editor] = [EngineEditor(load(name)) for name in options.engines]
     editors += [RecipeEditor(*load_baseline(folder), name=folder.name) for folder in options.runs]
     run(editors, load_corpus(options.corpus), options.out, options.faces, _identity(options))
     print((options.out / "compare.md").read_text())

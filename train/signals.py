@@ -11,7 +11,7 @@ def ignore_ctrl_c(_worker: int) -> None:
 class StopOnSignal:
     """Turns Ctrl-C and SIGTERM into a clean end after the step in hand."""
 
-    asked = False
+    requested = False
 
     def __enter__(self) -> "StopOnSignal":
         self._old = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}

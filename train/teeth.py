@@ -22,7 +22,11 @@ EDGE_PX = (55.0, 35.0)  # x of the midline, y of the incisors' edge
 @lru_cache(maxsize=1)
 def teeth() -> np.ndarray:
     """(h, w, 4) float32: BGR 0..255 times alpha, and alpha 0..1; with a clear border."""
-    stored = cv2.imread(str(Path(__file__).with_name("teeth.png")), cv2.IMREAD_UNCHANGED).astype(np.float32)
+    path = Path(__file__).with_name("teeth.png")
+    read = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if read is None:
+        raise FileNotFoundError(path)
+    stored = read.astype(np.float32)
     alpha = stored[..., 3:] / 255
     half = cv2.resize(
         np.concatenate([stored[..., :3] * alpha, alpha], axis=-1),
@@ -41,4 +45,5 @@ def places(units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(..., 2) outer eye distances, right of the midline and below the incisors' edge -> x and y pixels of
     `teeth`, float32.
     """
-    return tuple((units[..., axis] * PX_PER_UNIT + EDGE_PX[axis]).astype(np.float32) for axis in (0, 1))
+    x, y = ((units[..., axis] * PX_PER_UNIT + EDGE_PX[axis]).astype(np.float32) for axis in (0, 1))
+    return x, y

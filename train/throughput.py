@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from train.command_line import parse
 from train.data.corpus import load_corpus
+from train.networks.from_shape import generator_of
 from train.recipes.factory import make
 from train.recipes.recipe import Batch, Turn
 from train.schedule import BatchNumbers, Schedule
@@ -56,7 +57,7 @@ class Variant:
             self.recipe, folder / self.name, Schedule(batch=batch, bf16=bf16, compile=compiled)
         )
         self.samples = random_samples(
-            size_px, batch, self.recipe.networks["generator"].shape.au_count, self.run.group.device
+            size_px, batch, generator_of(self.recipe.networks).shape.au_count, self.run.group.device
         )
         self.times_s: dict[str, list[float]] = {"critic": [], "generator": []}
 

@@ -76,7 +76,7 @@ class TrainingRun:
             )
         make_folder(out, OutputError)
         self.networks = {
-            name: net.to(self.group.device, memory_format=torch.channels_last)
+            name: net.to(device=self.group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             for name, net in recipe.networks.items()
         }
         self.averages = {
@@ -226,7 +226,8 @@ class TrainingRun:
     def _stop(self, samples: Batch, what: str, where: list[str]) -> None:
         """Saves the batch, and no checkpoint: the same weights would meet the same batch again."""
         path = self.out / f"bad_batch{self.group.rank or ''}.npz"
-        np.savez(path, **{name: value.cpu().numpy() for name, value in samples.items()})
+        arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in samples.items()}
+        np.savez(path, **arrays)
         raise DataError(
             f"The {what} is no longer a number after {self.seen} images "
             f"({', '.join(where) or 'on another process'}); the batch is in {path}. "

@@ -59,9 +59,12 @@ def _start_with_bundle(
 ) -> dict[str, Any]:
     """A bundle holds the averaged generator alone: a critic, where the recipe has one, starts untrained."""
     theirs, mine = read_shape(shape_of(bundle)), _network_of(recipe.shape)
-    if theirs != mine and not _widens(theirs, mine):
+    if theirs == mine:
+        weights = restore(bundle).state_dict()
+    elif isinstance(theirs, Shape) and _widens(theirs, mine):
+        weights = _widened(restore(bundle), theirs, mine)
+    else:
         raise _another(bundle.folder, theirs, mine)
-    weights = restore(bundle).state_dict() if theirs == mine else _widened(restore(bundle), theirs, mine)
     for each in (networks, averages):
         each["generator"].load_state_dict(weights)
     found = {

@@ -61,7 +61,7 @@ def test_the_gradient_penalty_is_two_sided_around_a_norm_of_one(slope):
         assert weight.grad.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_penalty_is_taken_where_the_mix_says():
+def test_the_penalty_is_taken_at_the_mix():
     # D(x) = x^2 / 2 on one number: the slope is x itself; x = mix 3 + (1 - mix) 1
     def score_of(picture):
         return picture.square().sum(dim=(1, 2, 3)) / 2

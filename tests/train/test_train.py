@@ -219,7 +219,7 @@ def test_generators_without_flow_become_bundles_that_keep_their_meaning(tmp_path
 
 
 @pytest.mark.parametrize(("vocabulary", "aus"), [("wide", WIDE), ("paper17", PAPER_17)])
-def test_a_bundle_speaks_the_vocabulary_of_its_network_and_names_the_estimator_of_its_labels(
+def test_a_bundle_has_the_vocabulary_of_its_network_and_names_the_estimator_of_its_labels(
     tmp_path, vocabulary, aus
 ):
     network = CompactGenerator(dataclasses.replace(TINY, vocabulary=vocabulary)).eval()
@@ -230,7 +230,7 @@ def test_a_bundle_speaks_the_vocabulary_of_its_network_and_names_the_estimator_o
     assert not (tmp_path / "older").exists() and not (tmp_path / "older.part").exists()
 
 
-def test_a_bundle_tells_which_run_its_training_began_with():
+def test_a_bundle_names_the_run_that_its_training_started_from():
     state = {"seen": 9, "seed": 0, "shape": {}, "started_from": {"run": "first", "seen": 600}}
     assert training_record(state, [])["started_from"] == {"run": "first", "seen": 600}
     assert "started_from" not in training_record({**state, "started_from": None}, [])

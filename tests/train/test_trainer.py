@@ -299,7 +299,7 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path):
     ("presses_up", "attention", "factor"),
     [(True, 0.999, 0.5), (True, 0.5, 2.0), (False, 0.999, 2.0), (False, 0.5, 0.5)],
 )
-def test_the_guard_moves_the_weight_against_the_collapse_and_says_so(presses_up, attention, factor):
+def test_the_guard_moves_the_weight_against_the_collapse_and_reports_it(presses_up, attention, factor):
     guard = AttentionGuard(presses_up=presses_up, rests_until=10)
     assert guard.adjust(0.9, 10) is None and guard.adjust(attention, 9) is None and guard.factor == 1.0
     assert f"x {factor:g}" in guard.adjust(attention, 10) and guard.factor == factor
@@ -350,7 +350,7 @@ def test_faces_on_the_device_are_the_faces_from_disk(corpus):
         )
 
 
-def test_a_run_on_resident_faces_trains_and_the_supervised_one_says_that_it_cannot(corpus, tmp_path):
+def test_a_run_on_resident_faces_trains_and_the_supervised_one_refuses(corpus, tmp_path):
     fit(small_paper(), corpus, tmp_path / "run", plan(images=16, resident=True), quiet=True)
     assert len(lines(tmp_path / "run", "loss_critic")) == 4
     with pytest.raises(DataError, match="draws its samples from disk"):

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -24,6 +25,57 @@ from train.data.split import HELD_OUT_SHARE, Split
 FORMAT = "webdataset-1"
 # Whose labels are taken. Those of the second go on working: an AU of 1 is as strong, and a network names its estimator.
 ESTIMATORS = (au_estimator.VERSION, "mediapipe-mesh-2")
+
+
+class FaceCorpus(Protocol):
+    """What reports use of a corpus: its columns and pictures. N faces, S the side of a picture."""
+
+    @property
+    def size_px(self) -> int: ...
+
+    @property
+    def aus(self) -> np.ndarray:
+        """(N, 29) float32 unclipped measures, in the order of ESTIMATED."""
+        ...
+
+    @property
+    def angles_deg(self) -> np.ndarray:
+        """(N, 3) float32: pitch, yaw, roll in the crop."""
+        ...
+
+    @property
+    def person(self) -> np.ndarray:
+        """(N,) int64, the same number for one person in every corpus."""
+        ...
+
+    @property
+    def is_clip(self) -> np.ndarray:
+        """(N,) bool."""
+        ...
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """(N,) bool: people that training must not see."""
+        ...
+
+    @property
+    def held_out_sources(self) -> tuple[str, ...]:
+        """Names of the sources that were held out whole."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def picture(self, i: int) -> np.ndarray:
+        """(S, S, 3) uint8 BGR."""
+        ...
+
+    def own(self, i: Any) -> np.ndarray:
+        """Intensities 0..1 of one face (29,) or of several (n, 29)."""
+        ...
+
+    def is_from(self, *sources: str) -> np.ndarray:
+        """(N,) bool: which faces come from these sources."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -137,7 +189,7 @@ class Corpus:
         return reader.read(int(record["shard"]), int(record[f"{field}_at"]), int(record[f"{field}_bytes"]))
 
 
-def faces_of(corpus: Corpus, held_out: bool) -> np.ndarray:
+def faces_of(corpus: FaceCorpus, held_out: bool) -> np.ndarray:
     """(n,) int32: numbers of the training people's faces, or of those held out.
 
     Raises DataError when there is none.

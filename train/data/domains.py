@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from engines.errors import DataError
 from train.data.corpus import Corpus
 from train.data.emotions import EMOTIONS, classify
-from train.data.jitter import jittered
+from train.data.jitter import apply_jitter, draw_jitter
 
 
 class EmotionSamples(Dataset):
@@ -66,7 +66,8 @@ class EmotionSamples(Dataset):
         return item
 
     def _picture(self, emotion: str, rng: np.random.Generator) -> np.ndarray:
-        picture, _ = jittered(self.corpus.picture(int(rng.choice(self.faces[emotion]))), None, rng)
+        picture = self.corpus.picture(int(rng.choice(self.faces[emotion])))
+        picture = apply_jitter(picture, *draw_jitter(len(picture), rng))
         if self.size_px < len(picture):
             picture = cv2.resize(picture, (self.size_px, self.size_px), interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(picture)

@@ -60,7 +60,7 @@ class FaceSamples(Dataset):
         rng = self.rng(number)
         picture = self.corpus.picture(self.order[number])
         mirror, matrix = draw_jitter(len(picture), rng)
-        picture, _ = apply_jitter(picture, None, mirror, matrix)
+        picture = apply_jitter(picture, mirror, matrix)
         return {"picture": np.ascontiguousarray(self.sized(picture)), **self.labels(number, rng, mirror)}
 
     def rng(self, number: int) -> np.random.Generator:

@@ -120,7 +120,8 @@ def _in_tar(path: Path) -> Iterator[Job]:
     try:
         with tarfile.open(path, "r:") as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # the library would keep every header
+                # The library would keep every header; its stub lacks the list
+                tar.members.clear()  # type: ignore[attr-defined]
                 name = Path(member.name)
                 if member.isfile() and name.suffix.lower() in PICTURES:
                     yield Job(

@@ -23,36 +23,31 @@ def draw_jitter(size: int, rng: np.random.Generator) -> tuple[bool, np.ndarray]:
     """
     mirror = bool(rng.random() < 0.5)
     centre, scale = (size - 1) / 2, 1 + rng.uniform(-JITTER_SCALE, JITTER_SCALE)
-    matrix = cv2.getRotationMatrix2D((centre, centre), rng.uniform(-JITTER_DEG, JITTER_DEG), scale)
+    matrix = np.asarray(
+        cv2.getRotationMatrix2D((centre, centre), rng.uniform(-JITTER_DEG, JITTER_DEG), scale), np.float64
+    )
     matrix[:, 2] += rng.uniform(-JITTER_SHARE * size, JITTER_SHARE * size, 2)
     return mirror, matrix
 
 
-def jittered(
-    picture: np.ndarray, mesh: np.ndarray | None, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """(S, S, 3) uint8 and its mesh (478, 3) in crop pixels, or None -> both moved the same way; mirrored half
-    the time.
-    """
-    return apply_jitter(picture, mesh, *draw_jitter(len(picture), rng))
-
-
-def apply_jitter(
-    picture: np.ndarray, mesh: np.ndarray | None, mirror: bool, matrix: np.ndarray
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """What `jittered` does, when it has been drawn whether to mirror and how to move: (2, 3)."""
+def apply_jitter(picture: np.ndarray, mirror: bool, matrix: np.ndarray) -> np.ndarray:
+    """(S, S, 3) uint8 moved by what `draw_jitter` drew."""
     size = len(picture)
-    if mirror:
-        picture, mesh = picture[:, ::-1], None if mesh is None else mirrored(mesh, size)
-    picture = cv2.warpAffine(
-        picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    return cv2.warpAffine(
+        picture[:, ::-1] if mirror else picture,
+        matrix,
+        (size, size),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
     )
-    if mesh is not None:
-        scale = np.hypot(*matrix[0, :2])
-        mesh = np.column_stack([mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2], mesh[:, 2] * scale]).astype(
-            np.float32
-        )
-    return picture, mesh
+
+
+def apply_jitter_to_mesh(mesh: np.ndarray, size_px: int, mirror: bool, matrix: np.ndarray) -> np.ndarray:
+    """(478, 3) crop pixels moved as `apply_jitter` moves the picture of side size_px, float32."""
+    mesh = mirrored(mesh, size_px) if mirror else mesh
+    scale = np.hypot(*matrix[0, :2])
+    moved = [mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2], mesh[:, 2] * scale]
+    return np.column_stack(moved).astype(np.float32)
 
 
 def mirrored(mesh: np.ndarray, size_px: int) -> np.ndarray:

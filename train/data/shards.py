@@ -124,7 +124,8 @@ class ShardWriter:
             field = extension.split(".")[0]
             record[f"{field}_at"], record[f"{field}_bytes"] = self._tar.offset + tarfile.BLOCKSIZE, len(data)
             self._tar.addfile(header, io.BytesIO(data))
-            self._tar.members.clear()  # the library would keep every header
+            # The library would keep every header; its stub lacks the list
+            self._tar.members.clear()  # type: ignore[attr-defined]
         record["shard"], record["source"], record["held_out"] = self.number, source_number, held_out
         record["person"], record["is_clip"] = person_number(face.person), face.is_clip
         record["aus"], record["angles_deg"], record["opening"] = face.aus, face.angles_deg, face.opening
@@ -159,7 +160,8 @@ def _as_json(face: LabelledFace) -> dict:
         "source": face.source,
         "clip": face.is_clip,
         **{
-            name: [float(str(value)) for value in np.float32(values)] for name, values in numbers.items()
+            name: [float(str(value)) for value in np.asarray(values, np.float32)]
+            for name, values in numbers.items()
         },  # shortest that comes back exact
     }
 
@@ -207,6 +209,13 @@ class ShardReader:
         return data
 
 
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    if file is None:
+        raise ValueError(f"{member.name} is no file")
+    return file.read()
+
+
 def records_of(path: Path, number: int, sources: list[str], is_held_out) -> Iterator[np.ndarray]:
     """The index records of a shard, from the shard alone.
 
@@ -216,7 +225,8 @@ def records_of(path: Path, number: int, sources: list[str], is_held_out) -> Iter
         with tarfile.open(path, "r:") as tar:
             record = np.zeros((), FACE)
             while (member := tar.next()) is not None:
-                tar.members.clear()
+                # The library would keep every header; its stub lacks the list
+                tar.members.clear()  # type: ignore[attr-defined]
                 field = member.name.split(".", 1)[1].split(".")[0]
                 record[f"{field}_at"], record[f"{field}_bytes"], record["shard"] = (
                     member.offset_data,
@@ -225,7 +235,7 @@ def records_of(path: Path, number: int, sources: list[str], is_held_out) -> Iter
                 )
                 if field != "json":
                     continue
-                label = json.loads(tar.extractfile(member).read())
+                label = json.loads(_content(tar, member))
                 record["person"], record["source"] = (
                     person_number(label["person"]),
                     sources.index(label["source"]),

@@ -158,7 +158,7 @@ def adult_seeds(count: int | None = None) -> tuple[int, ...]:
 def find_weights() -> Path:
     """Folder of the wheel's networks. Raises PuppetError when the wheel is missing."""
     spec = find_spec("random_face")
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise PuppetError(
             "Synthetic faces need the wheel random-face: pip install --no-deps random-face==2021.7.21.1"
         )
@@ -201,7 +201,9 @@ def write_faces(folder: Path, seeds: Iterable[int], size_px: int = 512) -> int:
         raise DataError(f"No face can be drawn at {size_px} px: give --size 512.")
     make_folder(folder)
     missing = [seed for seed in seeds if not (folder / f"nobody-{seed:06d}.jpg").exists()]
-    faces = SyntheticFaceGenerator() if missing else None
+    if not missing:
+        return 0
+    faces = SyntheticFaceGenerator()
     for seed in tqdm(missing, desc="drawing faces", unit="face"):
         image = faces.draw(seed, size_px)
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])

@@ -10,15 +10,16 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from engines.backends.interface import Edit, check_inputs
+from engines.backends.interface import Edit, Engine, check_inputs
 from engines.bundle import Bundle, load_bundle
 from engines.runtime.benchmark import in_turn
 from engines.runtime.load import LoadOptions, load
 from engines.runtime.parity import stored_cases
 from train.export.onnx_export import ExportedGenerator
 from train.export.restore import restore
+from train.networks.from_shape import Generator
 
 RUNS = 100  # of each; eager PyTorch takes 50 ms an edit on two cores
 HALF = {"cuda": torch.float16, "cpu": torch.bfloat16}  # what each is fast at
@@ -27,7 +28,7 @@ HALF = {"cuda": torch.float16, "cpu": torch.bfloat16}  # what each is fast at
 class TorchEngine:
     """An Engine in PyTorch, on the GPU where there is one."""
 
-    def __init__(self, bundle: Bundle, network: nn.Module, half: bool, compiled: bool):
+    def __init__(self, bundle: Bundle, network: Generator, half: bool, compiled: bool):
         self.bundle = bundle
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dtype = HALF[self._device.type] if half else torch.float32
@@ -38,7 +39,8 @@ class TorchEngine:
         precision = str(self._dtype).removeprefix("torch.")
         version, mode = torch.__version__.split("+")[0], "compiled" if compiled else "eager"
         self.name = f"PyTorch {version} {self._device.type} {precision} {mode}"
-        self._crop, self._image = None, None
+        self._crop: np.ndarray | None = None
+        self._image: Tensor | None = None
 
     @torch.inference_mode()
     def run(self, crop: np.ndarray, aus: np.ndarray) -> Edit:
@@ -62,17 +64,18 @@ def measure(name: str, runs: int = RUNS, threads: int | None = None) -> str:
     network, cases = restore(bundle), stored_cases(bundle)
     if threads:
         torch.set_num_threads(threads)
-    engines, left_out = [load(bundle, options=LoadOptions(threads=threads))], []
+    engines: list[Engine] = [load(bundle, options=LoadOptions(threads=threads))]
+    left_out = []
     for half, compiled in ((False, False), (True, False), (True, True)):
-        engine = TorchEngine(bundle, network, half, compiled)
+        candidate = TorchEngine(bundle, network, half, compiled)
         try:
-            engine.run(cases[1].crop, cases[1].aus)
+            candidate.run(cases[1].crop, cases[1].aus)
         except (
             RuntimeError
         ) as error:  # torch.compile: no compiler on this machine, or a graph that it does not manage
-            left_out.append(f"{engine.name} is left out: {str(error).strip().splitlines()[0][:160]}")
+            left_out.append(f"{candidate.name} is left out: {str(error).strip().splitlines()[0][:160]}")
             continue
-        engines.append(engine)
+        engines.append(candidate)
     times_ms = in_turn(engines, cases, runs)
     first_ms = float(np.median(times_ms[0]))
     lines = [f"{'one edit at a time, ' + bundle.name:<52}{'p50 ms':>9}{'p99':>9}{'min':>9}{'ratio':>8}"]

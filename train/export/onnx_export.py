@@ -24,7 +24,7 @@ from engines.face import crop as crops
 from engines.runtime.load import load
 from train import checkpoint
 from train.command_line import BASELINES
-from train.networks.from_shape import build
+from train.networks.from_shape import Generator, build
 
 OPSET = 18
 # Differences from PyTorch that are refused: more than one grey level (a rounding that falls the other way),
@@ -38,7 +38,7 @@ class ExportedGenerator(nn.Module):
     where there is one.
     """
 
-    def __init__(self, generator: nn.Module):
+    def __init__(self, generator: Generator):
         super().__init__()
         self.generator = generator
 
@@ -49,7 +49,7 @@ class ExportedGenerator(nn.Module):
         return outputs if flow is None else (*outputs, flow.permute(0, 2, 3, 1))
 
 
-def load_average(folder: Path) -> nn.Module:
+def load_average(folder: Path) -> Generator:
     """The averaged generator of a checkpoint.
 
     Raises DataError when there is none, or none that edits by AUs.
@@ -66,7 +66,7 @@ def load_average(folder: Path) -> nn.Module:
 
 
 def export(
-    generator: nn.Module, folder: Path, training: dict, estimator: str = au_estimator.VERSION
+    generator: Generator, folder: Path, training: dict, estimator: str = au_estimator.VERSION
 ) -> tuple[Bundle, dict[str, float]]:
     """Writes a bundle into `folder`; returns it and the worst differences found. estimator: that of the
     generator's training labels.

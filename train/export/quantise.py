@@ -25,7 +25,7 @@ from engines.backends.openvino import OpenVino
 from engines.blend import compose
 from engines.bundle import Bundle, Variant, load_bundle, sha256_of, write_description
 from engines.errors import DataError
-from train.data.corpus import Corpus, faces_of, load_corpus, read_manifest
+from train.data.corpus import FaceCorpus, faces_of, load_corpus, read_manifest
 from train.export.int8_search import (
     NNCF_VERSION,
     PRESET,
@@ -37,7 +37,7 @@ from train.export.int8_search import (
 )
 from train.export.onnx_export import staging_folder
 from train.report.edits import engine_input
-from train.report.scaled import Scaled, at_size
+from train.report.scaled import at_size
 from train.synthesis.changes import add_blink, draw_change
 
 FILE = "generator-int8.onnx"
@@ -124,7 +124,7 @@ def quantise(
 
 
 def edits_of(
-    corpus: Corpus | Scaled, engine: Engine, count: int, seed: int, held_out: bool
+    corpus: FaceCorpus, engine: Engine, count: int, seed: int, held_out: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """`count` crops (S, S, 3) uint8 BGR and AU inputs (N,) float32 as training draws them, the same ones
     every time. Raises DataError.

@@ -12,11 +12,10 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from torch import nn
 
 from engines.bundle import ENGINES, Bundle
 from engines.errors import DataError
-from train.networks.from_shape import build
+from train.networks.from_shape import Generator, build
 
 STEP_PX = 16  # crops are halved four times
 HALF = "_half"  # what train.export.onnx_export adds to the name of a weight that it stores as FP16
@@ -45,7 +44,7 @@ def shape_of(bundle: Bundle) -> dict:
     return shape
 
 
-def restore(bundle: Bundle) -> nn.Module:
+def restore(bundle: Bundle) -> Generator:
     """The compact generator of a bundle, its weights as rounded there.
 
     Raises DataError for a graph that does not name its parameters: another version's, or the paper's network,
@@ -65,7 +64,7 @@ def restore(bundle: Bundle) -> nn.Module:
             f"{bundle.onnx} lacks {', '.join(missing[:3])}: use the run that it was exported from."
         )
     network.load_state_dict(
-        {name: torch.from_numpy(value.astype(np.float32)) for name, value in weights.items()}, strict=False
+        {name: torch.from_numpy(values[name].astype(np.float32)) for name in weights}, strict=False
     )
     check(
         compare(ExportedGenerator(network).eval(), bundle, trials=2),
@@ -74,7 +73,7 @@ def restore(bundle: Bundle) -> nn.Module:
     return network.eval()
 
 
-def resized(generator: nn.Module, size_px: int) -> nn.Module:
+def resized(generator: Generator, size_px: int) -> Generator:
     """The same weights for crops of another size.
 
     Raises DataError for a size that its layers cannot halve.

@@ -16,11 +16,12 @@ from engines.backends.interface import Target
 from engines.bundle import Bundle
 from engines.errors import DataError
 from engines.runtime.load import gpu_backend, store_checked
+from train.networks.from_shape import Generator
 
 NEEDS = "--via torch-tensorrt needs an NVIDIA GPU, a PyTorch for CUDA and pip install -e '.[torch-tensorrt]'"
 
 
-def compile_with_torch_tensorrt(generator: nn.Module) -> tuple[bytes, str]:
+def compile_with_torch_tensorrt(generator: Generator) -> tuple[bytes, str]:
     """A generator -> a serialised engine for this machine's GPU, and who made it, "torch-tensorrt 2.13.0".
 
     Raises DataError where torch-tensorrt cannot be loaded, or cannot compile this generator.

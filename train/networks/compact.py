@@ -80,13 +80,18 @@ class Block(nn.Module):
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.film = nn.Linear(condition, 2 * channels)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        _zero(self.second)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         scale, shift = across(self.film(condition), x.shape[-1]).chunk(2, dim=1)
         h = self.first(F.relu(x)) * (1 + scale) + shift
         return x + self.second(F.relu(h))
+
+
+def _zero(conv: nn.Conv2d) -> None:
+    nn.init.zeros_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
 
 
 def across(values: Tensor, width: int) -> Tensor:
@@ -109,6 +114,12 @@ class CompactGenerator(nn.Module):
     With `with_mouth`, of a generator that lays teeth, besides: how much of a pixel lies inside a mouth that
     it paints (B, 1, S, S) 0..1, and where in train.teeth it lies (B, 2, S/2, S/2), outer eye distances.
     """
+
+    views: Tensor
+    row: Tensor
+    shares: Tensor
+    window: Tensor
+    half_window: Tensor
 
     def __init__(self, shape: Shape = Shape()):
         super().__init__()
@@ -133,11 +144,11 @@ class CompactGenerator(nn.Module):
         # inside a mouth, how light.
         self.out = nn.Conv2d(shape.head, 4 * 4 + 2 * shape.flow + 4 * shape.teeth, 3, padding=1)
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-        with torch.no_grad():
-            self.out.bias[12:16] = 2.0  # attention starts at 0.88: mostly the photo, yet not saturated
-            if shape.teeth:
-                self.out.bias[-2] = -3.0  # nowhere inside a mouth
+        bias = torch.zeros(self.out.out_channels)
+        bias[12:16] = 2.0  # attention starts at 0.88: mostly the photo, yet not saturated
+        if shape.teeth:
+            bias[-2] = -3.0  # nowhere inside a mouth
+        self.out.bias = nn.Parameter(bias)
         if shape.teeth:
             row = torch.from_numpy(teeth() / np.array([255, 255, 255, 1], np.float32))
             # (1, 4, h, w): BGR times alpha, alpha

@@ -3,6 +3,7 @@
 The one list of generators.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields
 
 from torch import nn
@@ -13,9 +14,18 @@ from train.networks.paper import PaperGenerator, PaperShape
 from train.networks.vocabulary import with_vocabulary
 
 MODELS = ("compact", "paper")
+Generator = CompactGenerator | PaperGenerator
 
 
-def build(shape: dict) -> nn.Module:
+def generator_of(networks: Mapping[str, nn.Module]) -> Generator:
+    """The network called "generator" of a recipe. Raises TypeError when it is no generator of AUs."""
+    generator = networks["generator"]
+    if not isinstance(generator, CompactGenerator | PaperGenerator):
+        raise TypeError(f"{type(generator).__name__} is no generator of AUs")
+    return generator
+
+
+def build(shape: dict) -> Generator:
     """A generator with fresh weights from its `shape.as_dict()`. Raises DataError as `read_shape`."""
     found = read_shape(shape)
     return CompactGenerator(found) if isinstance(found, Shape) else PaperGenerator(found)

@@ -5,7 +5,7 @@ them (its figure is FLOP, two for each); activations, normalisation and warps ar
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -89,13 +89,13 @@ def _baselines(size_px: int = 128, width: int = 32, emotions: int = 5) -> list[E
 
 def entries() -> list[Entry]:
     """Every network that `python -m train` can train, at the sizes that matter."""
-    compact = {"quarter": 32, "eighth": 96, "sixteenth": 192}  # those of the engine that ships
+    shipped = Shape(quarter=32, eighth=96, sixteenth=192)  # channels of the engine that ships
     return [
         _paper("paper generator", PaperShape()),
         _critic("paper critic", CriticShape()),
-        _compact("compact generator", Shape(size_px=256, **compact)),
-        _compact("compact generator", Shape(size_px=128, **compact)),
-        _compact("compact generator without flow", Shape(size_px=128, flow=False, **compact)),
+        _compact("compact generator", shipped),
+        _compact("compact generator", replace(shipped, size_px=128)),
+        _compact("compact generator without flow", replace(shipped, size_px=128, flow=False)),
         _critic("compact critic", compact_critic()),
         *_baselines(),
     ]

@@ -2,7 +2,7 @@
 look at. No loss.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,21 +12,9 @@ from torch import Tensor
 from engines.errors import DataError
 from train.data.corpus import Corpus
 from train.data.emotions import EMOTIONS
-from train.recipes.recipe import Batch, Networks, pictures, signed
+from train.recipes.recipe import Batch, EmotionRecipe, Networks, pictures, signed
 from train.report.grids import grid_faces
 from train.report.sheets import resized_square, titled
-
-
-class Translates(Protocol):
-    """A recipe for `train compare`: it shows a face with another emotion."""
-
-    emotions: tuple[str, ...]
-
-    def translate(self, networks: Networks, pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, 0..1; None for one that it was not trained
-        for.
-        """
-        ...
 
 
 def checked(emotions: tuple[str, ...], least: int, most: int | None, recipe: str) -> tuple[str, ...]:
@@ -83,7 +71,9 @@ def unsigned(picture: Tensor) -> Tensor:
     return ((picture + 1) / 2).clamp(0, 1)
 
 
-def sheet(recipe: Translates, networks: Networks, corpus: Corpus, size_px: int, rows: int = 6) -> np.ndarray:
+def sheet(
+    recipe: EmotionRecipe, networks: Networks, corpus: Corpus, size_px: int, rows: int = 6
+) -> np.ndarray:
     """(H, W, 3) uint8 BGR: held-out faces, and each with every emotion that the recipe knows."""
     faces = np.stack([resized_square(corpus.picture(int(i)), size_px) for i in grid_faces(corpus, rows)])
     device = next(next(iter(networks.values())).parameters()).device
@@ -91,6 +81,8 @@ def sheet(recipe: Translates, networks: Networks, corpus: Corpus, size_px: int, 
     columns = [faces]
     for emotion in recipe.emotions:
         made = recipe.translate(networks, photos, emotion)
+        if made is None:
+            raise ValueError(f"{recipe.name} lists {emotion} and does not translate to it")
         columns.append((made.permute(0, 2, 3, 1) * 255 + 0.5).byte().cpu().numpy())
     named = zip(columns, ("photo", *recipe.emotions), strict=True)
     return np.hstack([np.vstack([titled(picture, name) for picture in column]) for column, name in named])

@@ -29,6 +29,7 @@ from engines.runtime.load import LoadOptions, load
 from train.data.corpus import Corpus
 from train.data.faces import FaceSamples
 from train.networks.compact import CompactGenerator, Shape, compose
+from train.networks.from_shape import generator_of
 from train.recipes.recipe import Batch, Networks, Turn, detached, pictures
 from train.recipes.supervised import edge_difference
 from train.report.edits import engine_input
@@ -97,7 +98,7 @@ class Distil:
         return {"loss": float(loss), **{name: float(value) for name, value in terms.items()}}
 
     def picture(self, networks: Networks, corpus: Corpus) -> np.ndarray:
-        return grid(networks["generator"], corpus)
+        return grid(generator_of(networks), corpus)
 
 
 def distillation_terms(outputs: tuple[Tensor, Tensor, Tensor | None], batch: Batch) -> dict[str, Tensor]:

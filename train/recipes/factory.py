@@ -6,6 +6,7 @@ The one place that knows every recipe.
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,8 +20,14 @@ from train.networks.paper import PaperGenerator, PaperShape
 from train.networks.vocabulary import PAPER, WIDE, vocabulary_name
 from train.recipes.distil import Distil
 from train.recipes.ganimation import CRITIC_STEPS, Ganimation
-from train.recipes.recipe import Networks, Recipe
+from train.recipes.recipe import EmotionRecipe, Networks, Recipe
 from train.recipes.supervised import Supervised
+
+if TYPE_CHECKING:
+    from train.recipes.baselines.cyclegan import CycleGan
+    from train.recipes.baselines.diat import Diat
+    from train.recipes.baselines.icgan import IcGan
+    from train.recipes.baselines.stargan import StarGan
 
 ADVERSARIAL_SIZE_PX = 128  # the paper's
 CHANNELS = (32, 96, 192)  # of the compact generator: what two CPU cores run live at 256 px
@@ -33,7 +40,7 @@ BASELINE_EMOTIONS = {
 }
 
 
-def baseline(name: str) -> type:
+def baseline(name: str) -> "type[StarGan | CycleGan | Diat | IcGan]":
     """The class of a baseline recipe; imported on demand, since the engine's own recipes do without."""
     from train.recipes.baselines import cyclegan, diat, icgan, stargan
 
@@ -84,7 +91,7 @@ def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
         return Supervised(
             replace(_compact(options, size, options.vocabulary or WIDE), teeth=not options.no_teeth)
         )
-    if name == "distil":
+    if teacher is not None:
         return Distil(_compact(options, size, vocabulary_name(teacher.aus)), teacher)
     if name == "ganimation":
         return _ganimation(options, size, options.vocabulary or PAPER)
@@ -116,22 +123,24 @@ def _compact(options: argparse.Namespace, size_px: int, vocabulary: str) -> Shap
 def _ganimation(options: argparse.Namespace, size_px: int, vocabulary: str) -> Ganimation:
     adversary = options.adversary or "wgan-gp"
     spectral = adversary == "hinge-sn"
-    how = {
+    settings: dict[str, Any] = {
         "adversary": adversary,
         "attention_term": options.attention_term or "kept",
         "critic_steps": options.critic_steps or CRITIC_STEPS,
     }
     if options.model == "paper":
         width = options.width or PaperShape.width
-        shape = PaperShape(vocabulary, size_px, width, conditioning=options.conditioning or "absolute")
+        paper = PaperShape(vocabulary, size_px, width, conditioning=options.conditioning or "absolute")
         return Ganimation(
-            PaperGenerator(shape), CriticShape(size_px, shape.au_count, width=width, spectral=spectral), **how
+            PaperGenerator(paper),
+            CriticShape(size_px, paper.au_count, width=width, spectral=spectral),
+            **settings,
         )
     shape = _compact(options, size_px, vocabulary)
-    return Ganimation(CompactGenerator(shape), compact_critic(size_px, spectral, shape.au_count), **how)
+    return Ganimation(CompactGenerator(shape), compact_critic(size_px, spectral, shape.au_count), **settings)
 
 
-def load_baseline(folder: Path) -> tuple[Recipe, Networks]:
+def load_baseline(folder: Path) -> tuple[EmotionRecipe, Networks]:
     """A baseline's run -> its recipe and averaged networks, for comparing.
 
     Raises DataError when the folder is no baseline's.

@@ -24,6 +24,7 @@ from train.data.faces import FaceSamples
 from train.losses import GanimationWeights
 from train.networks.compact import compose
 from train.networks.critic import Critic, CriticShape
+from train.networks.from_shape import Generator, generator_of
 from train.recipes.recipe import Batch, Networks, Turn, critic_ahead, detached, pictures, signed
 from train.report.grids import grid
 
@@ -49,7 +50,7 @@ class Ganimation:
 
     def __init__(
         self,
-        generator: nn.Module,
+        generator: Generator,
         critic: CriticShape,
         adversary: Adversary = "wgan-gp",
         weights: GanimationWeights | None = None,
@@ -69,7 +70,7 @@ class Ganimation:
                 "A critic has the generator's crop size and AUs, and spectral norm exactly with the "
                 "adversary hinge-sn."
             )
-        self.networks = {"generator": generator, "critic": Critic(critic)}
+        self.networks: dict[str, nn.Module] = {"generator": generator, "critic": Critic(critic)}
         self.shape: dict[str, Any] = {
             "generator": shape,
             "critic": critic.as_dict(),
@@ -181,4 +182,4 @@ class Ganimation:
         }
 
     def picture(self, networks: Networks, corpus: Corpus) -> np.ndarray:
-        return grid(networks["generator"], corpus)
+        return grid(generator_of(networks), corpus)

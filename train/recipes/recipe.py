@@ -38,17 +38,41 @@ class Turn:
 class Recipe(Protocol):
     """What is trained. One that weighs an attention mask has a `guard` (train/attention_guard.py), too."""
 
-    name: str
-    # Every network with weights to learn, by the name of its file in a checkpoint
-    networks: dict[str, nn.Module]
-    # Those whose moving average is kept; it is what is looked at, exported and compared
-    averaged: tuple[str, ...]
-    rate: float  # of Adam, where the plan names none
-    betas: tuple[float, float]  # of Adam
-    clip: float | None  # the largest norm of a network's gradient
-    # JSON: all that fixes weights and their meaning; a checkpoint with another is refused. "generator" is
-    # what is exported
-    shape: dict[str, Any]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Every network with weights to learn, by the name of its file in a checkpoint."""
+        ...
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """Networks whose moving average is kept; it is what is monitored, exported and compared."""
+        ...
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of Adam, where the schedule names none."""
+        ...
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Of Adam."""
+        ...
+
+    @property
+    def clip(self) -> float | None:
+        """The largest norm of a network's gradient."""
+        ...
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """JSON: all that fixes weights and their meaning; a checkpoint with another is refused.
+
+        "generator" is what is exported.
+        """
+        ...
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> Dataset:
         """number -> dict of arrays.
@@ -74,6 +98,17 @@ class Recipe(Protocol):
 
     def picture(self, networks: Networks, corpus: Corpus) -> np.ndarray | None:
         """A grid to look at, (H, W, 3) uint8 BGR."""
+        ...
+
+
+class EmotionRecipe(Recipe, Protocol):
+    """A baseline's recipe: it shows a face with another emotion."""
+
+    @property
+    def emotions(self) -> tuple[str, ...]: ...
+
+    def translate(self, networks: Networks, pictures: Tensor, emotion: str) -> Tensor | None:
+        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, 0..1; None for one that it was not trained for."""
         ...
 
 

@@ -17,6 +17,7 @@ from engines.face.action_units import WIDE
 from train.attention_guard import AttentionGuard
 from train.data.corpus import Corpus
 from train.networks.compact import CompactGenerator, Shape, compose
+from train.networks.from_shape import generator_of
 from train.networks.vocabulary import translation
 from train.recipes.recipe import Batch, Networks, Turn, detached, pictures
 from train.report.grids import grid
@@ -78,11 +79,12 @@ class Supervised:
 
     def _loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         weights = SupervisedWeights(changed=SupervisedWeights.changed * self.guard.factor)
-        generator, given = networks["generator"], (batch["picture"], batch["change"])
+        generator = networks["generator"]
         if not self._lays_teeth:
-            return supervised_loss(*generator(*given), batch, weights)
-        *edit, inside, where = generator(*given, with_mouth=True)
-        return supervised_loss(*edit, batch, weights, (inside, where))
+            colour, attention, flow = generator(batch["picture"], batch["change"])
+            return supervised_loss(colour, attention, flow, batch, weights)
+        colour, attention, flow, inside, where = generator(batch["picture"], batch["change"], with_mouth=True)
+        return supervised_loss(colour, attention, flow, batch, weights, (inside, where))
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
         loss, terms = self._loss(networks, batch)
@@ -93,7 +95,7 @@ class Supervised:
         }
 
     def picture(self, networks: Networks, corpus: Corpus) -> np.ndarray:
-        return grid(networks["generator"], corpus)
+        return grid(generator_of(networks), corpus)
 
 
 def supervised_loss(

@@ -63,7 +63,9 @@ def write_film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path
             stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
             for wanted in expression_sequence(photo.subjects[0].own, fps):
                 picture = cv2.resize(photo.showing(engine, [wanted]), size, interpolation=cv2.INTER_AREA)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+                container.mux(
+                    stream.encode(av.VideoFrame.from_ndarray(np.asarray(picture, np.uint8), format="bgr24"))
+                )
             container.mux(stream.encode(None))
     except (av.FFmpegError, OSError) as error:
         raise OutputError(

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
 from tqdm import tqdm
 
 from engines.backends.interface import Engine
@@ -24,9 +23,10 @@ from engines.errors import DataError, OutputError
 from engines.face import au_estimator
 from engines.face.action_units import PAPER_17
 from engines.face.landmarks import FaceReader
-from train.data.corpus import Corpus
+from train.data.corpus import FaceCorpus
 from train.data.emotions import EMOTIONS, PROTOTYPES, USUAL, prototype, scores
 from train.data.folders import make_folder
+from train.recipes.recipe import EmotionRecipe, Networks
 from train.report import measures
 from train.report.edits import engine_input
 from train.report.evaluate import without_nan
@@ -52,19 +52,6 @@ class Editor(Protocol):
         ...
 
 
-class Translator(Protocol):
-    """What a baseline's recipe offers (train/recipes/)."""
-
-    name: str
-    shape: dict[str, Any]  # with "size_px"
-
-    def translate(self, networks: "dict[str, nn.Module]", pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> the same showing the emotion, or None for an emotion that it was not made
-        for.
-        """
-        ...
-
-
 class EngineEditor:
     """A GANimation engine that is given an emotion's AUs; those that the emotion does not name fall to their
     usual level at rest.
@@ -85,7 +72,7 @@ class EngineEditor:
 class RecipeEditor:
     """A baseline: its recipe and its networks."""
 
-    def __init__(self, recipe: Translator, networks: "dict[str, nn.Module]", name: str | None = None):
+    def __init__(self, recipe: EmotionRecipe, networks: Networks, name: str | None = None):
         self.name = name or recipe.name
         self._recipe, self._networks = recipe, networks
 
@@ -118,7 +105,7 @@ def wanted(own: np.ndarray, emotion: str) -> np.ndarray:
     for au, usual in USUAL.items():
         places = au_estimator.index((au,))
         goal[places] = np.minimum(own[places], usual)
-    named = au_estimator.index(PROTOTYPES[emotion])
+    named = au_estimator.index(tuple(PROTOTYPES[emotion]))
     goal[named] = prototype(emotion)[named]
     return goal
 
@@ -137,7 +124,7 @@ class MethodTally:
 
 
 def compare(
-    editors: Sequence[Editor], corpus: Corpus, out: Path, count: int = 40, identity: Embed | None = None
+    editors: Sequence[Editor], corpus: FaceCorpus, out: Path, count: int = 40, identity: Embed | None = None
 ) -> dict:
     """Edits `count` held-out faces by every method to every emotion; writes figure-6.png, compare.md and
     compare.json into `out`.
@@ -156,7 +143,9 @@ def compare(
     tallies = {editor.name: MethodTally() for editor in editors}
     if len(tallies) < len(editors):
         raise DataError("Two of the methods have the same name: give their folders different names.")
-    rows, names, reference, unedited = [], [], [], []
+    rows: list[list[np.ndarray | None]] = []
+    names: list[str] = []
+    unedited: list[np.ndarray | None] = []
     with FaceReader() as reader:
         embed = _embedder(reader, identity)
         for place, face in enumerate(tqdm(faces, desc="comparing", unit="face", disable=None)):
@@ -164,10 +153,8 @@ def compare(
             found = reader.read(crop)
             if not found:
                 continue
-            own, me = (
-                au_estimator.estimate(found[0]),
-                identity(crop, found[0].landmarks_px) if identity else None,
-            )
+            own = au_estimator.estimate(found[0])
+            me = identity(crop, found[0].landmarks_px) if identity else None
             # Identity is read where the photo's eyes, nose and mouth are: an edit in which no face is found
             # counts as it looks.
             at_photo = partial(identity, landmarks_px=found[0].landmarks_px) if identity else None
@@ -214,12 +201,12 @@ def _measure_edits(
     place: int,
 ) -> None:
     """Measures one method's edits of one face, in the order of SHOWN_EMOTIONS, into its tally."""
-    vectors = []
+    vectors: list[np.ndarray] = []
     for emotion, picture in zip(SHOWN_EMOTIONS, drawn, strict=True):
         if picture is None:
             continue
         tally.emotions.add(emotion)
-        if embed:
+        if embed is not None and me is not None:
             vectors.append(embed(picture))
             tally.identity.append(measures.cosine(me, vectors[-1]))
         again = reader.read(picture)

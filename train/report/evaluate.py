@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from engines.errors import OutputError
 from engines.face import au_estimator
 from engines.face.action_units import PAPER_17
 from engines.face.crop import Crop
-from train.data.corpus import Corpus
+from train.data.corpus import FaceCorpus
 from train.data.folders import make_folder
 from train.report import charts, measures
 from train.report.dlib_opinion import SecondOpinion, opinion, read_real_faces, yardstick
@@ -44,7 +45,7 @@ FORMAT = 3  # of figures.json
 
 def evaluate(
     engine: Engine,
-    corpus: Corpus,
+    corpus: FaceCorpus,
     folder: Path,
     count: int = 60,
     identity: Embed | None = None,
@@ -115,7 +116,7 @@ def evaluate(
     return result
 
 
-def second_opinion(corpus: Corpus, rows: Sweep, second: SecondOpinion) -> dict:
+def second_opinion(corpus: FaceCorpus, rows: Sweep, second: SecondOpinion) -> dict:
     """The second opinion of a sweep, with its yardstick."""
     real = yardstick(*read_real_faces(corpus, second))
     table = opinion(rows.of("au"), rows.of("commanded"), rows.of("second"), real)
@@ -149,7 +150,7 @@ def outside_error(engine: Engine, crop: np.ndarray, own: np.ndarray) -> float:
     trivial one.
     """
     size = len(crop)
-    turn = cv2.getRotationMatrix2D((size / 2, size / 2), 10, 1.3)
+    turn = np.asarray(cv2.getRotationMatrix2D((size / 2, size / 2), 10, 1.3), np.float64)
     turn[:, 2] += 0.6 * size
     photo = cv2.warpAffine(
         crop, turn, (int(2.2 * size),) * 2, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
@@ -163,7 +164,7 @@ def outside_error(engine: Engine, crop: np.ndarray, own: np.ndarray) -> float:
     return float(np.abs(photo[outside].astype(np.int16) - drawn[outside]).max())
 
 
-def au_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
+def au_sheet(engine: Engine, corpus: FaceCorpus, faces: np.ndarray) -> np.ndarray:
     """Two faces, every AU (rows) at every level (columns)."""
     rows, shown = [], list(dict.fromkeys([int(faces[0]), int(faces[len(faces) // 2])]))
     for au in PAPER_17:
@@ -185,7 +186,7 @@ def au_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
     return np.hstack([left, right])
 
 
-def mask_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
+def mask_sheet(engine: Engine, corpus: FaceCorpus, faces: np.ndarray) -> np.ndarray:
     """Four faces: A, C, flow and result of two expressions each."""
     rows, columns = [], ["photo"]
     chosen = [EXPRESSIONS[0], EXPRESSIONS[2]]
@@ -210,7 +211,7 @@ def parts(
     return [mask_picture(edit.attention), edit.colour.copy(), *moved, compose(crop, edit)]
 
 
-def case_sheet(engine: Engine, corpus: Corpus, chosen: dict[str, list[dict]], count: int) -> np.ndarray:
+def case_sheet(engine: Engine, corpus: FaceCorpus, chosen: dict[str, list[dict]], count: int) -> np.ndarray:
     """The best and the worst cases of `sweep.cases`, `count` of each: photo, A, C, flow, result.
 
     More than three stand side by side.
@@ -241,7 +242,7 @@ def case_sheet(engine: Engine, corpus: Corpus, chosen: dict[str, list[dict]], co
     return np.hstack([sheet(rows[kind], columns, names[kind], cell_px=192, names_px=160) for kind in rows])
 
 
-def without_nan(value: object) -> object:
+def without_nan(value: Any) -> Any:
     """The same figures with None for what is no number: JSON has no NaN."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}

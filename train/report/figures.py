@@ -14,7 +14,7 @@ from engines.backends.interface import Engine
 from engines.errors import DataError, OutputError, SourceError
 from engines.face.action_units import PAPER_17
 from engines.face.au_estimator import index
-from train.data.corpus import Corpus
+from train.data.corpus import FaceCorpus
 from train.data.folders import make_folder
 from train.report.animation import progress_sheet, write_film, write_montage
 from train.report.edits import EXPRESSIONS, LEVELS, wanted_at
@@ -56,7 +56,7 @@ def draw(
     engine: Engine,
     photos: list[Path],
     out: Path,
-    corpus: Corpus | None = None,
+    corpus: FaceCorpus | None = None,
     evaluation: Path | None = None,
     faces: int = 24,
     identity: Embed | None = None,
@@ -121,7 +121,7 @@ def draw_all(
     engine: Engine,
     photos: list[Path],
     out: Path,
-    corpus: Corpus | None = None,
+    corpus: FaceCorpus | None = None,
     faces: int = 24,
     identity: Embed | None = None,
     evaluation: Path | None = None,
@@ -177,7 +177,7 @@ def masks(engine: Engine, photo: Photo) -> np.ndarray:
     return sheet(rows, columns, [name for name, _, _ in EXPRESSIONS], cell_px=224)
 
 
-def many_expressions(engine: Engine, photo: Photo, corpus: Corpus | None = None) -> np.ndarray:
+def many_expressions(engine: Engine, photo: Photo, corpus: FaceCorpus | None = None) -> np.ndarray:
     """Figure 7: SAMPLED expressions of one face, the photo large in the corner."""
     subject = photo.subjects[0]
     wanted = real_expressions(corpus) if corpus is not None else random_expressions(subject.own)
@@ -192,7 +192,7 @@ def many_expressions(engine: Engine, photo: Photo, corpus: Corpus | None = None)
     return canvas[:-GAP_PX, :-GAP_PX]
 
 
-def real_expressions(corpus: Corpus, count: int = SAMPLED, pool: int = 3000) -> list[np.ndarray]:
+def real_expressions(corpus: FaceCorpus, count: int = SAMPLED, pool: int = 3000) -> list[np.ndarray]:
     """Intensities (29,) that people of a corpus really show, far apart from each other (farthest-point
     sampling of a random pool).
     """
@@ -256,7 +256,7 @@ def side_by_side(pictures: dict[str, np.ndarray]) -> np.ndarray:
     return np.vstack([np.hstack([panels[i], gap, panels[i + 1]]) for i in (0, 2)])
 
 
-def stored_cases(evaluation: Path, engine: Engine, corpus: Corpus) -> dict[str, list[dict]]:
+def stored_cases(evaluation: Path, engine: Engine, corpus: FaceCorpus) -> dict[str, list[dict]]:
     """The best and worst cases as an evaluation's figures.json names them.
 
     Raises DataError when it is missing or of another engine or corpus.

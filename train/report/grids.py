@@ -6,12 +6,12 @@ For any generator: with flow or without, conditioned on changes of AUs or on int
 import cv2
 import numpy as np
 import torch
-from torch import nn
 
 from engines.face.action_units import PAPER_17, WIDE, translate
 from engines.face.au_estimator import index
-from train.data.corpus import Corpus
+from train.data.corpus import FaceCorpus
 from train.networks.compact import compose
+from train.networks.from_shape import Generator
 from train.report.edits import LEVELS, wanted_at
 from train.report.sheets import mask_picture, resized_square, titled
 
@@ -42,7 +42,7 @@ BATCH_SIZE = 16  # edits a forward pass: bounds memory at 256 px
 Edited = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def generator_input(network: nn.Module, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def generator_input(network: Generator, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """The input (N,) float32 of a generator, of intensities (29,): wanted minus own, or wanted where it is
     conditioned on intensities.
     """
@@ -51,7 +51,7 @@ def generator_input(network: nn.Module, own: np.ndarray, wanted: np.ndarray) -> 
 
 
 @torch.no_grad()
-def edits(network: nn.Module, picture: np.ndarray, aus: np.ndarray) -> list[Edited]:
+def edits(network: Generator, picture: np.ndarray, aus: np.ndarray) -> list[Edited]:
     """(S, S, 3) uint8 BGR and the generator's AU inputs (n, N) -> n times result, colour (S, S, 3) uint8,
     attention (S, S).
     """
@@ -71,7 +71,7 @@ def edits(network: nn.Module, picture: np.ndarray, aus: np.ndarray) -> list[Edit
     return found
 
 
-def grid_faces(corpus: Corpus, count: int) -> np.ndarray:
+def grid_faces(corpus: FaceCorpus, count: int) -> np.ndarray:
     """Held-out faces for grids: some resting, some expressive, the same every time."""
     held = np.flatnonzero(corpus.held_out & ~corpus.is_clip & (np.abs(corpus.angles_deg[:, 1]) < 25))
     if len(held) == 0:
@@ -81,7 +81,7 @@ def grid_faces(corpus: Corpus, count: int) -> np.ndarray:
     return np.concatenate([held[rest][: count * 2 // 3], held[~rest]])[:count]
 
 
-def crop_for(network: nn.Module, corpus: Corpus, face: int) -> np.ndarray:
+def crop_for(network: Generator, corpus: FaceCorpus, face: int) -> np.ndarray:
     """A face's crop at the size that the generator was made for."""
     picture, size = corpus.picture(int(face)), network.shape.size_px
     return (
@@ -89,7 +89,7 @@ def crop_for(network: nn.Module, corpus: Corpus, face: int) -> np.ndarray:
     )
 
 
-def grid(network: nn.Module, corpus: Corpus, rows: int = 8) -> np.ndarray:
+def grid(network: Generator, corpus: FaceCorpus, rows: int = 8) -> np.ndarray:
     """(H, W, 3) uint8 BGR.
 
     Rows of people: common expressions at full strength, all AUs at rest, A and C; then the first person,

@@ -41,8 +41,8 @@ class Identity:
         """(H, W, 3) uint8 BGR and (478, 2) -> unit vector."""
         points = np.array([landmarks_px[list(group), :2].mean(axis=0) for group in LANDMARKS], np.float32)
         matrix, _ = cv2.estimateAffinePartial2D(points, TEMPLATE, method=cv2.LMEDS)
-        face = cv2.warpAffine(picture, matrix, (112, 112))[:, :, ::-1].astype(np.float32)
-        face = (face - 127.5) / 128
+        pixels = cv2.warpAffine(picture, matrix, (112, 112))[:, :, ::-1].astype(np.float32)
+        face = (pixels - np.float32(127.5)) / np.float32(128)
         face = face if self._channels_last else face.transpose(2, 0, 1)
         out = self._request.infer({0: np.repeat(face[None], self._batch, axis=0)})[0][0].copy()
         return out / np.linalg.norm(out)

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from engines.face.landmarks import FaceReader
-from train.data.corpus import Corpus
+from train.data.corpus import FaceCorpus
 from train.report import measures
 from train.report.sweep import Embed, held_out_faces
 
@@ -31,7 +31,7 @@ class HeldOutHalves:
     edited: np.ndarray
 
 
-def split_held_out(corpus: Corpus, count: int) -> HeldOutHalves:
+def split_held_out(corpus: FaceCorpus, count: int) -> HeldOutHalves:
     """`count` held-out faces or as many as there are, in two halves by person, the same ones every time.
 
     Raises DataError.
@@ -44,21 +44,25 @@ def split_held_out(corpus: Corpus, count: int) -> HeldOutHalves:
 
 
 def features(
-    corpus: Corpus, faces: np.ndarray, identity: Embed, reader: FaceReader, edit: EditFace | None, title: str
+    corpus: FaceCorpus,
+    faces: np.ndarray,
+    identity: Embed,
+    reader: FaceReader,
+    edit: EditFace | None,
+    title: str,
 ) -> np.ndarray:
     """(n, D) of the faces that are found, edited by `edit` or as they are."""
     rows = []
     for number in tqdm(faces, desc=title, unit="face", disable=None, leave=False):
-        crop = corpus.picture(int(number))
-        if edit is not None:
-            crop = edit(crop, corpus.own(number), int(number))
+        photo = corpus.picture(int(number))
+        crop = photo if edit is None else edit(photo, corpus.own(number), int(number))
         found = reader.read(crop) if crop is not None else []
-        if found:
+        if found and crop is not None:
             rows.append(identity(crop, found[0].landmarks_px))
     return np.array(rows)
 
 
-def distances(corpus: Corpus, halves: HeldOutHalves, identity: Embed, edit: EditFace) -> dict:
+def distances(corpus: FaceCorpus, halves: HeldOutHalves, identity: Embed, edit: EditFace) -> dict:
     """Frechet distance of edited and of real faces to the other half, with counts; None where too few faces
     are left.
     """
@@ -80,7 +84,7 @@ def distances(corpus: Corpus, halves: HeldOutHalves, identity: Embed, edit: Edit
     }
 
 
-def borrowed_expressions(corpus: Corpus, halves: HeldOutHalves) -> Callable[[int], np.ndarray]:
+def borrowed_expressions(corpus: FaceCorpus, halves: HeldOutHalves) -> Callable[[int], np.ndarray]:
     """Number of a face in the edited half -> the intensities (29,) that another face of that half really
     shows.
     """

@@ -24,7 +24,8 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
     Source: Wang et al., IEEE TIP 2004.
     """
-    return float(np.mean(cv2.quality.QualitySSIM_compute(a, b)[0][:3]))
+    scores, _ = cv2.quality.QualitySSIM.compute(a, b)  # type: ignore[call-overload]  # the stub wants the map
+    return float(np.mean(scores[:3]))
 
 
 @dataclass(frozen=True)

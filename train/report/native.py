@@ -34,7 +34,8 @@ def native_sharpness(engine: Engine, photos: Sequence[Photo]) -> dict:
             f"No face in --photos is larger than the engine's {engine.bundle.size_px} px crop: give larger "
             "photos."
         )
-    singles, smiles = [], []
+    singles: list[list[float]] = []
+    smiles: list[list[float]] = []
     for photo in tqdm(larger, desc="sharpness of photos", unit="photo", disable=None):
         close = _FaceSharpness(photo, engine.bundle.flow_px)
         for names in [(au,) for au in PAPER_17] + [SMILE]:

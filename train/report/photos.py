@@ -64,7 +64,8 @@ def read_photos(paths: list[Path], size_px: int) -> list[Photo]:
     """
     if not paths:
         raise SourceError("No photo was named: give one or several photos of faces.")
-    photos, taken = [], set()
+    photos: list[Photo] = []
+    taken: set[str] = set()
     with FaceReader(max_faces=MAX_FACES) as reader:
         for path in paths:
             image = load_photo(path)

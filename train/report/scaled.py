@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 
 from engines.errors import DataError
-from train.data.corpus import Corpus
+from train.data.corpus import FaceCorpus
 
 
 @dataclass(frozen=True)
-class Scaled:
+class ScaledCorpus:
     """What reports use of a Corpus, with smaller pictures."""
 
-    corpus: Corpus
+    corpus: FaceCorpus
     size_px: int
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class Scaled:
         return self.corpus.is_from(*sources)
 
 
-def at_size(corpus: Corpus, size_px: int) -> Corpus | Scaled:
+def at_size(corpus: FaceCorpus, size_px: int) -> FaceCorpus:
     """The corpus with pictures of size_px.
 
     Raises DataError when its own are smaller: enlarged ones would be blamed on the engine.
@@ -70,4 +70,4 @@ def at_size(corpus: Corpus, size_px: int) -> Corpus | Scaled:
             f"The engine edits {size_px} px crops and the corpus has {corpus.size_px} px: prepare it with "
             f"--size {size_px}."
         )
-    return Scaled(corpus, size_px)
+    return ScaledCorpus(corpus, size_px)

@@ -14,7 +14,7 @@ from engines.blend import compose
 from engines.face import au_estimator
 from engines.face.action_units import LEFT, PAPER_17, RIGHT, SIDED
 from engines.face.landmarks import FaceReader
-from train.data.corpus import Corpus
+from train.data.corpus import FaceCorpus
 from train.report import measures
 from train.report.edits import LEVELS, edited, level_input
 from train.report.sheets import sheet
@@ -34,7 +34,7 @@ SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-def sided_sweep(engine: Engine, corpus: Corpus, faces: Sequence[int]) -> dict | None:
+def sided_sweep(engine: Engine, corpus: FaceCorpus, faces: Sequence[int] | np.ndarray) -> dict | None:
     """Up to FACES faces.
 
     Of each sided AU the answer of the commanded side and of the other, a unit of command; of whole AUs beyond
@@ -48,8 +48,12 @@ def sided_sweep(engine: Engine, corpus: Corpus, faces: Sequence[int]) -> dict | 
     beyond = [au for au in known if au not in PAPER_17 and au[:-1] not in SIDED]
     if not sided:
         return None
-    commands = {au: [] for au in [*sided, *beyond]}  # what was commanded of the swept side or AU
-    answers = {au: [] for au in [*sided, *beyond]}  # what it did, and what the other side did
+    commands: dict[str, list[float]] = {
+        au: [] for au in [*sided, *beyond]
+    }  # what was commanded of the swept side or AU
+    answers: dict[str, list[np.ndarray]] = {
+        au: [] for au in [*sided, *beyond]
+    }  # what it did, and what the other side did
     with FaceReader() as reader:
         for number in tqdm(faces[:FACES], desc="one side alone", unit="face", disable=None):
             crop = corpus.picture(int(number))
@@ -97,7 +101,7 @@ def _whole(commanded: np.ndarray, answered: np.ndarray) -> dict[str, float | Non
     return {"r": follows.r, "slope": follows.slope}
 
 
-def sides_sheet(engine: Engine, corpus: Corpus, faces: np.ndarray) -> np.ndarray:
+def sides_sheet(engine: Engine, corpus: FaceCorpus, faces: np.ndarray) -> np.ndarray:
     """A few faces: winks, crooked smiles, one brow raised, pucker and funnel.
 
     The person's right is the picture's left.

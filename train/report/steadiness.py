@@ -20,7 +20,7 @@ from engines.errors import DataError
 from engines.face import au_estimator
 from engines.face.landmarks import FaceReader
 from engines.face.mesh import FACE_OVAL
-from train.data.corpus import Corpus
+from train.data.corpus import FaceCorpus
 from train.report import measures
 from train.report.edits import engine_input
 
@@ -97,7 +97,7 @@ def puppet_flicker(
 
 
 def steadiness(
-    engine: Engine, corpus: Corpus, faces: np.ndarray, driver: RestingDriver | None = None, pairs: int = 4
+    engine: Engine, corpus: FaceCorpus, faces: np.ndarray, driver: RestingDriver | None = None, pairs: int = 4
 ) -> dict:
     """Flicker of up to `pairs` puppets, each driven by the next face, or all by one driver."""
     found, tremble, chosen = [], [], faces[:pairs]

@@ -4,8 +4,9 @@ estimator reads afterwards.
 Only numbers are kept, a few hundred bytes an edit, so that memory does not grow with pictures.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -17,15 +18,27 @@ from engines.face import au_estimator
 from engines.face.action_units import PAPER_17
 from engines.face.landmarks import FaceReader
 from engines.face.mesh import FACE_OVAL
-from train.data.corpus import Corpus
+from train.data.corpus import FaceCorpus
 from train.report import measures
 from train.report.edits import LEVELS, SMILE, level_input
 
 MAX_YAW_DEG = 25.0  # beyond, the estimator's own error grows, and would be blamed on the engine
-# A picture and its landmarks -> unit vector; train/report/identity.py
-Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
-# A picture and the photo's landmarks -> distances (14,); train/report/dlib_opinion.py
-DistanceMeasure = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Embed(Protocol):
+    """A network that embeds faces (train/report/identity.py)."""
+
+    def __call__(self, picture: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 BGR and (478, 2) landmarks -> unit vector."""
+        ...
+
+
+class DistanceMeasure(Protocol):
+    """What measures distances in a face (train/report/dlib_opinion.py)."""
+
+    def __call__(self, picture: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 BGR and the photo's (478, 2) landmarks -> (14,) distances."""
+        ...
 
 
 @dataclass
@@ -59,7 +72,7 @@ class Sweep:
         return np.array(getattr(self, name))
 
 
-def held_out_faces(corpus: Corpus) -> np.ndarray:
+def held_out_faces(corpus: FaceCorpus) -> np.ndarray:
     """Numbers of held-out photos that look at the camera, shuffled, the same way every time.
 
     Raises DataError when there is none.
@@ -74,7 +87,7 @@ def held_out_faces(corpus: Corpus) -> np.ndarray:
     return np.random.default_rng(7).permutation(held)
 
 
-def choose_faces(corpus: Corpus, count: int) -> np.ndarray:
+def choose_faces(corpus: FaceCorpus, count: int) -> np.ndarray:
     """`count` held-out photos, the same ones every time. Raises DataError when there is none.
 
     Half of them are from the sources that are held out whole, where there are any: those are kept for
@@ -88,8 +101,8 @@ def choose_faces(corpus: Corpus, count: int) -> np.ndarray:
 
 def sweep(
     engine: Engine,
-    corpus: Corpus,
-    faces: Sequence[int],
+    corpus: FaceCorpus,
+    faces: Sequence[int] | np.ndarray,
     identity: Embed | None = None,
     second: DistanceMeasure | None = None,
 ) -> Sweep:
@@ -133,7 +146,9 @@ def _sweep_face(
     rows.zero_ssim.append(measures.ssim(zero, crop))
 
     def likeness(picture: np.ndarray, again: list) -> float:
-        return measures.cosine(me, identity(picture, again[0].landmarks_px)) if identity and again else np.nan
+        if identity is None or me is None or not again:
+            return np.nan
+        return measures.cosine(me, identity(picture, again[0].landmarks_px))
 
     smile = compose(crop, engine.run(crop, level_input(engine, own, SMILE, 1.0)))
     again = reader.read(smile)

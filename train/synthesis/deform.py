@@ -140,7 +140,7 @@ def _keep_thickness(after: np.ndarray, before: np.ndarray) -> None:
         (LIPS_INNER_TOP, LIPS_OUTER_TOP, 1),
         (LIPS_INNER_BOTTOM, LIPS_OUTER_BOTTOM, -1),
     ):
-        inner, outer = list(inner[1:-1]), list(outer)
-        least = THINNEST * np.maximum(sign * (before[inner, 1] - before[outer, 1]), 0)
-        missing = np.maximum(least - sign * (after[inner, 1] - after[outer, 1]), 0)
-        after[outer, 1] -= sign * missing
+        rim, contour = list(inner[1:-1]), list(outer)
+        least = THINNEST * np.maximum(sign * (before[rim, 1] - before[contour, 1]), 0)
+        missing = np.maximum(least - sign * (after[rim, 1] - after[contour, 1]), 0)
+        after[contour, 1] -= sign * missing

@@ -109,8 +109,9 @@ def _upper_row(
             axis=-1,
         )
 
-    (_, lip), *corners = units(target_mesh[[13, 78, 308], :2])
-    rest_corners, corners = units(rest[[78, 308], :2]), np.array(corners)
+    rims = units(target_mesh[[13, 78, 308], :2])
+    lip, corners = rims[0, 1], rims[1:]
+    rest_corners = units(rest[[78, 308], :2])
     half = float(corners[1, 0] - corners[0, 0]) / 2
     lift = float(np.clip(rest_corners[:, 1].mean() - (corners[:, 1].mean() - lip), 0, 0.2))
     shown = np.clip(SHOWN_AT_REST - lip, 0, TOOTH) * np.clip((half - ROUND) / (NARROW - ROUND), 0, 1)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from engines.face.action_units import WIDE
 from train.data.corpus import Corpus, faces_of
-from train.data.jitter import apply_jitter, draw_jitter, mirrored, mirrored_aus
+from train.data.jitter import apply_jitter, apply_jitter_to_mesh, draw_jitter, mirrored, mirrored_aus
 from train.data.labels import opening
 from train.synthesis.changes import add_blink, draw_change
 from train.synthesis.deform import moved
@@ -98,18 +98,17 @@ class PairSource(Dataset):
         corpus = self.corpus
         first = int(rng.choice(self._clips))
         same = self._clips[corpus.person[self._clips] == corpus.person[first]]
-        close_lids = same[
+        alike = same[
             np.abs(corpus.angles_deg[same] - corpus.angles_deg[first])[:, :2].max(axis=1) < CLIP_POSE_DEG
         ]
-        some = rng.choice(close_lids, size=min(6, len(close_lids)), replace=False)
+        some = rng.choice(alike, size=min(6, len(alike)), replace=False)
         second = int(some[np.argmax(np.abs(corpus.own(some) - corpus.own(first)).sum(axis=1))])
-        pictures, meshes = (
-            [corpus.picture(first), corpus.picture(second)],
-            [corpus.mesh(first), corpus.mesh(second)],
-        )
+        pictures = [corpus.picture(first), corpus.picture(second)]
+        meshes = [corpus.mesh(first), corpus.mesh(second)]
         change = corpus.own(second) - corpus.own(first)
         if rng.random() < 0.5:
-            pictures, meshes = [p[:, ::-1] for p in pictures], [mirrored(m, corpus.size_px) for m in meshes]
+            pictures = [picture[:, ::-1] for picture in pictures]
+            meshes = [mirrored(mesh, corpus.size_px) for mesh in meshes]
             change = mirrored_aus(change)
         flow = flow_between(meshes[1], meshes[0], corpus.size_px)
         pair = _finished(
@@ -142,7 +141,8 @@ class PairSource(Dataset):
 
     def _jittered(self, face: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         mirror, matrix = draw_jitter(self.corpus.size_px, rng)
-        picture, mesh = apply_jitter(self.corpus.picture(face), self.corpus.mesh(face), mirror, matrix)
+        picture = apply_jitter(self.corpus.picture(face), mirror, matrix)
+        mesh = apply_jitter_to_mesh(self.corpus.mesh(face), self.corpus.size_px, mirror, matrix)
         own = self.corpus.own(face)
         return _relit(picture, rng), mesh, mirrored_aus(own) if mirror else own
 

@@ -74,10 +74,10 @@ def shut_lips(mesh: np.ndarray, gap_before: float, gap_after: float) -> np.ndarr
     mesh = mesh.copy()
     unit = np.linalg.norm(mesh[33, :2] - mesh[263, :2])
     for inner, outer in ((LIPS_INNER_TOP, LIPS_OUTER_TOP), (LIPS_INNER_BOTTOM, LIPS_OUTER_BOTTOM)):
-        inner, outer = list(inner)[1:-1], list(outer)
-        way = mesh[outer, :2] - mesh[inner, :2]
+        rim, contour = list(inner)[1:-1], list(outer)
+        way = mesh[contour, :2] - mesh[rim, :2]
         length = np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-3)
-        mesh[inner, :2] += way / length * np.minimum(SHUT_LIPS * unit * closing, 0.5 * length)
+        mesh[rim, :2] += way / length * np.minimum(SHUT_LIPS * unit * closing, 0.5 * length)
     return mesh
 
 

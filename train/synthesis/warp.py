@@ -97,7 +97,11 @@ def _grid(size_px: int) -> np.ndarray:
 def warp_picture(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """(S, S, C) moved by an (S, S, 2) flow."""
     return cv2.remap(
-        picture, _grid(len(flow)) + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        picture,
+        _grid(len(flow)) + flow,
+        None,  # type: ignore[call-overload]  # one map of pairs: OpenCV's stub knows two maps only
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
     )
 
 
@@ -105,8 +109,8 @@ def polygon_mask(points_px: np.ndarray, shape: int | tuple[int, int], blur_px: i
     """(S, S) or (h, w) float32, 1 inside the polygon."""
     mask = np.zeros((shape, shape) if isinstance(shape, int) else shape, np.uint8)
     cv2.fillPoly(mask, [np.round(points_px * 16).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)
-    mask = cv2.blur(mask, (blur_px, blur_px)) if blur_px else mask
-    return mask.astype(np.float32) / 255
+    smooth = cv2.blur(mask, (blur_px, blur_px)) if blur_px else mask
+    return smooth.astype(np.float32) / 255
 
 
 def box_around(

@@ -60,7 +60,7 @@ def test_an_epoch_holds_each_expression_as_often_as_balance_asks(toy):
     assert counts.max() > 3 * counts.min(), "they were far from equal"
 
 
-def test_a_face_is_told_by_its_strongest_au_whichever_side_shows_it():
+def test_a_face_is_sorted_by_its_strongest_au_whichever_side_shows_it():
     faces = np.zeros((4, len(WIDE)), np.float32)
     faces[0, WIDE.index("AU12R")], faces[1, WIDE.index("AU12L")] = 0.9, 0.5
     faces[2, WIDE.index("AU18")], faces[3, index(("AU25",))] = 0.6, 0.3
@@ -118,7 +118,7 @@ def test_a_sample_is_what_adversarial_training_needs(toy):
     }
 
 
-def test_a_sample_in_the_papers_vocabulary_tells_the_means_of_both_sides(toy):
+def test_a_sample_in_the_papers_vocabulary_has_the_means_of_both_sides(toy):
     wide, paper = FaceSamples(toy, seed=5, size_px=16), FaceSamples(toy, seed=5, size_px=16, aus=PAPER_17)
     training = paper_17(np.clip(toy.aus[~toy.held_out], 0, 1))
     for number in range(20):
@@ -154,26 +154,29 @@ def test_crops_are_shrunk_but_never_blown_up(toy):
 
 
 def test_pictures_are_mirrored_half_the_time(toy):
-    from train.data.jitter import jittered
+    from train.data.jitter import apply_jitter, draw_jitter
 
     ramp = np.tile(np.arange(64, dtype=np.uint8)[None, :, None], (64, 1, 3))
-    falling = [jittered(ramp, None, np.random.default_rng(i))[0][32, 8, 0] > 32 for i in range(200)]
+    drawn = [draw_jitter(len(ramp), np.random.default_rng(i)) for i in range(200)]
+    falling = [apply_jitter(ramp, mirror, matrix)[32, 8, 0] > 32 for mirror, matrix in drawn]
     assert 0.4 < np.mean(falling) < 0.6
 
 
 def test_a_jittered_mesh_stays_on_its_picture():
-    from train.data.jitter import jittered
+    from train.data.jitter import apply_jitter, apply_jitter_to_mesh, draw_jitter
 
     picture, mesh = np.zeros((128, 128, 3), np.uint8), np.zeros((478, 3), np.float32)
     mesh[:, :2] = 40, 70
     cv2.circle(picture, (40, 70), 3, (255, 255, 255), -1)
     for seed in range(6):
-        moved, moved_mesh = jittered(picture, mesh, np.random.default_rng(seed))
+        mirror, matrix = draw_jitter(len(picture), np.random.default_rng(seed))
+        moved = apply_jitter(picture, mirror, matrix)
+        moved_mesh = apply_jitter_to_mesh(mesh, len(picture), mirror, matrix)
         y, x = np.argwhere(moved[:, :, 0] > 128).mean(axis=0)
         assert moved_mesh[0, :2] == pytest.approx([x, y], abs=0.7)
 
 
-def test_every_prototype_is_told_as_its_emotion():
+def test_every_prototype_is_classified_as_its_emotion():
     assert EMOTIONS == ("neutral", "happy", "surprised", "sad", "angry", "disgusted", "afraid")
     found = classify(np.stack([prototype(name) for name in EMOTIONS]))
     assert found.tolist() == list(range(7)) and found.dtype == np.int64

@@ -89,7 +89,7 @@ def test_the_crops_survive_compression(corpus, photo):
     assert psnr(crop, corpus.picture(found)) > 32
 
 
-def test_prepare_counts_faces_and_says_why_it_rejected(folder, corpus):
+def test_prepare_counts_faces_and_the_reasons_of_rejections(folder, corpus):
     manifest, photos = json.loads((folder / "manifest.json").read_text()), len(list(SAMPLES.glob("*.jpg")))
     assert manifest["sources"] == {"photos": photos, "packed": 2, "clips": 4}, "every second frame of a clip"
     assert manifest["faces"] == len(corpus) == photos + 6 and manifest["people"] == photos + 2
@@ -100,7 +100,7 @@ def test_prepare_counts_faces_and_says_why_it_rejected(folder, corpus):
     assert cv2.imread(str(folder / manifest["histogram"])).shape[1] > 600
 
 
-def test_the_training_label_is_what_the_live_estimator_says(corpus, photo):
+def test_the_training_label_is_what_the_live_estimator_measures(corpus, photo):
     from engines.face.landmarks import FaceReader
 
     with FaceReader() as reader:
@@ -191,7 +191,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(tmp_path):
             prepare([SAMPLES], tmp_path / "out", **options)
 
 
-def test_what_is_not_installed_is_said_before_labelling(tmp_path, monkeypatch):
+def test_what_is_not_installed_is_reported_before_labelling(tmp_path, monkeypatch):
     monkeypatch.setattr(preparing, "_label_all", lambda *_: pytest.fail("hours later"))
     monkeypatch.setenv("PUPPET_FACE_MODEL", str(tmp_path / "nowhere.task"))
     with pytest.raises(PuppetError, match="The face model is not at"):
@@ -266,7 +266,7 @@ def test_drawn_faces_are_adults_and_a_disk_that_refuses_is_a_sentence(tmp_path, 
     assert len(list((tmp_path / "faces").iterdir())) == 3, "and nothing half written stays"
 
 
-def test_without_the_wheel_faces_of_nobody_say_what_to_install(monkeypatch):
+def test_without_the_wheel_the_message_names_what_to_install(monkeypatch):
     from train.data import labels
 
     monkeypatch.setattr("train.data.synthetic_faces.find_spec", lambda _: None)

@@ -158,7 +158,7 @@ def test_two_runtimes_agree_on_a_quantised_graph(small, tmp_path):
         assert np.abs(theirs[0] - ours[0]).mean() < 0.2 and np.abs(theirs[2] - ours[2]).mean() < 0.05
 
 
-def test_the_command_adds_a_variant_and_says_how_it_was_made(mine, toy_people, capsys, monkeypatch):
+def test_the_command_adds_a_variant_and_records_how_it_was_made(mine, toy_people, capsys, monkeypatch):
     monkeypatch.setattr(step, "TARGETS", {name: 10 * value for name, value in step.TARGETS.items()})
     monkeypatch.setattr(step, "MAX_COLOUR", 4.0)  # the weights are noise, and noise forgives nothing
     before = json.loads((mine / "bundle.json").read_text())
@@ -284,7 +284,7 @@ def test_the_papers_network_without_flow_is_quantised_too(tmp_path):
     assert engine.run(*examples(bundle, 1)[0]).flow is None
 
 
-def test_without_nncf_the_command_says_what_to_install(mine, monkeypatch, capsys):
+def test_without_nncf_the_message_names_what_to_install(mine, monkeypatch, capsys):
     monkeypatch.setitem(
         command.STEPS, "quantise", lambda options: (_ for _ in ()).throw(ModuleNotFoundError(name="nncf"))
     )
@@ -301,7 +301,7 @@ def test_a_bundle_is_written_beside_its_folder_however_that_is_named(tmp_path, m
     }
 
 
-def test_quantising_tells_nobody_that_it_was_used():
+def test_quantising_sends_no_telemetry():
     """In a process of its own: within pytest nncf is silent anyway."""
     code = (
         "import train.export.int8_search; from nncf.telemetry.wrapper import NNCFTelemetryStub, telemetry; "

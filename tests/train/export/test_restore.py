@@ -72,7 +72,7 @@ def test_a_bundle_of_17_aus_starts_a_run_of_29(tmp_path, corpus):
         )
 
 
-def test_a_bundle_is_exported_anew_at_another_size(tmp_path, capsys):
+def test_a_bundle_is_exported_again_at_another_size(tmp_path, capsys):
     exported(CompactGenerator(TINY), tmp_path / "mine")
     assert (
         command.main(["export", str(tmp_path / "mine"), "--size", "128", "--out", str(tmp_path / "larger")])
@@ -89,7 +89,7 @@ def test_sizes_that_cannot_be_halved_are_refused():
         resized(CompactGenerator(TINY), 100)
 
 
-def test_a_bundle_that_tells_no_shape_or_a_wrong_one_is_refused(tmp_path):
+def test_a_bundle_that_has_no_shape_or_a_wrong_one_is_refused(tmp_path):
     exported(CompactGenerator(TINY), tmp_path / "mine")
     path = tmp_path / "mine" / "bundle.json"
     written = json.loads(path.read_text())

@@ -98,7 +98,7 @@ def checkpoint(corpus_folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["compact", "paper"])
-def test_the_typed_module_says_what_the_network_says(kind):
+def test_the_mixed_precision_module_agrees_with_the_network(kind):
     network, rng = small(kind), np.random.default_rng(0)
     image = torch.from_numpy(rng.integers(0, 256, (1, 64, 64, 3), np.uint8))
     aus = torch.from_numpy(rng.uniform(0, 1, (1, network.shape.au_count)).astype(np.float32))
@@ -186,7 +186,7 @@ def test_an_engine_that_does_something_else_is_not_taken(gpu, torch_tensorrt, ch
     assert (tmp_path / "mine" / "bundle.json").is_file(), "the bundle itself is good"
 
 
-def test_what_torch_tensorrt_cannot_compile_is_told_and_nothing_is_written(
+def test_what_torch_tensorrt_cannot_compile_is_refused_and_nothing_is_written(
     torch_tensorrt, checkpoint, tmp_path, capsys
 ):
     torch_tensorrt.engine = RuntimeError(
@@ -201,7 +201,7 @@ def test_what_torch_tensorrt_cannot_compile_is_told_and_nothing_is_written(
     assert len(output.splitlines()) == 1 and not (tmp_path / "mine").exists()
 
 
-def test_a_machine_without_torch_tensorrt_or_a_gpu_is_told_what_is_needed(
+def test_without_torch_tensorrt_or_a_gpu_the_message_names_what_is_needed(
     monkeypatch, checkpoint, tmp_path, capsys
 ):
     monkeypatch.setitem(sys.modules, "torch_tensorrt", None)
@@ -213,7 +213,7 @@ def test_a_machine_without_torch_tensorrt_or_a_gpu_is_told_what_is_needed(
     assert not (tmp_path / "mine").exists()
 
 
-def test_the_real_torch_tensorrt_compiles_or_says_what_it_lacks():
+def test_the_real_torch_tensorrt_compiles_or_reports_what_it_lacks():
     import subprocess
 
     code = (

@@ -135,10 +135,10 @@ def test_a_generator_comes_back_from_the_json_of_its_shape(shape):
     assert {"model", "conditioning"} <= shape.as_dict().keys()
 
 
-def test_compact_generators_speak_29_aus_and_the_papers_17_unless_they_say_otherwise():
+def test_compact_generators_take_29_aus_and_the_papers_17_by_default():
     assert (Shape().au_names, PaperShape().au_names) == (WIDE, PAPER_17) and (
-        Shape().aus,
-        PaperShape().aus,
+        Shape().au_count,
+        PaperShape().au_count,
     ) == (
         29,
         17,
@@ -149,7 +149,7 @@ def test_compact_generators_speak_29_aus_and_the_papers_17_unless_they_say_other
         vocabulary_name(("AU12", "AU25"))
 
 
-def test_shapes_written_before_there_were_two_models_are_compact_and_speak_17_aus():
+def test_shapes_written_before_there_were_two_models_are_compact_and_take_17_aus():
     old = {
         "aus": 17,
         "size_px": 32,
@@ -202,7 +202,7 @@ def test_tensors_are_translated_as_arrays_are():
     )
 
 
-def test_each_half_of_the_picture_is_told_its_own_side():
+def test_each_half_of_the_picture_is_conditioned_on_its_own_side():
     change = torch.zeros(29)
     change[WIDE.index("AU12L")], change[WIDE.index("AU25")] = 0.8, 0.5
     right, left = change @ views(WIDE)
@@ -219,7 +219,7 @@ def test_each_half_of_the_picture_is_told_its_own_side():
 
 
 @torch.no_grad()
-def test_teeth_are_laid_where_the_network_says_and_nowhere_else():
+def test_teeth_are_laid_where_the_network_places_them_and_nowhere_else():
     from train.teeth import EDGE_PX, PX_PER_UNIT, teeth
 
     generator = CompactGenerator(dataclasses.replace(TINY, teeth=True)).eval()

@@ -224,7 +224,7 @@ def test_a_sample_is_a_function_of_seed_and_number():
     )
 
 
-def test_pictures_show_what_their_labels_say_and_emotions_come_equally_often():
+def test_pictures_show_their_labels_and_emotions_come_equally_often():
     corpus = ToyCorpus()
     corpus.shown[11:20] = ["neutral"] * 9  # one happy face among twenty neutral ones
     corpus.aus = np.stack([prototype(name) for name in corpus.shown])

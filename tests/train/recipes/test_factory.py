@@ -40,7 +40,7 @@ def made(*options: str, corpus_size_px: int = 64):
         (["--model", "paper", "--width", "8", "--vocabulary", "wide"], 29),
     ],
 )
-def test_a_vocabulary_is_chosen_by_recipe_and_option_and_samples_speak_it(corpus, options, aus):
+def test_a_vocabulary_is_chosen_by_recipe_and_option_and_samples_have_it(corpus, options, aus):
     recipe = made(*options)
     assert (
         recipe.networks["generator"].shape.au_count == aus
@@ -52,7 +52,7 @@ def test_a_vocabulary_is_chosen_by_recipe_and_option_and_samples_speak_it(corpus
         assert batch[name].shape == (1, aus), name
 
 
-def test_a_supervised_generator_of_the_papers_aus_is_told_the_means_of_both_sides(corpus):
+def test_a_supervised_generator_of_the_papers_aus_gets_the_means_of_both_sides(corpus):
     samples = {name: torch.from_numpy(value)[None] for name, value in PairSource(corpus, 0)[1].items()}
     wide, paper = (supervised(shape).batch(samples)["change"] for shape in (TINY, NARROW))
     assert torch.equal(wide, samples["change"]) and np.abs(wide.numpy()).max() > 0.1
@@ -66,7 +66,7 @@ def test_the_papers_recipe_trains_the_papers_networks_to_the_parameter():
     assert counts == {"generator": 8_471_296, "critic": 44_860_352}
 
 
-def test_a_critic_that_reads_other_aus_than_its_generator_is_told_is_refused():
+def test_a_critic_that_reads_other_aus_than_its_generator_takes_is_refused():
     with pytest.raises(DataError, match="the generator's crop size and AUs"):
         Ganimation(PaperGenerator(PaperShape("wide", 64, 8, 1)), SMALL_CRITIC)
 
@@ -124,11 +124,11 @@ def test_a_student_learns_from_a_bundle(corpus, tmp_path):
     assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
 
 
-def test_a_student_speaks_its_teachers_vocabulary(corpus, tmp_path):
+def test_a_student_takes_its_teachers_vocabulary(corpus, tmp_path):
     teacher = some_teacher(tmp_path / "teacher", NARROW)
     student = made("--teacher", str(teacher.folder), "--channels", "8", "16", "16")
     assert student.networks["generator"].shape.vocabulary == "paper17"
-    with pytest.raises(DataError, match="speaks other AUs than wide"):
+    with pytest.raises(DataError, match="takes other AUs than wide"):
         Distil(TINY, teacher)
     lesson = student.dataset(corpus, 0)[3]
     assert lesson["change"] == pytest.approx(paper_17(lesson["wanted"] - lesson["own"]), abs=1e-6) and lesson[

@@ -49,7 +49,7 @@ def test_a_crop_in_place_of_the_photo_is_seen_to_be_blurred(photos):
     assert result["native_sharpness"] < 0.3 and result["native_crop_px"][0] > 700
 
 
-def test_faces_that_are_smaller_than_the_crop_say_nothing(photos):
+def test_faces_that_are_smaller_than_the_crop_are_refused(photos):
     small = [
         replace(
             photo,

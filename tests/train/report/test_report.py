@@ -236,7 +236,7 @@ def test_halves_share_nobody_and_are_of_one_size(people):
         choose_faces(several, 3)
 
 
-def test_a_still_drivers_noise_is_what_is_said_and_an_idle_puppet_never_flickers(people, tmp_path):
+def test_a_still_drivers_noise_is_the_stated_one_and_an_idle_puppet_never_flickers(people, tmp_path):
     frames = np.array(list(noisy(np.full((64, 64, 3), 100, np.uint8), 8)), np.float32)
     assert frames.std() == pytest.approx(NOISE_GREY, rel=0.05)
     driver, region = (
@@ -257,7 +257,7 @@ def test_a_wrong_still_clip_is_noticed_before_the_sweep(engine, people, tmp_path
         evaluate(engine, people, tmp_path, count=1, still=tmp_path / "clip.mp4")
 
 
-def test_a_reports_folder_that_is_a_file_is_told_in_one_sentence(engine, people, tmp_path):
+def test_a_reports_folder_that_is_a_file_is_refused_in_one_sentence(engine, people, tmp_path):
     (tmp_path / "file").write_text("no folder")
     for work in (
         lambda out: evaluate(engine, people, out, count=1),
@@ -311,7 +311,7 @@ def test_a_report_has_its_sections_and_its_pictures(report):
     )
 
 
-def test_a_page_tells_of_sides_where_they_are_known(report):
+def test_a_page_reports_sides_where_they_are_known(report):
     result, _ = report
     row = {"slope": 0.91, "other": 0.12}
     sided = {
@@ -330,7 +330,7 @@ def test_a_page_tells_of_sides_where_they_are_known(report):
     )
 
 
-def test_the_shipped_engine_does_what_it_says_in_its_report(report):
+def test_the_shipped_engine_does_what_its_report_claims(report):
     result, _ = report
     assert (
         result["faces"] == 1 and result["edits"] == 17 * 4 and np.array(result["answers"]).shape == (17, 17)
@@ -604,7 +604,7 @@ def test_a_grid_of_a_generator_that_knows_sides_shows_them_on_a_line_of_their_ow
     assert picture.shape[0] == (1 + len(LEVELS) + 1) * 64
 
 
-def test_generators_are_told_what_they_were_trained_on():
+def test_generators_get_the_inputs_they_were_trained_on():
     own, goal = REST + 0.25, REST + 1
     assert generator_input(PlainGenerator("relative"), own, goal) == pytest.approx(0.75)
     assert generator_input(PlainGenerator("absolute"), own, goal) == pytest.approx(1.0)

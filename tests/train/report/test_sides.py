@@ -58,7 +58,7 @@ class Reading:
         return [OWN + given / 2 + given[mirrored] / 10]
 
 
-def test_the_commanded_side_and_the_other_are_told_apart(people, monkeypatch):
+def test_the_commanded_side_and_the_other_are_distinguished(people, monkeypatch):
     monkeypatch.setattr(sides, "FaceReader", Reading)
     monkeypatch.setattr(sides.au_estimator, "estimate", lambda face: face)
     result = sided_sweep(Writing(), people, [0, 1])
@@ -95,7 +95,7 @@ def test_an_engine_that_cannot_tell_sides_is_found_out(engine, people):
     assert sided_sweep(StubEngine(256), people, [0]) is None, "the paper's 17 know no sides"
 
 
-def test_the_shipped_engine_tells_sides_apart(engine, people):
+def test_the_shipped_engine_distinguishes_sides(engine, people):
     result = sided_sweep(engine, people, [0, 1])
     for au in ("AU12", "AU45"):
         assert (

@@ -161,7 +161,7 @@ def test_a_painted_mouth_is_dark_inside_with_teeth_and_stays_between_the_lips(fa
     assert not mask[~grown].any()
 
 
-def test_the_labels_of_teeth_say_where_each_pixel_of_a_painted_mouth_lies(face):
+def test_the_labels_of_teeth_give_the_place_of_each_pixel_of_a_painted_mouth(face):
     _, mesh = face
     target, _, _, after = drawn(face, change_of(AU10=0.8, AU12=0.8, AU25=1.0))
     painted, mask, where = paint_mouth(target, mesh, after)
@@ -226,7 +226,7 @@ def test_single_sides_are_asked_for_but_not_most_of_the_time():
     assert 0.1 < one_sided / (one_sided + set_both) < 0.5
 
 
-def test_changes_stay_within_what_a_face_can_show():
+def test_changes_stay_within_the_range_of_intensities():
     rng, own = np.random.default_rng(0), np.random.default_rng(1).uniform(0, 1, 29).astype(np.float32)
     for towards_rest in (True, False):
         for _ in range(50):

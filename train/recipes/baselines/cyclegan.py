@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from train import losses
 from train.data.corpus import Corpus
@@ -34,7 +34,7 @@ class CycleGan:
 
     def __init__(self, size_px: int, width: int, emotions: tuple[str, ...] = ("happy",)):
         self.emotions = checked_one(emotions, "cyclegan")
-        self.networks = {
+        self.networks: dict[str, nn.Module] = {
             "to_emotion": Translator(width),
             "to_neutral": Translator(width),
             "critic_emotion": Critic(patch_critic(size_px, width)),

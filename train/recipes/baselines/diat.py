@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from train import losses
 from train.data.corpus import Corpus
@@ -38,7 +38,10 @@ class Diat:
 
     def __init__(self, size_px: int, width: int, emotions: tuple[str, ...] = ("happy",)):
         self.emotions = checked_one(emotions, "diat")
-        self.networks = {"generator": Translator(width), "critic": Critic(class_critic(size_px, width))}
+        self.networks: dict[str, nn.Module] = {
+            "generator": Translator(width),
+            "critic": Critic(class_critic(size_px, width)),
+        }
         self.shape: dict[str, Any] = {
             "model": self.name,
             "size_px": size_px,
@@ -80,6 +83,8 @@ class Diat:
     def _generator_loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Attribute loss and adaptive perceptual identity loss."""
         critic, photo = networks["critic"], batch["picture"]
+        if not isinstance(critic, Critic):
+            raise TypeError(f"{type(critic).__name__} is no Critic")
         fake = networks["generator"](photo)
         with torch.no_grad():
             of_photo = critic.features(photo)

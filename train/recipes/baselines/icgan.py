@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from train import losses
 from train.data.corpus import Corpus
@@ -41,7 +41,7 @@ class IcGan:
     def __init__(self, size_px: int, width: int, emotions: tuple[str, ...], gan_steps: int = GAN_STEPS):
         self.emotions, self._gan_steps = checked(emotions, 2, None, "icgan"), gan_steps
         labels = len(emotions)
-        self.networks = {
+        self.networks: dict[str, nn.Module] = {
             "generator": Painter(size_px, width, NOISE, labels),
             "critic": Critic(class_critic(size_px, width, inputs=3 + labels, spectral=True)),
             "encoder_z": Encoder(size_px, width, NOISE),

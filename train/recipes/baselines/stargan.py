@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from train import losses
 from train.data.corpus import Corpus
@@ -35,7 +35,7 @@ class StarGan:
 
     def __init__(self, size_px: int, width: int, emotions: tuple[str, ...]):
         self.emotions = checked(emotions, 2, None, "stargan")
-        self.networks = {
+        self.networks: dict[str, nn.Module] = {
             "generator": Translator(width, labels=len(emotions)),
             "critic": Critic(class_critic(size_px, width, classes=len(emotions))),
         }
