@@ -139,9 +139,7 @@ def test_a_mirrored_face_winks_with_the_other_eye():
     wink = np.zeros(len(WIDE), np.float32)
     wink[WIDE.index("AU45R")], wink[WIDE.index("AU25")] = 0.8, 0.3
     other = mirrored_aus(wink)
-    assert other[WIDE.index("AU45L")] == np.float32(0.8) and other[
-        WIDE.index("AU25")
-    ] == np.float32(0.3)
+    assert other[WIDE.index("AU45L")] == np.float32(0.8) and other[WIDE.index("AU25")] == np.float32(0.3)
     assert (
         other.sum() == wink.sum() and (mirrored_aus(np.stack([wink, other])) == np.stack([other, wink])).all()
     )
