@@ -35,7 +35,7 @@ class FaceCorpus(Protocol):
 
     @property
     def aus(self) -> np.ndarray:
-        """(N, 29) float32 unclipped measures, in the order of EXPRESSION."""
+        """(N, 29) float32 unclipped measures, in the order of WIDE."""
         ...
 
     @property

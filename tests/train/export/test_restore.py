@@ -95,7 +95,7 @@ def test_a_bundle_that_has_no_shape_or_a_wrong_one_is_refused(tmp_path):
     written = json.loads(path.read_text())
     for training in ({}, {"shape": "wide"}, {"shape": {"generator": 5}}):
         path.write_text(json.dumps(written | {"training": training}))
-        with pytest.raises(DataError, match="does not tell its network's shape"):
+        with pytest.raises(DataError, match="lacks its network's shape"):
             restore(load_bundle(tmp_path / "mine"))
     shape = written["training"]["shape"]["generator"]
     path.write_text(json.dumps(written | {"training": {"shape": {"generator": shape | {"head": 12}}}}))
