@@ -63,8 +63,8 @@ class Ganimation:
         2's || A ||, against copying; "changed" presses on mean(1 - A) instead, for smaller edits.
         """
         shape = generator.shape.as_dict()
-        self._spoken = generator.shape.au_names
-        fits = (critic.size_px, critic.aus) == (shape["size_px"], len(self._spoken))
+        self._au_names = generator.shape.au_names
+        fits = (critic.size_px, critic.aus) == (shape["size_px"], len(self._au_names))
         if not fits or critic.spectral != (adversary == "hinge-sn"):
             raise DataError(
                 "A critic has the generator's crop size and AUs, and spectral norm exactly with the "
@@ -88,7 +88,7 @@ class Ganimation:
         self._weights = weights or (GanimationWeights.relative() if self._relative else GanimationWeights())
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> FaceSamples:
-        return FaceSamples(corpus, seed, self._size_px, held_out, aus=self._spoken)
+        return FaceSamples(corpus, seed, self._size_px, held_out, aus=self._au_names)
 
     def batch(self, samples: Batch) -> Batch:
         """picture (B, 3, S, S) 0..1; own, wanted (B, N); mix (B, 1, 1, 1), the gradient penalty's place
@@ -110,7 +110,7 @@ class Ganimation:
             generator=lambda batch: self._generator_loss(self.networks, batch, pressure),
         )
 
-    def _told(self, to: Tensor, start: Tensor) -> Tensor:
+    def _condition(self, to: Tensor, start: Tensor) -> Tensor:
         return to - start if self._relative else to
 
     def _edit(self, generator: nn.Module, photo: Tensor, aus: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,7 +122,7 @@ class Ganimation:
         critic, photo = networks["critic"], batch["picture"]
         with torch.no_grad():
             fake = signed(
-                self._edit(networks["generator"], photo, self._told(batch["wanted"], batch["own"]))[0]
+                self._edit(networks["generator"], photo, self._condition(batch["wanted"], batch["own"]))[0]
             )
         real = signed(photo)
         patches, aus = critic(torch.cat([real, fake]))
@@ -146,8 +146,8 @@ class Ganimation:
         self, networks: Networks, batch: Batch, pressure: float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
         generator, photo, own, wanted = networks["generator"], batch["picture"], batch["own"], batch["wanted"]
-        fake, attention = self._edit(generator, photo, self._told(wanted, own))
-        again, attention_back = self._edit(generator, fake, self._told(own, wanted))
+        fake, attention = self._edit(generator, photo, self._condition(wanted, own))
+        again, attention_back = self._edit(generator, fake, self._condition(own, wanted))
         patches, aus = networks["critic"](signed(fake))
         foolish = losses.wasserstein_generator if self._adversary == "wgan-gp" else losses.hinge_generator
         terms = {
@@ -166,7 +166,7 @@ class Ganimation:
             + w.smooth * terms["variation"]
         )
         if w.reconstruction:
-            same, _ = self._edit(generator, photo, self._told(own, own))
+            same, _ = self._edit(generator, photo, self._condition(own, own))
             terms["reconstruction"] = losses.cycle_loss(signed(same), signed(photo))
             total = total + w.reconstruction * terms["reconstruction"]
         return total, detached(terms)

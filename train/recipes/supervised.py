@@ -55,7 +55,7 @@ class Supervised:
         self.networks = {"generator": CompactGenerator(shape)}
         self.shape: dict[str, Any] = {"generator": shape.as_dict()}
         self.guard = AttentionGuard()
-        self._told = translation(WIDE, shape.au_names)
+        self._translation = translation(WIDE, shape.au_names)
         self._lays_teeth = shape.teeth
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> PairSource:
@@ -65,7 +65,7 @@ class Supervised:
         return {
             "picture": pictures(samples["picture"]),
             "target": pictures(samples["target"]),
-            "change": samples["change"] @ self._told.to(samples["change"].device),
+            "change": samples["change"] @ self._translation.to(samples["change"].device),
             "flow": samples["flow"].permute(0, 3, 1, 2),
             "flow_weight": samples["flow_weight"][:, None],
             "weight": samples["weight"][:, None],

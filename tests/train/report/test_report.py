@@ -574,9 +574,9 @@ def test_an_emotion_sets_its_aus_and_lays_the_others_to_rest(emotion):
 class PlainGenerator(torch.nn.Module):
     """A generator's double without flow: the more AU12, the greener."""
 
-    def __init__(self, conditioning: str, spoken: tuple[str, ...] = PAPER_17):
+    def __init__(self, conditioning: str, au_names: tuple[str, ...] = PAPER_17):
         super().__init__()
-        self.shape = SimpleNamespace(conditioning=conditioning, size_px=64, spoken=spoken)
+        self.shape = SimpleNamespace(conditioning=conditioning, size_px=64, au_names=au_names)
         self.green = torch.nn.Parameter(torch.tensor([0.0, 1.0, 0.0]))
 
     def forward(self, photo, aus):
@@ -610,7 +610,7 @@ def test_generators_get_the_inputs_they_were_trained_on():
     assert generator_input(PlainGenerator("absolute"), own, goal) == pytest.approx(1.0)
     crooked = wanted_at(REST, ("AU12L",), 1.0)
     assert generator_input(PlainGenerator("relative"), REST, crooked)[SMILE] == 0.5, (
-        "half of the whole, where sides are not spoken"
+        "half of the whole, where the vocabulary has no sides"
     )
     assert generator_input(PlainGenerator("relative", WIDE), REST, crooked)[
         [WIDE.index("AU12R"), WIDE.index("AU12L")]

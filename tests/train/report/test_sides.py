@@ -110,6 +110,6 @@ def test_the_sheet_shows_every_expression_of_every_face(engine, people):
     assert picture.shape == (26 + 2 * 195, (1 + len(SHOWN)) * 195, 3)
 
 
-def test_what_is_shown_can_be_spoken():
+def test_what_is_shown_is_in_the_vocabulary():
     assert all(index(names) for _, names in SHOWN)
     assert {name for _, names in SHOWN for name in names} <= set(WIDE)
