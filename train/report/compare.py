@@ -6,15 +6,16 @@ baselines its label.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from engines.backends.interface import Engine
@@ -26,7 +27,6 @@ from engines.face.landmarks import FaceReader
 from train.data.corpus import FaceCorpus
 from train.data.emotions import EMOTIONS, PROTOTYPES, USUAL, prototype, scores
 from train.data.folders import make_folder
-from train.recipes.recipe import EmotionRecipe, Networks
 from train.report import measures
 from train.report.edits import engine_input
 from train.report.evaluate import without_nan
@@ -52,6 +52,22 @@ class Editor(Protocol):
         ...
 
 
+class EmotionTranslator(Protocol):
+    """What is needed of a baseline's recipe (train/recipes/recipe.py, EmotionRecipe)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """JSON with "size_px"."""
+        ...
+
+    def translate(self, networks: Mapping[str, nn.Module], pictures: Tensor, emotion: str) -> Tensor | None:
+        """(B, 3, S, S) in 0..1 -> the same showing the emotion; None for one that it was not trained for."""
+        ...
+
+
 class EngineEditor:
     """A GANimation engine that is given an emotion's AUs; those that the emotion does not name fall to their
     usual level at rest.
@@ -72,7 +88,7 @@ class EngineEditor:
 class RecipeEditor:
     """A baseline: its recipe and its networks."""
 
-    def __init__(self, recipe: EmotionRecipe, networks: Networks, name: str | None = None):
+    def __init__(self, recipe: EmotionTranslator, networks: Mapping[str, nn.Module], name: str | None = None):
         self.name = name or recipe.name
         self._recipe, self._networks = recipe, networks
 
