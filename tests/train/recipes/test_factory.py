@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from engines.errors import DataError  # noqa: E402
 from engines.face.au_estimator import paper_17  # noqa: E402
-from engines.runtime.load import load  # noqa: E402
+from engines.runtime.load import LoadOptions, load  # noqa: E402
 from tests.support.small_runs import NARROW, SMALL_CRITIC, TINY, lines, plan, supervised  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.command_line import parse  # noqa: E402
@@ -134,5 +134,5 @@ def test_a_student_takes_its_teachers_vocabulary(corpus, tmp_path):
     assert lesson["change"] == pytest.approx(paper_17(lesson["wanted"] - lesson["own"]), abs=1e-6) and lesson[
         "change"
     ].shape == (17,)
-    direct = load(teacher, "cpu", threads=1).run(lesson["picture"], lesson["change"])
+    direct = load(teacher, "cpu", LoadOptions(threads=1)).run(lesson["picture"], lesson["change"])
     assert np.abs(lesson["attention"] - direct.attention).max() < 1e-3, "both get the same input"
