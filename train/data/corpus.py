@@ -23,7 +23,8 @@ from train.data.shards import FACE, ShardReader, records_of, sha256_of
 from train.data.split import HELD_OUT_SHARE, Split
 
 FORMAT = "webdataset-1"
-# Whose labels are taken. Those of the second go on working: an AU of 1 is as strong, and a network names its estimator.
+# Whose labels are taken. Those of the second go on working: an AU of 1 is as strong, and a network names its
+# estimator.
 ESTIMATORS = (au_estimator.VERSION, "mediapipe-mesh-2")
 
 

@@ -1,8 +1,9 @@
-"""Fits how a mesh moves with AUs (basis.npy): first among people's own faces, then by looking at what the motion draws.
+"""Fits how a mesh moves with AUs (basis.npy): first among people's own faces, then by looking at what the
+motion draws.
 
-A motion learnt from meshes is too weak when it is drawn: the estimator knows a raised brow by its wrinkles, too, and a warped
-photo has none. So each AU's displacement is mixed and scaled until the estimator, shown the moved photos of many people,
-answers about what was wanted, and little else.
+A motion learnt from meshes is too weak when it is drawn: the estimator knows a raised brow by its wrinkles,
+too, and a warped photo has none. So each AU's displacement is mixed and scaled until the estimator, shown the
+moved photos of many people, answers about what was wanted, and little else.
 """
 
 import cv2
@@ -34,7 +35,8 @@ BLINK = WHOLE.index("AU45")
 BY_GEOMETRY = ("AU45", "AU18", "AU22")  # not learnt among people: never mixed
 RIDGE = 40.0  # about a hundredth of the rows: keeps rare AUs from borrowing the motion of frequent ones
 CLIP_ROW_WEIGHT = 0.5  # a clip's frames repeat each other
-# Answers of another AU that belong to the motion, and how much of them: a smile lifts cheeks, a dropped jaw parts lips.
+# Answers of another AU that belong to the motion, and how much of them: a smile lifts cheeks, a dropped jaw
+# parts lips.
 NATURAL = {
     ("AU12", "AU06"): 0.4,
     ("AU06", "AU12"): 0.2,
@@ -72,10 +74,12 @@ ROUNDS, UNMIX_AT = (
     8,
     4,
 )  # on pictures; once, what makes other AUs answer is taken off: more than once, nothing is left of some
-# AUs that answer to nothing at first and then to much: mixing a little of them in changes nothing that is measured.
+# AUs that answer to nothing at first and then to much: mixing a little of them in changes nothing that is
+# measured.
 THRESHOLDS = ("AU01", "AU02", "AU04", "AU07", "AU14", "AU18", "AU22", "AU45")
 CALIBRATION_FACES = {"utk": 20, "lfw": 14, "nobody_adults": 14}
-# Shares of the mouth's width and height, and outer eye distances between the lips, before they are calibrated.
+# Shares of the mouth's width and height, and outer eye distances between the lips, before they are
+# calibrated.
 PUCKER = {"narrower": 0.35, "taller": 0.15, "apart": 0.0}
 FUNNEL = {"narrower": 0.28, "taller": 0.25, "apart": 0.06}
 AMOUNT = 0.85  # of a full unit, at which answers are compared
@@ -84,7 +88,9 @@ AMOUNT = 0.85  # of a full unit, at which answers are compared
 def fit_basis(
     mesh: np.ndarray, blendshapes: np.ndarray, person: np.ndarray, is_clip: np.ndarray
 ) -> np.ndarray:
-    """Meshes (N, 478, 3) of people seen more than once -> displacements (19, 478, 3) of WHOLE for a unit, mirror-symmetric, not calibrated."""
+    """Meshes (N, 478, 3) of people seen more than once -> displacements (19, 478, 3) of WHOLE for a unit,
+    mirror-symmetric, not calibrated.
+    """
     aligned, pose = align(mesh)
     within = within_groups(person)
     turn = pose.angles_deg / 20
@@ -103,7 +109,9 @@ def fit_basis(
 
 
 def _drawn_in(narrower: float, taller: float, apart: float) -> np.ndarray:
-    """(478, 3): lips drawn together from the sides; few people pucker in a photo, so this is geometry, not learnt."""
+    """(478, 3): lips drawn together from the sides; few people pucker in a photo, so this is geometry, not
+    learnt.
+    """
     mean, lips = mean_face(), list(LIPS_OUTER)
     middle = mean[lips, :2].mean(axis=0)
     place = mean[:, :2] - middle
@@ -139,10 +147,11 @@ def calibration_faces(corpus: Corpus) -> np.ndarray:
 
 
 def calibrated(found: np.ndarray, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
-    """Mixes and scales displacements (19, 478, 3) so that the estimator, shown what they draw, answers what was wanted.
+    """Mixes and scales displacements (19, 478, 3) so that the estimator, shown what they draw, answers what
+    was wanted.
 
-    First on imagined meshes, which is quick and linear enough to mix; then, on pictures, each by a factor. Returns them and the
-    last answers (19, 19): row = told, column = answered, per unit. Some minutes.
+    First on imagined meshes, which is quick and linear enough to mix; then, on pictures, each by a factor.
+    Returns them and the last answers (19, 19): row = told, column = answered, per unit. Some minutes.
     """
     faces = calibration_faces(corpus)
     rows = _mixed(found, corpus.meshes(faces))
@@ -161,7 +170,9 @@ def _scaled(rows: np.ndarray, answer: np.ndarray) -> np.ndarray:
 
 
 def _unmixed(rows: np.ndarray, answer: np.ndarray) -> np.ndarray:
-    """Takes off from each displacement what makes another AU answer that should not, but for AUs that do not answer to a little."""
+    """Takes off from each displacement what makes another AU answer that should not, but for AUs that do not
+    answer to a little.
+    """
     share = np.clip(
         0.4 * _of_others(answer, THRESHOLDS) / np.maximum(np.diag(answer), 0.4)[None, :], -0.15, 0.15
     )
@@ -169,7 +180,9 @@ def _unmixed(rows: np.ndarray, answer: np.ndarray) -> np.ndarray:
 
 
 def _of_others(answer: np.ndarray, left_out: tuple[str, ...]) -> np.ndarray:
-    """(19, 19) answers -> what of them other AUs should not have answered; 0 on the diagonal, and for AUs that are left out."""
+    """(19, 19) answers -> what of them other AUs should not have answered; 0 on the diagonal, and for AUs
+    that are left out.
+    """
     natural = np.array([[NATURAL.get((a, b), 0.0) for b in WHOLE] for a in WHOLE])
     taken = np.array([au not in left_out for au in WHOLE])
     wrong = np.where(answer > 0, np.maximum(answer - natural, 0), answer)
@@ -177,7 +190,9 @@ def _of_others(answer: np.ndarray, left_out: tuple[str, ...]) -> np.ndarray:
 
 
 def _mixed(found: np.ndarray, resting: np.ndarray) -> np.ndarray:
-    """Displacements that the estimator, asked about meshes that were only imagined, answers one by one: others' answers stay small."""
+    """Displacements that the estimator, asked about meshes that were only imagined, answers one by one:
+    others' answers stay small.
+    """
     net, mix = BlendshapeNet(), np.eye(len(WHOLE))
     for _ in range(MESH_ROUNDS):
         answer = _on_meshes(limited(np.tensordot(mix, found, axes=1)), resting, net)
@@ -189,7 +204,9 @@ def _mixed(found: np.ndarray, resting: np.ndarray) -> np.ndarray:
 
 
 def _on_meshes(whole: np.ndarray, resting: np.ndarray, net: BlendshapeNet) -> np.ndarray:
-    """(19, 19): what the estimator answers, on average and per unit, to meshes in which each AU in turn was moved by MESH_AMOUNT."""
+    """(19, 19): what the estimator answers, on average and per unit, to meshes in which each AU in turn was
+    moved by MESH_AMOUNT.
+    """
     displacements, before = of_sides(whole), au_estimator.measure_meshes(resting, net(resting))
     rows = []
     for only in np.eye(len(WHOLE), dtype=np.float32):
@@ -218,7 +235,9 @@ def limited(rows: np.ndarray) -> np.ndarray:
 
 
 def answers(whole: np.ndarray, corpus: Corpus, faces: np.ndarray, reader: FaceReader) -> np.ndarray:
-    """(19, 19): what the estimator answers, on average and per unit, to pictures in which each AU in turn was moved by AMOUNT."""
+    """(19, 19): what the estimator answers, on average and per unit, to pictures in which each AU in turn was
+    moved by AMOUNT.
+    """
     displacements, sums, counts = of_sides(whole), np.zeros((len(WHOLE),) * 2), np.zeros(len(WHOLE))
     for number in faces:
         picture = corpus.picture(int(number))

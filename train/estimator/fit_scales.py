@@ -1,8 +1,9 @@
 """Fits the straight scales of the AU estimator (engines/face/expression.json) to a corpus of measured faces.
 
-For each AU that is read from the mesh: what head pose does to its feature (photos: least squares over resting faces), what
-a smile and an open jaw do to it (clips: least squares within a person, so that identity drops out), and where rest and
-full intensity lie (percentiles). Knows nothing of pictures: landmarks in, numbers out.
+For each AU that is read from the mesh: what head pose does to its feature (photos: least squares over resting
+faces), what a smile and an open jaw do to it (clips: least squares within a person, so that identity drops
+out), and where rest and full intensity lie (percentiles). Knows nothing of pictures: landmarks in, numbers
+out.
 """
 
 from collections.abc import Iterable
@@ -40,7 +41,9 @@ def resting_photos(shapes: np.ndarray, calm: Iterable[str] = CALM) -> np.ndarray
 
 
 def fit_scales(photo_mesh, photo_shapes, clip_mesh, clip_shapes, clip_id) -> dict[str, dict[str, float]]:
-    """Meshes (N, 478, 3), blendshapes (N, 52) of photos and clips, clip numbers (M,) -> MeshScale fields by AU."""
+    """Meshes (N, 478, 3), blendshapes (N, 52) of photos and clips, clip numbers (M,) -> MeshScale fields by
+    AU.
+    """
     aligned, pose = align(photo_mesh)
     clip_aligned, _ = align(clip_mesh)
     angles = np.clip(pose.angles_deg, -45, 45)
@@ -83,7 +86,9 @@ def fit_scales(photo_mesh, photo_shapes, clip_mesh, clip_shapes, clip_id) -> dic
 
 
 def pose_coefficients(features: np.ndarray, angles_deg: np.ndarray) -> np.ndarray:
-    """Features (N,) of resting faces at angles (N, 3) -> (3,): per degree of pitch, of its square, of yaw's square."""
+    """Features (N,) of resting faces at angles (N, 3) -> (3,): per degree of pitch, of its square, of yaw's
+    square.
+    """
     pitch, yaw = angles_deg[:, 0], angles_deg[:, 1]
     design = np.stack([pitch, pitch**2, yaw**2, np.ones_like(pitch)], axis=1)
     return np.linalg.lstsq(design, features, rcond=None)[0][:3]

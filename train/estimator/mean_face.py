@@ -1,4 +1,6 @@
-"""The mean face onto which every mesh is aligned (engines/mean_face.npy): measured on resting faces. Knows no AUs.
+"""The mean face onto which every mesh is aligned (engines/mean_face.npy): measured on resting faces.
+
+Knows no AUs.
 
 Crops and AUs are measured on it: with another one, corpora have to be prepared and engines trained anew.
 """
@@ -15,7 +17,9 @@ MOST_FACES = 20_000  # a mean needs no more, and they are held in memory, 5.7 KB
 
 
 def fit_mean_face(mesh: np.ndarray, resting: np.ndarray) -> np.ndarray:
-    """Meshes (N, 478, 3) and which of them rest (N,) -> the mean face (478, 3): Procrustes mean, made frontal and symmetric."""
+    """Meshes (N, 478, 3) and which of them rest (N,) -> the mean face (478, 3): Procrustes mean, made frontal
+    and symmetric.
+    """
     mean = mesh[resting][0].astype(np.float64)
     for _ in range(8):
         mean = _unit(mean)
@@ -49,7 +53,9 @@ def _turn_onto_x(direction: np.ndarray) -> np.ndarray:
 
 
 def refit_mean_face(folders: list[Path], path: Path) -> str:
-    """Fits the mean face to prepared corpora into a .npy file; returns how far it lies from the one in use, as text. Raises DataError."""
+    """Fits the mean face to prepared corpora into a .npy file; returns how far it lies from the one in use,
+    as text. Raises DataError.
+    """
     corpus = load_corpus(folders)
     calm = au_estimator.index(("AU01", "AU02", "AU12", "AU26", "AU45"))
     photos = np.flatnonzero(~corpus.is_clip)[:MOST_FACES]

@@ -13,14 +13,19 @@ SCALES = Path(au_estimator.__file__).with_name("expression.json")
 
 
 def write_scales(parts: dict[str, dict], path: Path) -> None:
-    """Puts newly fitted parts of expression.json ("scales", "brows", "lids", "resting") in the place of earlier ones."""
+    """Puts newly fitted parts of expression.json ("scales", "brows", "lids", "resting") in the place of
+    earlier ones.
+    """
     stored = json.loads(path.read_text()) | {"version": au_estimator.VERSION} | parts
     path.write_text(json.dumps(stored, indent=1) + "\n")
     au_estimator.forget_scales()
 
 
 def refit_eyes_and_brows(folders: list[Path]) -> str:
-    """Fits lids, brows and what resting faces read to prepared corpora and writes them; the rest stays. Returns text."""
+    """Fits lids, brows and what resting faces read to prepared corpora and writes them; the rest stays.
+
+    Returns text.
+    """
     from train.data.corpus import load_corpus
     from train.synthesis.blendshape_net import BlendshapeNet
 
@@ -32,13 +37,17 @@ def refit_eyes_and_brows(folders: list[Path]) -> str:
 
 
 def write_eyes_and_brows(meshes: np.ndarray, shapes: np.ndarray) -> None:
-    """Meshes (N, 478, 3) and blendshapes (N, 52) of photos -> "lids", "brows" and "resting" of expression.json."""
+    """Meshes (N, 478, 3) and blendshapes (N, 52) of photos -> "lids", "brows" and "resting" of
+    expression.json.
+    """
     write_scales({"lids": fit_lids(meshes, shapes), "brows": fit_brows(meshes, shapes)}, SCALES)
     write_scales({"resting": fit_resting(meshes, shapes)}, SCALES)  # as they are read with the others
 
 
 def refit(folders: list[Path]) -> str:
-    """Fits scales and basis to prepared corpora and writes them; returns the estimator's answer to each AU as text."""
+    """Fits scales and basis to prepared corpora and writes them; returns the estimator's answer to each AU as
+    text.
+    """
     from train.data.corpus import load_corpus
     from train.estimator.fit_motion import calibrated, fit_basis
     from train.synthesis.blendshape_net import BlendshapeNet

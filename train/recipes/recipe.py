@@ -108,7 +108,9 @@ class EmotionRecipe(Recipe, Protocol):
     def emotions(self) -> tuple[str, ...]: ...
 
     def translate(self, networks: Networks, pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, 0..1; None for one that it was not trained for."""
+        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, 0..1; None for one that it was not trained
+        for.
+        """
         ...
 
 

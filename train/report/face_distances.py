@@ -1,7 +1,9 @@
-"""Nine distances of a face by dlib's 68 landmarks, freed from where the head points, and its gaze by the pictures' darkness.
+"""Nine distances of a face by dlib's 68 landmarks, freed from where the head points, and its gaze by the
+pictures' darkness.
 
-They are read in a driver's frames and in a puppet's alike, by an estimator of another family than the one that drives
-(dlib_opinion.py). A distance is freed from the head's pose by what the pose alone makes of it on the mean face.
+They are read in a driver's frames and in a puppet's alike, by an estimator of another family than the one
+that drives (dlib_opinion.py). A distance is freed from the head's pose by what the pose alone makes of it on
+the mean face.
 """
 
 from functools import lru_cache
@@ -27,8 +29,9 @@ PUPIL_SHARE = 0.25  # of an eye's pixels, the darkest, count as iris and pupil, 
 def face_distances(points: np.ndarray) -> dict[str, np.ndarray]:
     """dlib's points (..., 68, 2) in pixels -> nine distances (...,), in outer eye distances, roll taken off.
 
-    Eyes, mouth opening and width grow as they open and widen, corners as they rise above the lips' middle, brows as they
-    rise above the eye corners, the gap as the brows part, the jaw as it drops. Right and left are the person's.
+    Eyes, mouth opening and width grow as they open and widen, corners as they rise above the lips' middle,
+    brows as they rise above the eye corners, the gap as the brows part, the jaw as it drops. Right and left
+    are the person's.
     """
     across = points[..., 45, :] - points[..., 36, :]
     x, y = across[..., 0], across[..., 1]
@@ -83,9 +86,11 @@ def _turned_rows(angles_deg: np.ndarray) -> np.ndarray:
 
 
 def head_angles(points: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
-    """dlib's points (68, 2) in a picture of (height, width) -> (3,) pitch, yaw, roll in degrees, signs as Pose's.
+    """dlib's points (68, 2) in a picture of (height, width) -> (3,) pitch, yaw, roll in degrees, signs as
+    Pose's.
 
-    By the mean face seen through a camera of 50 degrees; the lips and the chin's edge, which move, are left out.
+    By the mean face seen through a camera of 50 degrees; the lips and the chin's edge, which move, are left
+    out.
     """
     kept = [*range(17, 48)]
     model = mean_face()[[MESH_OF_68[i] for i in kept]].astype(np.float64)
@@ -96,7 +101,8 @@ def head_angles(points: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
 
 
 def gaze_by_darkness(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(H, W, 3) BGR and dlib's points (68, 2) -> (2,): where the darkest part of both eyes lies between the corners.
+    """(H, W, 3) BGR and dlib's points (68, 2) -> (2,): where the darkest part of both eyes lies between the
+    corners.
 
     To the person's left and upwards, in eye widths; NaN where both eyes are too narrow to tell.
     """

@@ -1,9 +1,11 @@
-"""How much of what drivers do arrives on puppets: every clip on every photo, through the program that people use.
+"""How much of what drivers do arrives on puppets: every clip on every photo, through the program that people
+use.
 
-run.py renders each clip on each photo in a process of its own and records what the puppet was told; both films are then
-read by dlib (face_distances.py), so that neither the estimator that drives nor the generator is its own judge. For each
-distance, r and amplitude (standard deviation over the driver's), frame by frame: from the driver to what is told, from
-there to the puppet, and over both. Beside it: head and gaze by both estimators, blendshapes, identity, delay.
+run.py renders each clip on each photo in a process of its own and records what the puppet was told; both
+films are then read by dlib (face_distances.py), so that neither the estimator that drives nor the generator
+is its own judge. For each distance, r and amplitude (standard deviation over the driver's), frame by frame:
+from the driver to what is told, from there to the puppet, and over both. Beside it: head and gaze by both
+estimators, blendshapes, identity, delay.
 
 What is told is AUs; TOLD says what distance a unit of each makes on people. Knows nothing of training.
 """
@@ -29,9 +31,9 @@ from train.report.face_distances import DISTANCES, freed_distances, gaze_by_dark
 from train.report.sheets import sheet, write_png, write_text
 
 PROGRAM = Path(__file__).parents[2] / "run.py"
-# Outer eye distances that a unit of each AU changes a distance by, on people: least squares over the frames of twelve
-# clips (`fit_told`), of their AUs' changes from rest and dlib's distances, each clip's mean taken off.
-# Both sides of the face were taken for one.
+# Outer eye distances that a unit of each AU changes a distance by, on people: least squares over the frames
+# of twelve clips (`fit_told`), of their AUs' changes from rest and dlib's distances, each clip's mean taken
+# off. Both sides of the face were taken for one.
 _EYE = {"AU05": 0.026, "AU07": -0.028, "AU45": -0.0437}
 _BROW = {"AU02": 0.0085, "AU04": -0.0421}
 TOLD: dict[str, dict[str, float]] = {
@@ -112,7 +114,10 @@ def told_distances(told: np.ndarray) -> np.ndarray:
 
 
 def fit_told(told: Sequence[np.ndarray], distances: Sequence[np.ndarray]) -> dict[str, dict[str, float]]:
-    """Changes (T, 41) and distances (T, 9) of several clips -> TOLD. AUs that have no part in a distance are left out."""
+    """Changes (T, 41) and distances (T, 9) of several clips -> TOLD.
+
+    AUs that have no part in a distance are left out.
+    """
     parts = {
         "eye right": ("AU05R", "AU07R", "AU45R", "AU64"),
         "eye left": ("AU05L", "AU07L", "AU45L", "AU64"),
@@ -139,7 +144,10 @@ def fit_told(told: Sequence[np.ndarray], distances: Sequence[np.ndarray]) -> dic
 def render(
     clip: Path, photo: Path, folder: Path, engine: str, device: str, seconds: float | None
 ) -> tuple[Path, Path]:
-    """Renders a clip on a photo by run.py; returns the film and the record of what was told. Raises DataError."""
+    """Renders a clip on a photo by run.py; returns the film and the record of what was told.
+
+    Raises DataError.
+    """
     film = folder / f"{clip.stem}-{photo.stem}.mp4"
     record = film.with_suffix(".csv")
     command = [
