@@ -58,7 +58,9 @@ WARM_SHARE = 0.15  # of them, before those that are compared
 KEPT = 256  # samples of each of the loop's timings: their 4096 are full after minutes only, which is no leak
 HOUR_SHARE = 1 / 8  # of the time: the first and the last "hour"
 
-OLDEST_S = 0.1  # of any picture while all is well: 4 + 8 + 8 ms of work and waiting for it, a camera's and an output's interval
+# Of any picture while all is well: 4 + 8 + 8 ms of work and waiting for it, and the intervals of a camera and
+# an output.
+OLDEST_S = 0.1
 AGE_GROWS_S = (
     0.005  # between the first and the last hour, at p50, p95 and p99; camera rates beat with the clock: 3 ms
 )
@@ -329,7 +331,10 @@ def table(found: Findings) -> str:
         shown = (*np.percentile(seconds, (50, 95, 99)), seconds.max()) if len(seconds) else ()
         return f"{what:<44}" + "".join(f"{value * 1e3:10.2f}" for value in shown)
 
-    speed = f"{found.frames} driver frames, {found.simulated_s / 3600:.2f} simulated hours in {found.wall_s:.0f} s of real time"
+    speed = (
+        f"{found.frames} driver frames, {found.simulated_s / 3600:.2f} simulated hours "
+        f"in {found.wall_s:.0f} s of real time"
+    )
     lines = [
         speed,
         "",

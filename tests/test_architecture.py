@@ -1,4 +1,4 @@
-"""Which package may import which, where each heavy library is wrapped, and what the live path does without."""
+"""Which package may import which, where heavy libraries are wrapped, and what the live path does without."""
 
 import ast
 import subprocess
@@ -58,7 +58,10 @@ def test_each_heavy_library_has_one_door():
 
 
 def test_the_live_path_needs_no_pytorch():
-    code = "import sys; sys.modules['torch'] = None; from realtime.commands import animate; sys.exit(animate.main(sys.argv[1:]))"
+    code = (
+        "import sys; sys.modules['torch'] = None; "
+        "from realtime.commands import animate; sys.exit(animate.main(sys.argv[1:]))"
+    )
     sample = ROOT / "realtime" / "samples"
     command = [
         sys.executable,

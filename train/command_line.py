@@ -175,8 +175,8 @@ def _prepare(steps: Steps) -> None:
         action="append",
         default=None,
         metavar="SOURCE",
-        help="keep a source from training: a folder, tar or clip by name, without its ending. SOURCE/NAME holds "
-        "out one person and leaves the rest of that source to training. Of sources that are not named, 4 %% of "
+        help="keep a source from training: a folder, tar or clip by name, without its ending. SOURCE/NAME "
+        "holds out one person and leaves the rest of that source to training. Of sources not named, 4 %% of "
         "the people are held out by name. May be given several times; replaces the default: "
         f"{', '.join(DEFAULT_HOLD_OUT)}. none: hold out no more than the 4 %%. Recorded in the manifest",
     )
@@ -580,5 +580,5 @@ def _estimator(steps: Steps) -> None:
     step.add_argument(
         "--eyes-and-brows",
         action="store_true",
-        help="only: how lids and brows are read, and what resting faces read; the other scales and the motion stay",
+        help="only: how lids and brows are read, and what resting faces read; other scales and motion stay",
     )

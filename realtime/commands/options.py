@@ -33,7 +33,7 @@ def add_look(
         "--fit",
         choices=FITS,
         default=FITS[0],
-        help="how the photo fills the picture; auto crops only what spares the face, with the head in the middle; "
+        help="how the photo fills the picture; auto crops only what spares the face, with the head centred; "
         "what was cropped comes into view when the head moves",
     )
     look.add_argument("--sheet", metavar="FILE.png", help="also write a contact sheet")

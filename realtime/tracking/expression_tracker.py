@@ -91,7 +91,8 @@ class ExpressionTracker:
         self.neutral.learn(reading, time_s)
         if learning and not self.neutral.learning and self.neutral.unrest:
             self._say(
-                f"You {self.neutral.unrest} while your resting face was measured, so it is estimated: rest your "
+                f"You {self.neutral.unrest} while your resting face was measured, so it is estimated: "
+                "rest your "
                 "face for a moment, or press c to measure it again."
             )
 

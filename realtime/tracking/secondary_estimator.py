@@ -1,4 +1,4 @@
-"""What may run beside MediaPipe's estimator: one that corrects the change of AUs, or one that only records."""
+"""What may run beside MediaPipe's estimator: it corrects the change of AUs, or only records."""
 
 from typing import Protocol
 

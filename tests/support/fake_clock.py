@@ -63,9 +63,11 @@ class Simulation:
         )
         self.threading = SimpleNamespace(
             Thread=type("Thread", (_Thread,), {"simulation": self}),
-            Lock=lambda: _Lock(self), Condition=lambda lock=None: _Condition(self, lock), Event=lambda: _Event(self),
+            Lock=lambda: _Lock(self),
+            Condition=lambda lock=None: _Condition(self, lock), Event=lambda: _Event(self),
             enumerate=lambda: [self._main, *self.threads], active_count=lambda: 1 + len(self.threads),
-            current_thread=threading.current_thread, main_thread=threading.main_thread, get_ident=threading.get_ident,
+            current_thread=threading.current_thread,
+            main_thread=threading.main_thread, get_ident=threading.get_ident,
         )  # fmt: skip
 
     def sleep(self, duration_s: float) -> None:

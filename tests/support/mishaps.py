@@ -140,7 +140,8 @@ class Fate:
         )
         if took_s > (allowed_s := sum(mishap.within_s for mishap in self._ended.values())):
             self._fault(
-                f"{slowest.name}: {took_s:.2f} s after its end nothing new was shown, {allowed_s:g} s are allowed"
+                f"{slowest.name}: {took_s:.2f} s after its end nothing new was shown, "
+                f"{allowed_s:g} s are allowed"
             )
         elif captured_s < self._ended_s:
             return

@@ -88,8 +88,10 @@ def test_a_wait_ends_at_its_limit_or_when_it_is_notified(sim):
         ends[name] = do(*arguments), sim.now_s - 1000
 
     threads = start(
-        sim, partial(wait, "notified", condition.wait, 5.0), partial(wait, "late", condition.wait, 1.0), partial(timed, "event", event.wait, 9.0),
-        partial(wait, "asked", condition.wait_for, lambda: sim.now_s > 1002.5, 60.0), partial(timed, "set too late", event.wait, 2.0),
+        sim, partial(wait, "notified", condition.wait, 5.0), partial(wait, "late", condition.wait, 1.0),
+        partial(timed, "event", event.wait, 9.0),
+        partial(wait, "asked", condition.wait_for, lambda: sim.now_s > 1002.5, 60.0),
+        partial(timed, "set too late", event.wait, 2.0),
     )  # fmt: skip
     assert not threads[0].join(0.5) and threads[0].is_alive() and sim.now_s == 1000.5
     for _ in range(2):

@@ -66,7 +66,8 @@ def fit_scales(photo_mesh, photo_shapes, clip_mesh, clip_shapes, clip_id) -> dic
         smile, jaw = np.linalg.lstsq(smile_jaw, within(clip_features[au][:, None])[:, 0], rcond=None)[0]
         smile = 0.0 if au in KEEPS_SMILE else smile
         jaw = 0.0 if au in KEEPS_JAW else jaw
-        scale = au_estimator.MeshScale(*coefficients.tolist(), float(smile), float(jaw), 0.0, 1.0)
+        pitch, pitch2, yaw2 = coefficients.tolist()
+        scale = au_estimator.MeshScale(pitch, pitch2, yaw2, float(smile), float(jaw), rest=0.0, full=1.0)
         freed = photo_features[au] - au_estimator.explained(
             scale, angles, np.clip(shapes["AU12"], 0, 1), np.clip(shapes["AU26"], 0, 1)
         )

@@ -62,4 +62,7 @@ def refit_mean_face(folders: list[Path], path: Path) -> str:
     found = fit_mean_face(corpus.meshes(photos), corpus.aus[photos][:, calm].max(axis=1) < 0.3)
     np.save(path, found)
     apart = np.linalg.norm(found - mean_face(), axis=1)
-    return f"{path}: {len(photos)} photos; from the mean face in use, landmarks lie {apart.mean():.4f} apart on average, at most {apart.max():.4f} eye distances"
+    return (
+        f"{path}: {len(photos)} photos; from the mean face in use, landmarks lie {apart.mean():.4f} apart "
+        f"on average, at most {apart.max():.4f} eye distances"
+    )

@@ -62,7 +62,7 @@ DISTANCES: tuple[str, ...] = tuple(face_distances(np.random.default_rng(0).norma
 
 
 def freed_distances(points: np.ndarray, angles_deg: np.ndarray) -> np.ndarray:
-    """dlib's points (T, 68, 2) and the head's pitch, yaw and roll (T, 3) -> (T, 9) in the order of DISTANCES."""
+    """dlib's points (T, 68, 2); the head's pitch, yaw and roll (T, 3) -> (T, 9) in the order of DISTANCES."""
     seen = np.stack(list(face_distances(points).values()), axis=-1)
     rows = _turned_rows(angles_deg)
     by_pose = np.stack(

@@ -92,28 +92,27 @@ def draw(
     if figure == 1 and len(read) > 1:
         files.append(write_montage(engine, read, out / "figure-1.webp"))
     for photo in read:
-        match figure:
-            case 1:
-                files.append(write_film(engine, photo, out / f"figure-1-{photo.name}.mp4"))
-                files.append(_write(out, 1, photo.name, progress_sheet(engine, photo)))
-            case 4:
-                files.append(_write(out, 4, photo.name, single_aus(engine, photo)))
-            case 5:
-                files.append(_write(out, 5, photo.name, masks(engine, photo)))
-            case 7:
-                files.append(_write(out, 7, photo.name, many_expressions(engine, photo, corpus)))
-            case 8:
-                pictures = every_face_edited(engine, photo)
-                files.append(_write(out, 8, photo.name, side_by_side(pictures)))
-                first = list(pictures)[1]  # in full, every pixel: what the sheet can only show small
-                files.append(
-                    write_png(
-                        out / f"figure-8-{photo.name}-{first.replace(' ', '-')}.png",
-                        pictures[first],
-                        max_bytes=None,
-                    )
-                )
+        files += _of_photo(figure, engine, photo, out, corpus)
     return files
+
+
+def _of_photo(figure: int, engine: Engine, photo: Photo, out: Path, corpus: FaceCorpus | None) -> list[Path]:
+    """Draws one figure of one photo; returns the files."""
+    if figure == 1:
+        film = write_film(engine, photo, out / f"figure-1-{photo.name}.mp4")
+        return [film, _write(out, 1, photo.name, progress_sheet(engine, photo))]
+    if figure == 8:
+        pictures = every_face_edited(engine, photo)
+        first = list(pictures)[1]  # in full, every pixel: what the sheet can only show small
+        full = out / f"figure-8-{photo.name}-{first.replace(' ', '-')}.png"
+        sheet = _write(out, 8, photo.name, side_by_side(pictures))
+        return [sheet, write_png(full, pictures[first], max_bytes=None)]
+    sheets = {
+        4: lambda: single_aus(engine, photo),
+        5: lambda: masks(engine, photo),
+        7: lambda: many_expressions(engine, photo, corpus),
+    }
+    return [_write(out, figure, photo.name, sheets[figure]())]
 
 
 def draw_all(

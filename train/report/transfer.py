@@ -78,7 +78,10 @@ def read_film(
     """Reads a clip by both estimators. embed: an Identity. Raises DataError."""
     capture = cv2.VideoCapture(str(path))
     fps = capture.get(cv2.CAP_PROP_FPS) or 30.0
-    points, angles, rows, first = [], [], [], None
+    points = []
+    angles = []
+    rows: list[np.ndarray] = []
+    first = None
     with FaceReader(video=True) as reader:
         while (seconds is None or len(rows) < seconds * fps) and (found := capture.read())[0]:
             face = reader.follow(found[1], len(rows) / fps)
@@ -108,7 +111,7 @@ def read_film(
 
 
 def told_distances(told: np.ndarray) -> np.ndarray:
-    """What is told (T, 41), changes from rest -> (T, 9): the changes of distances that it comes to on people."""
+    """Targets (T, 41), changes from rest -> (T, 9): the changes of distances that they come to on people."""
     weights = np.array([[TOLD[name].get(au, 0.0) for au in EXPRESSION] for name in DISTANCES])
     return told @ weights.T
 
@@ -299,7 +302,8 @@ def page(pairs: Sequence[Pair]) -> str:
     if same:
         lowest = min(np.nanmin(one) for one in same)
         lines.append(
-            f"Identity: cosine to the first frame {np.mean([np.nanmean(one) for one in same]):.3f}, at least {lowest:.3f}."
+            f"Identity: cosine to the first frame {np.mean([np.nanmean(one) for one in same]):.3f}, "
+            f"at least {lowest:.3f}."
         )
     return "\n".join(lines) + "\n"
 

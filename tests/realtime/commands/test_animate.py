@@ -510,7 +510,11 @@ def test_a_reader_that_closes_its_pipe_is_no_defect(arguments):
 
 
 def test_help_reads_without_loading_anything_heavy():
-    code = "import sys\nfrom realtime.commands import animate\ntry:\n animate.main(['--help'])\nexcept SystemExit: pass\nprint([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
+    code = (
+        "import sys\nfrom realtime.commands import animate\n"
+        "try:\n animate.main(['--help'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
+    )
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     ).stdout

@@ -290,7 +290,8 @@ def test_a_folder_of_photos_and_names_with_stars_are_spread(folder):
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_ctrl_c_keeps_finished_videos_and_deletes_the_unfinished_one(tmp_path):
     """The real engine, a real process, a real signal."""
-    command = [sys.executable, str(ROOT / "run.py"), "render", str(SAMPLES / "wink.csv") + "@to=0.5", str(SAMPLES / "everything.csv"),
+    command = [sys.executable, str(ROOT / "run.py"), "render",
+               str(SAMPLES / "wink.csv") + "@to=0.5", str(SAMPLES / "everything.csv"),
                str(SAMPLES / "man.jpg"), "out/", "--size", "160x120", "--device", "cpu-fp32"]  # fmt: skip
     process = subprocess.Popen(
         command,
@@ -315,7 +316,11 @@ def test_ctrl_c_keeps_finished_videos_and_deletes_the_unfinished_one(tmp_path):
 
 
 def test_help_reads_without_loading_anything_heavy():
-    code = "import sys\nfrom realtime.commands import animate\ntry:\n animate.main(['render', '--help'])\nexcept SystemExit: pass\nprint([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
+    code = (
+        "import sys\nfrom realtime.commands import animate\n"
+        "try:\n animate.main(['render', '--help'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
+    )
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     ).stdout

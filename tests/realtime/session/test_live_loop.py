@@ -125,7 +125,7 @@ def test_one_side_moves_that_side_and_an_engine_without_sides_moves_both_by_half
     curve = Curve(("AU12L",), np.array([0.0, 1.0]), np.array([[0], [1]], np.float32))
 
     def shown(puppet: Puppet) -> list[float]:
-        """How far the middle of each half of the face went from the photo to green, the person's right first."""
+        """How far the middle of each half of the face went from photo to green, the person's right first."""
         output, timings = KeepingOutput(), Timings()
         play_offline(
             perform_curve(curve, 1),

@@ -23,7 +23,7 @@ SMILE = au_estimator.index(["AU12"])
 
 
 def onset() -> list[np.ndarray]:
-    """Readings (41,) of a clip, every second frame: a resting face, and from frame 24 on a grin with teeth."""
+    """Readings (41,) of every second frame of a clip: a resting face, from frame 24 on a grin with teeth."""
     return [
         frame.reading for frame in labelled_frames() if frame.clip == "smile_onset" and frame.number % 2 == 0
     ]
