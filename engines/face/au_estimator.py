@@ -14,7 +14,7 @@ The scales stand in expression.json, fitted by `python -m train estimator`. Ten 
 the face; the paper's 17 are the means of their sides (`paper_17`).
 
 Intensities are 0..1, but rest is not 0 for everybody: a face with low mouth corners rests at AU15 0.3. So
-the live loop subtracts the driver's neutral, and a relative generator is told changes. `measure` is the same
+the live loop subtracts the driver's neutral, and a relative generator takes changes. `measure` is the same
 without the clip at 0 and 1, for differences; `read` adds where head and eyes point. Raise VERSION whenever a
 number that comes out of here can change: bundles and profiles record it.
 """

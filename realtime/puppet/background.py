@@ -41,7 +41,7 @@ UNSURE_BELOW, SURE_FROM = 0.69, 0.77  # share of its pixels whose colour is on t
 # Beside GrabCut's edge, that colour decides on: hair flies out further than skin shows through
 OUTER_BAND, INNER_BAND = (0.20, 0.11)
 BODY_BAND = 0.05  # likewise below the chin, where there are clothes
-# Grey levels that a background strays from its smooth fill: fine hair is believed below, a pattern above.
+# Grey levels that a background strays from its smooth fill: below it is fine hair, above a pattern.
 # Plain walls stray by 1, painted ones by 3 to 5, grids and stripes by 6 to 11.
 PATTERN_NOISE = (4.0, 7.0)
 PATTERN_ODDS = 4.0  # log-likelihood from where a colour is the background's, whatever it is in front of

@@ -1,8 +1,8 @@
 """What AUs that are asked for together come to: a combination must not do more to the puppet than it does to
 the driver.
 
-Lids are one opening: AU05, AU07 and AU45 each move it, and a network that was told all three would shut an
-eye that the driver only narrows, or fail to shut one. Lips cannot be drawn together and apart at once.
+Lids are one opening: AU05, AU07 and AU45 each move it, and a network that is asked for all three would shut
+an eye that the driver only narrows, or fail to shut one. Lips cannot be drawn together and apart at once.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""The driver's side of a frame's life: picture -> face -> believed? -> AUs -> change from neutral ->
+"""The driver's side of a frame's life: picture -> face -> valid? -> AUs -> change from neutral ->
 smoothed."""
 
 from collections.abc import Callable
@@ -38,8 +38,8 @@ class ExpressionTracker:
         the profile's, or learn it.
 
         second: closed with it. profile: the driver's own, whose ranges stay whenever the neutral is learnt
-        anew.
-        say: is told what the driver should know, in sentences. face_model: as in FaceReader.
+        again.
+        say: called with sentences that the driver should know. face_model: as in FaceReader.
         """
         self._say = say
         self._reader = FaceReader(video=True, model=face_model)
@@ -55,11 +55,11 @@ class ExpressionTracker:
             OneEuro(),
             OcclusionRollback(),
         )
-        self.face: Face | None = None  # as it was last believed
+        self.face: Face | None = None  # the last valid one
         self.reading: np.ndarray | None = None  # (41,) of it, with its rest in it
 
     def __call__(self, frame: Frame) -> DriverExpression:
-        """A driver frame -> what the puppet is told. Zero change while the neutral is being learnt; `seen`
+        """A driver frame -> the expression in it. Zero change while the neutral is being learnt; `seen`
         is false without a face to believe."""
         with self._timings.measure("track"):
             face = self._reader.follow(self._trust.view(frame), frame.captured_s)
@@ -81,8 +81,8 @@ class ExpressionTracker:
         return DriverExpression(_paired(signed), frame.captured_s, seen=True, note=verdict.note)
 
     def recalibrate(self) -> None:
-        """Learns the driver's neutral anew, from the next frames. For any thread."""
-        self.neutral = Neutral(self._profile, anew=True)
+        """Learns the driver's neutral again, from the next frames. For any thread."""
+        self.neutral = Neutral(self._profile, relearn=True)
         if self._second:
             self._second.relearn()
 
@@ -103,7 +103,7 @@ class ExpressionTracker:
         return reading
 
     def _take_back(self, time_s: float, verdict: Validation) -> DriverExpression:
-        """A tenth of a second leads back to before the face gave way; then there is nothing to be told."""
+        """A tenth of a second leads back to before the face gave way; after that there is no expression."""
         undone = self._undo.roll_back(time_s)
         if undone is None:
             return DriverExpression(

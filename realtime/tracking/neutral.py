@@ -50,18 +50,18 @@ def at_general_strength(change: np.ndarray) -> np.ndarray:
 class Neutral:
     """Learns a driver's resting AUs from readings, then turns readings into changes from rest."""
 
-    def __init__(self, profile: Profile | None = None, anew: bool = False) -> None:
-        """profile: the driver's own; anew: its neutral is learnt all the same, only its ranges and noise are
-        kept."""
+    def __init__(self, profile: Profile | None = None, relearn: bool = False) -> None:
+        """profile: the driver's own; relearn: its neutral is learnt all the same, only its ranges and
+        noise are kept."""
         self._readings: list[np.ndarray] = []
         self._started_s: float | None = None
         self._profile = profile
         self._drift: NeutralDrift | None = NeutralDrift(
-            known=profile.neutral if profile and not anew else None
+            known=profile.neutral if profile and not relearn else None
         )
         # (41,) in the order of EXPRESSION, NaN where it is not known yet; None while nothing is.
         self.neutral: np.ndarray | None = None
-        if profile is not None and not anew:
+        if profile is not None and not relearn:
             pose = np.full(len(EXPRESSION) - len(WIDE), np.nan, np.float32)
             self.neutral = np.concatenate([profile.neutral, pose])
         self.unrest = (

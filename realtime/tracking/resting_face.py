@@ -44,16 +44,17 @@ _BUSY = {
 }
 _WEIGHT = np.array([_BUSY.get(whole(au), 0) / len(sides(whole(au))) for au in WIDE], np.float32)
 # AUs that rest near 0, and what a driver did whose readings say otherwise; the first one that applies is
-# told. AU18 is none of them: full lips, and lips under a moustache, read as puckered by up to 0.8 at rest.
+# reported. AU18 is none of them: full lips, and lips under a moustache, read as puckered by up to .8 at rest.
 _DOING = {
     "smiled": ("AU12",),
     "had your mouth open": ("AU25", "AU26"),
     "pursed your lips": ("AU22",),
     "had your eyes shut": ("AU45",),
 }
-_TOLD = index([au for aus in _DOING.values() for au in aus])
-# Limited, too, but not told: noses and upper lips differ so much that a reading above the limit says little.
-_LIMITED = [*_TOLD, *index(["AU09", "AU10"])]
+_REPORTED = index([au for aus in _DOING.values() for au in aus])
+# Limited, too, but not reported: noses and upper lips differ so much that a reading above the limit says
+# little.
+_LIMITED = [*_REPORTED, *index(["AU09", "AU10"])]
 # What an open or smiling mouth bends besides: these readings say nothing of rest then.
 _BENT = index([au for au in (*GROUPS["mouth"], "AU06", "AU07") if not set(index([au])) & set(_LIMITED)])
 
@@ -82,7 +83,7 @@ def plausible_rest(aus: np.ndarray) -> tuple[np.ndarray, str]:
     rest = np.minimum(aus, highest)
     above = aus - highest > SLACK
     doing = next((name for name, names in _DOING.items() if above[index(names)].any()), "")
-    if above[[i for i in _TOLD if i not in _LIDS]].any():
+    if above[[i for i in _REPORTED if i not in _LIDS]].any():
         rest[_BENT] = resting_faces()["median"][_BENT]
     return rest.astype(np.float32), doing
 

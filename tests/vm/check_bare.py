@@ -1,4 +1,4 @@
-"""Before any driver is loaded: what a machine without a camera and without a virtual camera is told."""
+"""Before any driver is loaded: what is reported without a camera and without a virtual camera."""
 
 from engines.errors import DriverError, OutputError
 from realtime.output.outputs import VirtualCamera

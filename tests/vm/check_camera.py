@@ -36,8 +36,8 @@ def cameras_are_found_by_their_names():
         cameras()
     )
     assert camera_index("webcam:facecam") == 10 and camera_index("webcam:vivid") == 0
-    told = refused(DriverError, lambda: Camera("webcam:nobody"))
-    assert "vivid" in told and PUPPET_NAME not in told, (
+    message = refused(DriverError, lambda: Camera("webcam:nobody"))
+    assert "vivid" in message and PUPPET_NAME not in message, (
         "it names the cameras that there are; a loopback that nobody feeds is none"
     )
 

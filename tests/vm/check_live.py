@@ -182,7 +182,7 @@ def a_camera_that_is_unplugged_and_returns_under_another_number_drives_on_and_th
             tracked = _NoFace.latest.frames
             load_webcam(5)
             wait_for(lambda: os.getpid() in holders("/dev/video5"), "the camera under its new number")
-            time.sleep(4)  # it is told as back when it has lasted
+            time.sleep(4)  # it is reported as back when it has lasted
             assert _NoFace.latest.frames - tracked >= 2 * FPS, (
                 "the camera is back and its frames do not drive"
             )

@@ -4,8 +4,8 @@
 
 A check is a public function of a check_*.py, and its name is a sentence; they run in the order of CHECKS and
 of their files. The engine is tests.support.fakes.StubEngine, which paints the face green as the driver
-smiles: a network is for another test. A mark in the clip's corner tells the smile where pictures are counted,
-so that nothing hangs on what a tracker makes of them.
+smiles: a network is for another test. A mark in the clip's corner says how much it smiles where pictures
+are counted, so that nothing hangs on what a tracker makes of them.
 """
 
 import faulthandler

@@ -81,7 +81,7 @@ def fit_lids(mesh: np.ndarray, shapes: np.ndarray) -> dict[str, float]:
 def fit_resting(mesh: np.ndarray, shapes: np.ndarray) -> dict[str, dict[str, float]]:
     """Meshes (N, 478, 3) and blendshapes (N, 52) of photos -> what each AU of WIDE reads on resting faces.
 
-    "median", and "p90": whoever reads more is not at rest, where an AU rests near 0 on every face. Which
+    "median", and "p90": a face that reads more is not at rest, where an AU rests near 0 on every face. Which
     faces rest is not decided by what is measured: brows that rest high and eyes that are narrow by nature
     are among them. Smiles and open mouths are not, since half of all photos show them.
     """

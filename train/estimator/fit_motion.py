@@ -151,7 +151,7 @@ def calibrated(found: np.ndarray, corpus: Corpus) -> tuple[np.ndarray, np.ndarra
     was wanted.
 
     First on imagined meshes, which is quick and linear enough to mix; then, on pictures, each by a factor.
-    Returns them and the last answers (19, 19): row = told, column = answered, per unit. Some minutes.
+    Returns them and the last answers (19, 19): row = asked, column = answered, per unit. Some minutes.
     """
     faces = calibration_faces(corpus)
     rows = _mixed(found, corpus.meshes(faces))

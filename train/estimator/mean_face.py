@@ -2,7 +2,7 @@
 
 Knows no AUs.
 
-Crops and AUs are measured on it: with another one, corpora have to be prepared and engines trained anew.
+Crops and AUs are measured on it: with another one, corpora have to be prepared and engines trained again.
 """
 
 from pathlib import Path

@@ -67,7 +67,7 @@ def refit(folders: list[Path]) -> str:
     )
     np.save(BASIS, found)
     basis.cache_clear()
-    head = "told     " + " ".join(f"{au[2:]:>4}" for au in WHOLE)
+    head = "asked    " + " ".join(f"{au[2:]:>4}" for au in WHOLE)
     rows = [
         f"{au:<9}" + " ".join(f"{100 * value:4.0f}" for value in row)
         for au, row in zip(WHOLE, answer, strict=True)

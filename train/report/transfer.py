@@ -1,13 +1,14 @@
 """How much of what drivers do arrives on puppets: every clip on every photo, through the program that people
 use.
 
-run.py renders each clip on each photo in a process of its own and records what the puppet was told; both
+run.py renders each clip on each photo in a process of its own and records the targets; both
 films are then read by dlib (face_distances.py), so that neither the estimator that drives nor the generator
 is its own judge. For each distance, r and amplitude (standard deviation over the driver's), frame by frame:
-from the driver to what is told, from there to the puppet, and over both. Beside it: head and gaze by both
+from the driver to the target, from there to the puppet, and over both. Beside it: head and gaze by both
 estimators, blendshapes, identity, delay.
 
-What is told is AUs; TOLD says what distance a unit of each makes on people. Knows nothing of training.
+The target is AUs; TARGET_DISTANCES says what distance a unit of each makes on people. Knows nothing of
+training.
 """
 
 import csv
@@ -32,11 +33,11 @@ from train.report.sheets import sheet, write_png, write_text
 
 PROGRAM = Path(__file__).parents[2] / "run.py"
 # Outer eye distances that a unit of each AU changes a distance by, on people: least squares over the frames
-# of twelve clips (`fit_told`), of their AUs' changes from rest and dlib's distances, each clip's mean taken
-# off. Both sides of the face were taken for one.
+# of twelve clips (`fit_target_distances`), of their AUs' changes from rest and dlib's distances, each clip's
+# mean taken off. Both sides of the face were taken for one.
 _EYE = {"AU05": 0.026, "AU07": -0.028, "AU45": -0.0437}
 _BROW = {"AU02": 0.0085, "AU04": -0.0421}
-TOLD: dict[str, dict[str, float]] = {
+TARGET_DISTANCES: dict[str, dict[str, float]] = {
     "eye right": {**{au + "R": weight for au, weight in _EYE.items()}, "AU64": -0.031},
     "eye left": {**{au + "L": weight for au, weight in _EYE.items()}, "AU64": -0.031},
     "mouth opening": {"AU25": 0.2796, "AU26": 0.0234},
@@ -110,14 +111,16 @@ def read_film(
     return Film(distances, table[:, :5], table[:, 5:10], table[:, 10:62], table[:, 62])
 
 
-def told_distances(told: np.ndarray) -> np.ndarray:
+def target_distances(target: np.ndarray) -> np.ndarray:
     """Targets (T, 41), changes from rest -> (T, 9): the changes of distances that they come to on people."""
-    weights = np.array([[TOLD[name].get(au, 0.0) for au in EXPRESSION] for name in DISTANCES])
-    return told @ weights.T
+    weights = np.array([[TARGET_DISTANCES[name].get(au, 0.0) for au in EXPRESSION] for name in DISTANCES])
+    return target @ weights.T
 
 
-def fit_told(told: Sequence[np.ndarray], distances: Sequence[np.ndarray]) -> dict[str, dict[str, float]]:
-    """Changes (T, 41) and distances (T, 9) of several clips -> TOLD.
+def fit_target_distances(
+    target: Sequence[np.ndarray], distances: Sequence[np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """Changes (T, 41) and distances (T, 9) of several clips -> TARGET_DISTANCES.
 
     AUs that have no part in a distance are left out.
     """
@@ -135,7 +138,7 @@ def fit_told(told: Sequence[np.ndarray], distances: Sequence[np.ndarray]) -> dic
     found = {}
     for place, name in enumerate(DISTANCES):
         columns = [EXPRESSION.index(au) for au in parts[name]]
-        x = np.concatenate([one[:, columns] - np.nanmean(one[:, columns], axis=0) for one in told])
+        x = np.concatenate([one[:, columns] - np.nanmean(one[:, columns], axis=0) for one in target])
         y = np.concatenate([one[:, place] - np.nanmean(one[:, place]) for one in distances])
         usable = np.isfinite(y)
         ridge = 1e-3 * usable.sum() * np.eye(len(columns))
@@ -147,7 +150,7 @@ def fit_told(told: Sequence[np.ndarray], distances: Sequence[np.ndarray]) -> dic
 def render(
     clip: Path, photo: Path, folder: Path, engine: str, device: str, seconds: float | None
 ) -> tuple[Path, Path]:
-    """Renders a clip on a photo by run.py; returns the film and the record of what was told.
+    """Renders a clip on a photo by run.py; returns the film and the record of the targets.
 
     Raises DataError.
     """
@@ -175,7 +178,7 @@ def render(
 
 
 def read_record(path: Path) -> np.ndarray:
-    """(T, 41) float32: what a puppet was told."""
+    """(T, 41) float32: the targets of a puppet."""
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = list(csv.reader(file))
     table = np.array(rows, np.float32)
@@ -214,14 +217,14 @@ class Pair:
     film: Path
     driver: Film
     puppet: Film
-    told: np.ndarray  # (T, 41)
+    target: np.ndarray  # (T, 41)
 
     def stages(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """What goes in and what comes out, (T, 9) each."""
-        told = told_distances(self.told)
+        target = target_distances(self.target)
         return {
-            "driver -> told": (self.driver.distances, told),
-            "told -> puppet": (told, self.puppet.distances),
+            "driver -> target": (self.driver.distances, target),
+            "target -> puppet": (target, self.puppet.distances),
             "driver -> puppet": (self.driver.distances, self.puppet.distances),
         }
 
@@ -257,14 +260,14 @@ def measure(
     return text
 
 
-def _pair(clip: Path, photo: Path, film: Path, driver: Film, puppet: Film, told: np.ndarray) -> Pair:
+def _pair(clip: Path, photo: Path, film: Path, driver: Film, puppet: Film, target: np.ndarray) -> Pair:
     """With as many frames of each as the shortest has."""
-    count = min(len(told), len(driver.distances), len(puppet.distances))
+    count = min(len(target), len(driver.distances), len(puppet.distances))
 
     def cut(one: Film) -> Film:
         return Film(*(getattr(one, name)[:count] for name in Film.__dataclass_fields__))
 
-    return Pair(clip, photo, film, cut(driver), cut(puppet), told[:count])
+    return Pair(clip, photo, film, cut(driver), cut(puppet), target[:count])
 
 
 def page(pairs: Sequence[Pair]) -> str:

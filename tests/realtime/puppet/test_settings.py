@@ -147,9 +147,9 @@ def test_print_config_shows_the_result_and_needs_no_photo(preset, capsys):
 )
 def test_a_broken_preset_is_told_with_file_line_and_cure(preset, capsys, text, words):
     assert animate.main(["--preset", preset(text), "--print-config"]) == 2
-    told = capsys.readouterr().err
-    assert all(word in told for word in ("presets.toml", *words)), told
-    assert told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert all(word in message for word in ("presets.toml", *words)), message
+    assert message.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_a_broken_preset_is_told_with_file_line_and_cure(preset, capsys, text, w
 )
 def test_a_wrong_flag_is_told_in_one_sentence(capsys, arguments, word):
     assert animate.main([*arguments, "--print-config"]) == 2
-    told = capsys.readouterr().err
-    assert word in told and told.count("\n") == 1, told
+    message = capsys.readouterr().err
+    assert word in message and message.count("\n") == 1, message
 
 
 def test_a_file_with_two_presets_wants_a_name(preset):
@@ -185,9 +185,11 @@ def test_a_file_with_two_presets_wants_a_name(preset):
 
 
 def asked(settings: Settings, vocabulary=WIDE, **change: float) -> dict[str, float]:
-    """What a puppet at rest is told of a driver's change, where it is not 0."""
-    told = Retarget(StubEngine(aus=vocabulary).bundle, speak(ESTIMATED), settings)(speak(ESTIMATED, **change))
-    return {au: round(float(value), 3) for au, value in zip(vocabulary, told, strict=True) if value}
+    """The change that a puppet at rest is asked for by a driver's change, where it is not 0."""
+    target = Retarget(StubEngine(aus=vocabulary).bundle, speak(ESTIMATED), settings)(
+        speak(ESTIMATED, **change)
+    )
+    return {au: round(float(value), 3) for au, value in zip(vocabulary, target, strict=True) if value}
 
 
 def calm(value: float, dead_zone: float = DEAD_ZONE) -> float:
@@ -324,10 +326,10 @@ def test_a_driver_who_moves_is_left_alone_and_one_who_stops_gets_life_after_a_wh
         )
 
     shown = watch(IdleMotion(1), 60, 30, talking)
-    told = np.array([talking(n / 30).expression for n in range(60 * 30)])
-    assert np.array_equal(shown[: 20 * 30], told[: 20 * 30])
+    asked = np.array([talking(n / 30).expression for n in range(60 * 30)])
+    assert np.array_equal(shown[: 20 * 30], asked[: 20 * 30])
     assert np.array_equal(
-        shown[20 * 30 : int((19.5 + STILL_S) * 30)], told[20 * 30 : int((19.5 + STILL_S) * 30)]
+        shown[20 * 30 : int((19.5 + STILL_S) * 30)], asked[20 * 30 : int((19.5 + STILL_S) * 30)]
     )
     assert blinks(shown[int((20 + STILL_S + EASE_S) * 30) :]) > 5
 
@@ -356,8 +358,8 @@ def test_without_idle_nothing_is_added_and_with_it_a_take_holds_it(tmp_path):
             "64x64",
         ]
         assert animate.main([*command, "--record", str(take), *flags]) == 0
-        told = load_curve(take)
-        values = np.array([told.at(t) for t in np.arange(0, 12, 0.1)])
+        curve = load_curve(take)
+        values = np.array([curve.at(t) for t in np.arange(0, 12, 0.1)])
         assert (np.ptp(values, axis=0).max() > 0.3) == moving
 
 

@@ -144,10 +144,14 @@ class _LateFace:
 
 
 def test_a_face_that_appears_late_loses_nothing():
-    seen = [told for told in perform_frames(_LateFace(), Timings(), look_first=_LateFace) if told.seen]
-    on_the_way = [told for told in perform_frames(_LateFace(), Timings()) if told.seen]
+    seen = [
+        expression
+        for expression in perform_frames(_LateFace(), Timings(), look_first=_LateFace)
+        if expression.seen
+    ]
+    on_the_way = [expression for expression in perform_frames(_LateFace(), Timings()) if expression.seen]
     assert len(seen) == len(on_the_way) > 30
-    moved = [bool(np.abs(told.expression).max() > 0.02) for told in seen[:20]]
+    moved = [bool(np.abs(expression.expression).max() > 0.02) for expression in seen[:20]]
     assert np.mean(moved) > 0.9 and not np.abs(on_the_way[10].expression).any(), (
         "as it was: a second of nothing"
     )

@@ -158,7 +158,7 @@ def test_with_a_profile_the_neutral_is_known_at_once_and_the_key_learns_it_alone
     )
     assert half[SMILE] == pytest.approx(0.5, abs=0.05) and full[SMILE] == pytest.approx(1, abs=1e-3)
     assert np.abs([known.change(row) for row in rest]).max() <= 0.03, "the noise floor swallows the tremble"
-    relearnt = Neutral(profile, anew=True)
+    relearnt = Neutral(profile, relearn=True)
     assert relearnt.neutral is None and not relearnt.change(GRIN).any()
     lifted = REST + speak(ESTIMATED, AU12=0.1)
     live(relearnt, lambda _: lifted, 1.2, tremble=0.003)

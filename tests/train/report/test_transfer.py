@@ -18,7 +18,7 @@ from train.report.face_distances import (
     gaze_by_darkness,
     head_angles,
 )
-from train.report.transfer import TOLD, best_lag, follows, read_record, told_distances
+from train.report.transfer import TARGET_DISTANCES, best_lag, follows, read_record, target_distances
 
 FACE = mean_face()[list(MESH_OF_68)].astype(np.float64)
 
@@ -87,10 +87,12 @@ def test_frames_without_a_face_do_not_count():
 
 
 def test_what_is_told_comes_to_distances_of_the_same_direction():
-    assert set(TOLD) == set(DISTANCES) and {au for row in TOLD.values() for au in row} <= set(EXPRESSION)
+    assert set(TARGET_DISTANCES) == set(DISTANCES) and {
+        au for row in TARGET_DISTANCES.values() for au in row
+    } <= set(EXPRESSION)
 
     def comes_to(**aus: float) -> dict[str, float]:
-        return dict(zip(DISTANCES, told_distances(speak(EXPRESSION, **aus)[None])[0], strict=True))
+        return dict(zip(DISTANCES, target_distances(speak(EXPRESSION, **aus)[None])[0], strict=True))
 
     assert comes_to(AU45R=1)["eye right"] < -0.02 and comes_to(AU45R=1)["eye left"] == 0
     assert comes_to(AU12=1)["corners"] > 0.05 and comes_to(AU12=1)["mouth width"] > 0.1
@@ -98,10 +100,10 @@ def test_what_is_told_comes_to_distances_of_the_same_direction():
 
 
 def test_a_record_of_an_earlier_version_is_read_without_head_and_gaze(tmp_path):
-    path = tmp_path / "told.csv"
+    path = tmp_path / "target.csv"
     path.write_text("time_s,AU12R,AU45L\n0,0.5,1\n0.04,0.25,0\n")
-    told = read_record(path)
-    assert told.shape == (2, 41) and told[0] == pytest.approx(speak(EXPRESSION, AU12R=0.5, AU45L=1))
+    target = read_record(path)
+    assert target.shape == (2, 41) and target[0] == pytest.approx(speak(EXPRESSION, AU12R=0.5, AU45L=1))
 
 
 def test_a_missing_clip_is_told_in_one_sentence(tmp_path, capsys):
