@@ -1,11 +1,10 @@
-"""Eight hours of a meeting in minutes: the live loop as it is, its devices doubled, real threads, and one
-mishap after the other.
+"""Eight hours of a meeting in minutes: the live loop with fake devices, and one mishap after the other.
 
     python -m tests.soak [--hours 8] [--minutes WALL] [--seed N]
 
-Watches whether memory stays flat, pictures stay young, the virtual camera gets them on time, every mishap is
-made good, little is said, the driver is never shown, and all is let go at the end. Prints its figures; leaves
-with 1 if anything of this is not so.
+Checks that memory stays flat, that pictures are young, that the virtual camera gets them on time, that every
+mishap is recovered from, that little is logged, that the driver is never shown, and that all is released at
+the end. Prints its figures; exits with 1 if anything of this is not so.
 """
 
 import argparse
@@ -58,8 +57,8 @@ WARM_SHARE = 0.15  # of them, before those that are compared
 KEPT = 256  # samples of each of the loop's timings: their 4096 are full after minutes only, which is no leak
 HOUR_SHARE = 1 / 8  # of the time: the first and the last "hour"
 
-# Of any picture while all is well: 4 + 8 + 8 ms of work and waiting for it, and the intervals of a camera and
-# an output.
+# Of any picture while all is well: 4 + 8 + 8 ms of work and waiting for it, a camera's and an output's
+# interval.
 OLDEST_S = 0.1
 AGE_GROWS_S = (
     0.005  # between the first and the last hour, at p50, p95 and p99; camera rates beat with the clock: 3 ms
@@ -331,12 +330,9 @@ def table(found: Findings) -> str:
         shown = (*np.percentile(seconds, (50, 95, 99)), seconds.max()) if len(seconds) else ()
         return f"{what:<44}" + "".join(f"{value * 1e3:10.2f}" for value in shown)
 
-    speed = (
-        f"{found.frames} driver frames, {found.simulated_s / 3600:.2f} simulated hours "
-        f"in {found.wall_s:.0f} s of real time"
-    )
+    hours = f"{found.simulated_s / 3600:.2f} simulated hours in {found.wall_s:.0f} s of real time"
     lines = [
-        speed,
+        f"{found.frames} driver frames, {hours}",
         "",
         f"{'mishap':<44}{'times':>6}{'made good after, s':>20}{'allowed':>9}{'sentences':>11}",
     ]

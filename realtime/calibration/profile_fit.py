@@ -1,6 +1,4 @@
-"""From what a driver showed to their profile: where rest is, how much it trembles, how far each AU goes.
-
-Knows no pictures.
+"""From a driver's readings to their profile: where rest is, how noisy it is, how far each AU goes.
 
 Readings are (T, 29 or 41) in the order of EXPRESSION, smoothed as they are live: what a filter takes off a
 peak is made up for. Head and gaze, where they are in it, have no range to be learnt: degrees are degrees.

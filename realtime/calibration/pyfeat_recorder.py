@@ -64,9 +64,10 @@ class PyFeatRecorder:
         return self._scale(self._between(*shown_s[STEPS[0].name]), reached)
 
     def of_clip(self, rest_s: np.ndarray) -> Scale | None:
-        """From a clip in which the driver does as they like; rest_s: times of the pictures at rest.
+        """From a clip in which the driver does as they like. None as above.
 
-        None as above.
+        Args:
+            rest_s: (N,) the times of the pictures at rest, in seconds.
         """
         everything = self._between(-np.inf, np.inf)
         reached = np.zeros(len(AUS))

@@ -1,7 +1,4 @@
-"""`run.py calibrate`.
-
-A profile of a driver, from twenty guided seconds before a camera or from a clip of them.
-"""
+"""`run.py calibrate`: a driver's profile, from twenty guided seconds before a camera or from a clip."""
 
 import argparse
 import os

@@ -22,10 +22,7 @@ def add_look(
     size: str = "default 1280x720 live, the photo's own for files",
     fps: str = "default 30, for files the driver's own",
 ) -> None:
-    """Adds --size, --fps, --fit, --sheet, --no-badge; size and fps.
-
-    What their help says of their defaults.
-    """
+    """Adds --size, --fps, --fit, --sheet, --no-badge; size and fps: what their help says of defaults."""
     look = parser.add_argument_group("how it looks")
     look.add_argument("--size", metavar="WxH", help=f"output size, also as 360p to 1080p; {size}")
     look.add_argument("--fps", type=float, default=None, help=f"pictures a second; {fps}")
@@ -48,10 +45,7 @@ def add_look(
 def add_engine(
     parser: argparse.ArgumentParser, verbose: str = "say more, with the time"
 ) -> argparse._ArgumentGroup:
-    """Adds --engine, --device, --face-model, --seconds, --verbose; verbose.
-
-    What the help of the last one says.
-    """
+    """Adds --engine, --device, --face-model, --seconds, --verbose; verbose: what its help says."""
     engine = parser.add_argument_group("what it runs on")
     engine.add_argument(
         "--engine",

@@ -2,10 +2,7 @@
 
 
 class Backoff:
-    """Exponential backoff.
-
-    Every wait is twice the last one, up to a longest wait, until a success starts it over.
-    """
+    """Exponential backoff: each wait is twice the last one, up to a limit, until a success starts it over."""
 
     def __init__(self, first_s: float, longest_s: float, steady_s: float = 0.0):
         """

@@ -73,8 +73,5 @@ def _open_streams() -> None:
 
 
 def close_standard_output() -> None:
-    """After its reader has gone (`| head`) or its disk is full.
-
-    What is written to it from now on is dropped.
-    """
+    """Drops what is written from now on: its reader has gone (`| head`), or its disk is full."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

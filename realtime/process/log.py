@@ -95,10 +95,7 @@ def start(verbose: bool = False) -> None:
 
 
 def _standard_error() -> TextIO | None:
-    """Where sentences go.
-
-    For file descriptor 2 a copy, as that one is closed for a second when a library starts.
-    """
+    """Where sentences go: a copy of file descriptor 2, which is closed for a second when a library starts."""
     try:
         return sys.stderr if sys.stderr is None or sys.stderr.fileno() != 2 else _second_descriptor()
     except OSError:  # no file: a test's

@@ -1,7 +1,4 @@
-"""Keys typed into the terminal that the program was started from.
-
-The panic key works without a window, too.
-"""
+"""Keys typed into the terminal of the program, so that the panic key works without a window."""
 
 import os
 import sys
@@ -64,10 +61,7 @@ class TerminalKeys:
 
 
 def _in_foreground() -> bool:
-    """Whether this process owns the terminal.
-
-    One in the background that reads or changes it is stopped by the system.
-    """
+    """Whether this process owns the terminal: the system stops one in the background that reads from it."""
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
     except OSError:

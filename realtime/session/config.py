@@ -1,7 +1,4 @@
-"""What a run is asked to do, as values.
-
-Made by the commands from their options, read by everything below them.
-"""
+"""What a run is asked to do: made by the commands of their options, read by everything below them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -29,9 +29,9 @@ class ExpressionSource(Protocol):
         ...
 
     def stages(self, expressions: Latest[DriverExpression]) -> dict[str, Callable[[], None]]:
-        """What it does, by name.
+        """What it does, by name: work for a thread each.
 
-        Each is for a thread of its own, fills the slot, and returns after `stop` or the driver's end.
+        A stage fills the slot, and returns after `stop` or the driver's end.
 
         Raises in these threads: DriverError when the driver fails.
         """

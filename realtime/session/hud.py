@@ -147,8 +147,7 @@ def draw_bars(image: np.ndarray, changes: Sequence[np.ndarray | None]) -> None:
 
     Args:
         image: (H, W, 3) uint8 BGR.
-        changes: (41,) of the driver, of what is asked of the puppet, and of what it shows; None leaves bars
-            out.
+        changes: (41,) of the driver, of what is asked of the puppet, and of what it shows; None: no bars.
     """
     if not has_room_for_bars(image):
         return

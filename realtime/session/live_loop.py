@@ -178,9 +178,9 @@ class LiveLoop:
                 self._preview.put(new)
 
     def _at_each_tick(self) -> Iterator[tuple[float, RenderedFrame | None]]:
-        """At every tick of the output's clock.
+        """Yields at every tick of the output's clock.
 
-        Its time in seconds, and the newest picture where there is a new one.
+        Yields: the tick's time in seconds, and the newest picture where there is a new one.
         """
         ticks = Ticks(self._fps, time.perf_counter())
         while True:

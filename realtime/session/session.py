@@ -120,10 +120,7 @@ def make_puppet(
 
 
 def check_paths(config: SessionConfig, reads: Iterable[str]) -> None:
-    """Raises OutputError when a file would be written twice, or over what is read.
-
-    A photo, or one of `reads`.
-    """
+    """Raises OutputError when a file would be written twice, or over a photo or one of `reads`."""
     others = [name for name in (config.record, config.sheet) if name]
     written = [*config.outputs, *others]
     paths = [Path(name).resolve() for name in written]
@@ -158,7 +155,7 @@ def _report(config: SessionConfig, outputs: Iterable[Output]) -> None:
 def _open_outputs(
     config: SessionConfig, names: Sequence[str], open_one: Callable[[str], Output], stack: ExitStack
 ) -> list[Output]:
-    """The outputs, open.
+    """Opens the outputs.
 
     A default one that is missing (no virtual camera, but a screen) is reported and left out.
     """

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 
-# Of a wait: a real one takes longer still, and a wait that takes no time could be asked for without end
+# Of a wait: a real one takes longer still, and a wait that takes no time could be repeated without end.
 SHORTEST_S = 1e-6
 STUCK_S = 60.0  # of real time without a wait: a thread runs in a loop, or waits for what is not simulated
 
@@ -64,11 +64,14 @@ class Simulation:
         self.threading = SimpleNamespace(
             Thread=type("Thread", (_Thread,), {"simulation": self}),
             Lock=lambda: _Lock(self),
-            Condition=lambda lock=None: _Condition(self, lock), Event=lambda: _Event(self),
-            enumerate=lambda: [self._main, *self.threads], active_count=lambda: 1 + len(self.threads),
+            Condition=lambda lock=None: _Condition(self, lock),
+            Event=lambda: _Event(self),
+            enumerate=lambda: [self._main, *self.threads],
+            active_count=lambda: 1 + len(self.threads),
             current_thread=threading.current_thread,
-            main_thread=threading.main_thread, get_ident=threading.get_ident,
-        )  # fmt: skip
+            main_thread=threading.main_thread,
+            get_ident=threading.get_ident,
+        )
 
     def sleep(self, duration_s: float) -> None:
         if duration_s > 0:
@@ -323,8 +326,7 @@ ROOMS = (
 
 @contextmanager
 def simulated(*modules: ModuleType, stuck_s: float = STUCK_S) -> Iterator[Simulation]:
-    """Puts the stand-ins in the place of `time` and `threading` in these modules and in all of ROOMS that are
-    loaded.
+    """Replaces `time` and `threading` in these modules, and in all of ROOMS that are loaded.
 
     What waits must be made within. Raises Deadlock, also at the end for threads that are still there.
     """

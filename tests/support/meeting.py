@@ -1,7 +1,4 @@
-"""Everybody in a long meeting, as doubles that take their time.
-
-A camera, the driver's face, an engine, outputs; and what befalls them.
-"""
+"""Fakes for a long meeting, which take their time: camera, face, engine and outputs, and their mishaps."""
 
 import random
 import time
@@ -45,9 +42,11 @@ class Performers:
     def __init__(
         self, mesh: np.ndarray, expressions: np.ndarray, estimate: Callable[[Face], np.ndarray], seed: int = 0
     ):
-        """mesh: (478, 3) of a face in pixels; expressions: (M, 52) blendshapes that it takes on in turn.
-
-        Estimate: of a face's AUs.
+        """
+        Args:
+            mesh: (478, 3) of a face in pixels.
+            expressions: (M, 52) blendshapes that it takes on in turn.
+            estimate: of a face's AUs.
         """
         self.lost, self.second, self.slow = False, False, False
         left, right = mesh[:, 0].min(), mesh[:, 0].max()
@@ -204,9 +203,9 @@ def face_mishaps(performers: Performers) -> list[Mishap]:
 
 
 def engine_mishaps(engines: list[PatientEngine], on_stall: Callable[[bool], None]) -> list[Mishap]:
-    """engines: all that were opened, the newest last; on_stall.
+    """engines: all that were opened, the newest last.
 
-    Called with True when they begin to stall, with False when that is over.
+    on_stall: called with True when they begin to stall, with False when that is over.
     """
 
     def stall(on: bool) -> Callable[[], None]:
@@ -249,10 +248,7 @@ def output_mishaps(device: VirtualDevice, recording: Receiver, window: Receiver)
 
 
 def user_mishaps(controls: Controls, only: Callable[[str], None]) -> list[Mishap]:
-    """only.
-
-    Called with "still" or "slate", one tick after it was asked for, and "" just before that is over.
-    """
+    """only: called with "still" or "slate" a tick after that is asked for, with "" before it is over."""
 
     def on(toggle: Callable[[], None], what: str) -> Callable[[], None]:
         def press() -> None:

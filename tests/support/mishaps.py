@@ -82,9 +82,7 @@ class Fate:
         return not (self._active or self._ended or self._over.is_set())
 
     def shown(self, captured_s: float) -> bool:
-        """A picture of what the driver did at captured_s is on its way -> whether nothing is wrong and all is
-        made good.
-        """
+        """A picture of what the driver did at captured_s is sent. Returns whether all is well again."""
         if self._active or self._over.is_set():
             return False
         if self._ended:
@@ -130,19 +128,13 @@ class Fate:
                 self._ended_s = time.perf_counter()
 
     def _make_good(self, captured_s: float, now_s: float) -> None:
-        """Those of several chains that ended together may take as long as all of them.
-
-        One may have to wait for the other.
-        """
-        took_s, slowest = (
-            self._waited_s + now_s - self._ended_s,
-            max(self._ended.values(), key=lambda mishap: mishap.within_s),
-        )
-        if took_s > (allowed_s := sum(mishap.within_s for mishap in self._ended.values())):
-            self._fault(
-                f"{slowest.name}: {took_s:.2f} s after its end nothing new was shown, "
-                f"{allowed_s:g} s are allowed"
-            )
+        """Several mishaps that ended together may take as long as all of them, one after the other."""
+        took_s = self._waited_s + now_s - self._ended_s
+        slowest = max(self._ended.values(), key=lambda mishap: mishap.within_s)
+        allowed_s = sum(mishap.within_s for mishap in self._ended.values())
+        if took_s > allowed_s:
+            late = f"{took_s:.2f} s after its end nothing new was shown, {allowed_s:g} s are allowed"
+            self._fault(f"{slowest.name}: {late}")
         elif captured_s < self._ended_s:
             return
         record = self.records[slowest.name]

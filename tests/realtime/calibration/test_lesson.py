@@ -27,10 +27,14 @@ from tests.support.fakes import speak
 
 LABELS = Path(__file__).parents[2] / "data" / "blinks.json"
 ACTS = {
-    "rest": {}, "smile": {"AU12": 0.6, "AU06": 0.4},
-    "brows": {"AU01": 0.5, "AU02": 0.4}, "frown": {"AU04": 0.3},
-    "eyes": {"AU45": 0.6}, "mouth": {"AU26": 0.7, "AU25": 0.6}, "oo": {"AU18": 0.8, "AU22": 0.5},
-}  # fmt: skip
+    "rest": {},
+    "smile": {"AU12": 0.6, "AU06": 0.4},
+    "brows": {"AU01": 0.5, "AU02": 0.4},
+    "frown": {"AU04": 0.3},
+    "eyes": {"AU45": 0.6},
+    "mouth": {"AU26": 0.7, "AU25": 0.6},
+    "oo": {"AU18": 0.8, "AU22": 0.5},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -127,8 +131,7 @@ def test_the_screen_shows_landmarks_and_text_and_nothing_of_the_drivers_picture(
     assert np.array_equal(draw(state, far, REST), draw(state, face, REST)), "always in the middle"
 
 
-# --- the command
-# ----------------------------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------------------
 
 
 def attempt(capsys, *arguments: object) -> tuple[int, str]:
@@ -221,10 +224,11 @@ def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
     screen = Screen()
     try:
         code = (
-            "from tests.realtime.calibration.test_lesson import Film; "
-            "from realtime.calibration.lesson import lesson; "
-            "from realtime.calibration.lesson_view import SIZE; "
-            "from realtime.output.window import Window; lesson(Film(), Window(SIZE))"
+            "from tests.realtime.calibration.test_lesson import Film\n"
+            "from realtime.calibration.lesson import lesson\n"
+            "from realtime.calibration.lesson_view import SIZE\n"
+            "from realtime.output.window import Window\n"
+            "lesson(Film(), Window(SIZE))"
         )
         running = subprocess.Popen(
             [sys.executable, "-c", code],
@@ -241,8 +245,7 @@ def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
         screen.close()
 
 
-# --- what it comes to
-# ----------------------------------------------------------------------------------------------------
+# --- what it comes to ---------------------------------------------------------------------------------------
 
 
 def test_with_a_profile_the_shipped_driver_fills_the_range_and_rests():
@@ -255,7 +258,7 @@ def test_with_a_profile_the_shipped_driver_fills_the_range_and_rests():
 
 
 def test_blinks_of_a_puppet_that_is_made_to_blink_are_tracked_one_by_one(tmp_path):
-    """No shipped clip has blinks, so a shipped photo that blinks twice in quick succession drives."""
+    """No shipped clip has blinks: a shipped photo is made to blink, twice in quick succession, and drives."""
     times_s, curve, clip = (1.5, 2.4, 2.8, 4.0, 5.2), tmp_path / "blinks.csv", tmp_path / "blinks.mp4"
     rows = [
         (0, 0),

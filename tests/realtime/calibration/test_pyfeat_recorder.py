@@ -1,6 +1,4 @@
-"""py-feat's own range of a driver: learnt in the same lesson as MediaPipe's, kept in the profile, used when
-that is played.
-"""
+"""py-feat's own range of a driver: learnt in MediaPipe's lesson, kept in the profile, used with it."""
 
 import itertools
 
@@ -46,9 +44,7 @@ def of(values: np.ndarray, au: str) -> float:
 
 
 def taught(slow_of, **acts) -> tuple[Lesson, PyFeatRecorder, list[str]]:
-    """A lesson that is over, and who looked on; slow_of: what answers, given what there is to be read at a
-    time.
-    """
+    """A finished lesson, its recorder, and what was said; slow_of: makes the estimator of a face's AUs."""
     lesson, asked, said = Lesson(**acts), [], []
 
     def says(time_s: float) -> np.ndarray:
@@ -117,9 +113,7 @@ def test_noise_at_rest_is_no_strength():
 
 
 class Reads:
-    """A network that says of each face how wide the mouth is in the picture: the shipped driver's smile moves
-    it.
-    """
+    """A network that gives the mouth's width of each face, which the shipped driver's smile changes."""
 
     name, aus = "py-feat double", AUS
 

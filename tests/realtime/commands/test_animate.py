@@ -137,9 +137,7 @@ def test_a_picture_drives_a_photo(tmp_path, capsys):
 
 
 def test_live_into_a_file_keeps_the_clock(tmp_path, capsys):
-    """A live run (curve to `none` and a file would be drawn offline, so this goes through the threads by a
-    virtual camera double).
-    """
+    """A live run: a curve into a file alone would be drawn offline, so there is a fake virtual camera."""
     import pyvirtualcam
 
     sent = []
@@ -510,11 +508,15 @@ def test_a_reader_that_closes_its_pipe_is_no_defect(arguments):
 
 
 def test_help_reads_without_loading_anything_heavy():
-    code = (
-        "import sys\nfrom realtime.commands import animate\n"
-        "try:\n animate.main(['--help'])\nexcept SystemExit: pass\n"
-        "print([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
-    )
+    code = """
+import sys
+from realtime.commands import animate
+try:
+    animate.main(["--help"])
+except SystemExit:
+    pass
+print([name for name in ("cv2", "openvino", "mediapipe", "torch") if name in sys.modules])
+"""
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     ).stdout

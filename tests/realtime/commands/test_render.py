@@ -290,9 +290,9 @@ def test_a_folder_of_photos_and_names_with_stars_are_spread(folder):
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_ctrl_c_keeps_finished_videos_and_deletes_the_unfinished_one(tmp_path):
     """The real engine, a real process, a real signal."""
-    command = [sys.executable, str(ROOT / "run.py"), "render",
-               str(SAMPLES / "wink.csv") + "@to=0.5", str(SAMPLES / "everything.csv"),
-               str(SAMPLES / "man.jpg"), "out/", "--size", "160x120", "--device", "cpu-fp32"]  # fmt: skip
+    takes = [str(SAMPLES / "wink.csv") + "@to=0.5", str(SAMPLES / "everything.csv")]
+    command = [sys.executable, str(ROOT / "run.py"), "render", *takes, str(SAMPLES / "man.jpg"), "out/"]
+    command += ["--size", "160x120", "--device", "cpu-fp32"]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -316,11 +316,15 @@ def test_ctrl_c_keeps_finished_videos_and_deletes_the_unfinished_one(tmp_path):
 
 
 def test_help_reads_without_loading_anything_heavy():
-    code = (
-        "import sys\nfrom realtime.commands import animate\n"
-        "try:\n animate.main(['render', '--help'])\nexcept SystemExit: pass\n"
-        "print([m for m in ('cv2', 'openvino', 'mediapipe', 'torch') if m in sys.modules])"
-    )
+    code = """
+import sys
+from realtime.commands import animate
+try:
+    animate.main(["render", "--help"])
+except SystemExit:
+    pass
+print([name for name in ("cv2", "openvino", "mediapipe", "torch") if name in sys.modules])
+"""
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     ).stdout

@@ -21,6 +21,7 @@ HANG = (
     "import ctypes; lock = ctypes.create_string_buffer(64); "
     "hang = ctypes.CDLL(None).pthread_mutex_lock; hang(lock)\n"
 )
+IMPORTS = "from realtime.process.shutdown import ShutdownHandler\nimport time\n"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of another process are POSIX")
 
 
@@ -37,13 +38,13 @@ def start():
 
     def begin(code: str) -> subprocess.Popen:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                "from realtime.process.shutdown import ShutdownHandler\nimport time\n" + code,
-            ],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, preexec_fn=as_from_a_shell,
-        )  # fmt: skip
+            [sys.executable, "-c", IMPORTS + code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            preexec_fn=as_from_a_shell,
+        )
         started.append(process)
         seen = []
         for line in process.stdout:
@@ -218,10 +219,10 @@ class Double:
     def device(self): return "double"
     def native_fourcc(self): return None
 pyvirtualcam.register_backend("double", Double)
-animate.leave(animate.main(["--source", "{SAMPLES / "man.jpg"}", "--driver", "{SAMPLES / "driver.mp4"}",
-                    "--size", "320x240",
-                    "--output", "vcam", "--output", "{tmp_path / "call.mp4"}",
-                    "--record", "{tmp_path / "take.csv"}"]))
+animate.leave(animate.main([
+    "--source", "{SAMPLES / "man.jpg"}", "--driver", "{SAMPLES / "driver.mp4"}", "--size", "320x240",
+    "--output", "vcam", "--output", "{tmp_path / "call.mp4"}", "--record", "{tmp_path / "take.csv"}",
+]))
 """)
     process.send_signal(number)
     started_s = time.perf_counter()

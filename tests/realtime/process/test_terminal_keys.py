@@ -1,6 +1,4 @@
-"""The terminal that the program was started from: its mode is restored, and in its background the program
-goes on.
-"""
+"""The terminal of the program: its mode is restored, and in its background the program goes on."""
 
 import subprocess
 import sys

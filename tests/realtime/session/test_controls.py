@@ -1,6 +1,4 @@
-"""What the user switches in a call: panic, pause, the preview's mirror and its figures; and the mark on every
-picture.
-"""
+"""What the user switches in a call: panic, pause, the preview's mirror and figures; and the badge."""
 
 import threading
 import time
@@ -204,8 +202,7 @@ def test_a_key_that_means_nothing_does_nothing():
     assert not controls.press("x") and vars(controls) == vars(Controls())
 
 
-# --- outputs that fail
-# ---------------------------------------------------------------------------------------------------
+# --- outputs that fail --------------------------------------------------------------------------------------
 
 
 def make(photo, outputs, said):
@@ -270,8 +267,7 @@ def test_ctrl_c_while_the_threads_are_started_leaves_none_behind(photo, monkeypa
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("puppet")]
 
 
-# --- what is written over pictures
-# -----------------------------------------------------------------------------------------
+# --- what is written over pictures --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [(64, 64), (320, 240), (1280, 720), (1080, 1920)])
@@ -333,8 +329,7 @@ def test_lines_that_do_not_fit_are_cut_and_break_nothing():
     assert picture.shape == (64, 64, 3)
 
 
-# --- what other keys do
-# ---------------------------------------------------------------------------------------------------
+# --- what other keys do -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -376,9 +371,7 @@ def test_keys_change_strength_and_groups_within_their_limits(live, keys):
 
 @pytest.fixture
 def changing_photo(photo, monkeypatch):
-    """An Animator, keys that act on it, and a function that has another thread do something while its photo
-    changes.
-    """
+    """An Animator, keys that act on it, and what has another thread do something while its photo changes."""
     puppet = Puppet(photo, StubEngine(aus=WIDE), SIZE)
     animator = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), Timings())
     switcher = PhotoSwitcher([Path("man.jpg")], Puppet.from_file, animator.change, print)

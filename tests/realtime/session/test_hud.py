@@ -1,6 +1,4 @@
-"""What the preview shows: figures, notes and bars; and the second tracker that measures the puppet's own
-picture.
-"""
+"""What the preview shows: figures, notes and bars, for which the puppet's own picture is tracked."""
 
 from types import SimpleNamespace
 

@@ -125,7 +125,7 @@ def test_one_side_moves_that_side_and_an_engine_without_sides_moves_both_by_half
     curve = Curve(("AU12L",), np.array([0.0, 1.0]), np.array([[0], [1]], np.float32))
 
     def shown(puppet: Puppet) -> list[float]:
-        """How far the middle of each half of the face went from photo to green, the person's right first."""
+        """How far the middle of each half of the face went from the photo to green; their right first."""
         output, timings = KeepingOutput(), Timings()
         play_offline(
             perform_curve(curve, 1),
@@ -157,9 +157,7 @@ def test_a_clip_is_resampled_at_the_outputs_rate_without_changing_its_speed():
 
 
 def test_closed_loop_the_puppet_does_what_is_asked(photo, engine):
-    """Everything real: a curve is rendered by the shipped engine, the pictures are tracked again, and the AUs
-    follow it.
-    """
+    """A curve is rendered by the shipped engine, the pictures are tracked again, and the AUs follow it."""
     puppet, output, timings = Puppet(photo, engine, (640, 640)), KeepingOutput(), Timings()
     times = np.arange(0, 12) / 2.0
     names = ("AU12", "AU26", "AU45", "AU04")

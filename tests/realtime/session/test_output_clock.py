@@ -1,4 +1,5 @@
 """The output's clock: a virtual camera gets its pictures on time, whatever the stages before it do.
+
 tests/soak.py has hours of it.
 """
 
