@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import pytest
 
+pytestmark = pytest.mark.slow  # builds a wheel
 ROOT = Path(__file__).parents[3]
 PACKAGED = ("pyproject.toml", "README.md", "LICENSE", "engines", "realtime", "train")
 
