@@ -1,5 +1,4 @@
-"""GANimation's loss, term by term, with the paper's equation at each; and the alternatives to its gradient
-penalty.
+"""GANimation's loss, term by term, with the paper's equations; and alternatives to its gradient penalty.
 
 Equations: Pumarola et al., "GANimation", ECCV 2018, arXiv 1807.09251v2. Eq. 1 (the composition) is
 `train.networks.compact.compose`; eq. 6 (the minimax) is the training loop: one network's Turn lowers `critic`
@@ -40,8 +39,9 @@ class GanimationWeights:
 
     @classmethod
     def relative(cls) -> "GanimationWeights":
-        """For changes of AUs instead of intensities: Ling et al., "Toward Fine-grained Facial Expression
-        Manipulation", ECCV 2020.
+        """For changes of AUs instead of intensities.
+
+        Source: Ling et al., "Toward Fine-grained Facial Expression Manipulation", ECCV 2020.
         """
         return cls(expression=150.0, cycle=30.0, reconstruction=30.0)
 
@@ -50,9 +50,7 @@ class GanimationWeights:
 
 
 def wasserstein_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """E[D(G(I | y))] - E[D(I)], sect. 4.2 without its penalty: scores of any shape -> a scalar that the
-    critic lowers.
-    """
+    """E[D(G(I | y))] - E[D(I)], sect. 4.2 without its penalty: scores of any shape -> a scalar."""
     return fake.mean() - real.mean()
 
 
@@ -62,9 +60,7 @@ def wasserstein_generator(fake: Tensor) -> Tensor:
 
 
 def interpolated(real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
-    """mix x real + (1 - mix) x fake, pictures (B, 3, S, S) and mix (B, 1, 1, 1) in 0..1, cut from their
-    history.
-    """
+    """mix x real + (1 - mix) x fake, detached: pictures (B, 3, S, S) and mix (B, 1, 1, 1) in 0..1."""
     return (mix * real + (1 - mix) * fake).detach()
 
 
@@ -82,8 +78,9 @@ def gradient_penalty(score_of: ScoreOf, real: Tensor, fake: Tensor, mix: Tensor)
 
 
 def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """E[max(0, 1 - D(I))] + E[max(0, 1 + D(G))]: Lim and Ye, 2017; with spectral norm, Miyato et al., ICLR
-    2018. Needs no penalty.
+    """E[max(0, 1 - D(I))] + E[max(0, 1 + D(G))]: Lim and Ye, 2017. Needs no penalty.
+
+    With spectral norm: Miyato et al., ICLR 2018.
     """
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
@@ -102,9 +99,7 @@ def r1_penalty(score_of: ScoreOf, real: Tensor) -> Tensor:
 
 
 def _score_gradient(score_of: ScoreOf, pictures: Tensor) -> Tensor:
-    """Gradient of each picture's mean score, (B, 3, S, S) float32, itself differentiable by the critic's
-    weights.
-    """
+    """Gradient of each picture's mean score, (B, 3, S, S) float32, differentiable by the critic's weights."""
     pictures = pictures.requires_grad_()
     scores = score_of(pictures).reshape(len(pictures), -1).mean(dim=1).sum()
     return torch.autograd.grad(scores, pictures, create_graph=True)[0].float()
@@ -136,8 +131,7 @@ def changed_share(attention: Tensor) -> Tensor:
 
 
 def total_variation(attention: Tensor) -> Tensor:
-    """Eq. 2's Σ_ij (A_{i+1,j} - A_ij)^2 + (A_{i,j+1} - A_ij)^2, here the mean over the differences of both
-    directions.
+    """Eq. 2's total variation, Σ_ij (A_{i+1,j} - A_ij)^2 + (A_{i,j+1} - A_ij)^2, here as a mean.
 
     (B, 1, S, S) -> scalar. A sum over B pictures has 2 B S^2 of them, whence `GanimationWeights.smooth`. The
     mean measures how rough a mask is per pixel: drawn at twice the resolution a smooth mask has a quarter of

@@ -45,9 +45,7 @@ class RunLog:
         )
 
     def picture(self, seen: int, grid: np.ndarray) -> None:
-        """Keeps (H, W, 3) uint8 BGR as grid-SEEN.png and, at half size, in TensorBoard, which keeps every
-        one.
-        """
+        """Keeps a grid (H, W, 3) uint8 BGR as grid-SEEN.png, and at half size in TensorBoard."""
         write_png(self._out / f"grid-{seen:08d}.png", grid, max_bytes=None)
         half = cv2.resize(grid, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         self._board.add_image("grid", half[:, :, ::-1].copy(), seen, dataformats="HWC")

@@ -40,9 +40,7 @@ def rate_share(plan: Schedule, seen: int) -> float:
 
 
 class BatchNumbers:
-    """The sample numbers of each batch of this process: every process takes its own part of every global
-    batch.
-    """
+    """The sample numbers of this process' batches: each process takes its own part of every global batch."""
 
     def __init__(self, first: int, last: int, batch: int, rank: int, processes: int):
         self._starts = range(

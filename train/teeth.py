@@ -42,8 +42,10 @@ def teeth() -> np.ndarray:
 
 
 def places(units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(..., 2) outer eye distances, right of the midline and below the incisors' edge -> x and y pixels of
-    `teeth`, float32.
+    """Places in the row of teeth -> x and y pixels of `teeth`, float32.
+
+    Args:
+        units: (..., 2) right of the midline and below the incisors' edge, outer eye distances.
     """
     x, y = ((units[..., axis] * PX_PER_UNIT + EDGE_PX[axis]).astype(np.float32) for axis in (0, 1))
     return x, y

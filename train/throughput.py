@@ -1,5 +1,4 @@
-"""Samples a second of adversarial training: paper and compact networks, FP32 and bf16, one after the other
-and round again.
+"""Samples a second of adversarial training: paper and compact networks, FP32 and bf16, in turn.
 
 Machines are noisy, so the variants take turns and medians and ratios count. FLOPs of the forward passes are
 counted, those of the others follow from them, and are set against the fastest matrix product that this
@@ -164,9 +163,7 @@ def measure(
 
 
 def loader_share(variant: Variant, corpus, batch: int) -> str:
-    """What the loader costs a real run of the fastest variant: the share of a step spent waiting, and of a
-    core spent loading.
-    """
+    """What the loader costs a real run of the fastest variant: shares of a step's time and of a core."""
     data = variant.recipe.dataset(corpus, 0)
     started_s = time.process_time()
     for number in range(2 * batch):

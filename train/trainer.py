@@ -276,8 +276,7 @@ def fit(
     until: int | None = None,
     start_from: Path | None = None,
 ) -> int:
-    """Trains, from out/checkpoint where there is one, until plan.images are seen, plan.max_s is over, or
-    Ctrl-C.
+    """Trains until plan.images are seen, plan.max_s is over, or Ctrl-C; resumes from out/checkpoint, if any.
 
     Statistics go to out/stats.jsonl and out/tensorboard.
 

@@ -29,8 +29,10 @@ HEADS = ("out.weight", "out.bias")  # and those that are as long as its heads ar
 def start_with_weights_of(
     source: Path, recipe: Recipe, networks: Networks, averages: Networks
 ) -> dict[str, Any]:
-    """Fills `averages`, and the networks that they are of, from the run, checkpoint or bundle `source`;
-    returns where they come from, as JSON.
+    """Fills `averages`, and the networks that they are of, from a run, checkpoint or bundle.
+
+    Returns:
+        Where they come from, as JSON.
 
     Raises DataError when there is no checkpoint, or one of another network.
     """
@@ -86,16 +88,12 @@ def _another(source: Path, theirs: Any, mine: Any) -> DataError:
 
 
 def _network_of(shape: dict[str, Any]) -> Shape | Any:
-    """What of a recipe's shape fixes its averaged networks, comparable: a generator's shape, or all of a
-    baseline's.
-    """
+    """What fixes a recipe's averaged networks, comparable: a generator's shape, or all of a baseline's."""
     return read_shape(shape["generator"]) if "generator" in shape else shape
 
 
 def _widens(theirs: Any, mine: Any) -> bool:
-    """Whether a compact generator can start another: the same but for sides, and for teeth, which the new one
-    has to learn to lay.
-    """
+    """Whether a compact generator can start another: the same except for sides and teeth."""
     if not (isinstance(theirs, Shape) and isinstance(mine, Shape)) or theirs == mine:
         return False
     more = (theirs.vocabulary, mine.vocabulary) in (

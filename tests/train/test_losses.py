@@ -40,9 +40,7 @@ def test_interpolates_lie_between_and_have_no_history():
 
 
 def linear(slope: float):
-    """A critic whose gradient is `slope` at each of a picture's numbers: over n of them the norm is |slope|
-    sqrt(n).
-    """
+    """A critic of gradient `slope` at each of a picture's n numbers: its norm is |slope| sqrt(n)."""
     weight = torch.tensor(slope, requires_grad=True)
     return weight, lambda picture: weight * picture.flatten(1).sum(dim=1, keepdim=True)
 

@@ -19,8 +19,7 @@ NOISE = 0.1  # U(-0.1, 0.1) on the wanted AUs, as in the paper's code
 
 
 class FaceSamples(Dataset):
-    """An endless, seekable stream of a corpus' training people (or of those held out), balanced by
-    expression.
+    """An endless, seekable stream of a corpus' training people (or those held out), balanced by expression.
 
     An item: picture (S, S, 3) uint8 BGR; own, wanted (N,) float32 in 0..1, N the AUs of the vocabulary `aus`;
     mix () float32 in 0..1, where between a real and a made picture the gradient penalty looks; label ()

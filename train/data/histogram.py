@@ -29,9 +29,7 @@ def count(aus: np.ndarray, source: np.ndarray, sources: int) -> np.ndarray:
 
 
 def check_matplotlib() -> None:
-    """Raises DataError when the drawing's library is missing: better before hours of labelling than after
-    them.
-    """
+    """Raises DataError when Matplotlib is missing: before hours of labelling, not after them."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:

@@ -1,6 +1,4 @@
-"""A face turned, scaled, shifted and mirrored a little, so that a generator does not rely on perfect
-alignment.
-"""
+"""A face turned, scaled, shifted and mirrored a little, as crops are never aligned perfectly."""
 
 import cv2
 import numpy as np
@@ -18,8 +16,10 @@ _MIRRORED = [
 
 
 def draw_jitter(size: int, rng: np.random.Generator) -> tuple[bool, np.ndarray]:
-    """Whether a crop of `size` px is mirrored, and then how it is moved: (2, 3) float64, new pixels from old
-    ones.
+    """Draws how a crop of `size` px moves.
+
+    Returns:
+        Whether it is mirrored, and how it moves after that: (2, 3) float64, new pixels from old ones.
     """
     mirror = bool(rng.random() < 0.5)
     centre, scale = (size - 1) / 2, 1 + rng.uniform(-JITTER_SCALE, JITTER_SCALE)

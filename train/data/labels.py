@@ -53,9 +53,7 @@ _size_px = 256
 
 
 def start_worker(size_px: int) -> None:
-    """Prepares this process: one landmarker for each, as it cannot be sent to another and takes 0.3 s to
-    start.
-    """
+    """Prepares this process: its landmarker cannot come from another process, and takes 0.3 s to start."""
     global _reader, _size_px
     if parent_process() is not None:
         # Ctrl-C is for the process that writes; it ends this one

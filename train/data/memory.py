@@ -1,5 +1,4 @@
-"""python -m train.data.memory: how much memory a corpus takes to load and stream from, 2,000 faces beside
-200,000.
+"""python -m train.data.memory: how much memory a corpus of 2,000 and one of 200,000 faces take to stream.
 
 The faces are noise, and the large corpus is the small one a hundred times (hard links), so that this takes
 seconds. What counts is anonymous memory: pages of mapped files are the kernel's to take back.

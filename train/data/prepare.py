@@ -1,5 +1,4 @@
-"""Folders, tars, clips and synthetic faces -> a corpus: aligned crops with AU labels in shards, labelled in
-parallel.
+"""Folders, tars, clips and synthetic faces -> a corpus: crops with AU labels in shards, labelled in parallel.
 
 A run that is stopped (killed, a full disk) keeps its finished shards, and the same command resumes after
 them: the manifest, written after every shard, records how much of the list of jobs is done. Memory does not
@@ -125,9 +124,7 @@ def _check(size_px: int, workers: int, shard_size: int, limit: int | None) -> No
 
 
 def _check_installed(inputs: list[Path | str]) -> None:
-    """Raises PuppetError when something is missing that would be noticed hours later, or by a process that
-    dies of it.
-    """
+    """Raises PuppetError when something is missing that only a later step would need."""
     find_model()
     check_matplotlib()
     if any(str(given).startswith("nobody:") for given in inputs):
@@ -244,9 +241,7 @@ class PrepareRun:
         }
 
     def finish_shard(self) -> None:
-        """Closes the shard, then the index, then the manifest: whatever is cut off in between is written
-        again.
-        """
+        """Closes the shard, then the index, then the manifest: a run cut off in between writes them again."""
         if self.writer is not None:
             entry = self.writer.close()
             with open(self.out / "index.bin", "ab") as index:

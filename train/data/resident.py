@@ -18,8 +18,7 @@ from train.data.jitter import draw_jitter
 
 
 class ResidentFaces(Dataset):
-    """Yields what Faces does with `row` and `old_from_new` for the picture; `fill` turns these into pictures
-    on the device.
+    """Samples of FaceSamples with `row` and `old_from_new` for the picture; `fill` makes pictures of these.
 
     Raises DataError when the device has too little memory.
     """

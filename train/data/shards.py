@@ -67,9 +67,7 @@ class LabelledFace:
 
 
 def person_number(person: str) -> int:
-    """A name as 63 bits: the same in every corpus, and no two people meet by chance in any corpus that fits
-    on a disk.
-    """
+    """A name as 63 bits: the same in every corpus, and free of collisions in any that fits on a disk."""
     return int.from_bytes(hashlib.blake2b(person.encode(), digest_size=8).digest(), "little") >> 1
 
 
@@ -178,8 +176,10 @@ class _Descriptor:
 
 
 class ShardReader:
-    """Bytes out of the shards of a folder, from any process or thread: reads carry their own position, and a
-    process that was started with a copy of this opens its own files. At most OPEN_FILES stay open.
+    """Reads bytes of the shards of a folder, from any process or thread.
+
+    Reads carry their own position, and a process that was started with a copy of this opens its own files. At
+    most OPEN_FILES stay open.
     """
 
     def __init__(self, folder: Path):

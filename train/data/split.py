@@ -22,9 +22,7 @@ NOTHING_NAMED = "none"  # of `prepare --hold-out`: only the share is held out
 
 @dataclass(frozen=True)
 class Split:
-    """Sources held out whole, and people ("source/name") held out of sources whose other people are all for
-    training.
-    """
+    """Which sources are held out whole, and which people ("source/name") of other sources."""
 
     sources: tuple[str, ...]
     people: tuple[str, ...]

@@ -32,8 +32,11 @@ PRESET = {"preset": "mixed", "ranges": "min, max", "overflow_fix": "enable", "bi
 
 
 def quantised(model: ModelProto, examples: Sequence[tuple[np.ndarray, np.ndarray]]) -> ModelProto:
-    """The graph (of `fold_half_weights`) with every convolution in 8 bits. examples: crops (S, S, 3) uint8
-    and AU inputs (N,) float32.
+    """The graph with every convolution in 8 bits.
+
+    Args:
+        model: of `fold_half_weights`.
+        examples: crops (S, S, 3) uint8 and AU inputs (N,) float32, from which value ranges are taken.
     """
     nncf.set_log_level(logging.ERROR)
     copy = ModelProto()
@@ -81,8 +84,10 @@ def restore_float(whole: ModelProto, original: ModelProto, names: Sequence[str])
 
 
 def fold_half_weights(model: ModelProto) -> tuple[ModelProto, set[str]]:
-    """A bundle's graph, changed in place, with FP32 weights where it holds FP16 ones and casts; and the names
-    of those weights.
+    """Turns the FP16 weights and casts of a bundle's graph into FP32 weights, in place.
+
+    Returns:
+        The graph, and the names of those weights.
     """
     stored = {
         weight.name: weight for weight in model.graph.initializer if weight.data_type == TensorProto.FLOAT16

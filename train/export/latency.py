@@ -1,5 +1,4 @@
-"""One edit at a time in PyTorch, beside the engine that a call would use: what compiling an engine is good
-for.
+"""One edit at a time in PyTorch, beside the engine that a call would use: what a compiled engine gains.
 
 PyTorch runs the same weights through the same contract, copies included: the crop goes to the device once,
 AUs go up and the generator's outputs come down for every edit. Eager, as people write it, and by

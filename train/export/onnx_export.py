@@ -1,5 +1,4 @@
-"""A checkpoint -> a bundle: the averaged generator as ONNX with normalisation inside, checked against
-PyTorch.
+"""A checkpoint -> a bundle: the averaged generator as ONNX, normalisation inside, checked against PyTorch.
 
 Weights are stored as FP16 and cast in the graph (half the file; every backend folds the cast), so the parity
 check compares with a PyTorch network whose weights were rounded the same way: what is compared is the graph,
@@ -34,9 +33,7 @@ MAX_COLOUR, MAX_ATTENTION, MAX_FLOW_PX = 1.01, 2e-3, 1e-2
 
 
 class ExportedGenerator(nn.Module):
-    """The engine's contract around a generator: uint8 BGR picture in, uint8 colour out, channels last; flow
-    where there is one.
-    """
+    """A generator with the engine's contract: uint8 BGR in, uint8 colour out, channels last; flow if any."""
 
     def __init__(self, generator: Generator):
         super().__init__()
@@ -68,8 +65,16 @@ def load_average(folder: Path) -> Generator:
 def export(
     generator: Generator, folder: Path, training: dict, estimator: str = au_estimator.VERSION
 ) -> tuple[Bundle, dict[str, float]]:
-    """Writes a bundle into `folder`; returns it and the worst differences found. estimator: that of the
-    generator's training labels.
+    """Writes a bundle into `folder`.
+
+    Args:
+        generator: with its averaged weights.
+        folder: of the bundle.
+        training: provenance, as JSON.
+        estimator: version of the AU estimator of the training labels.
+
+    Returns:
+        The bundle, and the worst differences from PyTorch by output.
 
     It is written beside the folder and moved into it once it has passed: a bundle that was there stays until
     then. Raises DataError when the differences are too large.
@@ -98,8 +103,9 @@ def export(
 
 
 def staging_folder(folder: Path) -> Path:
-    """Where a bundle is written before it is moved into its folder, on the same disk; that may be named "."
-    or through a link.
+    """Where a bundle is written before it is moved into `folder`, on the same disk.
+
+    The folder may be named "." or through a link.
     """
     folder = folder.resolve()
     return folder.with_name(folder.name + ".part")
@@ -132,8 +138,9 @@ def _write_onnx(wrapped: ExportedGenerator, path: Path) -> int:
 
 
 def compare(wrapped: ExportedGenerator, bundle: Bundle, trials: int = 6) -> dict[str, float]:
-    """Worst differences between PyTorch and the reference backend on random pictures and changes, among them
-    no change.
+    """Worst differences between PyTorch and the reference backend, by output, on random pictures and changes.
+
+    The first change is none.
     """
     engine, rng = load(bundle, "reference"), np.random.default_rng(1)
     worst = {"colour": 0.0, "attention": 0.0, "flow_px": 0.0}

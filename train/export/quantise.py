@@ -1,5 +1,4 @@
-"""A bundle -> the same bundle with a variant in INT8: post-training quantisation on real crops, checked
-before it counts.
+"""Adds a variant in INT8 to a bundle: post-training quantisation on real crops, checked against FP32.
 
 Only convolutions are quantised, in and out of 8 bits at each: their inputs as a whole, their weights channel
 by channel. Everything else stays as it was, above all the gate that makes no change exactly the identity.
@@ -70,8 +69,10 @@ def quantise(
     seed: int = 0,
     log: Callable[[str], None] = lambda _: None,
 ) -> tuple[Bundle, dict[str, float]]:
-    """Writes the INT8 variant into a bundle's folder; returns the bundle and the variant's mean differences
-    from FP32.
+    """Writes the INT8 variant into a bundle's folder.
+
+    Returns:
+        The bundle, and the variant's mean differences from FP32.
 
     corpora: prepared folders; training people are for the ranges, those held out for the check. Ranges are of
     `faces` faces. Raises DataError, and writes nothing, when the variant is not good enough or the corpora do
@@ -126,8 +127,20 @@ def quantise(
 def edits_of(
     corpus: FaceCorpus, engine: Engine, count: int, seed: int, held_out: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """`count` crops (S, S, 3) uint8 BGR and AU inputs (N,) float32 as training draws them, the same ones
-    every time. Raises DataError.
+    """Crops and AU inputs as training draws them, the same ones every time.
+
+    Args:
+        corpus: whose faces are drawn.
+        engine: decides the AUs and their conditioning.
+        count: how many.
+        seed: of the choice.
+        held_out: of held-out people, or of training people.
+
+    Yields:
+        A crop (S, S, 3) uint8 BGR and an AU input (N,) float32.
+
+    Raises:
+        DataError: there is no such face.
     """
     faces, rng = faces_of(corpus, held_out), np.random.default_rng(seed)
     chosen = rng.permutation(faces) if len(faces) >= count else rng.choice(faces, count)
@@ -140,8 +153,9 @@ def edits_of(
 
 
 def differences(engine: Engine, references: Sequence[ReferenceEdit]) -> dict[str, float]:
-    """Means over edits: "colour" and "blended" in grey levels, "attention", and "flow_px" in crop pixels, 0
-    without a flow.
+    """Mean differences over edits: "colour", "blended" in grey levels, "attention", "flow_px" in crop pixels.
+
+    "flow_px" is 0 without a flow.
     """
     rows = []
     for reference in references:

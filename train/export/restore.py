@@ -1,5 +1,4 @@
-"""A bundle -> the network that it was exported from: to train on, or export at another size, without
-checkpoint.
+"""A bundle -> the network that it was exported from: to train on, or to export at another size.
 
 The exporter keeps the names of parameters, except for the weights of linear layers, which it transposes and
 renames: those are found by the bias that is added to their product. That the network is the right one is
@@ -22,8 +21,9 @@ HALF = "_half"  # what train.export.onnx_export adds to the name of a weight tha
 
 
 def is_bundle(place: Path) -> bool:
-    """Whether a path means a bundle: a folder with a bundle.json, or the name of one of engines/ where no
-    such path is.
+    """Whether a path means a bundle: a folder with a bundle.json, or the name of one in engines/.
+
+    A name counts only where no such path exists.
     """
     return any(
         (folder / "bundle.json").is_file() for folder in ([place] if place.exists() else [ENGINES / place])

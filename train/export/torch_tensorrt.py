@@ -77,8 +77,14 @@ class MixedPrecisionGenerator(nn.Module):
         self.generator = _set_precision(copy.deepcopy(generator))
 
     def forward(self, image: Tensor, aus: Tensor) -> tuple[Tensor, ...]:
-        """(1, S, S, 3) uint8 BGR and (1, N) float32 -> colour (1, S, S, 3) uint8, attention (1, S, S), flow
-        (1, s, s, 2) where there is one.
+        """The outputs of an edit.
+
+        Args:
+            image: (1, S, S, 3) uint8 BGR.
+            aus: (1, N) float32.
+
+        Returns:
+            Colour (1, S, S, 3) uint8, attention (1, S, S), and flow (1, s, s, 2) where there is one.
         """
         colour, attention, flow = self.generator(image.float().permute(0, 3, 1, 2) / 255, aus)
         grey_levels = (colour.clamp(0, 1) * 255 + 0.5).floor()

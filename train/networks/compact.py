@@ -95,8 +95,14 @@ def _zero(conv: nn.Conv2d) -> None:
 
 
 def across(values: Tensor, width: int) -> Tensor:
-    """(B, V, C) values of each half of the face -> (B, C, 1, width), one running into the other at the
-    middle; (B, C, 1, 1) of one view.
+    """Spreads the values of each half of the face over the columns, blended at the middle.
+
+    Args:
+        values: (B, V, C), V views.
+        width: columns.
+
+    Returns:
+        (B, C, 1, width); (B, C, 1, 1) of a single view.
     """
     if values.shape[1] == 1:
         return values[:, 0, :, None, None]
@@ -108,7 +114,9 @@ def across(values: Tensor, width: int) -> Tensor:
 
 
 class CompactGenerator(nn.Module):
-    """forward(photo (B, 3, S, S) in 0..1, change (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S),
+    """The compact generator.
+
+    forward(photo (B, 3, S, S) in 0..1, change (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S),
     flow (B, 2, S/2, S/2) px or None.
 
     With `with_mouth`, of a generator that lays teeth, besides: how much of a pixel lies inside a mouth that
@@ -192,9 +200,15 @@ class CompactGenerator(nn.Module):
         return (colour, attention, flow, inside, where) if with_mouth else (colour, attention, flow)
 
     def _with_teeth(self, colour: Tensor, mouth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Colour (B, 3, S, S) and the mouth's heads (B, 4, S/2, S/2) -> colour with teeth, how much of a
-        pixel lies inside a mouth (B, 1, S, S), and where in train.teeth it lies (B, 2, S/2, S/2), outer
-        eye distances.
+        """Lays teeth into a mouth.
+
+        Args:
+            colour: (B, 3, S, S).
+            mouth: heads (B, 4, S/2, S/2).
+
+        Returns:
+            Colour with teeth; how much of a pixel lies inside a mouth (B, 1, S, S); where in train.teeth it
+            lies (B, 2, S/2, S/2), outer eye distances.
         """
         where = mouth[:, :2] * TEETH_UNIT
         fine = F.interpolate(
@@ -225,7 +239,10 @@ def _window(size_px: int) -> Tensor:
 
 
 def warp(photo: Tensor, flow: Tensor) -> Tensor:
-    """(B, C, S, S) moved by a flow (B, 2, s, s), pixels of S: out(p) = photo(p + flow(p)), edges repeated."""
+    """(B, C, S, S) moved by a flow (B, 2, s, s) in pixels of S: out(p) = photo(p + flow(p)).
+
+    Edges are repeated.
+    """
     size = photo.shape[-1]
     if flow.shape[-1] != size:
         flow = F.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False)

@@ -59,7 +59,9 @@ def compact_critic(size_px: int = 128, spectral: bool = False, aus: int = 17) ->
 
 
 class Critic(nn.Module):
-    """forward(picture (B, 3, S, S) in -1..1) -> patches (B, 1, h, h), higher is more real, unbounded; aus (B,
+    """A critic of patches, with a regression head.
+
+    forward(picture (B, 3, S, S) in -1..1) -> patches (B, 1, h, h), higher is more real, unbounded; aus (B,
     N).
     """
 

@@ -1,5 +1,4 @@
-"""The networks of the baselines: translators from picture to picture, their critics, and IcGAN's generator
-and encoder.
+"""The networks of the baselines: translators, their critics, and IcGAN's generator and encoder.
 
 All work in -1..1. The translators share GANimation's trunk, so that figure 6 compares methods and not sizes;
 where a paper had another one, its recipe states it. No batch statistics anywhere: averages of weights would
@@ -18,8 +17,10 @@ from train.networks.paper import Trunk, tiled
 
 
 class Translator(nn.Module):
-    """forward(picture (B, 3, S, S), label (B, K) or None where K is 0) -> picture (B, 3, S, S), both in
-    -1..1. S: a multiple of 4.
+    """Translates a picture into a picture of the same face with another emotion.
+
+    forward(picture (B, 3, S, S), label (B, K) or None where K is 0) -> picture (B, 3, S, S), both in -1..1.
+    S: a multiple of 4.
     """
 
     def __init__(self, width: int, labels: int = 0, blocks: int = 6):
@@ -81,9 +82,7 @@ def _widths(size_px: int, width: int) -> list[int]:
 def class_critic(
     size_px: int, width: int, classes: int = 0, inputs: int = 3, spectral: bool = False
 ) -> CriticShape:
-    """A critic of whole faces, with a head for classes where there are any: at width 32 and 128 px the
-    compact critic.
-    """
+    """A critic of whole faces, with a head for classes if any; at width 32 and 128 px the compact critic."""
     # Down to a map of 2x2 patches, or coarser than 64 px each
     layers = max(1, min(5, round(math.log2(size_px)) - 2))
     return CriticShape(

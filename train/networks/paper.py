@@ -73,8 +73,9 @@ class ResidualBlock(nn.Module):
 
 
 class PaperGenerator(nn.Module):
-    """forward(photo (B, 3, S, S) in 0..1, aus (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S),
-    None.
+    """The paper's generator.
+
+    forward(photo (B, 3, S, S) in 0..1, aus (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S), None.
 
     With "relative" conditioning the AUs are the wanted change; that no change keeps the photo is then learnt,
     not built in.

@@ -63,15 +63,12 @@ def vocabulary_name(aus: Sequence[str]) -> str:
 
 
 def shares(aus: Sequence[str]) -> Tensor:
-    """(N,) float32: 1/2 for each side of an AU and 1 for a whole one, so that a sum over both vocabularies
-    means the same.
-    """
+    """(N,) float32: 1/2 for each side of an AU, 1 for a whole one: sums of both vocabularies agree."""
     return torch.tensor([1.0 if whole(name) == name else 0.5 for name in aus])
 
 
 def views(aus: Sequence[str]) -> Tensor:
-    """(V, N, W) float32: `change @ views` are the whole AUs as each half of the face shows them, the person's
-    right half first.
+    """(V, N, W) float32: `change @ views` are the whole AUs of each half of the face, right half first.
 
     One view where the vocabulary has no sides.
     """
@@ -85,8 +82,7 @@ def views(aus: Sequence[str]) -> Tensor:
 
 
 def widened(weight: Tensor, before: Sequence[str], wanted: Sequence[str]) -> Tensor:
-    """Weights (C, len(before)) of a layer that takes AUs -> (C, len(wanted)), with the same outputs for
-    translated AUs.
+    """Weights (C, len(before)) of a layer that takes AUs -> (C, len(wanted)), as a layer that takes others.
 
     So each side has half of what the whole had, and AUs that were not known have 0.
     """

@@ -1,6 +1,4 @@
-"""What the baselines of figure 6 share: samples into batches, which emotions a run may have, and a sheet to
-look at. No loss.
-"""
+"""What the baselines of figure 6 share: batches, the emotions that a run may have, a sheet of samples."""
 
 from typing import Any
 
@@ -51,8 +49,10 @@ def sizes(shape: dict[str, Any], model: str) -> tuple[int, int, tuple[str, ...]]
 
 
 def signed_batch(samples: Batch) -> Batch:
-    """What train.data.domains gives, stacked -> picture, other (B, 3, S, S) in -1..1; mix (B, 1, 1, 1); the
-    rest as it is.
+    """A stacked batch of EmotionSamples -> float tensors.
+
+    Returns:
+        picture, other (B, 3, S, S) in -1..1; mix (B, 1, 1, 1); the rest as it is.
     """
     batch = dict(samples)
     for name in ("picture", "other"):

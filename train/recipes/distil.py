@@ -102,8 +102,12 @@ class Distil:
 
 
 def distillation_terms(outputs: tuple[Tensor, Tensor, Tensor | None], batch: Batch) -> dict[str, Tensor]:
-    """A student's outputs and batch: picture, colour (B, 3, S, S), attention (B, 1, S, S), flow (B, 2, s, s)
-    or none, of the teacher.
+    """The terms of the loss, by name.
+
+    Args:
+        outputs: the student's colour, attention, flow.
+        batch: picture; and the teacher's colour (B, 3, S, S), attention (B, 1, S, S), flow (B, 2, s, s) if
+            it has one.
     """
     colour, attention, flow = outputs
     teacher_flow, size = batch.get("flow"), colour.shape[-1]

@@ -91,8 +91,11 @@ class Ganimation:
         return FaceSamples(corpus, seed, self._size_px, held_out, aus=self._au_names)
 
     def batch(self, samples: Batch) -> Batch:
-        """picture (B, 3, S, S) 0..1; own, wanted (B, N); mix (B, 1, 1, 1), the gradient penalty's place
-        between real and fake.
+        """Samples on the device -> float tensors.
+
+        Returns:
+            picture (B, 3, S, S) 0..1; own, wanted (B, N); mix (B, 1, 1, 1), where the gradient penalty looks
+            between real and fake.
         """
         return {
             "picture": pictures(samples["picture"]),

@@ -1,5 +1,4 @@
-"""The seam between the training loop and what is trained: a Recipe has networks, data and losses; the loop
-has everything else.
+"""The interface of the training loop: a Recipe has networks, data and losses; the loop has everything else.
 
 The loop (train/trainer.py) knows optimisers, devices, precision, averages, checkpoints and clocks, and no
 loss. A recipe knows its losses and none of those. So GANimation, the supervised stage, distillation and the
@@ -83,9 +82,7 @@ class Recipe(Protocol):
         ...
 
     def batch(self, samples: Batch) -> Batch:
-        """What the loader stacked (uint8, channels last), already on the device -> float tensors, channels
-        first.
-        """
+        """Stacked samples on the device (uint8, channels last) -> float tensors, channels first."""
         ...
 
     def turns(self, step: int) -> list[Turn]:
@@ -108,9 +105,7 @@ class EmotionRecipe(Recipe, Protocol):
     def emotions(self) -> tuple[str, ...]: ...
 
     def translate(self, networks: Networks, pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, 0..1; None for one that it was not trained
-        for.
-        """
+        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, 0..1; None for one not trained for."""
         ...
 
 

@@ -136,8 +136,9 @@ def supervised_loss(
 
 
 def weighted_mean(error: Tensor, weight: Tensor) -> Tensor:
-    """Mean of (B, C, H, W) errors times (B, 1, H, W) weights; not divided by the weights, so that a painted
-    mouth adds.
+    """Mean of (B, C, H, W) errors times (B, 1, H, W) weights.
+
+    It is not divided by the weights, so that a painted mouth adds.
     """
     return (error * weight).mean()
 

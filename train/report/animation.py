@@ -1,6 +1,4 @@
-"""The paper's figure 1: a photo goes through expressions, as a film (MP4) and as a sheet; several photos
-together, as an animated picture (WebP).
-"""
+"""The paper's figure 1: a photo goes through expressions, as an MP4, a sheet, or a WebP of several."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -75,8 +73,9 @@ def write_film(engine: Engine, photo: Photo, path: Path, fps: int = FPS) -> Path
 
 
 def write_montage(engine: Engine, photos: Sequence[Photo], path: Path) -> Path:
-    """Writes the largest face of each photo, side by side, as one animated WebP without end; each is an
-    expression ahead of the one before it. Raises OutputError when it cannot be written.
+    """Writes the largest face of each photo, side by side, as one animated WebP in a loop.
+
+    Each is an expression ahead of the one before it. Raises OutputError when it cannot be written.
     """
     parts = []
     for place, photo in enumerate(photos):

@@ -1,6 +1,4 @@
-"""The evaluation's two charts, by matplotlib: how every AU answers every command, and commanded against
-measured. Knows numbers only, and no file.
-"""
+"""The evaluation's two charts, by Matplotlib: answers of all AUs, and commanded against measured changes."""
 
 from collections.abc import Sequence
 
@@ -16,8 +14,7 @@ matplotlib.rcParams["font.size"] = 8
 
 
 def heat_map(answers: Sequence[Sequence[float]]) -> np.ndarray:
-    """17 x 17 answers a unit of command: rows commanded, columns answered; a perfect engine has ones on the
-    diagonal, else zeros.
+    """Draws 17 x 17 answers a unit of command: rows commanded, columns answered; ideal is the identity.
 
     (H, W, 3) uint8 BGR.
     """
@@ -51,8 +48,13 @@ def heat_map(answers: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def scatter(au: np.ndarray, commanded: np.ndarray, measured: np.ndarray, table: dict) -> np.ndarray:
-    """A panel an AU: commanded change (n,) against measured change (n,) of the swept AU (its place in `au`);
-    table: r and slope by name.
+    """Draws a panel for each AU: commanded against measured change.
+
+    Args:
+        au: (n,) places in PAPER_17 of the swept AUs.
+        commanded: (n,) changes.
+        measured: (n,) changes of the swept AU.
+        table: r and slope by name.
 
     (H, W, 3) uint8 BGR.
     """

@@ -1,5 +1,4 @@
-"""The paper's figure 6: discrete emotions by several methods on the same held-out faces, as a figure and as a
-table.
+"""The paper's figure 6: discrete emotions by several methods on the same held-out faces; and a table.
 
 A method is an Editor: it is given a face and an emotion's name. GANimation engines get the emotion's AUs,
 baselines its label.
@@ -46,8 +45,15 @@ class Editor(Protocol):
     name: str  # for the figure: at most about 16 letters
 
     def edit(self, crop: np.ndarray, own: np.ndarray, emotion: str) -> np.ndarray | None:
-        """(S, S, 3) uint8 BGR and its own intensities (29,) -> (S, S, 3) uint8, or None for an emotion that
-        it was not made for.
+        """Shows an emotion.
+
+        Args:
+            crop: (S, S, 3) uint8 BGR.
+            own: (29,) intensities of the crop.
+            emotion: name, of SHOWN_EMOTIONS.
+
+        Returns:
+            (S, S, 3) uint8, or None for an emotion that it was not made for.
         """
         ...
 
@@ -69,9 +75,7 @@ class EmotionTranslator(Protocol):
 
 
 class EngineEditor:
-    """A GANimation engine that is given an emotion's AUs; those that the emotion does not name fall to their
-    usual level at rest.
-    """
+    """A GANimation engine that is given an emotion's AUs; other AUs fall to their usual level at rest."""
 
     def __init__(self, engine: Engine, name: str | None = None):
         self.name = name or engine.bundle.name
@@ -142,8 +146,9 @@ class MethodTally:
 def compare(
     editors: Sequence[Editor], corpus: FaceCorpus, out: Path, count: int = 40, identity: Embed | None = None
 ) -> dict:
-    """Edits `count` held-out faces by every method to every emotion; writes figure-6.png, compare.md and
-    compare.json into `out`.
+    """Edits `count` held-out faces by every method to every emotion, and writes the report into `out`.
+
+    The files are figure-6.png, compare.md and compare.json.
 
     The Frechet distance is to photos of other held-out people; without `identity` there are neither distances
     nor cosines. Returns the figures. Raises DataError when no one is held out or no method is given.

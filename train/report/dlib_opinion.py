@@ -1,5 +1,4 @@
-"""A second opinion of another family: dlib's 68 landmarks instead of MediaPipe's mesh, distances instead of
-blendshapes.
+"""A second opinion from another family: dlib's 68 landmarks, and distances between them.
 
 The live estimator made the training's labels and measures the results: a generator could please it alone.
 dlib's regression trees (Kazemi & Sullivan, CVPR 2014, trained on iBUG 300-W) know nothing of it. What AUs do
@@ -59,8 +58,11 @@ class SecondOpinion:
         self._rectangle, self._predict = dlib.rectangle, dlib.shape_predictor(str(model))
 
     def points(self, picture: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
-        """(68, 2) float64 picture pixels of the face in a (H, W, 3) uint8 BGR picture; (478, 2) landmarks
-        give where it is.
+        """(68, 2) float64 picture pixels of a face.
+
+        Args:
+            picture: (H, W, 3) uint8 BGR.
+            landmarks_px: (478, 2) MediaPipe's, which give the place of the face.
 
         For an edit, give the photo's landmarks: the box then is the same, and MediaPipe has no part in what
         is seen.
@@ -146,8 +148,12 @@ def read_real_faces(
 
 
 def yardstick(seen: np.ndarray, aus: np.ndarray, angles_deg: np.ndarray) -> dict[str, dict[str, float]]:
-    """What dlib sees between real people who show an AU weakly and strongly: distances (n, 14), intensities
-    (n, 17), angles (n, 3).
+    """What dlib's distances do between real people who show an AU weakly and strongly.
+
+    Args:
+        seen: (n, 14) distances.
+        aus: (n, 17) intensities.
+        angles_deg: (n, 3) pitch, yaw, roll.
 
     By AU: `slope`, the difference between the lowest third and the strongest twentieth of the people, a unit
     of AU; `low` and `high`, these groups' means; `r` over all. What pose, smile and jaw do is taken off

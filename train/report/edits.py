@@ -1,6 +1,4 @@
-"""Edits by name: which numbers an engine must be given to bring AUs to a level, and what its answer looks
-like drawn on the crop.
-"""
+"""Edits by name: the engine's inputs that bring AUs to a level, and the result drawn on the crop."""
 
 import numpy as np
 
@@ -24,25 +22,22 @@ EXPRESSIONS: tuple[tuple[str, tuple[str, ...], float], ...] = (
 
 
 def wanted_at(own: np.ndarray, names: tuple[str, ...], level: float) -> np.ndarray:
-    """A photo's own intensities (29,) with the named AUs at `level`, both sides of those named without one,
-    float32.
-    """
+    """A photo's own intensities (29,) with the named AUs at `level`, float32; no side means both."""
     wanted = np.array(own, np.float32)
     wanted[au_estimator.index(names)] = level
     return wanted
 
 
 def engine_input(engine: Engine, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The engine's AU input (N,) float32 that brings a photo from its own intensities (29,) to the wanted
-    ones (29,).
-    """
+    """The engine's AU input (N,) float32 that brings a photo from its own intensities to others (29,)."""
     given = wanted - own if engine.bundle.conditioning == "relative" else wanted
     return translate(given, WIDE, engine.bundle.aus)
 
 
 def level_input(engine: Engine, own: np.ndarray, names: tuple[str, ...], level: float) -> np.ndarray:
-    """The engine's AU input (N,) float32 that brings the named AUs from a photo's own (29,) to `level`; no
-    names give the photo again.
+    """The engine's AU input (N,) float32 that brings the named AUs from a photo's own (29,) to `level`.
+
+    No names give the photo again.
     """
     return engine_input(engine, own, wanted_at(own, names, level))
 

@@ -1,5 +1,4 @@
-"""A bundle against people that are held out of training: does it do what is commanded, nothing else, and is
-it still the same person?
+"""Evaluation of a bundle on people held out of training: commands followed, nothing else moved, same person.
 
 Every held-out photo gets every AU of the paper's 17 at four levels, on both sides alike; the result is found
 and measured again by the live estimator (circular: it also made the labels) and compared with what was
@@ -54,8 +53,7 @@ def evaluate(
     photos: Sequence[Path] = (),
     second: SecondOpinion | None = None,
 ) -> dict:
-    """Measures an engine on `count` held-out faces, writes report.md, figures.json and PNGs into `folder`;
-    returns the figures.
+    """Measures an engine on `count` held-out faces; writes report.md, figures.json and PNGs into `folder`.
 
     identity: a train.report.identity.Identity; without one there are neither cosines nor distances. still: a
     clip of a resting driver, instead of simulated ones. distance_faces: of the Frechet distance, both halves
@@ -143,8 +141,7 @@ def speed(engine: Engine, crop: np.ndarray, runs: int = 100) -> dict[str, float]
 
 
 def outside_error(engine: Engine, crop: np.ndarray, own: np.ndarray) -> float:
-    """Greatest difference, in grey levels, outside the crop of a photo into which a full smile was drawn;
-    must be 0.
+    """Greatest difference, in grey levels, that a full smile makes outside a photo's crop; must be 0.
 
     The photo is made from the crop: enlarged, turned, mirrored at its edges, so that the way back is no
     trivial one.
@@ -203,9 +200,7 @@ def mask_sheet(engine: Engine, corpus: FaceCorpus, faces: np.ndarray) -> np.ndar
 def parts(
     engine: Engine, crop: np.ndarray, own: np.ndarray, names: tuple[str, ...], level: float
 ) -> list[np.ndarray]:
-    """A, C, flow where the engine has one, and the result of an edit, as pictures (S, S, 3) or (s, s, 3)
-    uint8.
-    """
+    """A, C, flow where the engine has one, and the result of an edit, as square uint8 pictures."""
     edit = engine.run(crop, level_input(engine, own, names, level))
     moved = [] if edit.flow is None else [flow_picture(edit.flow, full_px=0.04 * len(crop))]
     return [mask_picture(edit.attention), edit.colour.copy(), *moved, compose(crop, edit)]

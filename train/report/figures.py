@@ -61,8 +61,9 @@ def draw(
     faces: int = 24,
     identity: Embed | None = None,
 ) -> list[Path]:
-    """Draws one of the paper's figures 1, 4, 5, 7, 8, 9 into the folder `out`; returns the files: PNGs under
-    3 MB, MP4s, and of several photos an animated WebP.
+    """Draws one of the paper's figures 1, 4, 5, 7, 8, 9 into the folder `out`; returns the files.
+
+    They are PNGs under 3 MB, MP4s, and of several photos an animated WebP.
 
     photos: files; figure 9 needs none. corpus: for figure 7 its real expressions are sampled; figure 9 needs
     it. Figure 9 takes its cases from the folder `evaluation` of an `evaluate` of this engine on this corpus,
@@ -125,8 +126,9 @@ def draw_all(
     identity: Embed | None = None,
     evaluation: Path | None = None,
 ) -> list[Path]:
-    """The figures in `only`; None: all that can be drawn of what is given (9 wants a corpus, the others
-    photos). As `draw`.
+    """Draws the figures in `only`; None: all that can be drawn. As `draw`.
+
+    Figure 9 needs a corpus, the others photos.
     """
     possible = [figure for figure in FIGURES if (corpus is not None if figure == 9 else bool(photos))]
     if not (only or possible):
@@ -192,8 +194,9 @@ def many_expressions(engine: Engine, photo: Photo, corpus: FaceCorpus | None = N
 
 
 def real_expressions(corpus: FaceCorpus, count: int = SAMPLED, pool: int = 3000) -> list[np.ndarray]:
-    """Intensities (29,) that people of a corpus really show, far apart from each other (farthest-point
-    sampling of a random pool).
+    """Intensities (29,) that people of a corpus really show, far apart from each other.
+
+    By farthest-point sampling of a random pool.
     """
     chosen = np.random.default_rng(7).permutation(len(corpus))[:pool]
     values = corpus.own(chosen)
@@ -209,8 +212,9 @@ def real_expressions(corpus: FaceCorpus, count: int = SAMPLED, pool: int = 3000)
 
 
 def random_expressions(own: np.ndarray, count: int = SAMPLED) -> list[np.ndarray]:
-    """Intensities (29,): COMBINATIONS at drawn strengths, now and then two at once, from a face that is half
-    at rest. The same every time.
+    """Intensities (29,): COMBINATIONS at random strengths, now and then two at once; the same every time.
+
+    They start from a face that is half at rest.
     """
     rng = np.random.default_rng(7)
     found = []
@@ -228,9 +232,7 @@ def random_expressions(own: np.ndarray, count: int = SAMPLED) -> list[np.ndarray
 
 
 def every_face_edited(engine: Engine, photo: Photo) -> dict[str, np.ndarray]:
-    """Figure 8: an uncropped photo, and every face of it edited and put back at the photo's own resolution,
-    by the expression's name.
-    """
+    """Figure 8: a whole photo, and every face in it edited at the photo's own resolution, by expression."""
     shown = {"photo": photo.image}
     for name, names, level in EXPRESSIONS:
         if name in GROUP_EXPRESSIONS:

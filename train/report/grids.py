@@ -43,8 +43,12 @@ Edited = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def generator_input(network: Generator, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The input (N,) float32 of a generator, of intensities (29,): wanted minus own, or wanted where it is
-    conditioned on intensities.
+    """The AU input (N,) float32 of a generator, by its conditioning: wanted minus own intensities, or wanted.
+
+    Args:
+        network: decides conditioning and AUs.
+        own: (29,) intensities of the photo.
+        wanted: (29,) intensities.
     """
     relative = getattr(network.shape, "conditioning", "relative") == "relative"
     return translate(wanted - own if relative else wanted, WIDE, network.shape.au_names)
@@ -52,8 +56,15 @@ def generator_input(network: Generator, own: np.ndarray, wanted: np.ndarray) -> 
 
 @torch.no_grad()
 def edits(network: Generator, picture: np.ndarray, aus: np.ndarray) -> list[Edited]:
-    """(S, S, 3) uint8 BGR and the generator's AU inputs (n, N) -> n times result, colour (S, S, 3) uint8,
-    attention (S, S).
+    """Edits a picture.
+
+    Args:
+        network: the generator.
+        picture: (S, S, 3) uint8 BGR.
+        aus: (n, N) the generator's AU inputs.
+
+    Returns:
+        n times result, colour (S, S, 3) uint8, attention (S, S).
     """
     device = next(network.parameters()).device
     photo = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255

@@ -63,9 +63,7 @@ def features(
 
 
 def distances(corpus: FaceCorpus, halves: HeldOutHalves, identity: Embed, edit: EditFace) -> dict:
-    """Frechet distance of edited and of real faces to the other half, with counts; None where too few faces
-    are left.
-    """
+    """Frechet distances of edited and of real faces to the other half; None for too few faces."""
     with FaceReader() as reader:
         here = features(corpus, halves.real, identity, reader, None, "real faces")
         there = features(corpus, halves.edited, identity, reader, None, "other real faces")
@@ -85,8 +83,6 @@ def distances(corpus: FaceCorpus, halves: HeldOutHalves, identity: Embed, edit: 
 
 
 def borrowed_expressions(corpus: FaceCorpus, halves: HeldOutHalves) -> Callable[[int], np.ndarray]:
-    """Number of a face in the edited half -> the intensities (29,) that another face of that half really
-    shows.
-    """
+    """Number of a face in the edited half -> the intensities (29,) of another face of that half."""
     lender = dict(zip(halves.edited.tolist(), np.roll(halves.edited, 1).tolist(), strict=True))
     return lambda number: corpus.own(lender[number])

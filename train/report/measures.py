@@ -54,9 +54,7 @@ def slope(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def gain(x: np.ndarray, y: np.ndarray) -> float:
-    """Least-squares slope of y (n,) on x (n,) through the origin, for commands that hardly vary: a command of
-    nothing does nothing.
-    """
+    """Least-squares slope of y (n,) on x (n,) through the origin, for commands that hardly vary."""
     power = float(x @ x)
     return float(x @ y / power) if power > 1e-12 else 0.0
 
@@ -89,8 +87,9 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared Frechet distance between the Gaussians of two samples (n, D) and (m, D); the features' unit,
-    squared.
+    """Squared Frechet distance between the Gaussians of two samples (n, D) and (m, D).
+
+    Its unit is that of the features, squared.
 
         |m1 - m2|^2 + Tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2)        Heusel et al., NeurIPS 2017, eq. 6
 
@@ -108,17 +107,14 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def masked_error(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
-    """Mean |a - b| in grey levels of two (H, W, 3) uint8 pictures where mask (H, W) is true; NaN where it is
-    nowhere.
-    """
+    """Mean |a - b| in grey levels of two (H, W, 3) uint8 pictures inside mask (H, W), or NaN."""
     return float(np.abs(a[mask].astype(np.int16) - b[mask]).mean()) if mask.any() else float("nan")
 
 
 def kept_mask(
     attention: np.ndarray, flow: np.ndarray | None, above: float = 0.99, still_px: float = 0.05
 ) -> np.ndarray:
-    """(S, S) bool: where an edit keeps the photo: A > `above`, and the flow (s, s, 2) is shorter than
-    `still_px`.
+    """(S, S) bool: where an edit keeps the photo: A > `above`, and the flow (s, s, 2) is below `still_px`.
 
     0.05 px move an edge of 20 grey levels a pixel by one level; 1 - A = 0.01 mixes in 2.5 levels of the
     colour at most.
@@ -131,16 +127,22 @@ def kept_mask(
 
 
 def sharpness(picture: np.ndarray, mask: np.ndarray) -> float:
-    """Variance of the Laplacian of the grey picture (H, W, 3) uint8 inside mask (H, W) bool, grey levels
-    squared.
+    """Variance of the Laplacian of a grey picture inside a mask, grey levels squared.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        mask: (H, W) bool.
     """
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_32F)[mask].var())
 
 
 def flicker(frames: Sequence[np.ndarray], mask: np.ndarray) -> float:
-    """Root mean square of the differences between neighbouring frames (H, W, 3) uint8 inside mask (H, W),
-    grey levels.
+    """Root mean square of the differences between neighbouring frames inside a mask, grey levels.
+
+    Args:
+        frames: (H, W, 3) uint8.
+        mask: (H, W) bool.
     """
     squares = [np.mean((b[mask].astype(np.float32) - a[mask]) ** 2) for a, b in pairwise(frames)]
     return float(np.sqrt(np.mean(squares)))

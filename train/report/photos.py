@@ -45,9 +45,7 @@ class Photo:
     subjects: list[Subject]
 
     def showing(self, engine: Engine, wanted: list[np.ndarray]) -> np.ndarray:
-        """The whole photo, at its own resolution, with intensities (17,) for each subject in turn; the rest
-        as they are.
-        """
+        """The whole photo, at its own resolution, with intensities (29,) for each subject in turn."""
         drawn = self.image.copy()
         for subject, aus in zip(self.subjects, wanted, strict=False):
             before = drawn.copy()  # boxes of neighbours overlap: each is drawn over what stands there already
@@ -90,9 +88,7 @@ def read_photos(paths: list[Path], size_px: int) -> list[Photo]:
 
 
 def _unique_name(name: str, taken: set[str]) -> str:
-    """The name, or name-2, name-3 ..., whichever is not in `taken` yet (in any case: disks differ in that);
-    adds it.
-    """
+    """The name, or name-2, name-3 ..., the first that is not in `taken`, in any case; adds it there."""
     numbered = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
     free = next(each for each in numbered if each.casefold() not in taken)
     taken.add(free.casefold())

@@ -96,9 +96,7 @@ def resized_square(picture: np.ndarray, cell_px: int) -> np.ndarray:
 
 
 def flow_picture(flow: np.ndarray, full_px: float) -> np.ndarray:
-    """(s, s, 2) flow -> (s, s, 3): the hue is where it moves to, white is rest, full colour is full_px or
-    more.
-    """
+    """(s, s, 2) flow -> (s, s, 3): hue is direction, white is rest, full colour is full_px or more."""
     towards = -flow  # out(p) = photo(p + flow): what is seen has come the other way
     hue = (np.degrees(np.arctan2(towards[..., 1], towards[..., 0])) % 360) / 2
     strength = np.clip(np.linalg.norm(flow, axis=-1) / full_px, 0, 1) * 255

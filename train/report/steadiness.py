@@ -84,8 +84,14 @@ def still_driver(clip: Path) -> RestingDriver:
 def puppet_flicker(
     engine: Engine, crop: np.ndarray, own: np.ndarray, region: np.ndarray, driver: np.ndarray
 ) -> float:
-    """RMS of the differences between neighbouring pictures of a crop driven by readings (n, 29), in region
-    (S, S), grey levels.
+    """RMS of the differences between neighbouring pictures of a driven crop, grey levels.
+
+    Args:
+        engine: edits the crop.
+        crop: (S, S, 3) uint8 BGR.
+        own: (29,) intensities of the crop.
+        region: (S, S) bool, where it is measured.
+        driver: (n, 29) intensities.
     """
     squares, before = [], None
     for wanted in driver:

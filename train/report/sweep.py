@@ -1,5 +1,4 @@
-"""Every AU at every level on photos of people that are held out of training: what was commanded, and what the
-estimator reads afterwards.
+"""Every AU at every level on photos of held-out people: commanded changes, and those measured afterwards.
 
 Only numbers are kept, a few hundred bytes an edit, so that memory does not grow with pictures.
 """
@@ -226,8 +225,7 @@ def table(rows: Sweep) -> dict:
 
 
 def cases(rows: Sweep, count: int = 6) -> dict[str, list[dict]]:
-    """The best and the worst full edits by `measures.miss`, each of another AU and another face, the most
-    telling first.
+    """The best and the worst full edits by `measures.miss`, each of another AU and another face.
 
     An edit after which no face is found has missed by infinity, written as null.
     """

@@ -176,9 +176,7 @@ class BlendshapeNet:
             self._request = core.compile_model(network, "CPU", settings).create_infer_request()
 
     def __call__(self, mesh: np.ndarray) -> np.ndarray:
-        """(..., 478, 2 or 3) landmarks in any similarity frame -> (..., 52) float32, in the order of
-        BLENDSHAPES.
-        """
+        """(..., 478, 2 or 3) landmarks in any similarity frame -> (..., 52) float32 scores of BLENDSHAPES."""
         flat = np.asarray(mesh, np.float32)[..., list(SUBSET), :2].reshape(-1, 1, len(SUBSET), 2)
         scores = np.stack([self._request.infer({0: points})[0].copy() for points in flat])
         return scores.reshape(*np.shape(mesh)[:-2], len(BLENDSHAPES))

@@ -1,6 +1,4 @@
-"""The changes of AUs that training pairs show: single AUs, combinations, other faces' expressions, one side
-alone.
-"""
+"""The changes of AUs in training pairs: single AUs, combinations, other expressions, one side alone."""
 
 import numpy as np
 

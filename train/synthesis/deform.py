@@ -47,16 +47,12 @@ THINNEST = 0.2  # of a lip's own thickness
 
 @lru_cache(maxsize=1)
 def basis() -> np.ndarray:
-    """(29, 478, 3) float32: displacement of the aligned mesh for a full unit of each AU; the blink's rows are
-    zero.
-    """
+    """(29, 478, 3) float32: displacement of the aligned mesh for a full unit of each AU; 0 for the blink."""
     return of_sides(np.load(BASIS, allow_pickle=False))
 
 
 def of_sides(both: np.ndarray) -> np.ndarray:
-    """Displacements of WHOLE (19, 478, 3) -> of WIDE (29, 478, 3); both sides of an AU add up to the
-    whole.
-    """
+    """Displacements of WHOLE (19, 478, 3) -> of WIDE (29, 478, 3); both sides add up to the whole."""
     across = np.clip(mean_face()[:, 0] / MIDDLE, -1, 1)  # the person's right is at negative x
     share = {RIGHT: (1 - across) / 2, LEFT: (1 + across) / 2, "": np.ones_like(across)}
     rows = []
@@ -102,9 +98,7 @@ def moved(
 
 
 def _limit_sum(sum_of_all: np.ndarray, displacements: np.ndarray) -> np.ndarray:
-    """(478, 3) displacements, bent down smoothly where AUs that act together add up to much more than the
-    strongest of them alone.
-    """
+    """Bends down a sum (478, 3) of displacements smoothly where it far exceeds the strongest alone."""
     both = displacements[RIGHTS] + displacements[LEFTS]
     strongest = np.linalg.norm(np.concatenate([displacements, both]), axis=-1).max(axis=0)
     length = np.linalg.norm(sum_of_all, axis=-1)

@@ -1,5 +1,4 @@
-"""Eyes that shut: an upper lid of smooth skin slides over an eyeball that stays where it is, down to a line
-of lashes.
+"""Eyes that shut: an upper lid of smooth skin slides over a still eyeball, down to a line of lashes.
 
 A warp alone would squash the iris and pull lashes over the stretched skin of an open eye's narrow lid. So the
 lid is drawn: its colour runs from the crease above to the skin below the eye, both the photo's own.
@@ -51,8 +50,14 @@ def _eyes() -> tuple[_Eye, _Eye]:
 def close_lids(
     target: np.ndarray, flow: np.ndarray, source: np.ndarray, mesh: np.ndarray, target_mesh: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws the lids of eyes that a target shuts. target, source: (S, S, 3) uint8 before and after the warp
-    by `flow` (S, S, 2).
+    """Draws the lids of eyes that a target shuts.
+
+    Args:
+        target: (S, S, 3) uint8, the source after the warp.
+        flow: (S, S, 2) of the warp.
+        source: (S, S, 3) uint8 before the warp.
+        mesh: (478, 3) of the source.
+        target_mesh: (478, 3) of the target.
 
     Returns the target, the flow, 0 on eyeballs, and the (S, S) float32 mask of what was painted.
     """
@@ -115,9 +120,7 @@ def _lid_skin(
     margin: np.ndarray,
     shape: tuple[int, int],
 ) -> np.ndarray:
-    """(h, w, 3) float32: the lid's colours between its upper edge and its margin, 9 points each, and a little
-    beyond.
-    """
+    """(h, w, 3) float32: colours of the lid between its upper edge and its margin, 9 points each."""
     rows = []
     for columns in (eye.crease, eye.below):
         colours = np.array([_colour(source, place) for place in mesh[columns, :2]], np.float32)

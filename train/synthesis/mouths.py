@@ -1,5 +1,4 @@
-"""What shows between lips that part, where the photo's own were shut: teeth, tongue and a dark inside, drawn
-in layers.
+"""What shows between lips that part, where the photo's own were shut: layers of teeth, tongue and dark.
 
 Upper teeth hang on the skull, so that they keep still while lips move over them, until a lip has risen by a
 tooth's height: then it takes them along, as motion that is stronger than life would else leave a dark gap
@@ -40,8 +39,11 @@ RIM_SHADE_UNITS = 0.035  # over which lips darken what lies behind them
 
 
 def needs_mouth(gap_before: float, gap_after: float) -> bool:
-    """Whether lips part so much more than before (inner lip gaps, outer eye distances) that a warp alone
-    would stretch lips or teeth.
+    """Whether lips part so far that a warp alone would stretch lips or teeth.
+
+    Args:
+        gap_before: inner lip gap, outer eye distances.
+        gap_after: likewise.
     """
     return gap_after > 0.035 and gap_after > 1.7 * gap_before + 0.02
 
@@ -49,8 +51,12 @@ def needs_mouth(gap_before: float, gap_after: float) -> bool:
 def paint_mouth(
     target: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A mouth between a target's lips. target: (S, S, 3) uint8, already warped; rest: the photo's mesh
-    without its expression; target_mesh: the target's.
+    """Paints a mouth between a target's lips.
+
+    Args:
+        target: (S, S, 3) uint8, already warped.
+        rest: (478, 3) the photo's mesh without its expression.
+        target_mesh: (478, 3) the target's.
 
     Returns the picture, the (S, S) float32 mask of what was painted, and (S, S, 2) float32 where in
     train.teeth each of its pixels lies.
@@ -96,8 +102,17 @@ def paint_mouth(
 def _upper_row(
     x: np.ndarray, y: np.ndarray, rest: np.ndarray, target_mesh: np.ndarray, pose: Pose
 ) -> np.ndarray:
-    """Where pixels lie in the upper row. x, y: from the resting upper lip -> (..., 2) right of the midline
-    and below the incisors' edge.
+    """Where pixels lie in the upper row of teeth.
+
+    Args:
+        x: of pixels, from the resting upper lip, outer eye distances.
+        y: likewise.
+        rest: (478, 3) the mesh without expression.
+        target_mesh: (478, 3) the target's.
+        pose: of `rest`.
+
+    Returns:
+        (..., 2) right of the midline and below the incisors' edge.
 
     All in outer eye distances. How much of a tooth shows depends on how far the lip has risen, the row's
     sides and width on the corners.
@@ -122,8 +137,9 @@ def _upper_row(
 def _in_units(
     xs: np.ndarray, ys: np.ndarray, origin: np.ndarray, pose: Pose
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels -> x and y in the face's own frame, outer eye distances from `origin` (2,) px, on an arc that
-    lies back at the sides.
+    """Pixels -> x and y in the face's own frame, outer eye distances from `origin` (2,) px.
+
+    The frame is an arc that lies back at the sides.
     """
     axes = pose.scale * pose.rotation[:2]  # columns: where right, down and back go in the picture
     inverse = np.linalg.inv(axes[:, :2]).astype(np.float32)

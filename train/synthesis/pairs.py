@@ -1,5 +1,4 @@
-"""Pseudo-pairs: one face in two expressions, with the change of AUs and the flow between them, from single
-photos.
+"""Pseudo-pairs from single photos: one face in two expressions, the change of AUs and the flow between them.
 
 Three kinds. warp: the photo -> the photo with its mesh moved by the wanted change (a mouth is painted where
 lips part). reversed: the photo moved away from its expression -> the photo, so that real pixels are the

@@ -1,6 +1,4 @@
-"""Where in a pair of pictures errors weigh how much: eyes, brows and lips more than cheeks, the face more
-than what is behind it.
-"""
+"""Weights of errors in a pair of pictures: eyes, brows and lips most, the background least."""
 
 import cv2
 import numpy as np
@@ -39,8 +37,16 @@ def face_mask(mesh: np.ndarray, size_px: int) -> np.ndarray:
 def loss_weights(
     before: np.ndarray, after: np.ndarray, painted: np.ndarray, unknown: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Meshes of a pair, (S, S) masks of what was painted and of what cannot be known -> weight (S, S) of
-    pixels and (S/2, S/2) of the flow, float32.
+    """Weights of a pair's errors.
+
+    Args:
+        before: (478, 3) mesh of the picture.
+        after: (478, 3) mesh of the target.
+        painted: (S, S) mask of what was painted.
+        unknown: (S, S) mask of what cannot be known.
+
+    Returns:
+        (S, S) of pixels and (S/2, S/2) of the flow, float32.
 
     Eyes, brows and lips count where they are in either picture, or a shut eye would count for nothing.
     """
@@ -63,8 +69,9 @@ def loss_weights(
 
 
 def shut_lips(mesh: np.ndarray, gap_before: float, gap_after: float) -> np.ndarray:
-    """A source mesh with its inner lip rim drawn into the lips as far as the target shuts them, so that no
-    teeth are left.
+    """A source mesh with its inner lips drawn together as far as the target shuts them.
+
+    So no teeth are left between them.
 
     Gaps between the inner lips, outer eye distances.
     """

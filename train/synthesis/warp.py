@@ -27,9 +27,7 @@ RING = 1.42  # the ring of rest, in face radii: wide enough that a dropped chin 
 
 @lru_cache(maxsize=1)
 def triangles() -> np.ndarray:
-    """(T, 3) int32 over 468 landmarks and 36 ring points: the mesh, its eyes and mouth filled, its
-    surroundings.
-    """
+    """(T, 3) int32 over 468 landmarks and 36 ring points: the mesh, eyes and mouth filled, surroundings."""
     strips = []
     for top, bottom in (
         (LIPS_INNER_TOP, LIPS_INNER_BOTTOM),
@@ -53,9 +51,7 @@ def with_ring(mesh_px: np.ndarray, ring_of: np.ndarray) -> np.ndarray:
 
 
 def flow_between(target_mesh: np.ndarray, source_mesh: np.ndarray, size_px: int) -> np.ndarray:
-    """(S, S, 2) float32 flow that draws the target: for a target pixel, where in the source picture it comes
-    from.
-    """
+    """(S, S, 2) float32 flow that draws the target: where in the source picture a target pixel comes from."""
     flow = np.zeros((size_px, size_px, 2), np.float32)
     _rasterise(with_ring(target_mesh, source_mesh), with_ring(source_mesh, source_mesh), triangles(), flow)
     return flow

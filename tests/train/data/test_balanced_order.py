@@ -1,6 +1,4 @@
-"""What training sees: an order that can be sought, samples that are pure functions of their number, emotions
-from AUs.
-"""
+"""What training sees: a seekable order, samples as pure functions of their number, emotions from AUs."""
 
 import cv2
 import numpy as np

@@ -1,6 +1,4 @@
-"""Data for training: from photos, tars and clips to a corpus; runs that are cut off go on and come out the
-same.
-"""
+"""From photos, tars and clips to a corpus; a run that is cut off resumes and comes out the same."""
 
 import errno
 import json
@@ -35,9 +33,7 @@ from train.data.synthetic_faces import ADULT_SEEDS, MAYBE_MINORS, adult_seeds, w
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> list[Path]:
-    """The shipped photos with an unreadable and a faceless picture among them, a tar, and a clip of seven
-    frames.
-    """
+    """The shipped photos, an unreadable and a faceless picture, a tar, and a clip of seven frames."""
     top = tmp_path_factory.mktemp("inputs")
     photos, clips = top / "photos", top / "clips"
     shutil.copytree(SAMPLES, photos, ignore=lambda _, names: [n for n in names if not n.endswith(".jpg")])

@@ -1,6 +1,4 @@
-"""The split: which people `prepare --hold-out` keeps from training, and that corpora written before still
-open.
-"""
+"""The split: which people `prepare --hold-out` keeps from training; corpora written before still open."""
 
 import json
 import shutil

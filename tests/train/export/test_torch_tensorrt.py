@@ -1,6 +1,4 @@
-"""train export --via torch-tensorrt: from a checkpoint to an engine in the cache, by fakes of
-torch-tensorrt and of the GPU.
-"""
+"""train export --via torch-tensorrt, from a checkpoint to a cached engine, by fakes of both libraries."""
 
 import sys
 from types import ModuleType, SimpleNamespace

@@ -1,6 +1,4 @@
-"""The baselines of figure 6: each network learns in its own turn only, samples repeat themselves, and every
-recipe translates.
-"""
+"""The baselines of figure 6: networks learn in their turn only, samples repeat, recipes translate."""
 
 import json
 

@@ -106,9 +106,7 @@ def test_an_au_makes_its_distance_grow_whatever_the_size_and_turn_of_the_face(au
 
 
 def people_seen(count: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distances that grow by 0.2 a unit of their AU, less steeply at its top, besides what pitch and a smile
-    do.
-    """
+    """Distances that grow by 0.2 a unit of their AU, less at its top, plus what pitch and a smile do."""
     rng = np.random.default_rng(0)
     aus, angles = rng.uniform(0, 1, (count, 17)) ** 2, rng.normal(0, 10, (count, 3))
     seen = np.array([[0.2 * row[PAPER_17.index(au)] for au in AUS] for row in aus])

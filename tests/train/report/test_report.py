@@ -1,6 +1,4 @@
-"""Reports: every measure against numbers worked out by hand, and whole reports and figures on the shipped
-photos.
-"""
+"""Reports: measures against numbers worked out by hand; whole reports and figures on the shipped photos."""
 
 import json
 import shutil
@@ -125,9 +123,7 @@ def test_blur_takes_sharpness_and_noise_makes_flicker():
 
 
 def hand_made_sweep() -> Sweep:
-    """Two faces that answer by half and leak a tenth of the command into the next AU; of one edit nothing is
-    left of the face.
-    """
+    """Two faces that answer by half and leak a tenth into the next AU; one edit leaves no face."""
     rows = Sweep(
         zero_psnr=[50.0, 40.0],
         zero_ssim=[1.0, 0.9],

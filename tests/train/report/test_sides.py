@@ -1,6 +1,4 @@
-"""Evaluation of one side of the face alone: that the right side is asked, and that the answers of both are
-kept apart.
-"""
+"""One side of the face alone: the commanded side is measured, and apart from the other one."""
 
 from dataclasses import replace
 

@@ -1,6 +1,4 @@
-"""What a training target shows: lids, teeth, sides and lips that do what faces do, and motion that is
-calibrated by what it draws.
-"""
+"""What a training target shows: lids, teeth, sides and lips as in real faces, and calibrated motion."""
 
 import cv2
 import numpy as np
@@ -133,9 +131,7 @@ def tooth_share(mesh: np.ndarray, after: np.ndarray, target: np.ndarray, share: 
     "smile", [{"AU12": 0.9, "AU25": 0.3}, {"AU06": 0.6, "AU12": 0.9, "AU25": 0.5}, {"AU12": 0.6, "AU25": 0.4}]
 )
 def test_a_smile_shows_teeth_right_under_the_lip_and_nearly_to_the_corners(face, smile):
-    """A lip that rises further than a tooth is high takes the row along, and the row curves with the mouth:
-    no dark gap above it.
-    """
+    """A lip that rises by more than a tooth takes the row along, which curves with the mouth: no dark gap."""
     _, mesh = face
     target, _, _, after = drawn(face, change_of(**smile))
     assert tooth_share(mesh, after, target, 0.6) > 0.8

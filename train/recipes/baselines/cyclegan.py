@@ -1,5 +1,4 @@
-"""CycleGAN (Zhu et al., ICCV 2017): neutral faces and faces of one emotion, two translators and two critics
-of patches.
+"""CycleGAN (Zhu et al., ICCV 2017): two translators, neutral to one emotion and back, and two patch critics.
 
 As in the paper: least-squares adversarial loss (sect. 4), cycle (eq. 2) with weight 10, identity (sect. 5.2)
 with half of that, Adam 2e-4. Not as in it: no buffer of earlier pictures, because a resumed run could not
@@ -109,9 +108,7 @@ class CycleGan:
 
     @torch.no_grad()
     def translate(self, networks: Networks, pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, or neutral, 0..1; None for one that it was
-        not trained for.
-        """
+        """(B, 3, S, S) in 0..1 -> the same with an emotion or neutral, 0..1; None for another emotion."""
         if emotion not in (*self.emotions, "neutral"):
             return None
         return unsigned(networks["to_neutral" if emotion == "neutral" else "to_emotion"](signed(pictures)))

@@ -1,5 +1,6 @@
-"""DIAT (Li, Zuo and Zhang, "Deep Identity-aware Transfer of Facial Attributes", 2016, arXiv 1610.05586): one
-target emotion.
+"""DIAT (Li, Zuo and Zhang, 2016): one target emotion, and an identity loss on features.
+
+Source: "Deep Identity-aware Transfer of Facial Attributes", arXiv 1610.05586.
 
 A transform network, a critic that knows faces of that emotion, and an identity loss on features. Here as its
 form DIAT-A: the features are the attribute critic's own, not VGG-Face's. Not as in the paper: GANimation's
@@ -101,9 +102,7 @@ class Diat:
 
     @torch.no_grad()
     def translate(self, networks: Networks, pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> the same faces with the emotion, 0..1; None for one that it was not trained
-        for.
-        """
+        """(B, 3, S, S) in 0..1 -> the same faces with the emotion, 0..1; None for one not trained for."""
         return unsigned(networks["generator"](signed(pictures))) if emotion in self.emotions else None
 
     def picture(self, networks: Networks, corpus: Corpus) -> np.ndarray:

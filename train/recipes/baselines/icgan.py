@@ -1,5 +1,6 @@
-"""IcGAN (Perarnau et al., "Invertible Conditional GANs for image editing", 2016, arXiv 1611.06355): a
-conditional GAN, then its inverse.
+"""IcGAN (Perarnau et al., 2016): a conditional GAN, then its inverse.
+
+Source: "Invertible Conditional GANs for image editing", arXiv 1611.06355.
 
 Stage 1: a generator paints faces from noise z and an emotion y; the critic sees y beside the picture, and
 real faces with a wrong y as false (Reed et al., ICML 2016). Stage 2: the generator rests; an encoder learns z
@@ -136,9 +137,7 @@ class IcGan:
 
     @torch.no_grad()
     def translate(self, networks: Networks, pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> faces like them with an emotion, 0..1; None for one that it was not trained
-        for.
-        """
+        """(B, 3, S, S) in 0..1 -> faces like them with an emotion, 0..1; None for one not trained for."""
         if emotion not in self.emotions:
             return None
         wanted = torch.full((len(pictures),), self.emotions.index(emotion), device=pictures.device)

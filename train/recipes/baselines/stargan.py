@@ -102,9 +102,7 @@ class StarGan:
 
     @torch.no_grad()
     def translate(self, networks: Networks, pictures: Tensor, emotion: str) -> Tensor | None:
-        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, 0..1; None for one that it was not trained
-        for.
-        """
+        """(B, 3, S, S) in 0..1 -> the same faces with an emotion, 0..1; None for one not trained for."""
         if emotion not in self.emotions:
             return None
         wanted = torch.full((len(pictures),), self.emotions.index(emotion), device=pictures.device)
