@@ -14,6 +14,7 @@ from engines.backends.interface import Engine
 from engines.errors import DataError, OutputError, SourceError
 from engines.face.action_units import PAPER_17
 from engines.face.au_estimator import index
+from train.command_line import FIGURES
 from train.data.corpus import FaceCorpus
 from train.data.folders import make_folder
 from train.report.animation import progress_sheet, write_film, write_montage
@@ -24,7 +25,6 @@ from train.report.scaled import at_size
 from train.report.sheets import GAP_PX, LINE, resized_square, sheet, text_box, write_png
 from train.report.sweep import Embed, cases, choose_faces, sweep
 
-FIGURES = (1, 4, 5, 7, 8, 9)
 GROUP_EXPRESSIONS = ("smile", "surprise", "frown")  # of EXPRESSIONS, in figure 8
 SAMPLED = 72  # expressions in the paper's figure 7
 CASES = 6  # best and worst, each, in figure 9
