@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -57,6 +59,7 @@ def test_each_heavy_library_has_one_door():
             )
 
 
+@pytest.mark.slow
 def test_the_live_path_needs_no_pytorch():
     code = (
         "import sys; sys.modules['torch'] = None; "

@@ -201,6 +201,7 @@ def test_inputs_of_another_shape_are_refused_with_both_shapes(engine):
         engine.run(np.zeros((256, 256, 3), np.uint8), np.zeros(5, np.float32))
 
 
+@pytest.mark.slow
 def test_backends_agree_on_a_face(photo):
     """OpenVINO in FP32 must equal the reference; BF16 may differ by what the eye cannot see."""
     rng, reference = np.random.default_rng(3), Puppet(photo, load("default", "reference"))

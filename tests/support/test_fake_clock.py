@@ -189,6 +189,7 @@ def complaints(pace: Pace = BRISK) -> str:
     return "\n".join(soak.soak(hours=0.03, pace=pace).faults)
 
 
+@pytest.mark.slow
 def test_a_short_soak_of_what_is_shipped_has_nothing_to_complain_about():
     found = soak.soak(hours=0.05, pace=BRISK)
     assert found.faults == [] and found.frames > 4000
@@ -216,12 +217,14 @@ class Queue(Latest):
             return self._values.popleft() if self._values else None
 
 
+@pytest.mark.slow
 def test_a_queue_between_threads_is_found():
     with patch.object(live_loop, "Latest", Queue):
         said = complaints()
     assert "A picture's age while all was well" in said and "nothing new was shown" in said, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size, what", [(1, "more Python objects"), (2000, "more MB of memory")], ids=["objects", "bytes"]
 )
@@ -238,6 +241,7 @@ def test_a_leak_is_found(size, what):
     assert what in said, said
 
 
+@pytest.mark.slow
 def test_what_grows_slower_with_time_is_found():
     call = expression_tracker.ExpressionTracker.__call__
 
@@ -250,6 +254,7 @@ def test_what_grows_slower_with_time_is_found():
     assert "Pictures grew older" in said, said
 
 
+@pytest.mark.slow
 def test_work_in_the_thread_that_sends_is_found():
     def heavy(self, picture):
         meeting.time.sleep(0.04 if picture.captured_s % 7 < 0.1 else 0.0)
@@ -266,6 +271,7 @@ def test_work_in_the_thread_that_sends_is_found():
     assert "The virtual camera's wait for the next picture was" in said, said
 
 
+@pytest.mark.slow
 def test_the_driver_in_a_picture_and_a_panic_that_is_not_obeyed_are_found():
     def naked(self, picture):
         image = picture.image.copy()
@@ -283,6 +289,7 @@ def test_a_camera_that_is_never_opened_again_is_found():
     assert "nothing new was shown" in said, said
 
 
+@pytest.mark.slow
 def test_a_camera_that_is_never_let_go_is_found():
     with (
         patch.object(reconnecting_camera.CameraReader, "close", lambda *_: None),
@@ -291,6 +298,7 @@ def test_a_camera_that_is_never_let_go_is_found():
         complaints()
 
 
+@pytest.mark.slow
 def test_one_sentence_too_many_is_found():
     read = reconnecting_camera.ReconnectingCamera.read
 

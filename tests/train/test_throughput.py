@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from train import throughput  # noqa: E402
 
 
+@pytest.mark.slow
 def test_the_table_has_every_variant_with_counted_work_and_the_loader(corpus_folder, monkeypatch):
     monkeypatch.setattr(throughput, "MATRICES", (256,))
     monkeypatch.setattr(throughput, "LOADED_STEPS", 2)

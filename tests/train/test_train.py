@@ -236,6 +236,7 @@ def test_a_bundle_names_the_run_that_its_training_started_from():
     assert "started_from" not in training_record({**state, "started_from": None}, [])
 
 
+@pytest.mark.slow
 def test_an_export_that_fails_leaves_the_bundle_that_was_there(tmp_path, monkeypatch):
     before, _ = export(trained_a_little(), tmp_path / "mine", {})
     monkeypatch.setattr("train.export.onnx_export.MAX_COLOUR", -1.0)
@@ -244,6 +245,7 @@ def test_an_export_that_fails_leaves_the_bundle_that_was_there(tmp_path, monkeyp
     assert load(tmp_path / "mine").bundle == before and not (tmp_path / "mine.part").exists()
 
 
+@pytest.mark.slow
 def test_an_export_that_differs_is_noticed(tmp_path):
     network = trained_a_little()
     bundle, _ = export(network, tmp_path, {})
@@ -251,6 +253,7 @@ def test_an_export_that_differs_is_noticed(tmp_path):
     assert compare(ExportedGenerator(network), bundle)["flow_px"] > 0.1
 
 
+@pytest.mark.slow
 def test_from_checkpoint_to_bundle_by_the_command_line(corpus, corpus_folder, tmp_path, capsys):
     run = [
         "fit",

@@ -72,6 +72,7 @@ def test_every_process_takes_its_own_part_of_every_batch():
     assert len(BatchNumbers(8, 31, 8, 0, 1)) == 2, "what does not fill a batch is left out"
 
 
+@pytest.mark.slow
 def test_losses_fall_and_a_resumed_run_goes_on_exactly(corpus, tmp_path):
     assert fit(supervised(), corpus, tmp_path / "whole", plan(), quiet=True) == 160
     assert fit(supervised(), corpus, tmp_path / "parts", plan(), quiet=True, until=80) == 80
@@ -81,6 +82,7 @@ def test_losses_fall_and_a_resumed_run_goes_on_exactly(corpus, tmp_path):
     assert np.mean(whole[-8:]) < 0.9 * np.mean(whole[:8])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adversary", ["wgan-gp", "hinge-sn", "hinge-r1"])
 def test_ganimation_resumes_exactly_and_moves_both_networks(corpus, tmp_path, adversary):
     before = {
@@ -100,6 +102,7 @@ def test_ganimation_resumes_exactly_and_moves_both_networks(corpus, tmp_path, ad
         assert all(moved), f"all of the {name} learns"
 
 
+@pytest.mark.slow
 def test_accumulated_micro_batches_give_the_losses_of_one_batch(corpus, tmp_path):
     for name, parts in (("one", 1), ("two", 2)):
         fit(
@@ -141,6 +144,7 @@ def finish(process: subprocess.Popen) -> str:
     return out
 
 
+@pytest.mark.slow
 def test_after_sigkill_the_next_twenty_losses_are_those_of_a_run_that_was_not_killed(corpus_folder, tmp_path):
     finish(run_fit(corpus_folder, tmp_path / "whole", "--images", "400"))
     process = run_fit(corpus_folder, tmp_path / "killed", "--images", "4000", "--save-minutes", "0.002")
@@ -164,6 +168,7 @@ def test_after_sigkill_the_next_twenty_losses_are_those_of_a_run_that_was_not_ki
     )
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one_with_the_same_global_batch(corpus_folder, tmp_path):
     pair = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     finish(run_fit(corpus_folder, tmp_path / "two", "--images", "40", launcher=pair))

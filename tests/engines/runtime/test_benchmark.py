@@ -74,6 +74,7 @@ def test_the_work_of_the_shipped_generator_is_what_its_layers_add_up_to():
     assert found == pytest.approx(products, rel=0.001) and weights > 4e6 and values > 5e6
 
 
+@pytest.mark.slow
 def test_the_command_times_every_engine_of_this_machine(tmp_path):
     command = [sys.executable, "-m", "engines", "bench", "--runs", "10", "--json", str(tmp_path / "b.json")]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -89,6 +90,7 @@ def test_the_command_times_every_engine_of_this_machine(tmp_path):
     assert all(name in done.stdout for name in names)
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path):
     command = [
         sys.executable,
@@ -119,6 +121,7 @@ def hide(folder, *modules: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
+@pytest.mark.slow
 def test_the_base_install_is_measured_and_what_is_not_installed_is_named(tmp_path):
     command = [
         sys.executable,

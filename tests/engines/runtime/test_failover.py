@@ -207,6 +207,7 @@ def test_after_closing_nothing_takes_over_and_nothing_is_said():
     assert failover.name == "first" and not messages and closed == [True] and not never.calls
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_while_an_engine_is_opened_ends_cleanly(cache):
     """A thread in OpenVINO's code at the interpreter's end would abort it."""
     code = """

@@ -217,6 +217,7 @@ def engines(*arguments: str, program=("-m", "engines")) -> subprocess.CompletedP
     return subprocess.run([sys.executable, *program, *arguments], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_build_list_verify_and_clear_from_the_command_line(cache):
     built = engines("build", "--device", "cpu")
     assert built.returncode == 0 and "is ready for default" in built.stdout, built.stderr
@@ -242,6 +243,7 @@ def test_build_list_verify_and_clear_from_the_command_line(cache):
     assert "deleted 1" in cleared.stdout and not cache.entries()
 
 
+@pytest.mark.slow
 def test_two_programs_that_build_the_same_engine_compile_it_once(cache):
     if loading.targets(load_bundle("default"), "cpu")[0].precision == loading.UNCHECKED_PRECISION:
         pytest.skip("nothing is compiled for this CPU")
@@ -271,6 +273,7 @@ def test_the_command_names_its_own_options_for_what_the_library_advises():
     assert refused.returncode == 0 or refused.stderr.endswith("or choose --device cpu.\n"), refused.stderr
 
 
+@pytest.mark.slow
 def test_an_engine_is_built_into_the_cache_folder_that_is_named(cache, tmp_path):
     if loading.targets(load_bundle("default"), "cpu")[0].precision == loading.UNCHECKED_PRECISION:
         pytest.skip("nothing is compiled for this CPU")
@@ -287,6 +290,7 @@ def test_the_face_model_that_is_named_reads_the_faces_of_the_check(cache, tmp_pa
     assert built.returncode == EngineError.exit_status and "mine.task is not the pinned one" in built.stderr
 
 
+@pytest.mark.slow
 def test_parity_prints_a_report_and_keeps_its_figures(tmp_path, cache):
     done = engines("parity", "--device", "cpu-fp32", "--json", str(tmp_path / "p.json"))
     assert done.returncode == 0 and "passed" in done.stdout and "picture mean" in done.stdout, done.stderr

@@ -248,6 +248,7 @@ def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
 # --- what it comes to ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_with_a_profile_the_shipped_driver_fills_the_range_and_rests():
     """Its lids narrow once, at pictures 119 to 125, and never shut: no blink is to be invented."""
     measured = measure(str(SAMPLES / "driver.mp4"), load_spans(str(LABELS))["driver"])

@@ -127,6 +127,7 @@ class Reads:
         return np.full(17, np.clip(0.25 + 2 * (wide - 0.5), 0.05, 1), np.float32)
 
 
+@pytest.mark.slow
 def test_a_lesson_before_a_camera_is_seen_by_both():
     network = Reads()
     slow = EveryFrame(network)
@@ -149,6 +150,7 @@ def calibrated(capsys, *arguments: str) -> str:
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_clip_teaches_its_range_which_a_run_with_the_profile_uses(capsys, at_home, monkeypatch):
     assert "py-feat's, at rest and in full: AU06 0." in calibrated(capsys, "--aus", "py-feat")
     kept = driver_profile.load("me").pyfeat
@@ -185,6 +187,7 @@ def test_a_clip_teaches_its_range_which_a_run_with_the_profile_uses(capsys, at_h
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lacks", ["weights", "GPU"])
 def test_auto_calibrates_as_ever_where_py_feat_or_a_gpu_is_missing(capsys, monkeypatch, own_folder, lacks):
     def missing(_wanted):

@@ -447,6 +447,7 @@ def test_a_clip_that_is_left_before_its_end_is_closed_without_complaints():
     assert "Exception ignored" not in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_finishes_the_file(tmp_path):
     """A real process, a real signal: what was drawn is a playable video."""
     import signal

@@ -127,6 +127,7 @@ def wait_for(condition, patience_s: float = 15.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_keys_and_figures_work_in_a_real_window(screen, play, tmp_path):
     process = play("--source", str(SAMPLES / "man.jpg"), "--driver", str(SAMPLES / "driver.mp4"))
     said = tmp_path / "said.txt"

@@ -77,6 +77,7 @@ def test_faces_come_a_few_shards_at_a_time(toy):
     assert (np.diff(shards[:150]) != 0).mean() > 0.5, "shuffled within"
 
 
+@pytest.mark.slow
 def test_a_corpus_without_such_people_is_refused(tmp_path):
     write_toy(tmp_path / "two", 2, size_px=32)
     corpus = load_corpus([tmp_path / "two"])

@@ -270,6 +270,7 @@ def test_without_the_wheel_the_message_names_what_to_install(monkeypatch):
         labels.label_jobs(list(find_jobs(["nobody:1"])))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(inputs, folder, tmp_path, monkeypatch):
     whole = ShardWriter.add
 

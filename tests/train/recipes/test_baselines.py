@@ -111,6 +111,7 @@ def test_each_turn_gives_gradients_to_its_own_networks_only(make):
         assert trained == set(recipe.networks)
 
 
+@pytest.mark.slow
 @every_recipe
 def test_a_few_steps_on_one_batch_lower_each_turns_loss(make):
     recipe = make()

@@ -115,6 +115,7 @@ def some_teacher(folder: Path, shape: Shape):
     return export(teacher.eval(), folder, {})[0]
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_a_bundle(corpus, tmp_path):
     teacher = some_teacher(tmp_path / "teacher", TINY)
     torch.manual_seed(0)

@@ -176,6 +176,7 @@ def test_dlib_sees_the_eyes_and_mouth_where_mediapipe_sees_them(second):
         assert np.hypot(*(points[theirs] - landmarks[ours])) < 0.06 * eyes
 
 
+@pytest.mark.slow
 @needs_dlib
 def test_the_shipped_engine_is_seen_to_smile_and_to_open_its_mouth(second, engine, people, tmp_path):
     result = evaluate(engine, people, tmp_path, count=2, identity=looks, distance_faces=4, second=second)

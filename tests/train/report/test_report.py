@@ -416,6 +416,7 @@ def test_the_film_goes_up_and_back_and_plays_in_browsers(engine, small_photo, tm
     assert cv2.imread(str(frames)).shape[:2] == (26 + 195, 84 + 5 * 195)
 
 
+@pytest.mark.slow
 def test_several_photos_perform_together_in_one_animated_picture_without_end(
     engine, small_photo, tmp_path, monkeypatch
 ):
