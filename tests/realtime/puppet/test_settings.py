@@ -358,8 +358,8 @@ def test_without_idle_nothing_is_added_and_with_it_a_take_holds_it(tmp_path):
             "64x64",
         ]
         assert animate.main([*command, "--record", str(take), *flags]) == 0
-        curve = load_curve(take)
-        values = np.array([curve.at(t) for t in np.arange(0, 12, 0.1)])
+        recorded = load_curve(take)
+        values = np.array([recorded.at(t) for t in np.arange(0, 12, 0.1)])
         assert (np.ptp(values, axis=0).max() > 0.3) == moving
 
 
