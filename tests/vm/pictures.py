@@ -1,4 +1,4 @@
-"""Pictures that can be told apart after a virtual camera has turned them into 4:2:0 colour, and what another
+"""Pictures that stay different after a virtual camera has turned them into 4:2:0 colour, and what another
 program read of them.
 """
 
