@@ -231,6 +231,7 @@ def in_another_vocabulary(folder, aus):
     rewrite(folder, aus=list(aus), sha256=sha256_of(folder / "generator.onnx"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aus", VOCABULARIES.values(), ids=VOCABULARIES)
 def test_a_real_engine_of_either_vocabulary_is_driven_by_the_same_expression(copy, photo, engine, aus):
     in_another_vocabulary(copy, aus)

@@ -283,6 +283,7 @@ def test_the_driver_in_a_picture_and_a_panic_that_is_not_obeyed_are_found():
     assert "The driver's picture was in" in said and "in the place of what the user asked for" in said, said
 
 
+@pytest.mark.slow
 def test_a_camera_that_is_never_opened_again_is_found():
     with patch.object(reconnecting_camera.ReconnectingCamera, "_reopen", lambda *_: None):
         said = complaints()

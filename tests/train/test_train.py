@@ -177,6 +177,7 @@ def test_loss_terms_are_means_worked_out_by_hand():
     assert weighted_mean(torch.ones(2, 3, 5, 5), torch.full((2, 1, 5, 5), 0.5)) == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("laid", [False, True])
 def test_the_exported_graph_is_the_network_on_every_backend(tmp_path, laid):
     network = trained_a_little(dataclasses.replace(TINY, teeth=laid))

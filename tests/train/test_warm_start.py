@@ -25,6 +25,7 @@ def averaged(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "checkpoint" / "generator.average.safetensors")
 
 
+@pytest.mark.slow
 def test_a_new_run_begins_with_the_averaged_weights_of_another_one_widened(corpus, tmp_path):
     fit(supervised(NARROW), corpus, tmp_path / "first", plan(images=24), quiet=True)
     old, condition = averaged(tmp_path / "first"), "condition.0.weight"
@@ -43,6 +44,7 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another_one_widened(corpu
     )
 
 
+@pytest.mark.slow
 def test_a_run_keeps_in_mind_where_it_began(corpus, tmp_path):
     fit(supervised(), corpus, tmp_path / "first", plan(images=8), quiet=True)
     fit(
@@ -62,6 +64,7 @@ def test_a_run_keeps_in_mind_where_it_began(corpus, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_generator_that_paints_teeth_can_start_one_that_lays_them(corpus, tmp_path):
     fit(supervised(), corpus, tmp_path / "first", plan(images=24), quiet=True)
     laying = TrainingRun(

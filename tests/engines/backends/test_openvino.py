@@ -157,6 +157,7 @@ def test_a_signal_after_the_last_engine_was_dropped_elsewhere_is_no_crash():
     assert done.returncode == 0, (done.returncode, done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["compact without flow", "paper"])
 def test_ports_are_known_by_the_contracts_names_whatever_else_they_are_called(model, tmp_path):
     pytest.importorskip("torch", reason="exporting needs PyTorch: pip install -e '.[train]'")

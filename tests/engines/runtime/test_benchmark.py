@@ -54,6 +54,7 @@ def test_the_roofline_is_the_slower_of_computing_and_moving(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_work_of_the_shipped_generator_is_what_its_layers_add_up_to():
     torch = pytest.importorskip("torch", reason="counting again needs PyTorch: pip install -e '.[train]'")
     from train.export.restore import restore

@@ -287,6 +287,7 @@ def cache(tmp_path, monkeypatch):
     return Cache()
 
 
+@pytest.mark.slow
 def test_the_first_run_starts_in_fp32_and_ends_on_the_best_that_passes(cache, engine):
     messages = []
     failover = load_live(device="cpu", options=LoadOptions(notify=messages.append))
@@ -358,6 +359,7 @@ def test_a_compiler_that_cannot_be_started_is_a_sentence(cache, tmp_path, monkey
         compiler.attempt([loading.Target(FakeBackend(MODEL), "int8")]).open()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["my bundle", "-x"])
 def test_the_compiler_imports_nothing_from_where_the_user_stands(cache, tmp_path, monkeypatch, name):
     from engines.bundle import find_bundle

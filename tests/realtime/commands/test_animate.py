@@ -524,6 +524,7 @@ print([name for name in ("cv2", "openvino", "mediapipe", "torch") if name in sys
     assert said.strip().endswith("[]") and "--driver webcam" in said and "exit status" in said
 
 
+@pytest.mark.slow
 def test_curves_are_laid_over_a_clip_and_over_one_another(tmp_path, capsys):
     """The clip moves the rest of the face; the curves their own parts of it, as the recording shows."""
     brows = tmp_path / "brows.json"

@@ -326,6 +326,7 @@ def test_drivers_are_mixed_and_the_mix_is_recorded(curves):
         assert take.at(number / 10).tobytes() == mix.at(number / 10).tobytes()
 
 
+@pytest.mark.slow
 def test_a_clip_is_mixed_with_a_curve_over_it(curves):
     assert (
         perform(

@@ -222,6 +222,7 @@ def test_pictures_that_cannot_be_read_are_counted_and_stop_nothing(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_faces_of_nobody_are_drawn_in_the_labelling_processes(tmp_path):
     if find_spec("random_face") is None:
         pytest.skip("needs the wheel random-face")

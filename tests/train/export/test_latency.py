@@ -60,6 +60,7 @@ def test_a_crop_that_cannot_change_goes_to_the_device_once(bundle):
     assert engine._image is kept
 
 
+@pytest.mark.slow
 def test_the_command_sets_pytorch_beside_the_engine_of_a_call(bundle, capsys):
     assert command.main(["latency", "--engine", str(bundle.folder), "--runs", "5"]) == 0
     output = capsys.readouterr().out

@@ -195,6 +195,7 @@ def test_the_same_seed_makes_the_same_edits_and_another_seed_others(mine, toy_pe
     assert (np.array(first) == np.array(again)).all() and not (np.array(first) == np.array(other)).all()
 
 
+@pytest.mark.slow
 def test_a_variant_whose_colours_are_wrong_is_refused_and_nothing_is_written(
     mine, toy_people, monkeypatch, capsys
 ):

@@ -34,6 +34,7 @@ class Shifting(StubEngine):
         return Edit(picture, np.ones(picture.shape[:2], np.float32), np.full((32, 32, 2), 0.17, np.float32))
 
 
+@pytest.mark.slow
 def test_what_keeps_the_photos_pixels_keeps_its_sharpness(photos):
     still = native_sharpness(StubEngine(256, flow_px=32), photos)
     assert still["native_photos"] == 2 and still["native_sharpness"] == still["native_sharpness_ideal"] == 1
