@@ -77,15 +77,15 @@ class Neutral:
 
     @classmethod
     def of_clip(cls, readings: np.ndarray, profile: Profile | None = None) -> "Neutral":
-        """From readings (T, 41) of a whole clip, of its most restful stretch; with a profile only what that
-        does not know.
+        """From readings (T, 41) of a whole clip: AUs of its most restful stretch, head and gaze as they are
+        most of the time (a face may rest while it looks aside); with a profile only what that does not know.
 
         Without readings nothing is known, and it is learnt as always.
         """
         known = cls(profile)
         if len(readings):
             rest = readings[resting(readings)]
-            known._take(np.median(rest[:, : len(WIDE)], axis=0), np.median(opposites(rest), axis=0))
+            known._take(np.median(rest[:, : len(WIDE)], axis=0), np.median(opposites(readings), axis=0))
         return known
 
     @property

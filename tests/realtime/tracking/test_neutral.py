@@ -164,3 +164,11 @@ def test_a_blink_is_asked_for_in_full_and_head_and_gaze_as_they_are():
     assert np.array_equal(asked[len(WIDE) :], change[len(WIDE) :])
     assert asked[SMILE] == pytest.approx(0.44) and asked[EXPRESSION.index("AU02R")] < 0.45
     assert np.abs(at_general_strength(np.ones(len(EXPRESSION), np.float32))).max() <= 1
+
+
+def test_a_clip_looks_ahead_where_it_looks_most_of_the_time_even_if_it_rests_looking_aside():
+    aside = [posed(sideways=-0.7)] * 20
+    talking = [posed(AU12=0.3, AU25=0.4), posed(AU12=0.4, AU25=0.2)] * 30
+    found = Neutral.of_clip(np.array(aside + talking))
+    assert gaze(found.change(talking[0])) == pytest.approx([0, 0], abs=1e-6)
+    assert gaze(found.change(aside[0])) == pytest.approx([-0.7, 0], abs=1e-6)
