@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, redirect_stderr
 from functools import cache
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -160,7 +161,7 @@ class _NoFace:
     In emulation MediaPipe makes a second of the guest's clock last 10 s and more.
     """
 
-    def __init__(self, video: bool):
+    def __init__(self, video: bool, model: Path | None):
         self.frames = 0
         _NoFace.latest = self
 
