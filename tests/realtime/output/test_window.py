@@ -59,11 +59,34 @@ class Screen:
         """(H, W, 3) uint8 BGR: what is in the window; None while there is none."""
         from Xlib import X
 
+        window = self._window()
+        if window is None:
+            return None
+        size = window.get_geometry()
+        raw = window.get_image(0, 0, size.width, size.height, X.ZPixmap, 0xFFFFFFFF)
+        return np.frombuffer(raw.data, np.uint8).reshape(size.height, size.width, 4)[..., :3].copy()
+
+    def shows_a_picture(self) -> bool:
+        """Whether something is drawn in the window; where nothing is, the window is asked to draw again.
+
+        Without a window manager Qt misses the first Expose at times, and then never draws.
+        """
+        image = self.look()
+        if image is None or image.any():
+            return image is not None
+        window = self._window()
+        if window is not None:
+            window.clear_area(0, 0, 0, 0, True)
+            self._display.sync()
+            time.sleep(0.3)
+        return False
+
+    def _window(self):
+        from Xlib import X
+
         for window in self._display.screen().root.query_tree().children:
             if window.get_wm_name() == TITLE and window.get_attributes().map_state == X.IsViewable:
-                size = window.get_geometry()
-                raw = window.get_image(0, 0, size.width, size.height, X.ZPixmap, 0xFFFFFFFF)
-                return np.frombuffer(raw.data, np.uint8).reshape(size.height, size.width, 4)[..., :3].copy()
+                return window
         return None
 
     def press(self, key: str) -> None:
@@ -110,8 +133,10 @@ def play(screen, tmp_path):
                 said,
             )
         )
-        wait_for(lambda: (image := screen.look()) is not None and image.any(), 60)
-        return started[-1][0]
+        process = started[-1][0]
+        wait_for(lambda: process.poll() is not None or screen.shows_a_picture(), 60)
+        assert process.poll() is None, (tmp_path / "said.txt").read_text()
+        return process
 
     yield begin
     for process, said in started:
