@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -73,7 +74,7 @@ def prepare(
     _check_expressions(inputs, expressions, identity)
     split = DEFAULT_SPLIT if hold_out is None else Split.of(hold_out)
     total, listed = _count(inputs, limit, split if hold_out is not None else None, expressions)
-    options = {
+    options: dict[str, Any] = {
         "size_px": size_px,
         "shard_size": shard_size,
         "limit": limit,

@@ -54,9 +54,9 @@ def glasses(picture: np.ndarray, landmarks_px: np.ndarray) -> float:
     eyes = np.array([landmarks_px[33], landmarks_px[263]], np.float32)
     to_strip, _ = cv2.estimateAffinePartial2D(eyes, np.array([[16, 40], [112, 40]], np.float32))
     strip = cv2.warpAffine(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), to_strip, (128, 112)).astype(np.float32)
-    strip = cv2.GaussianBlur(strip, (0, 0), 1)
-    contrast = strip[20:100, 16:112].std() + 5
-    return float(np.abs(np.diff(strip, axis=0))[26:60, 58:70].mean(axis=1).max() / contrast)
+    smooth = cv2.GaussianBlur(strip, (0, 0), 1)
+    contrast = smooth[20:100, 16:112].std() + 5
+    return float(np.abs(np.diff(smooth, axis=0))[26:60, 58:70].mean(axis=1).max() / contrast)
 
 
 def glasses_changed(before: float, after: float) -> bool:

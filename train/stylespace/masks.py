@@ -1,7 +1,7 @@
 """Landmarks -> the parts of a face that are edited on their own, as soft masks.
 
-Where an eye is, no other part is. An eye by itself is a real wink. Half a mouth does not work: the generator draws lips as a whole, so the two
-sides of the lower face are one for most edits.
+Where an eye is, no other part is. An eye by itself is a real wink. Half a mouth does not work: the generator
+draws lips as a whole, so the two sides of the lower face are one for most edits.
 """
 
 import cv2
@@ -24,7 +24,9 @@ class _FaceAxes:
         self.scale = float(np.linalg.norm(along))
         self._across = along / self.scale
         self._down = np.array([-self._across[1], self._across[0]])
-        self._points = np.stack(np.mgrid[:MASK_PX, :MASK_PX][::-1], axis=-1).astype(np.float32) + 0.5
+        self._points = (
+            np.stack(np.meshgrid(np.arange(MASK_PX), np.arange(MASK_PX)), axis=-1).astype(np.float32) + 0.5
+        )
 
     def at(self, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(MASK_PX, MASK_PX) each: how far every pixel lies across and down from there."""
