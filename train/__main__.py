@@ -51,7 +51,8 @@ def _say(sentence: str, status: int) -> int:
 
 
 def nobody(options: argparse.Namespace) -> None:
-    from train.data.synthetic_faces import adult_seeds, write_faces
+    from train.data.synthetic_faces import write_faces
+    from train.stylespace.adult_seeds import adult_seeds
 
     drawn = write_faces(options.out, adult_seeds(options.count), options.size)
     print(f"drew {drawn} faces into {options.out}")
@@ -74,6 +75,8 @@ def prepare(options: argparse.Namespace) -> None:
         shard_size=options.shard_size,
         limit=options.limit,
         hold_out=options.hold_out,
+        expressions=options.expressions,
+        identity=options.identity,
     )
     print(json.dumps({name: value for name, value in manifest.items() if name != "shards"}, indent=1))
 
@@ -275,7 +278,7 @@ def estimator(options: argparse.Namespace) -> None:
 
 
 def _identity(options: argparse.Namespace):
-    from train.report.identity import Identity
+    from train.identity import Identity
 
     return Identity(options.identity) if options.identity else None
 

@@ -181,6 +181,22 @@ def _prepare(steps: Steps) -> None:
         f"{', '.join(DEFAULT_HOLD_OUT)}. none: hold out no more than the 4 %%. Recorded in the manifest",
     )
     step.add_argument(
+        "--expressions",
+        type=_positive,
+        default=0,
+        metavar="N",
+        help="of each synthetic person of nobody:COUNT, N pictures with other expressions, gazes and turns "
+        "of the head (source nobody_expressions); about 9 of 10 pass the checks (default: only the face as "
+        "it is)",
+    )
+    step.add_argument(
+        "--identity",
+        type=Path,
+        metavar="FILE",
+        help="MobileFaceNet.tflite, to leave out expressions that made another person (default: only those "
+        "whose skull changed are left out)",
+    )
+    step.add_argument(
         "--verify",
         action="store_true",
         help="prepare nothing: check the SHA-256 of every shard of --out",

@@ -20,13 +20,14 @@ from pathlib import Path
 import cv2
 
 from engines.errors import DataError
-from train.data.synthetic_faces import adult_seeds
+from train.stylespace.adult_seeds import adult_seeds
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 CLIPS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 CLIP_STRIDE = 2  # neighbouring frames at 30 fps are the same picture
 CLIP_JOB_FRAMES = 256  # of one job: bounds memory, and lets processes share a long clip
 SYNTHETIC_SOURCE = "nobody_adults"
+EXPRESSIONS_SOURCE = "nobody_expressions"  # the same people, each with several expressions
 # What cameras and telephones call every photo, and dates: no names of people.
 CAMERA = re.compile(
     r"(IMG|DSC|DSCF|DSCN|P|PXL|DCIM|MVI|IMAGE|PHOTO|PICTURE|CIMG|IMAG|PICT|SCREENSHOT)?[\d_-]*", re.IGNORECASE
@@ -35,7 +36,7 @@ CAMERA = re.compile(
 
 @dataclass(frozen=True)
 class Job:
-    """One picture (a file, or a range of a tar), one part of a clip, or one synthetic face."""
+    """One picture (a file, or a range of a tar), one part of a clip, or one synthetic person."""
 
     name: str  # of the file, for people
     person: str
@@ -45,11 +46,12 @@ class Job:
     size: int = -1  # bytes of the picture; -1: to the end of the file
     frames: int = 0  # of the clip; 0: a picture
     seed: int | None = None  # of a synthetic face
+    expressions: int = 0  # of that face, drawn besides it
 
     @property
     def pictures(self) -> int:
         """How many pictures are looked at, so at most so many faces come of it."""
-        return max(1, -(-self.frames // CLIP_STRIDE))
+        return max(1, -(-self.frames // CLIP_STRIDE)) + self.expressions
 
 
 def person_of(stem: str, source: str) -> str:
@@ -72,20 +74,22 @@ def _bytes_of(path: Path) -> int:
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
-def find_jobs(inputs: list[Path | str], limit: int | None = None) -> Iterator[Job]:
+def find_jobs(inputs: list[Path | str], limit: int | None = None, expressions: int = 0) -> Iterator[Job]:
     """Everything to look at in the inputs; of each, at most `limit` jobs.
+
+    expressions: of each synthetic person, besides the face as it is.
 
     Raises DataError when an input is missing, is no readable tar, or asks for more synthetic faces than there
     are.
     """
     for given in inputs:
-        yield from islice(_jobs_in(str(given)), limit)
+        yield from islice(_jobs_in(str(given), expressions), limit)
 
 
-def _jobs_in(given: str) -> Iterator[Job]:
+def _jobs_in(given: str, expressions: int) -> Iterator[Job]:
     path = Path(given)
     if given.startswith("nobody:"):
-        yield from _synthetic_faces(given.removeprefix("nobody:"))
+        yield from _synthetic_faces(given.removeprefix("nobody:"), expressions)
     elif not path.exists():
         raise DataError(f"There is no {path}: name folders, .tar files, clips of faces, or nobody:COUNT.")
     elif path.suffix == ".tar":
@@ -138,9 +142,10 @@ def _in_tar(path: Path) -> Iterator[Job]:
         ) from error
 
 
-def _synthetic_faces(count: str) -> Iterator[Job]:
+def _synthetic_faces(count: str, expressions: int) -> Iterator[Job]:
     if not count.isdecimal():
         raise DataError(f"nobody:{count} is not a number of faces: write nobody:500.")
+    source = EXPRESSIONS_SOURCE if expressions else SYNTHETIC_SOURCE
     for seed in adult_seeds(int(count)):
         name = f"nobody-{seed:06d}"
-        yield Job(f"{name}.jpg", f"{SYNTHETIC_SOURCE}/{name}", SYNTHETIC_SOURCE, seed=seed)
+        yield Job(f"{name}.jpg", f"{source}/{name}", source, seed=seed, expressions=expressions)

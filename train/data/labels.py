@@ -6,7 +6,9 @@ Runs in the labelling processes of `prepare`. Labels come from the estimator tha
 import os
 import signal
 from collections import Counter
+from dataclasses import replace
 from multiprocessing import parent_process
+from pathlib import Path
 from threading import Thread
 
 import cv2
@@ -18,12 +20,13 @@ from engines.face.landmarks import Face, FaceReader
 from engines.face.mesh import align
 from train.data.inputs import CLIP_STRIDE, Job
 from train.data.shards import LabelledFace
-from train.data.synthetic_faces import SyntheticFaceGenerator
+from train.identity import Identity
+from train.stylespace.expressions import PICTURE_PX, ExpressionDrawer
+from train.stylespace.generator import FaceGenerator
 
 MAX_YAW_DEG = 40.0  # beyond, half of the mesh is a guess
 MIN_EYE_DISTANCE_PX = 28.0  # outer eye corners; smaller faces are mush at any crop size
 JPEG_QUALITY = 95  # 4:4:4; 44 dB from the crop, less than the resampling into it loses
-SYNTHETIC_PX = 512  # side of a synthetic face: crops are taken at 256 and less
 # OpenCV moves no picture of 32,767 px, and the landmarker's second look adds a border of 0.3 on each side
 MAX_SIDE_PX = 20_000
 
@@ -48,13 +51,19 @@ def opening(mesh_px: np.ndarray) -> np.ndarray:
 
 
 _reader: FaceReader | None = None
-_generator: SyntheticFaceGenerator | None = None
+_generator: FaceGenerator | None = None
+_drawer: ExpressionDrawer | None = None
 _size_px = 256
+_identity: Path | None = None
 
 
-def start_worker(size_px: int) -> None:
-    """Prepares this process: its landmarker cannot come from another process, and takes 0.3 s to start."""
-    global _reader, _size_px
+def start_worker(size_px: int, identity: Path | None = None) -> None:
+    """Prepares this process: its landmarker cannot come from another process, and takes 0.3 s to start.
+
+    identity: a network that tells people apart (train/identity.py), for expressions of synthetic people.
+    """
+    global _reader, _size_px, _identity
+    _identity = identity
     if parent_process() is not None:
         # Ctrl-C is for the process that writes; it ends this one
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -72,7 +81,13 @@ def _leave_with_parent() -> None:
 
 def label_jobs(jobs: list[Job]) -> list[LabelResult]:
     """What is found in each job, in order."""
-    return [_label_clip(job) if job.frames else _label_picture(job) for job in jobs]
+    return [_label_job(job) for job in jobs]
+
+
+def _label_job(job: Job) -> LabelResult:
+    if job.expressions:
+        return _label_expressions(job)
+    return _label_clip(job) if job.frames else _label_picture(job)
 
 
 def _label_picture(job: Job) -> LabelResult:
@@ -89,8 +104,26 @@ def _label_picture(job: Job) -> LabelResult:
 
 def _drawn(seed: int) -> np.ndarray:
     global _generator
-    _generator = _generator or SyntheticFaceGenerator(threads=1)
-    return _generator.draw(seed, SYNTHETIC_PX)
+    _generator = _generator or FaceGenerator(threads=1)
+    return _generator.face(seed, PICTURE_PX)
+
+
+def _label_expressions(job: Job) -> LabelResult:
+    """One synthetic person: NAME_0000 as they are, NAME_0001 and so on with expressions."""
+    global _drawer
+    if _reader is None or job.seed is None:
+        raise RuntimeError("start_worker was not called in this process, or the job has no seed")
+    if _drawer is None:
+        likeness = None if _identity is None else Identity(_identity)
+        _drawer = ExpressionDrawer(FaceGenerator(threads=1), _reader, likeness)
+    results: list[LabelledFace | str] = []
+    for drawn in _drawer.draw(job.seed, job.expressions):
+        if isinstance(drawn, str):
+            results.append(drawn)
+            continue
+        name = f"{Path(job.name).stem}_{drawn.number:04d}.jpg"
+        results.append(_label_face(replace(job, name=name), drawn.picture, drawn.face))
+    return _collected(results)
 
 
 def _decoded(job: Job) -> np.ndarray | None:

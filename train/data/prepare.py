@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -31,10 +32,13 @@ from train.data.histogram import check_matplotlib, write_histograms
 from train.data.inputs import CLIP_STRIDE, Job, find_jobs
 from train.data.shards import FACE, FACES_PER_SHARD, LabelledFace, ShardWriter, sha256_of
 from train.data.split import DEFAULT_SPLIT, Split
-from train.data.synthetic_faces import find_weights
+from train.identity import Identity
+from train.stylespace import expressions as drawing
+from train.stylespace.generator import find_weights
 
 CHUNK = 8  # pictures sent to a process at a time: ~0.1 s of work
 NAMED = 5  # rejected files that are named for each reason
+MAX_EXPRESSIONS = 9999  # their number has four digits in a name
 SIZE_STEP = 16  # the compact generator works at 1/16 of the crop, the paper's at 1/4
 
 
@@ -46,6 +50,8 @@ def prepare(
     shard_size: int = FACES_PER_SHARD,
     limit: int | None = None,
     hold_out: Sequence[str] | None = None,
+    expressions: int = 0,
+    identity: Path | None = None,
 ) -> dict:
     """Writes a corpus to the folder `out`, or resumes one; returns its manifest.
 
@@ -56,6 +62,8 @@ def prepare(
         shard_size: faces in a shard.
         limit: pictures and clips looked at in each input; None: all.
         hold_out: sources and people ("source/name") that training must not see; None: DEFAULT_SPLIT.
+        expressions: of each synthetic person, besides the face as it is.
+        identity: a network by which people are checked to stay themselves; None: by their skulls alone.
 
     Raises:
         DataError: an option makes no sense, nothing usable is found, `out` holds something else, the disk is
@@ -63,9 +71,10 @@ def prepare(
         PuppetError: the face model or the synthetic faces are not installed.
     """
     _check(size_px, workers, shard_size, limit)
+    _check_expressions(inputs, expressions, identity)
     split = DEFAULT_SPLIT if hold_out is None else Split.of(hold_out)
-    total, listed = _count(inputs, limit, split if hold_out is not None else None)
-    options = {
+    total, listed = _count(inputs, limit, split if hold_out is not None else None, expressions)
+    options: dict[str, Any] = {
         "size_px": size_px,
         "shard_size": shard_size,
         "limit": limit,
@@ -75,6 +84,11 @@ def prepare(
         "min_eye_distance_px": labels.MIN_EYE_DISTANCE_PX,
         "jobs_sha256": listed,
     }
+    if expressions:
+        options["expressions"] = {
+            "version": drawing.VERSION,
+            "identity_sha256": sha256_of(identity) if identity else None,
+        }
     manifest, run = None, None
     try:
         manifest = begin(out, options, split)
@@ -82,7 +96,7 @@ def prepare(
             return manifest
         _check_installed(inputs)
         run = PrepareRun(out, manifest)
-        _label_all(run, inputs, limit, total, workers)
+        _label_all(run, find_jobs(inputs, limit, expressions), total, workers, identity)
         run.finish_shard()
         return finish(out, manifest, inputs)
     except (OSError, BrokenProcessPool, KeyboardInterrupt) as error:
@@ -131,7 +145,26 @@ def _check_installed(inputs: list[Path | str]) -> None:
         find_weights()
 
 
-def _count(inputs: list[Path | str], limit: int | None, split: Split | None) -> tuple[int, str]:
+def _check_expressions(inputs: list[Path | str], expressions: int, identity: Path | None) -> None:
+    """Raises DataError where an option has nothing to work on, or the network cannot be read."""
+    if expressions and not any(str(given).startswith("nobody:") for given in inputs):
+        raise DataError("--expressions are drawn of synthetic people: add nobody:COUNT to the inputs.")
+    if not 0 <= expressions <= MAX_EXPRESSIONS:
+        raise DataError(f"--expressions {expressions} is not possible: give 1 to {MAX_EXPRESSIONS}.")
+    if identity is None:
+        return
+    if not expressions:
+        raise DataError(
+            "--identity is for expressions of synthetic people: add --expressions 8, or leave it out."
+        )
+    if not identity.is_file():
+        raise DataError(f"There is no {identity}: give the path of MobileFaceNet.tflite.")
+    Identity(identity)
+
+
+def _count(
+    inputs: list[Path | str], limit: int | None, split: Split | None, expressions: int
+) -> tuple[int, str]:
     """How many pictures and frames will be looked at, and a hash of what they are.
 
     split: what the user asked to hold out, if they did. Raises DataError when something of it is in no input.
@@ -139,11 +172,12 @@ def _count(inputs: list[Path | str], limit: int | None, split: Split | None) -> 
     total = 0
     listed = hashlib.sha256()
     missing = {*split.sources, *split.people} if split else set()
-    for job in find_jobs(inputs, limit):
+    for job in find_jobs(inputs, limit, expressions):
         total += job.pictures
         missing -= {job.source, job.person}
+        drawn = f"\0{job.expressions}" if job.expressions else ""
         listed.update(
-            f"{job.source}\0{job.name}\0{job.size}\0{job.at}\0{job.frames}\0{job.seed}\n".encode(
+            f"{job.source}\0{job.name}\0{job.size}\0{job.at}\0{job.frames}\0{job.seed}{drawn}\n".encode(
                 errors="replace"
             )
         )
@@ -264,14 +298,14 @@ class PrepareRun:
 
 
 def _label_all(
-    run: PrepareRun, inputs: list[Path | str], limit: int | None, total: int, workers: int
+    run: PrepareRun, listed: Iterator[Job], total: int, workers: int, identity: Path | None
 ) -> None:
-    jobs = islice(find_jobs(inputs, limit), run.progress["jobs"], None)
+    jobs = islice(listed, run.progress["jobs"], None)
     first = next(jobs, None)
     if first is None:
         return
     context = get_context("spawn")  # MediaPipe's threads do not survive a fork
-    pool = ProcessPoolExecutor(workers, context, labels.start_worker, (run.manifest["size_px"],))
+    pool = ProcessPoolExecutor(workers, context, labels.start_worker, (run.manifest["size_px"], identity))
     with tqdm(desc="faces", unit="face", total=total, initial=run.progress["pictures"]) as bar:
         try:
             for job, (found, reasons) in _in_order(

@@ -55,7 +55,7 @@ def evaluate(
 ) -> dict:
     """Measures an engine on `count` held-out faces; writes report.md, figures.json and PNGs into `folder`.
 
-    identity: a train.report.identity.Identity; without one there are neither cosines nor distances. still: a
+    identity: a train.identity.Identity; without one there are neither cosines nor distances. still: a
     clip of a resting driver, instead of simulated ones. distance_faces: of the Frechet distance, both halves
     together. photos: with faces larger than the engine's crop, for sharpness at their own resolution. second:
     another family's eyes. Raises DataError, OutputError, SourceError.

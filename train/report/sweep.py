@@ -25,7 +25,7 @@ MAX_YAW_DEG = 25.0  # beyond, the estimator's own error grows, and would be blam
 
 
 class Embed(Protocol):
-    """A network that embeds faces (train/report/identity.py)."""
+    """A network that embeds faces (train.identity.py)."""
 
     def __call__(self, picture: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 BGR and (478, 2) landmarks -> unit vector."""

@@ -28,7 +28,8 @@ from train.data.inputs import find_jobs, person_of  # noqa: E402
 from train.data.prepare import PrepareRun, begin, finish, prepare  # noqa: E402
 from train.data.shards import ShardWriter  # noqa: E402
 from train.data.split import DEFAULT_SPLIT  # noqa: E402
-from train.data.synthetic_faces import ADULT_SEEDS, MAYBE_MINORS, adult_seeds, write_faces  # noqa: E402
+from train.data.synthetic_faces import write_faces  # noqa: E402
+from train.stylespace.adult_seeds import ADULT_SEEDS, MAYBE_MINORS, adult_seeds  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +194,7 @@ def test_what_is_not_installed_is_reported_before_labelling(tmp_path, monkeypatc
     with pytest.raises(PuppetError, match="The face model is not at"):
         prepare([SAMPLES], tmp_path / "out", size_px=64)
     monkeypatch.delenv("PUPPET_FACE_MODEL")
-    monkeypatch.setattr("train.data.synthetic_faces.find_spec", lambda _: None)
+    monkeypatch.setattr("train.stylespace.generator.find_spec", lambda _: None)
     with pytest.raises(PuppetError, match="random-face"):
         prepare(["nobody:2"], tmp_path / "out", size_px=64)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -234,7 +235,7 @@ def test_faces_of_nobody_are_drawn_in_the_labelling_processes(tmp_path):
 class Drawn:
     """A double of the network that draws."""
 
-    def draw(self, seed: int, size_px: int) -> np.ndarray:
+    def face(self, seed: int, size_px: int) -> np.ndarray:
         return np.full((size_px, size_px, 3), seed, np.uint8)
 
 
@@ -247,7 +248,7 @@ def test_drawn_faces_are_adults_and_a_disk_that_refuses_is_a_sentence(tmp_path, 
     for count in (0, len(ADULT_SEEDS) + 1):
         with pytest.raises(DataError, match=f"Only {len(ADULT_SEEDS)} .* adults, not {count}"):
             adult_seeds(count)
-    monkeypatch.setattr("train.data.synthetic_faces.SyntheticFaceGenerator", Drawn)
+    monkeypatch.setattr("train.data.synthetic_faces.FaceGenerator", Drawn)
     assert (
         write_faces(tmp_path / "faces", adult_seeds(2), 32) == 2
         and write_faces(tmp_path / "faces", adult_seeds(3), 32) == 1
@@ -266,7 +267,7 @@ def test_drawn_faces_are_adults_and_a_disk_that_refuses_is_a_sentence(tmp_path, 
 def test_without_the_wheel_the_message_names_what_to_install(monkeypatch):
     from train.data import labels
 
-    monkeypatch.setattr("train.data.synthetic_faces.find_spec", lambda _: None)
+    monkeypatch.setattr("train.stylespace.generator.find_spec", lambda _: None)
     with pytest.raises(PuppetError, match="pip install"):
         labels.label_jobs(list(find_jobs(["nobody:1"])))
 
