@@ -329,7 +329,8 @@ class FaceReader:
 
     def _score(self, picture_bgr: np.ndarray) -> float:
         """How sure the detector is of a face in a small picture, 0 to 1."""
-        detections = self._detector.detect(self._image(picture_bgr)).detections
+        with quiet_stderr():  # it warns about how its own memory is aligned
+            detections = self._detector.detect(self._image(picture_bgr)).detections
         return max((detection.categories[0].score for detection in detections), default=0.0)
 
     def _image(self, picture_bgr: np.ndarray) -> object:

@@ -79,7 +79,7 @@ class Split:
             return True
         if any(named.split("/", 1)[0] == source for named in self.people):
             return False
-        return zlib.crc32(person.encode()) % 1000 < HELD_OUT_SHARE * 1000
+        return zlib.crc32(person.encode(errors="surrogateescape")) % 1000 < HELD_OUT_SHARE * 1000
 
 
 DEFAULT_SPLIT = Split.of(DEFAULT_HOLD_OUT)
