@@ -321,8 +321,9 @@ class FaceReader:
             return False
         left, top, right, bottom = face.box_px
         scale = DETECTOR_PX / (2 * max(right - left, bottom - top, 1.0))
-        matrix = cv2.getRotationMatrix2D(((left + right) / 2, (top + bottom) / 2), roll_deg, scale)
-        matrix[:, 2] += DETECTOR_PX / 2 - np.array([left + right, top + bottom]) / 2
+        middle = (left + right) / 2, (top + bottom) / 2
+        matrix = np.asarray(cv2.getRotationMatrix2D(middle, roll_deg, scale), np.float64)
+        matrix[:, 2] = matrix[:, 2] + DETECTOR_PX / 2 - np.array(middle)
         size = (DETECTOR_PX, DETECTOR_PX)
         shown = cv2.warpAffine(picture_bgr, matrix, size, borderMode=cv2.BORDER_REPLICATE)
         return self._score(shown) > self._score(cv2.rotate(shown, cv2.ROTATE_180)) - INVERTED_MARGIN
