@@ -36,6 +36,7 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", DOCUMENT),
     (b"%!PS", DOCUMENT),
 )
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".avif", ".bmp", ".tif", ".tiff"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 _RAW_BRANDS = {b"crx "}
@@ -72,6 +73,11 @@ def kind_of_file(path: str | Path) -> str | None:
 def is_picture(path: str | Path) -> bool:
     """Whether a file is a picture by its content, of a kind that `load_photo` knows."""
     return kind_of_file(path) in PICTURES
+
+
+def is_called_picture(path: str | Path) -> bool:
+    """Whether a file of unknown content has a picture's name: what is wrong with it is said of a picture."""
+    return Path(path).suffix.lower() in _SUFFIXES and kind_of_file(path) is None
 
 
 def is_litter(name: str) -> bool:

@@ -7,15 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engines.errors import SourceError
-from engines.face.picture_file import is_litter, is_picture
+from engines.face.picture_file import is_called_picture, is_litter, is_picture
 from realtime.process.worker import Worker
 from realtime.puppet.puppet import Puppet
 
 LEAVE_S = 1.0  # for a photo that is being prepared: one of fifty megapixels takes as long
 
 
-# Files of these names are photos, even where what is in them is none: then that is said.
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".avif"}
 MAX_NAMED = 5  # files that are left out
 
 
@@ -47,7 +45,7 @@ def photos(source: str, notify: Callable[[str], None] = lambda _sentence: None) 
 
 
 def _is_photo(path: Path) -> bool:
-    return not path.is_dir() and (path.suffix.lower() in PHOTO_SUFFIXES or is_picture(path))
+    return not path.is_dir() and (is_picture(path) or is_called_picture(path))
 
 
 class PhotoSwitcher:

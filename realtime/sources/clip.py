@@ -13,7 +13,7 @@ import numpy as np
 from engines.errors import DriverError, SourceError
 from engines.face.landmarks import FaceReader
 from engines.face.photo import is_animation, load_photo
-from engines.face.picture_file import is_picture
+from engines.face.picture_file import is_called_picture, is_picture
 from engines.face.tiles import FOUND_SHARE, around
 from realtime.messages import Frame
 from realtime.sources.frame_source import FileFrames
@@ -177,7 +177,7 @@ class RealtimePlayback:
 
 def is_still(path: str | Path) -> bool:
     """Whether a driver is a picture that does not move, by its content."""
-    return is_picture(path) and not is_animation(path)
+    return is_called_picture(path) or (is_picture(path) and not is_animation(path))
 
 
 def _near_face(picture: np.ndarray, face_model: Path | None) -> np.ndarray:
