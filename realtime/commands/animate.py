@@ -125,7 +125,7 @@ def configure(parser: CommandParser) -> None:
     main.add_argument(
         "--source",
         metavar="PHOTO",
-        help="the photo that is animated; with several faces the largest is taken",
+        help="the photo that is animated, or a folder of photos (key n); of several faces in one see --face",
     )
     main.add_argument("--driver", metavar="WHO", action="append", help="who drives it (see above)")
     main.add_argument(
@@ -133,6 +133,11 @@ def configure(parser: CommandParser) -> None:
         metavar="WHERE",
         action="append",
         help="where pictures go; default: vcam, and window where there is a screen",
+    )
+    main.add_argument(
+        "--face-sheet",
+        metavar="FILE.png",
+        help="write the photo with its faces numbered, for --face, and end",
     )
     main.add_argument(
         "--demo",
@@ -192,6 +197,8 @@ def check(parser: CommandParser, options: argparse.Namespace) -> None:
         options.sheet = options.sheet or "out.png"
     if options.print_config:
         return
+    if options.face_sheet and options.source:
+        return
     if not options.source or not options.driver:
         parser.error("name a photo with --source and a driver with --driver, or try --demo")
     check_numbers(parser, options)
@@ -216,6 +223,8 @@ def animate(options: argparse.Namespace, shutdown: ShutdownHandler) -> int:
     from realtime.commands.options import drawing
     from realtime.session.config import SessionConfig
 
+    if options.face_sheet:
+        return face_sheet(options)
     settings = settings_options.chosen(options)
     if options.print_config:
         print(settings.toml())
@@ -238,6 +247,15 @@ def animate(options: argparse.Namespace, shutdown: ShutdownHandler) -> int:
     return run_session(config, shutdown)
 
 
+def face_sheet(options: argparse.Namespace) -> int:
+    """Writes the photo with its faces numbered; returns the exit status. Raises PuppetError."""
+    from realtime.commands.options import face_model
+    from realtime.session.face_sheet import write_face_sheet
+
+    write_face_sheet(options.source, options.face_sheet, face_model(options.face_model))
+    return 0
+
+
 def benchmark(config: "SessionConfig", json_path: str | None) -> int:
     """Prints what realtime.session.benchmark measures, and writes it to json_path. Raises PuppetError."""
     from engines import atomic_file
@@ -249,8 +267,9 @@ def benchmark(config: "SessionConfig", json_path: str | None) -> int:
     if json_path:
         check_writable(json_path, "--json")
     with ExitStack() as stack:
-        photo = photos(config.source)[0]
-        puppet, engine = make_puppet(config, photo, config.size or BENCHMARK_SIZE, stack, wait=True)
+        puppet, engine = make_puppet(
+            config, photos(config.source), config.size or BENCHMARK_SIZE, stack, wait=True
+        )
         seconds = config.seconds or BENCHMARK_S
         result = benchmark.measure(
             puppet, engine.name, config.drivers[0], seconds, config.settings, config.face_model

@@ -75,7 +75,7 @@ def export(options: argparse.Namespace, csv: str | None) -> int:
     _check_paths(options.drivers, csv, options.plot)
     names, estimate = open_estimator(options.aus, options.pyfeat_weights)
     with Table(csv, names, several=len(options.drivers) > 1) if csv else nullcontext() as table:
-        kept = _read(options, model, estimate, table)
+        kept, fault = _read(options, model, estimate, table)
     if options.plot:
         from realtime.commands.aus_plot import draw
 
@@ -86,23 +86,35 @@ def export(options: argparse.Namespace, csv: str | None) -> int:
     for name in (csv, options.plot):
         if name and name != STANDARD_OUTPUT:
             say(f"wrote {name}")
-    return 0
+    return fault.exit_status if fault else 0
 
 
 def _read(
     options: argparse.Namespace, model: Path | None, estimate: Estimate, table: Table | None
-) -> list[Reading]:
-    """Fills the table; returns the readings where they are to be plotted. Raises DriverError."""
+) -> tuple[list[Reading], DriverError | None]:
+    """Fills the table.
+
+    Returns: the readings where they are to be plotted, and the first fault of one of several drivers.
+
+    Raises: DriverError where the only driver cannot be read.
+    """
     kept: list[Reading] = []
+    fault: DriverError | None = None
     for driver in options.drivers:
         frames = missing = 0
-        for reading in readings(driver, estimate, options.seconds, model):
-            frames += 1
-            missing += reading.aus is None
-            if table:
-                table.add(reading)
-            if options.plot:
-                kept.append(reading)
+        try:
+            for reading in readings(driver, estimate, options.seconds, model):
+                frames += 1
+                missing += reading.aus is None
+                if table:
+                    table.add(reading)
+                if options.plot:
+                    kept.append(reading)
+        except DriverError as error:
+            if len(options.drivers) == 1:
+                raise
+            fault = fault or error
+            say(f"{error} Going on with the others.")
         if missing == frames and len(options.drivers) == 1:
             raise DriverError(
                 f"No face was found in {driver}: give one that shows a face from the front; nothing was "
@@ -110,7 +122,7 @@ def _read(
             )
         if missing:
             say(f"{driver}: no face in {missing} of {frames} frames; their cells are empty")
-    return kept
+    return kept, fault
 
 
 def _check_paths(drivers: list[str], csv: str | None, plot: str | None) -> None:

@@ -22,7 +22,7 @@ def add_look(
     size: str = "default 1280x720 live, the photo's own for files",
     fps: str = "default 30, for files the driver's own",
 ) -> None:
-    """Adds --size, --fps, --fit, --sheet, --no-badge; size and fps: what their help says of defaults."""
+    """Adds --size, --fps, --fit, --face, --sheet, --no-badge; size and fps: their help about defaults."""
     look = parser.add_argument_group("how it looks")
     look.add_argument("--size", metavar="WxH", help=f"output size, also as 360p to 1080p; {size}")
     look.add_argument("--fps", type=float, default=None, help=f"pictures a second; {fps}")
@@ -32,6 +32,12 @@ def add_look(
         default=FITS[0],
         help="how the photo fills the picture; auto crops only what spares the face, with the head centred; "
         "what was cropped comes into view when the head moves",
+    )
+    look.add_argument(
+        "--face",
+        default="largest",
+        metavar="WHICH",
+        help="of several faces in a photo: largest, left, right, or a number, counted from the left",
     )
     look.add_argument("--sheet", metavar="FILE.png", help="also write a contact sheet")
     look.add_argument(
@@ -103,6 +109,7 @@ def drawing(options: argparse.Namespace, settings: "Settings") -> dict[str, Any]
     Raises PuppetError.
     """
     from realtime.puppet.canvas import parse_size
+    from realtime.puppet.face_choice import check_choice
 
     return {
         "engine": options.engine,
@@ -111,6 +118,7 @@ def drawing(options: argparse.Namespace, settings: "Settings") -> dict[str, Any]
         "size": parse_size(options.size) if options.size else None,
         "fps": options.fps,
         "fit": options.fit,
+        "face": check_choice(options.face),
         "badge": options.badge,
         "sheet": options.sheet,
         "seconds": options.seconds,

@@ -8,7 +8,8 @@ One row a moment, seconds rising; the first row is the beginning, whatever its t
 those not named stay at 0. AU45 moves both sides of the face, AU45L and AU45R the person's left or right
 alone; an AU is named whole or by its sides, never both. Values are -1 to 1. Between rows they are
 interpolated by monotone cubics, which never overshoot; before the first row and after the last that row is
-held. Spreadsheets may save it with semicolons or tabs in place of commas, and with decimal commas.
+held. Spreadsheets may save it with semicolons or tabs in place of commas, and with decimal commas; a first
+line `sep=;`, as Excel writes it, names the mark. OpenFace's tables are read, too (openface.py).
 
 A recording (curve_writer.py) is exact: `curve.at(t)` returns the same (41,) float32 for each t at which a row
 was recorded, counted from the first, and for each t as it is written (times are rounded to a microsecond,
@@ -17,6 +18,7 @@ values are not). So a replay at the rate at which it was recorded gives the same
 
 import csv
 import math
+import re
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +28,9 @@ import numpy as np
 
 from engines.errors import CurveError
 from realtime.performance.curve import KNOWN_AUS, MAX_DURATION_S, TIME, Curve, fault_of_name
+from realtime.performance.openface import OpenFaceColumns, openface_columns
+
+SEPARATOR = re.compile(r'"?sep=([,;\t])"?\s*', re.IGNORECASE)  # Excel's first line
 
 
 def load_csv(path: Path) -> Curve:
@@ -42,21 +47,33 @@ def load_csv(path: Path) -> Curve:
 
 
 def _read(path: Path, file: TextIO) -> Curve:
-    first = next((line for line in file if line.strip(" ,;\t\r\n")), "")
-    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
-    file.seek(0)
+    first_line, first = next(
+        ((number, line) for number, line in enumerate(file, 2) if line.strip(" ,;\t\r\n")), (1, "")
+    )
+    if named := SEPARATOR.fullmatch(first):
+        delimiter = named[1]
+    else:
+        delimiter = next((mark for mark in ",;\t" if mark in first), ",")
+        file.seek(0)
+    before = 1 if named is None else first_line
     header: list[str] = []
+    openface: OpenFaceColumns | None = None
     # Hours of rows as Python objects would fill the memory.
     numbers = array("d")
     lines = array("q")
-    for line, row in enumerate(csv.reader(file, delimiter=delimiter), 1):
+    for line, row in enumerate(csv.reader(file, delimiter=delimiter), before):
         if not (row and row[0]) and not any(cell.strip() for cell in row):
             continue
         if not header:
-            header = _header(path, line, row)
+            openface = openface_columns(row)
+            header = openface.header if openface else _header(path, line, row)
             continue
-        numbers.extend(_numbers(path, line, header, _cells(row, len(header), delimiter)))
-        lines.append(line)
+        cells: list[str] | None = _cells(row, openface.width if openface else len(header), delimiter)
+        if openface and cells is not None and len(cells) == openface.width:
+            cells = openface.row(cells)
+        if cells is not None:
+            numbers.extend(_numbers(path, line, header, cells))
+            lines.append(line)
     if not header:
         raise CurveError(
             f"{path} is empty: its first line must be {TIME} and AU names, as in {TIME},AU12,AU25."

@@ -16,13 +16,16 @@ from engines.bundle import Bundle
 from engines.errors import SourceError
 from engines.face import au_estimator
 from engines.face.crop import cut, find_crop
-from engines.face.landmarks import FaceReader
+from engines.face.landmarks import Face, FaceReader
 from engines.face.photo import load_photo
+from engines.face.tiles import SMALLEST_FACE_PX
 from realtime.puppet.background import take_apart
 from realtime.puppet.canvas import lay_out, own_size
 from realtime.puppet.eyes import Eyes, Gaze
+from realtime.puppet.face_choice import LARGEST, MAX_FACES, choose
 from realtime.puppet.head import HeadGeometry, HeadPose
 
+GOOD_FACE_PX = 100.0  # height of a face that makes a puppet; one that is smaller is said to be blurred
 FREE_DEG = 10.0  # a head that cannot turn so far is said to be hemmed in
 GAZE_STEP = 0.004  # of an eye's width, a third of a pixel at 720p: eyes that rest on something are drawn once
 AT_REST, AHEAD = HeadPose(), Gaze()
@@ -39,21 +42,28 @@ class Puppet:
         fit: str = "auto",
         say: Callable[[str], None] = lambda _: None,
         face_model: Path | None = None,
+        choice: str = LARGEST,
     ):
-        """photo:
-
-        (H, W, 3) uint8 BGR; size: (width, height) of the output, default the photo's own. Raises SourceError.
         """
-        with FaceReader(max_faces=8, model=face_model) as reader:
-            faces = reader.read(photo)
-        if not faces:
-            raise SourceError(
-                "No face was found in the photo: use one that shows a face from the front, well lit, at least"
-                " 100 px high."
+        Args:
+            photo: (H, W, 3) uint8 BGR.
+            size: (width, height) of the output; default: the photo's own.
+            choice: of the face, as face_choice.check_choice lets it pass.
+
+        Raises: SourceError.
+        """
+        faces = read_faces(photo, face_model, everywhere=choice != LARGEST)
+        face = choose(faces, choice)
+        if len(faces) > 1 and choice == LARGEST:
+            say(
+                f"The photo shows {len(faces)} faces; the largest is animated. Which one shall it be? "
+                "--face left, right or a number says so; --face-sheet FILE.png numbers them."
             )
-        if len(faces) > 1:
-            say(f"The photo shows {len(faces)} faces; the largest is animated.")
-        face = faces[0]
+        if (height_px := _height_px(face)) < GOOD_FACE_PX:
+            say(
+                f"The face in the photo is only {height_px:.0f} px high, and the puppet will be blurred: use "
+                "one of 200 px or more."
+            )
         photo_crop = find_crop(face, engine.bundle.size_px)
         canvas = lay_out(photo, photo_crop, size or own_size(photo), fit)
         self.still = canvas.image  # (H, W, 3) uint8 BGR: what is shown when nothing is asked
@@ -70,7 +80,8 @@ class Puppet:
         self.head = HeadGeometry(mesh_px, canvas.photo)
         others = [
             _moved(_moved(other.mesh_px, canvas.canvas_from_photo), canvas.wide_from_canvas)
-            for other in faces[1:]
+            for other in faces
+            if other is not face
         ]
         self._layers = take_apart(canvas.wide, mesh_px, self.head, others)
         self.head.heed_edges(self._layers)
@@ -91,11 +102,12 @@ class Puppet:
         fit: str = "auto",
         say: Callable[[str], None] = lambda _: None,
         face_model: Path | None = None,
+        choice: str = LARGEST,
     ) -> "Puppet":
         """Raises SourceError naming the file."""
-        photo = load_photo(path)
+        photo = load_photo(path, say)
         try:
-            return cls(photo, engine, size, fit, say, face_model)
+            return cls(photo, engine, size, fit, say, face_model, choice)
         except SourceError as error:
             raise SourceError(f"{path}: {error}") from error
 
@@ -167,6 +179,35 @@ class Puppet:
                     slice(left - columns.start, right - columns.start),
                 )
                 picture[shown] = self._wide[top:bottom, left:right]
+
+
+def read_faces(photo: np.ndarray, face_model: Path | None = None, everywhere: bool = True) -> list[Face]:
+    """The faces in a (H, W, 3) uint8 BGR photo, the largest first.
+
+    Args:
+        everywhere: whether small ones are looked for beside large ones.
+
+    Raises: SourceError where there is none, with the reason as far as it can be known.
+    """
+    with FaceReader(max_faces=MAX_FACES, model=face_model) as reader:
+        if faces := reader.read(photo, everywhere=everywhere):
+            return faces
+        if reader.read(photo[::-1, ::-1]):
+            raise SourceError("The face in the photo is upside down: turn the photo by 180 degrees.")
+        if small := reader.read(photo, SMALLEST_FACE_PX / 2):
+            raise SourceError(
+                f"The face in the photo is only {_height_px(small[0]):.0f} px high, too small to be animated:"
+                f" use a photo in which it has {GOOD_FACE_PX:.0f} px or more."
+            )
+    raise SourceError(
+        "No face was found in the photo: use one that shows a face from the front, well lit, at least"
+        f" {GOOD_FACE_PX:.0f} px high."
+    )
+
+
+def _height_px(face: Face) -> float:
+    _, top, _, bottom = face.box_px
+    return bottom - top
 
 
 def _moved(mesh_px: np.ndarray, matrix: np.ndarray) -> np.ndarray:

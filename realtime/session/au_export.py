@@ -20,7 +20,7 @@ from realtime.messages import Frame
 from realtime.partial_file import check_writable
 from realtime.process.exit_status import close_standard_output
 from realtime.process.log import say
-from realtime.sources.clip import PICTURE_SUFFIXES, Clip, StillImage
+from realtime.sources.clip import Clip, StillImage, is_still
 
 STANDARD_OUTPUT = "-"
 TIME_COLUMN = "time_s"
@@ -46,8 +46,8 @@ def readings(
 
     Raises DriverError.
     """
-    is_picture = Path(driver).suffix.lower() in PICTURE_SUFFIXES
-    source = StillImage(driver, duration_s=1.0, fps=1.0) if is_picture else Clip(driver)
+    is_picture = is_still(driver)
+    source = StillImage(driver, 1.0, 1.0, face_model) if is_picture else Clip(driver)
     total = int(min(source.length or 0, (seconds or np.inf) * source.fps)) or None
     with (
         closing(source),

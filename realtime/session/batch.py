@@ -58,7 +58,7 @@ def plan(names: Sequence[str], sheet: str | None = None, over: Sequence[str] = (
     *names, out = names
     names = [found for name in names for found in _glob(name)]
     takes = [name for name in names if is_curve(name)]
-    pictures = [path for name in names if not is_curve(name) for path in photos(name)]
+    pictures = [path for name in names if not is_curve(name) for path in photos(name, say)]
     if not takes:
         raise CurveError(
             "No take is named: name a curve (FILE.csv or FILE.json) before the photos and the video."
@@ -132,7 +132,9 @@ class _Batch:
         """
         try:
             config = self._config
-            puppet = Puppet.from_file(photo, engine, config.size, config.fit, say, config.face_model)
+            puppet = Puppet.from_file(
+                photo, engine, config.size, config.fit, say, config.face_model, config.face
+            )
         except SourceError as error:
             say(f"{error} Going on with the others.")
             self.missing |= dict.fromkeys((job.out for job in jobs), error)

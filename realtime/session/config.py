@@ -16,6 +16,7 @@ class DrawingConfig:
     size: tuple[int, int] | None = None  # (width, height); None: 1280x720 live, the photo's own for files
     fps: float | None = None  # pictures a second; None: 30, for files the driver's own
     fit: str = "auto"  # how the photo fills the picture: canvas.FITS
+    face: str = "largest"  # of several in the photo: as puppet.face_choice reads it
     badge: bool = True  # whether every picture carries the mark that it is animated
     sheet: str | None = None  # where a contact sheet goes
     seconds: float | None = None  # after which it ends

@@ -7,28 +7,45 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engines.errors import SourceError
+from engines.face.picture_file import is_called_picture, is_litter, is_picture
 from realtime.process.worker import Worker
 from realtime.puppet.puppet import Puppet
-from realtime.sources.clip import PICTURE_SUFFIXES
 
 LEAVE_S = 1.0  # for a photo that is being prepared: one of fifty megapixels takes as long
 
 
-def photos(source: str) -> list[Path]:
-    """The photo that --source names, or those of the folder it names, by name. Raises SourceError."""
+MAX_NAMED = 5  # files that are left out
+
+
+def photos(source: str, notify: Callable[[str], None] = lambda _sentence: None) -> list[Path]:
+    """The photo that --source names, or those of the folder it names, by name.
+
+    Args:
+        notify: called with a sentence about what else is in the folder, but what systems put there.
+
+    Raises: SourceError.
+    """
     if not Path(source).is_dir():
         return [Path(source)]
     try:
-        found = sorted(path for path in Path(source).iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+        entries = sorted(path for path in Path(source).iterdir() if not is_litter(path.name))
     except OSError as error:
         raise SourceError(
             f"The folder {source} cannot be read ({error.strerror}): check its permissions."
         ) from error
+    found = [path for path in entries if _is_photo(path)]
+    if others := [path.name for path in entries if path not in set(found)]:
+        more = f" and {len(others) - MAX_NAMED} more" if len(others) > MAX_NAMED else ""
+        notify(f"Left out of {source}, as no photos: {', '.join(others[:MAX_NAMED])}{more}.")
     if not found:
         raise SourceError(
             f"There is no photo in the folder {source}: put one there, or name a photo with --source."
         )
     return found
+
+
+def _is_photo(path: Path) -> bool:
+    return not path.is_dir() and (is_picture(path) or is_called_picture(path))
 
 
 class PhotoSwitcher:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from engines.backends.interface import Engine
-from engines.errors import DriverError, OutputError, SettingsError
+from engines.errors import DriverError, OutputError, SettingsError, SourceError
 from engines.face.au_estimator import VERSION
 from engines.face.pyfeat import Scale
 from realtime.audio.microphone import Microphone
@@ -106,17 +106,30 @@ def is_live(spec: DriverSpec, outputs: Iterable[str]) -> bool:
 
 
 def make_puppet(
-    config: DrawingConfig, photo: Path, size: tuple[int, int] | None, stack: ExitStack, wait: bool
+    config: DrawingConfig, paths: list[Path], size: tuple[int, int] | None, stack: ExitStack, wait: bool
 ) -> tuple[Puppet, Engine]:
     """Opens an engine, which `stack` closes, and prepares a photo for it. Raises EngineError, SourceError.
 
     Args:
+        paths: of photos; the first that can be used is prepared, and those before it are taken out.
         size: (width, height) of the pictures; None: the photo's own.
         wait: for the best engine to be compiled; else a better one than is ready takes over while pictures
             are drawn.
     """
     engine = open_engine(config, stack, wait)
-    return Puppet.from_file(photo, engine, size, config.fit, say, config.face_model), engine
+    while True:
+        try:
+            return prepare_photo(config, paths[0], engine, size), engine
+        except SourceError as error:
+            if len(paths) == 1:
+                raise
+            say(f"{error} It is skipped.")
+            paths.pop(0)
+
+
+def prepare_photo(config: DrawingConfig, path: Path, engine: Engine, size: tuple[int, int] | None) -> Puppet:
+    """The puppet of a photo, as the config wants it. Raises SourceError."""
+    return Puppet.from_file(path, engine, size, config.fit, say, config.face_model, config.face)
 
 
 def check_paths(config: SessionConfig, reads: Iterable[str]) -> None:
@@ -237,7 +250,7 @@ def _run_offline(
         total = count_pictures(spec.performance, fps, config.seconds)
         expressions = perform_curve(spec.performance, fps, total)
     else:
-        frames = open_frames(config.drivers[0], config.seconds)
+        frames = open_frames(config.drivers[0], config.seconds, config.face_model)
         stack.callback(frames.close)
         second = _open_second(config, frames, profile, live=False, stack=stack)
         fps = config.fps or frames.fps
@@ -251,7 +264,7 @@ def _run_offline(
     if config.seconds:
         total = min(total or 10**9, max(1, int(config.seconds * fps)))
         expressions = islice(expressions, total)
-    puppet, engine = make_puppet(config, photos(config.source)[0], config.size, stack, wait=True)
+    puppet, engine = make_puppet(config, photos(config.source, say), config.size, stack, wait=True)
     if config.sound:
         raise OutputError(NO_LIVE_FILE)
     outputs = _open_outputs(config, names, lambda name: open_output(name, puppet.size, fps), stack)
@@ -307,11 +320,11 @@ def _run_live(
     """Threads, until Ctrl-C, q, the end of its time or a closed window."""
     timings = Timings()
     fps = config.fps or LIVE_FPS
-    frames = _open_live_frames(spec, config.seconds, stack)
+    frames = _open_live_frames(spec, config, stack)
     # Before the engine: a download of its weights needs the network that MediaPipe is cut off from.
     second = _open_second(config, frames, profile, live=True, stack=stack) if frames else None
-    paths = photos(config.source)
-    puppet, engine = make_puppet(config, paths[0], config.size or LIVE_SIZE, stack, wait=False)
+    paths = photos(config.source, say)
+    puppet, engine = make_puppet(config, paths, config.size or LIVE_SIZE, stack, wait=False)
     sound = _open_sound(config, names, stack)
     open_one = partial(open_live_output, size=puppet.size, fps=fps, sound=sound, timings=timings)
     outputs = _open_outputs(config, names, open_one, stack)
@@ -324,7 +337,7 @@ def _run_live(
     loop = LiveLoop(source, animator, fanout, timings, fps, controls=controls)
     switcher = PhotoSwitcher(
         paths,
-        lambda path: Puppet.from_file(path, engine, puppet.size, config.fit, say, config.face_model),
+        lambda path: prepare_photo(config, path, engine, puppet.size),
         animator.change,
         answer,
     )
@@ -358,7 +371,7 @@ def open_live_recording(
     return LiveRecording(path, size, fps, sound, lambda: timings.lately("capture to output"), say)
 
 
-def _open_live_frames(spec: DriverSpec, seconds: float | None, stack: ExitStack) -> LiveFrames | None:
+def _open_live_frames(spec: DriverSpec, config: SessionConfig, stack: ExitStack) -> LiveFrames | None:
     """A camera, or a file played like one; None where a curve drives. Raises DriverError."""
     if spec.frames is None:
         return None
@@ -367,7 +380,10 @@ def _open_live_frames(spec: DriverSpec, seconds: float | None, stack: ExitStack)
     if is_camera(path):
         frames = ReconnectingCamera(path, say)
     else:
-        frames = RealtimePlayback(open_frames(path, seconds), lambda: open_frames(path))
+        frames = RealtimePlayback(
+            open_frames(path, config.seconds, config.face_model),
+            lambda: open_frames(path, face_model=config.face_model),
+        )
     stack.callback(frames.close)
     return frames
 

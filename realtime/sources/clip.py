@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 
 from engines.errors import DriverError, SourceError
-from engines.face.photo import load_photo
+from engines.face.landmarks import FaceReader
+from engines.face.photo import is_animation, load_photo
+from engines.face.picture_file import is_called_picture, is_picture
+from engines.face.tiles import FOUND_SHARE, around
 from realtime.messages import Frame
 from realtime.sources.frame_source import FileFrames
 
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 MAX_SIDE_PX = (
     1280  # of a frame; larger ones are shrunk when read: landmarks gain nothing from more, memory does
 )
@@ -96,16 +98,23 @@ class Clip:
 class StillImage:
     """FileFrames of a single picture: its expression, held for duration_s.
 
-    There is no resting face to compare it with.
+    There is no resting face to compare it with. Of a picture in which the face is small, only the part around
+    it is seen.
     """
 
     live: Literal[False] = False
     has_rest = False
 
-    def __init__(self, path: str | Path, duration_s: float = PICTURE_S, fps: float = 30.0):
+    def __init__(
+        self,
+        path: str | Path,
+        duration_s: float = PICTURE_S,
+        fps: float = 30.0,
+        face_model: Path | None = None,
+    ):
         """Raises DriverError when it cannot be read."""
         try:
-            self._image = load_photo(path)
+            self._image = _near_face(load_photo(path), face_model)
         except SourceError as error:
             raise DriverError(str(error)) from error
         self.fps = fps
@@ -166,14 +175,33 @@ class RealtimePlayback:
         self._frames.close()
 
 
-def open_frames(path: str, duration_s: float | None = None) -> FileFrames:
+def is_still(path: str | Path) -> bool:
+    """Whether a driver is a picture that does not move, by its content."""
+    return is_called_picture(path) or (is_picture(path) and not is_animation(path))
+
+
+def _near_face(picture: np.ndarray, face_model: Path | None) -> np.ndarray:
+    """The part of a (H, W, 3) uint8 BGR picture around a face that is small in it; else all of it."""
+    with FaceReader(model=face_model) as reader:
+        faces = reader.read(picture)
+    if not faces:
+        return picture
+    left, top, right, bottom = faces[0].box_px
+    if max(right - left, bottom - top) > 2 * FOUND_SHARE * max(picture.shape[:2]):
+        return picture
+    near = around(faces[0].box_px, picture.shape)
+    return np.ascontiguousarray(picture[near.rows, near.columns])
+
+
+def open_frames(path: str, duration_s: float | None = None, face_model: Path | None = None) -> FileFrames:
     """The clip or picture that --driver names.
 
     Args:
         duration_s: how long a picture drives; PICTURE_S by default.
+        face_model: as engines.face.landmarks.find_model takes it.
 
     Raises: DriverError.
     """
-    if Path(path).suffix.lower() in PICTURE_SUFFIXES:
-        return StillImage(path, duration_s or PICTURE_S)
+    if is_still(path):
+        return StillImage(path, duration_s or PICTURE_S, face_model=face_model)
     return Clip(path)

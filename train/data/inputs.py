@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 
 from engines.errors import DataError
+from engines.face.picture_file import is_litter, is_picture
 from train.stylespace.adult_seeds import adult_seeds
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -54,14 +55,18 @@ class Job:
         return max(1, -(-self.frames // CLIP_STRIDE)) + self.expressions
 
 
-def person_of(stem: str, source: str) -> str:
+def person_of(stem: str, source: str, folder: str = "") -> str:
     """`Name_0001`, with four digits, is a photo of Name (as in LFW); any other name is a separate person.
 
-    So are a camera's IMG_0001, DSC_0001, 20261122_0001 and the like: they number photos of anybody.
+    So are a camera's IMG_0001, DSC_0001, 20261122_0001 and the like: they number photos of anybody; in two
+    folders they are of two people.
+
+    Args:
+        folder: in which the file lies, within its source; "" for the source itself.
     """
     match = re.fullmatch(r"(.+)_\d{4}", stem)
     if match is None or CAMERA.fullmatch(match[1]):
-        return f"{source}/{stem}"
+        return "/".join(filter(None, (source, folder, stem)))
     return f"{source}/{match[1]}"
 
 
@@ -101,12 +106,14 @@ def _jobs_in(given: str, expressions: int) -> Iterator[Job]:
         for folder, folders, files in os.walk(path):
             folders.sort()
             for name in sorted(files):
-                yield from _in_file(Path(folder) / name, source)
+                if not is_litter(name):
+                    within = Path(folder).relative_to(path).as_posix()
+                    yield from _in_file(Path(folder) / name, source, "" if within == "." else within)
 
 
-def _in_file(path: Path, source: str) -> Iterator[Job]:
-    if path.suffix.lower() in PICTURES:
-        yield Job(path.name, person_of(path.stem, source), source, str(path), 0, _bytes_of(path))
+def _in_file(path: Path, source: str, folder: str = "") -> Iterator[Job]:
+    if path.suffix.lower() in PICTURES or (path.suffix.lower() not in CLIPS and is_picture(path)):
+        yield Job(path.name, person_of(path.stem, source, folder), source, str(path), 0, _bytes_of(path))
     elif path.suffix.lower() in CLIPS:
         capture = cv2.VideoCapture(str(path))
         # One frame of an unreadable clip, so that it is counted as rejected
@@ -127,10 +134,11 @@ def _in_tar(path: Path) -> Iterator[Job]:
                 # The library would keep every header; its stub lacks the list
                 tar.members.clear()  # type: ignore[attr-defined]
                 name = Path(member.name)
-                if member.isfile() and name.suffix.lower() in PICTURES:
+                if member.isfile() and name.suffix.lower() in PICTURES and not is_litter(name.name):
+                    within = name.parent.as_posix()
                     yield Job(
                         member.name,
-                        person_of(name.stem, path.stem),
+                        person_of(name.stem, path.stem, "" if within == "." else within),
                         path.stem,
                         str(path),
                         member.offset_data,

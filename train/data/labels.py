@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from dataclasses import replace
+from io import BytesIO
 from multiprocessing import parent_process
 from pathlib import Path
 from threading import Thread
@@ -14,10 +15,12 @@ from threading import Thread
 import cv2
 import numpy as np
 
+from engines.errors import SourceError
 from engines.face import au_estimator
 from engines.face import crop as crops
 from engines.face.landmarks import Face, FaceReader
 from engines.face.mesh import align
+from engines.face.photo import read_photo
 from train.data.inputs import CLIP_STRIDE, Job
 from train.data.shards import LabelledFace
 from train.identity import Identity
@@ -27,8 +30,6 @@ from train.stylespace.generator import FaceGenerator
 MAX_YAW_DEG = 40.0  # beyond, half of the mesh is a guess
 MIN_EYE_DISTANCE_PX = 28.0  # outer eye corners; smaller faces are mush at any crop size
 JPEG_QUALITY = 95  # 4:4:4; 44 dB from the crop, less than the resampling into it loses
-# OpenCV moves no picture of 32,767 px, and the landmarker's second look adds a border of 0.3 on each side
-MAX_SIDE_PX = 20_000
 
 LabelResult = tuple[list[LabelledFace], Counter[str]]  # faces, and how often each reason left one out
 
@@ -94,8 +95,6 @@ def _label_picture(job: Job) -> LabelResult:
     picture = _drawn(job.seed) if job.seed is not None else _decoded(job)
     if picture is None:
         return [], Counter({"not a readable picture": 1})
-    if max(picture.shape[:2]) > MAX_SIDE_PX:
-        return [], Counter({f"more than {MAX_SIDE_PX} px long": 1})
     if _reader is None:
         raise RuntimeError("start_worker was not called in this process")
     faces = _reader.read(picture)
@@ -132,9 +131,8 @@ def _decoded(job: Job) -> np.ndarray | None:
     try:
         with open(job.path, "rb") as file:
             file.seek(job.at)
-            data = file.read(job.size)
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except (OSError, cv2.error):  # cv2's: the file claims more pixels than OpenCV reads
+            return read_photo(BytesIO(file.read(job.size)), job.name)
+    except (OSError, SourceError):
         return None
 
 

@@ -68,7 +68,12 @@ class LabelledFace:
 
 def person_number(person: str) -> int:
     """A name as 63 bits: the same in every corpus, and free of collisions in any that fits on a disk."""
-    return int.from_bytes(hashlib.blake2b(person.encode(), digest_size=8).digest(), "little") >> 1
+    return (
+        int.from_bytes(
+            hashlib.blake2b(person.encode(errors="surrogateescape"), digest_size=8).digest(), "little"
+        )
+        >> 1
+    )
 
 
 def shard_name(number: int) -> str:

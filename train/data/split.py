@@ -82,7 +82,8 @@ class Split:
         if any(named.split("/", 1)[0] == source for named in self.people):
             return False
         name = person.removeprefix(source)
-        return zlib.crc32((SAME_PEOPLE.get(source, source) + name).encode()) % 1000 < HELD_OUT_SHARE * 1000
+        hashed = (SAME_PEOPLE.get(source, source) + name).encode(errors="surrogateescape")
+        return zlib.crc32(hashed) % 1000 < HELD_OUT_SHARE * 1000
 
 
 DEFAULT_SPLIT = Split.of(DEFAULT_HOLD_OUT)

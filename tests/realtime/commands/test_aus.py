@@ -180,3 +180,13 @@ def test_a_plot_of_several_is_a_wrong_command_line():
     with pytest.raises(SystemExit) as ended:
         animate.main(["aus", PHOTO, CLIP, "--plot", "x.png"])
     assert ended.value.code == 2
+
+
+def test_one_of_several_pictures_that_cannot_be_read_is_named_and_the_others_are_read(tmp_path, capsys):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    shutil.copy(PHOTO, tmp_path / "face")
+    table = tmp_path / "t.csv"
+    drivers = [str(tmp_path / "broken.jpg"), str(tmp_path / "face")]
+    assert animate.main(["aus", *drivers, "--csv", str(table)]) == 4
+    assert "broken.jpg is not a picture" in capsys.readouterr().err
+    assert [row.split(",")[0] for row in table.read_text().splitlines()[1:]] == [drivers[1]]

@@ -112,6 +112,34 @@ def test_curves_from_spreadsheets_are_read(tmp_path):
         )
 
 
+def test_excels_line_about_the_separator_is_read_and_counted(tmp_path):
+    curve = load_curve(write(tmp_path, "sep=;\ntime_s;AU12\n0;0\n0,5;0,8\n"))
+    assert (
+        curve.aus == ("AU12",) and curve.times_s.tolist() == [0, 0.5] and curve.values[1] == np.float32(0.8)
+    )
+    with pytest.raises(CurveError, match="line 4, column AU12"):
+        load_curve(write(tmp_path, '"sep=,"\ntime_s,AU12\n0,0\n1,2\n'))
+
+
+OPENFACE = "frame, face_id, timestamp, confidence, success, gaze_0_x, AU12_r, AU45_r, AU12_c\n"
+
+
+def test_a_table_of_openface_is_a_curve_of_the_first_persons_intensities(tmp_path):
+    rows = (
+        "1, 0, 0.000, 0.98, 1, 0.1, 0.00, 5.00, 1.00\n"
+        "2, 0, 0.033, 0.10, 0, 0.1, 0.00, 0.00, 0.00\n"  # no face
+        "3, 1, 0.067, 0.98, 1, 0.1, 5.00, 0.00, 0.00\n"  # another person
+        "3, 0, 0.067, 0.98, 1, 0.1, 2.50, 1.00, 1.00\n"
+    )
+    curve = load_curve(write(tmp_path, OPENFACE + rows))
+    assert curve.aus == ("AU12", "AU45") and curve.times_s == pytest.approx([0, 0.067])
+    assert curve.values == pytest.approx(np.array([[0, 1], [0.5, 0.2]]))
+    with pytest.raises(CurveError, match=r"line 2, column AU12.*7"):
+        load_curve(write(tmp_path, OPENFACE + "1, 0, 0.000, 0.98, 1, 0.1, 7.00, 5.00, 1.00\n"))
+    with pytest.raises(CurveError, match="no rows"):
+        load_curve(write(tmp_path, OPENFACE + "1, 0, 0.000, 0.98, 0, 0.1, 0.00, 5.00, 1.00\n"))
+
+
 def test_a_curve_may_go_below_neutral(tmp_path):
     assert load_curve(write(tmp_path, "time_s,AU04\n0,-1\n")).at(0) == pytest.approx(
         speak(ESTIMATED, AU04=-1)
