@@ -232,6 +232,7 @@ def figures(options: argparse.Namespace) -> None:
         options.faces,
         _identity(options),
         evaluation=options.evaluation,
+        over=options.over,
     )
     print("\n".join(f"wrote {path}" for path in written))
 

@@ -500,6 +500,13 @@ def _figures(steps: Steps) -> None:
         help="numbers of the figures to draw (default: all)",
     )
     step.add_argument(
+        "--over",
+        nargs="+",
+        default=[],
+        metavar="CURVE:GROUP",
+        help="curves that move heads in figure 1's WebP, such as look.csv:head+gaze (default: none)",
+    )
+    step.add_argument(
         "--evaluation",
         type=Path,
         metavar="FOLDER",

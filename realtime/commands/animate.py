@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # its module loads NumPy
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 DEMO_PHOTO = SAMPLES / "woman.jpg"
-DEMO_CURVE = SAMPLES / "everything.csv"
+DEMO_DRIVERS = (str(SAMPLES / "everything.csv"), f"{SAMPLES / 'look.csv'}:head+gaze@loop")
 BENCHMARK_DRIVER = SAMPLES / "driver.mp4"
 BENCHMARK_SIZE = (1280, 720)
 BENCHMARK_S = 10.0  # of each pass
@@ -191,7 +191,7 @@ def check(parser: CommandParser, options: argparse.Namespace) -> None:
         parser.error("--demo and --benchmark are two things: choose one")
     if options.demo or options.benchmark:
         options.source = options.source or str(DEMO_PHOTO)
-        options.driver = options.driver or [str(DEMO_CURVE if options.demo else BENCHMARK_DRIVER)]
+        options.driver = options.driver or (list(DEMO_DRIVERS) if options.demo else [str(BENCHMARK_DRIVER)])
     if options.demo:
         options.output = options.output or ["out.mp4"]
         options.sheet = options.sheet or "out.png"

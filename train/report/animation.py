@@ -1,5 +1,7 @@
 """The paper's figure 1: a photo goes through expressions, as an MP4, a sheet, or a WebP of several."""
 
+import csv
+import tempfile
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +13,10 @@ from PIL import Image
 from engines import atomic_file
 from engines.backends.interface import Engine
 from engines.errors import OutputError
+from engines.face.action_units import WIDE
 from train.report.edits import EXPRESSIONS, wanted_at
 from train.report.photos import Photo
+from train.report.program import animate
 from train.report.sheets import sheet
 
 FPS = 25
@@ -21,6 +25,9 @@ RAMP_S, HOLD_S, REST_S = 0.5, 0.4, 0.15
 MAX_SIDE_PX = 720  # of the film: it plays everywhere and stays small
 # Of a face in the animated picture: three of them and all expressions are half a megabyte
 MONTAGE_PX, MONTAGE_FPS = 256, 12
+# The same where heads move: whole pictures change, and cost twice as much
+MOVING_PX, MOVING_QUALITY = 208, 45
+SEAM_S = 0.3  # where what is laid over a picture that loops begins again
 SHOWN = (0.0, 0.25, 0.5, 0.75, 1.0)  # of an expression's way up, on the sheet
 
 
@@ -83,6 +90,60 @@ def write_montage(engine: Engine, photos: Sequence[Photo], path: Path) -> Path:
         ahead = place * len(sequence) // len(EXPRESSIONS)
         shifted = sequence[ahead:] + sequence[:ahead]
         parts.append([_close_up(photo, photo.showing(engine, [wanted])) for wanted in shifted])
+    return _write_loop(parts, path)
+
+
+def write_moving_montage(
+    photos: Sequence[Path], over: Sequence[str], path: Path, engine: str = "default", device: str = "auto"
+) -> Path:
+    """The same drawn by run.py, with curves laid over the expressions, such as those of head and eyes.
+
+    Args:
+        photos: files.
+        over: curves with the groups that they drive, as of --driver; each is stretched to the loop's length.
+        path: of the WebP.
+        engine, device: as of run.py.
+
+    Raises: DataError, OutputError.
+    """
+    sequence = np.array(list(expression_sequence(np.zeros(len(WIDE), np.float32), MONTAGE_FPS)))
+    turn_s = len(sequence) / MONTAGE_FPS
+    stretched = [f"{curve}@duration={turn_s + SEAM_S:g}@loop={SEAM_S:g}" for curve in over]
+    options = ["--size", f"{MOVING_PX}x{MOVING_PX}", "--fps", str(MONTAGE_FPS), "--no-badge"]
+    # Twice, of which the second turn is shown: it begins where the first one ends
+    options += ["--seconds", f"{2 * turn_s:g}", "--engine", engine, "--device", device]
+    parts = []
+    with tempfile.TemporaryDirectory() as folder:
+        for place, photo in enumerate(photos):
+            ahead = place * len(sequence) // len(EXPRESSIONS)
+            curve = _write_curve(np.tile(np.roll(sequence, -ahead, axis=0), (2, 1)), Path(folder) / "act.csv")
+            film = animate(photo, [str(curve), *stretched], Path(folder) / "film.mp4", options)
+            parts.append(_read_frames(film)[-len(sequence) :])
+    return _write_loop(parts, path, MOVING_QUALITY)
+
+
+def _write_curve(sequence: np.ndarray, path: Path) -> Path:
+    """Changes (T, 29) at MONTAGE_FPS as an AU curve."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["time_s", *WIDE])
+        rows.writerows(
+            [f"{number / MONTAGE_FPS:.4f}", *(f"{value:.4f}" for value in row)]
+            for number, row in enumerate(sequence)
+        )
+    return path
+
+
+def _read_frames(film: Path) -> list[np.ndarray]:
+    capture, frames = cv2.VideoCapture(str(film)), []
+    while (found := capture.read())[0]:
+        frames.append(found[1])
+    capture.release()
+    return frames
+
+
+def _write_loop(parts: Sequence[Sequence[np.ndarray]], path: Path, quality: int = 60) -> Path:
+    """Writes films of as many frames each, (h, w, 3) BGR, side by side as a WebP. Raises OutputError."""
     pictures = [Image.fromarray(np.hstack(row)[..., ::-1]) for row in zip(*parts, strict=True)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +155,7 @@ def write_montage(engine: Engine, photos: Sequence[Photo], path: Path) -> Path:
                 append_images=pictures[1:],
                 duration=round(1000 / MONTAGE_FPS),
                 loop=0,
-                quality=60,
+                quality=quality,
                 method=6,
             )
     except OSError as error:

@@ -17,7 +17,7 @@ from engines.face.au_estimator import index
 from train.command_line import FIGURES
 from train.data.corpus import FaceCorpus
 from train.data.folders import make_folder
-from train.report.animation import progress_sheet, write_film, write_montage
+from train.report.animation import progress_sheet, write_film, write_montage, write_moving_montage
 from train.report.edits import EXPRESSIONS, LEVELS, wanted_at
 from train.report.evaluate import FORMAT, case_sheet, parts
 from train.report.photos import Photo, read_photos
@@ -60,6 +60,7 @@ def draw(
     evaluation: Path | None = None,
     faces: int = 24,
     identity: Embed | None = None,
+    over: Sequence[str] = (),
 ) -> list[Path]:
     """Draws one of the paper's figures 1, 4, 5, 7, 8, 9 into the folder `out`; returns the files.
 
@@ -67,7 +68,8 @@ def draw(
 
     photos: files; figure 9 needs none. corpus: for figure 7 its real expressions are sampled; figure 9 needs
     it. Figure 9 takes its cases from the folder `evaluation` of an `evaluate` of this engine on this corpus,
-    or sweeps `faces` held-out faces itself. Figure 8 writes its first edit in full besides, every pixel of
+    or sweeps `faces` held-out faces itself. over: curves, as of --driver, that are laid over figure 1's
+    WebP, which run.py draws then. Figure 8 writes its first edit in full besides, every pixel of
     it. Raises SourceError, DataError, OutputError.
     """
     if figure == 9:
@@ -91,10 +93,16 @@ def draw(
     make_folder(out, OutputError)
     files, read = [], read_photos([Path(path) for path in photos], engine.bundle.size_px)
     if figure == 1 and len(read) > 1:
-        files.append(write_montage(engine, read, out / "figure-1.webp"))
+        files.append(_montage(engine, photos, read, over, out / "figure-1.webp"))
     for photo in read:
         files += _of_photo(figure, engine, photo, out, corpus)
     return files
+
+
+def _montage(engine: Engine, photos: list[Path], read: list[Photo], over: Sequence[str], path: Path) -> Path:
+    if not over:
+        return write_montage(engine, read, path)
+    return write_moving_montage([Path(photo) for photo in photos], over, path, str(engine.bundle.folder))
 
 
 def _of_photo(figure: int, engine: Engine, photo: Photo, out: Path, corpus: FaceCorpus | None) -> list[Path]:
@@ -125,6 +133,7 @@ def draw_all(
     faces: int = 24,
     identity: Embed | None = None,
     evaluation: Path | None = None,
+    over: Sequence[str] = (),
 ) -> list[Path]:
     """Draws the figures in `only`; None: all that can be drawn. As `draw`.
 
@@ -141,7 +150,7 @@ def draw_all(
     return [
         path
         for figure in only or possible
-        for path in draw(figure, engine, photos, out, corpus, evaluation, faces, identity)
+        for path in draw(figure, engine, photos, out, corpus, evaluation, faces, identity, over)
     ]
 
 

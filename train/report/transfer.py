@@ -12,8 +12,6 @@ training.
 """
 
 import csv
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +27,9 @@ from engines.face.landmarks import FaceReader
 from engines.face.mesh import align
 from train.report.dlib_opinion import SecondOpinion
 from train.report.face_distances import DISTANCES, freed_distances, gaze_by_darkness, head_angles
+from train.report.program import animate
 from train.report.sheets import sheet, write_png, write_text
 
-PROGRAM = Path(__file__).parents[2] / "run.py"
 # Outer eye distances that a unit of each AU changes a distance by, on people: least squares over the frames
 # of twelve clips (`fit_target_distances`), of their AUs' changes from rest and dlib's distances, each clip's
 # mean taken off. Both sides of the face were taken for one.
@@ -156,25 +154,9 @@ def render(
     """
     film = folder / f"{clip.stem}-{photo.stem}.mp4"
     record = film.with_suffix(".csv")
-    command = [
-        sys.executable,
-        str(PROGRAM),
-        "--source",
-        str(photo),
-        "--driver",
-        str(clip),
-        "--output",
-        str(film),
-    ]
-    command += ["--record", str(record), "--engine", engine, "--device", device]
-    command += ["--seconds", f"{seconds:g}"] if seconds else []
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise DataError(
-            f"{clip} could not be rendered on {photo}: {said[-1] if said else 'run.py ended early'}"
-        )
-    return film, record
+    options = ["--record", str(record), "--engine", engine, "--device", device]
+    options += ["--seconds", f"{seconds:g}"] if seconds else []
+    return animate(photo, [str(clip)], film, options), record
 
 
 def read_record(path: Path) -> np.ndarray:

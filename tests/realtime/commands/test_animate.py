@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engines.face.action_units import EXPRESSION, HEAD_FULL_DEG, opposites
 from engines.face.au_estimator import index
 from realtime.commands import animate
+from realtime.performance.driver_spec import load_driver_spec, parse_parts
 from realtime.performance.load import load_curve
 from tests.conftest import SAMPLES
 
@@ -437,6 +439,14 @@ def test_a_wrong_command_line_is_explained(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         animate.main(arguments)
     assert caught.value.code == 2 and "usage" in capsys.readouterr().err
+
+
+def test_demo_moves_head_and_eyes_beside_its_expressions_and_ends():
+    demo = load_driver_spec(parse_parts(animate.DEMO_DRIVERS)).performance
+    shown = np.array([demo.at(time_s) for time_s in np.arange(0, demo.duration_s, 0.25)])
+    turn, nod, _, _, aside, up = np.ptp(opposites(shown), axis=0)
+    assert 30 < demo.duration_s < 90 and np.ptp(shown[:, EXPRESSION.index("AU25")]) > 0.5
+    assert min(turn, nod) * HEAD_FULL_DEG > 5 and min(aside, up) > 0.5
 
 
 def test_a_clip_that_is_left_before_its_end_is_closed_without_complaints():

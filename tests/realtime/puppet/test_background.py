@@ -80,6 +80,40 @@ def test_lines_behind_a_head_that_turns_do_not_bend(in_front_of_a_grid, pose):
     assert not changed[above].any() and changed[beside].mean() < 0.1
 
 
+@pytest.mark.parametrize("pose", [HeadPose(yaw_deg=12), HeadPose(yaw_deg=-12), HeadPose(roll_deg=8)])
+def test_lines_behind_a_head_bend_by_less_than_a_pixel_where_the_matte_is_sure(in_front_of_a_grid, pose):
+    picture, _ = in_front_of_a_grid
+    puppet = Puppet(picture, StubEngine())
+    rows, columns = puppet.head.box
+    map_px = puppet.head.displacement(puppet.head.limited(pose)).away_px
+    map_px = cv2.resize(map_px, (columns.stop - columns.start, rows.stop - rows.start))
+    asked = np.zeros(picture.shape[:2], np.float32)  # how far the map would take what is there along
+    asked[puppet.head.box] = np.linalg.norm(map_px, axis=2)
+    sure = np.ones(picture.shape[:2], np.uint8)
+    sure[puppet.head.box] = puppet._layers.matte[inner(puppet._layers)] == 0
+    reach = 2 * int(asked.max()) + 1  # so far the person may come over the lines
+    clear = cv2.erode(sure, np.ones((reach, reach), np.uint8)) > 0
+    before, after = (
+        255 - cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(float)
+        for image in (puppet.still, puppet.render(STILL, pose))
+    )
+    height, width = clear.shape
+    bends = []
+    for x in range(10, width, 90):  # as the lines of the grid
+        for y in range(0, height, 4):
+            at = round(x + 12 * y / height)
+            part = np.s_[y, max(0, at - 12) : at + 13]
+            if clear[part].all() and asked[part].min() > 2:
+                bends.append(_darkest(after[part]) - _darkest(before[part]))
+    assert len(bends) > 60 and np.abs(bends).max() < 1, (len(bends), np.abs(bends).max())
+
+
+def _darkest(profile: np.ndarray) -> float:
+    """Where a dark line crosses, pixels."""
+    dark = np.maximum(profile - np.median(profile) - 5, 0)
+    return float(dark @ np.arange(len(profile)) / max(dark.sum(), 1e-6))
+
+
 def test_what_a_head_uncovers_looks_like_the_wall(roomy):
     puppet = Puppet(roomy, StubEngine())
     turned = puppet.render(STILL, HeadPose(yaw_deg=14))

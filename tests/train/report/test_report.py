@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -436,6 +437,31 @@ def test_several_photos_perform_together_in_one_animated_picture_without_end(
     )
     with pytest.raises(OutputError, match="choose another --out"):
         animation.write_montage(engine, photos[:1], tmp_path / "figure-1.webp" / "below a file.webp")
+
+
+def test_curves_laid_over_the_animated_picture_are_stretched_to_a_loop_without_a_jump(tmp_path, monkeypatch):
+    monkeypatch.setattr(animation, "EXPRESSIONS", animation.EXPRESSIONS[:2])
+    turn = len(list(animation.expression_sequence(REST, animation.MONTAGE_FPS)))
+    acted = []
+
+    def act(photo, drivers, film, options):
+        acted.append((np.loadtxt(drivers[0], delimiter=",", skiprows=1)[:, 1:], drivers[1:]))
+        return film
+
+    monkeypatch.setattr(animation, "animate", act)
+    steps = [np.full((8, 8, 3), number, np.uint8) for number in range(2 * turn)]
+    monkeypatch.setattr(animation, "_read_frames", lambda _film: steps)
+    written = []
+    monkeypatch.setattr(animation, "_write_loop", lambda parts, path, quality: written.extend(parts))
+    animation.write_moving_montage([Path("a.jpg"), Path("b.jpg")], ["look.csv:head"], tmp_path / "f.webp")
+    (first, over), (second, _) = acted
+    seconds = turn / animation.MONTAGE_FPS
+    assert over == [f"look.csv:head@duration={seconds + 0.3:g}@loop=0.3"] and len(first) == 2 * turn
+    assert np.array_equal(first[:turn], first[turn:]) and np.array_equal(
+        second, np.roll(first, -turn // 2, 0)
+    )
+    assert len(written) == 2 and written[0] is not written[1]
+    assert [frame.max() for frame in written[0]] == list(range(turn, 2 * turn)), "the second turn"
 
 
 def test_every_face_of_a_group_is_edited_and_the_rest_is_the_photo(engine, tmp_path):
