@@ -26,7 +26,7 @@ MAX_SIDE_PX = 720  # of the film: it plays everywhere and stays small
 # Of a face in the animated picture: three of them and all expressions are half a megabyte
 MONTAGE_PX, MONTAGE_FPS = 256, 12
 # The same where heads move: whole pictures change, and cost twice as much
-MOVING_PX, MOVING_QUALITY = 208, 45
+MOVING_PX, MOVING_QUALITY = 160, 40
 SEAM_S = 0.3  # where what is laid over a picture that loops begins again
 SHOWN = (0.0, 0.25, 0.5, 0.75, 1.0)  # of an expression's way up, on the sheet
 
