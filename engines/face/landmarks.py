@@ -243,6 +243,8 @@ class FaceReader:
                     min_detection_confidence=INVERTED_MARGIN,
                 )
             )
+            # Its first run warns about how its memory is aligned; later ones say nothing
+            self._score(np.zeros((DETECTOR_PX, DETECTOR_PX, 3), np.uint8))
         self._last_ms = -1
         self._followed = 0  # frames since the followed face came into view
         self._is_upright = True  # the followed face, when it was checked
@@ -330,8 +332,7 @@ class FaceReader:
 
     def _score(self, picture_bgr: np.ndarray) -> float:
         """How sure the detector is of a face in a small picture, 0 to 1."""
-        with quiet_stderr():  # it warns about how its own memory is aligned
-            detections = self._detector.detect(self._image(picture_bgr)).detections
+        detections = self._detector.detect(self._image(picture_bgr)).detections
         return max((detection.categories[0].score for detection in detections), default=0.0)
 
     def _image(self, picture_bgr: np.ndarray) -> object:

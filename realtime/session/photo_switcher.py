@@ -12,9 +12,7 @@ from realtime.process.worker import Worker
 from realtime.puppet.puppet import Puppet
 
 LEAVE_S = 1.0  # for a photo that is being prepared: one of fifty megapixels takes as long
-
-
-MAX_NAMED = 5  # files that are left out
+MAX_NAMED = 5  # files of a folder that are left out
 
 
 def photos(source: str, notify: Callable[[str], None] = lambda _sentence: None) -> list[Path]:

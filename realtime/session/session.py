@@ -41,7 +41,7 @@ from realtime.session.offline import at_rate, count_pictures, perform_curve, per
 from realtime.session.output_fanout import OutputFanout
 from realtime.session.photo_switcher import PhotoSwitcher, photos
 from realtime.sources.camera import is_camera
-from realtime.sources.clip import Clip, RealtimePlayback, open_frames
+from realtime.sources.clip import Clip, RealtimePlayback, StillImage, open_frames
 from realtime.sources.frame_source import FileFrames, LiveFrames
 from realtime.sources.reconnecting_camera import ReconnectingCamera
 from realtime.timing import Timings
@@ -380,10 +380,9 @@ def _open_live_frames(spec: DriverSpec, config: SessionConfig, stack: ExitStack)
     if is_camera(path):
         frames = ReconnectingCamera(path, say)
     else:
-        frames = RealtimePlayback(
-            open_frames(path, config.seconds, config.face_model),
-            lambda: open_frames(path, face_model=config.face_model),
-        )
+        file = open_frames(path, config.seconds, config.face_model)
+        reopen = file.rewound if isinstance(file, StillImage) else lambda: open_frames(path)
+        frames = RealtimePlayback(file, reopen)
     stack.callback(frames.close)
     return frames
 

@@ -127,6 +127,11 @@ class StillImage:
         self._count += 1
         return Frame(self._image, (self._count - 1) / self.fps)
 
+    def rewound(self) -> "StillImage":
+        """Itself, from its beginning: nothing is read, and no face is searched, a second time."""
+        self._count = 0
+        return self
+
     def close(self) -> None:
         pass
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from engines.face import landmarks
 from engines.face.landmarks import FaceReader
 from engines.face.tiles import tiles
 
@@ -59,6 +60,16 @@ def test_a_followed_face_that_is_upside_down_is_no_face_until_it_is_turned(photo
             for number in range(60)
         ]
     assert not any(found[:20]) and all(found[40:])
+
+
+def test_following_keeps_standard_error_open_and_prints_nothing_there(photo, monkeypatch, capfd):
+    """Standard error is one for all threads: while it is shut for one, the others' messages are lost."""
+    with FaceReader(video=True) as reader:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.delattr(landmarks, "quiet_stderr")
+            assert all(reader.follow(photo, number / 30) for number in range(landmarks.CHECK_FRAMES + 1))
+        assert capfd.readouterr().err == ""
 
 
 def test_a_face_of_a_third_of_a_tile_is_whole_in_one_of_them():
