@@ -146,15 +146,6 @@ def what_the_driver_does_is_read_from_the_virtual_camera_and_nothing_else_is():
     )
 
 
-def ctrl_c_ends_the_program_with_status_0_and_frees_the_devices():
-    with clip_playing() as player:
-        arguments = ("--driver", f"webcam:{FACE_NAME}", "--output", f"vcam:{PUPPET}", "--seconds", "60")
-        status, said = _command(*arguments, meanwhile=lambda: signal.raise_signal(signal.SIGINT))
-        assert status == 0 and "ended" in said, said
-        assert holders(FACE) == {player.pid}
-    released(PUPPET)
-
-
 class _NoFace:
     """Finds no face, as MediaPipe finds none in vivid's test picture, and counts the frames.
 
@@ -170,6 +161,16 @@ class _NoFace:
 
     def close(self) -> None:
         pass
+
+
+def ctrl_c_ends_the_program_with_status_0_and_frees_the_devices():
+    with clip_playing() as player:
+        arguments = ("--driver", f"webcam:{FACE_NAME}", "--output", f"vcam:{PUPPET}", "--seconds", "60")
+        with patch.object(expression_tracker, "FaceReader", _NoFace):
+            status, said = _command(*arguments, meanwhile=lambda: signal.raise_signal(signal.SIGINT))
+        assert status == 0 and "ended" in said, said
+        assert holders(FACE) == {player.pid}
+    released(PUPPET)
 
 
 def a_camera_that_is_unplugged_and_returns_under_another_number_drives_on_and_the_output_never_stops():
