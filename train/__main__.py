@@ -4,6 +4,7 @@ import argparse
 import errno
 import json
 import sys
+from pathlib import Path
 
 from engines.errors import DataError, PuppetError
 from train.command_line import BASELINES, parse
@@ -46,8 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _say(sentence: str, status: int) -> int:
-    print(f"train: {sentence}", file=sys.stderr)
+    _note(sentence)
     return status
+
+
+def _note(sentence: str) -> None:
+    print(f"train: {sentence}", file=sys.stderr)
 
 
 def nobody(options: argparse.Namespace) -> None:
@@ -77,6 +82,7 @@ def prepare(options: argparse.Namespace) -> None:
         hold_out=options.hold_out,
         expressions=options.expressions,
         identity=options.identity,
+        say=_note,
     )
     print(json.dumps({name: value for name, value in manifest.items() if name != "shards"}, indent=1))
 
@@ -181,21 +187,32 @@ def evaluate(options: argparse.Namespace) -> None:
         from train.report.dlib_opinion import SecondOpinion
 
         second = SecondOpinion()
+    if options.clips and not options.photos:
+        raise DataError("--clips are measured on --photos: name both, or neither.")
     engine, corpus = load(options.engine, options.device), load_corpus(options.corpus)
+    identity = _identity(options)
     run(
         engine,
         corpus,
         options.out,
         options.faces,
-        _identity(options),
+        identity,
         options.still,
         photos=options.photos,
         second=second,
+        parts=identity.parts() if identity else None,
+        transferred=_transferred(options, options.out / "transfer") if options.clips else None,
+        say=_note,
     )
     print((options.out / "report.md").read_text())
 
 
 def transfer(options: argparse.Namespace) -> None:
+    print(_transferred(options, options.out))
+
+
+def _transferred(options: argparse.Namespace, out: Path) -> str:
+    """The tables of every clip on every photo; the films go into `out`. Raises DataError, OutputError."""
     from train.report.transfer import measure
 
     if options.seconds is not None and not options.seconds > 0:
@@ -203,16 +220,15 @@ def transfer(options: argparse.Namespace) -> None:
     for path in (*options.clips, *options.photos):
         if not path.is_file():
             raise DataError(f"There is no file at {path}: check the paths of --clips and --photos.")
-    print(
-        measure(
-            options.clips,
-            options.photos,
-            options.out,
-            str(options.engine),
-            options.device,
-            _identity(options),
-            options.seconds,
-        )
+    return measure(
+        options.clips,
+        options.photos,
+        out,
+        str(options.engine),
+        options.device,
+        _identity(options),
+        options.seconds,
+        _note,
     )
 
 

@@ -285,6 +285,16 @@ def _add_network_options(what: argparse._ArgumentGroup) -> None:
         help="supervised: the generator paints teeth itself instead of placing a constant picture",
     )
     what.add_argument(
+        "--no-shade",
+        action="store_true",
+        help="supervised: the generator draws no folds and shadows over skin",
+    )
+    what.add_argument(
+        "--critic",
+        action="store_true",
+        help="supervised: beside it a critic that tells drawn from photographed faces",
+    )
+    what.add_argument(
         "--width",
         type=_positive,
         default=None,
@@ -470,6 +480,18 @@ def _evaluate(steps: Steps) -> None:
         default=[],
         metavar="PHOTO",
         help="photos with large faces, to measure sharpness at their own resolution (default: left out)",
+    )
+    step.add_argument(
+        "--clips",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="CLIP",
+        help="clips of drivers, to measure on --photos how much of them arrives, as `transfer` does; needs "
+        "dlib (default: left out)",
+    )
+    step.add_argument(
+        "--seconds", type=float, default=4.0, help="of each clip, from its beginning (default: %(default)g)"
     )
     step.add_argument(
         "--second-opinion",

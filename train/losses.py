@@ -77,17 +77,17 @@ def gradient_penalty(score_of: ScoreOf, real: Tensor, fake: Tensor, mix: Tensor)
     return (norm - 1).square().mean()
 
 
-def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
+def hinge_critic(real: Tensor, fake: Tensor, counts: Tensor | float = 1.0) -> Tensor:
     """E[max(0, 1 - D(I))] + E[max(0, 1 + D(G))]: Lim and Ye, 2017. Needs no penalty.
 
-    With spectral norm: Miyato et al., ICLR 2018.
+    With spectral norm: Miyato et al., ICLR 2018. counts: how much each score does, of mean 1.
     """
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    return (F.relu(1 - real) * counts).mean() + (F.relu(1 + fake) * counts).mean()
 
 
-def hinge_generator(fake: Tensor) -> Tensor:
-    """-E[D(G)], as with Wasserstein."""
-    return -fake.mean()
+def hinge_generator(fake: Tensor, counts: Tensor | float = 1.0) -> Tensor:
+    """-E[D(G)], as with Wasserstein; counts as above."""
+    return -(fake * counts).mean()
 
 
 def r1_penalty(score_of: ScoreOf, real: Tensor) -> Tensor:

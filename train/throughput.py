@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from train.command_line import parse
 from train.data.corpus import load_corpus
+from train.distributed import computes_in_bf16
 from train.networks.from_shape import generator_of
 from train.recipes.factory import make
 from train.recipes.recipe import Batch, Turn
@@ -126,9 +127,15 @@ def measure(
     """The table as text. Raises DataError when a corpus cannot be used, before anything is timed."""
     corpus = load_corpus(corpora) if corpora else None
     with tempfile.TemporaryDirectory() as folder:
-        variants = [Variant(model, bf16, size_px, batch, False, Path(folder)) for model, bf16 in VARIANTS]
+        halves = computes_in_bf16()
+        variants = [
+            Variant(model, bf16, size_px, batch, False, Path(folder))
+            for model, bf16 in VARIANTS
+            if halves or not bf16
+        ]
+        compact = variants[-1]  # in the better precision
         if compiled:
-            variants.append(Variant("compact", True, size_px, batch, True, Path(folder)))
+            variants.append(Variant("compact", halves, size_px, batch, True, Path(folder)))
         for _ in range(ROUNDS):
             for variant in variants:
                 for name in ("critic", "generator"):
@@ -158,7 +165,7 @@ def measure(
                 f"{flops / 1e9:>23.1f}{flops * batch / critic_s / peak:>8.0%}"
             )
         if corpus:
-            lines.append(loader_share(variants[3], corpus, batch))
+            lines.append(loader_share(compact, corpus, batch))
     return "\n".join(lines)
 
 

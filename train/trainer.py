@@ -20,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from engines.errors import DataError, OutputError
@@ -165,6 +166,7 @@ class TrainingRun:
             for i in range(self.plan.accumulate)
         ]
         batches = [self.recipe.batch(part) for part in parts]
+        self._share_means(batches)
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = self.rate * rate_share(self.plan, self.seen)
@@ -174,6 +176,19 @@ class TrainingRun:
         self.seen += self.plan.batch
         self.step += 1
         return figures
+
+    def _share_means(self, batches: list[Batch]) -> None:
+        """Gives each micro-batch the recipe's means of the whole batch, of all processes."""
+        means_of = getattr(self.recipe, "means", None)
+        parts = [means_of(batch) for batch in batches] if means_of else []
+        if not parts or not parts[0]:
+            return
+        means: dict[str, Tensor | float] = {
+            name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]
+        }
+        for name, value in self.group.mean(means).items():
+            for batch in batches:
+                batch[name] = torch.tensor(value, device=self.group.device)
 
     def take(self, turn: Turn, batches: list[Batch], samples: Batch) -> dict[str, float]:
         """One turn on the micro-batches that `samples` became.
@@ -355,6 +370,8 @@ class _RunMonitor:
         self._run = run
         self._corpus = corpus
         self._log = log
+        for note in run.group.notes:
+            log.message(note)
         self._held_out = run.held_out_batch(corpus)
         self._recent: deque[dict[str, float]] = deque(maxlen=run.plan.stats_every)
 
@@ -401,7 +418,7 @@ class _RunMonitor:
 
 
 def _without_worker_traceback(loader: Iterable[Batch]) -> Iterator[Batch]:
-    """The loader's batches; a DataError of one of its processes without the traceback that comes with it."""
+    """The loader's batches. Raises DataError: one of its processes' own, or for a process that died."""
     try:
         yield from loader
     except DataError as error:
@@ -411,3 +428,10 @@ def _without_worker_traceback(loader: Iterable[Batch]) -> Iterator[Batch]:
             .splitlines()[-1]
             .removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")
         ) from None
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise DataError(
+            "A process that loads pictures died, for want of memory perhaps: start the same fit again, which "
+            "goes on from its last checkpoint, with fewer --workers."
+        ) from error

@@ -23,7 +23,8 @@ from train.recipes.recipe import Networks, Recipe
 
 # Of a compact generator: the one weight that is as wide as its vocabulary
 CONDITION_WEIGHT = "condition.0.weight"
-HEADS = ("out.weight", "out.bias")  # and those that are as long as its heads are many, teeth last
+# And those that are as long as its heads are many, teeth before shade and both at the end
+HEADS = ("out.weight", "out.bias")
 
 
 def start_with_weights_of(
@@ -93,14 +94,14 @@ def _network_of(shape: dict[str, Any]) -> Shape | Any:
 
 
 def _widens(theirs: Any, mine: Any) -> bool:
-    """Whether a compact generator can start another: the same except for sides and teeth."""
+    """Whether a compact generator can start another: the same but for sides, teeth, shade."""
     if not (isinstance(theirs, Shape) and isinstance(mine, Shape)) or theirs == mine:
         return False
-    more = (theirs.vocabulary, mine.vocabulary) in (
-        (PAPER, WIDE),
-        (mine.vocabulary, mine.vocabulary),
-    ) and theirs.teeth <= mine.teeth
-    return more and replace(theirs, vocabulary=mine.vocabulary, teeth=mine.teeth) == mine
+    vocabularies = ((PAPER, WIDE), (mine.vocabulary, mine.vocabulary))
+    heads = theirs.shade <= mine.shade if theirs.teeth == mine.teeth else mine.teeth and not theirs.shade
+    if (theirs.vocabulary, mine.vocabulary) not in vocabularies or not heads:
+        return False
+    return replace(theirs, vocabulary=mine.vocabulary, teeth=mine.teeth, shade=mine.shade) == mine
 
 
 def _widened(narrow: nn.Module, theirs: Shape, mine: Shape) -> dict[str, Any]:

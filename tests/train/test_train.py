@@ -16,13 +16,13 @@ from engines.runtime.load import load  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.data.labels import opening  # noqa: E402
 from train.export.onnx_export import ExportedGenerator, compare, export, load_average, training_record  # noqa: E402
-from train.networks.compact import CompactGenerator, Shape, compose, warp  # noqa: E402
+from train.networks.compact import MOST_SHADE, CompactGenerator, Drawn, Shape, compose, warp  # noqa: E402
 from train.networks.paper import PaperGenerator, PaperShape  # noqa: E402
 from train.recipes.supervised import supervised_loss, weighted_mean  # noqa: E402
 from train.synthesis.deform import basis, moved  # noqa: E402
 from train.synthesis.mouths import needs_mouth  # noqa: E402
 from train.synthesis.pairs import PairSource  # noqa: E402
-from train.synthesis.regions import shut_lips  # noqa: E402
+from train.synthesis.regions import UNKNOWN, shut_lips  # noqa: E402
 from train.synthesis.warp import flow_between, warp_picture  # noqa: E402
 
 TINY = Shape(size_px=64, quarter=8, eighth=16, sixteenth=16, blocks=(1, 1, 1, 1), head=8)
@@ -149,27 +149,47 @@ def test_loss_terms_are_means_worked_out_by_hand():
         "painted": torch.zeros(1, 1, size, size),
         "flow": torch.full((1, 2, 2, 2), 3.0),
         "flow_weight": torch.ones(1, 1, 2, 2),
+        "decided": torch.ones(1, 1, size, size),
     }
     colour, attention, flow = (
         torch.ones(1, 3, size, size),
         torch.full((1, 1, size, size), 0.75),
         torch.ones(1, 2, 2, 2),
     )
-    total, terms = supervised_loss(colour, attention, flow, batch)
+    still = torch.zeros(1, 3, size, size)
+
+    drawn = Drawn(colour, attention, flow)
+
+    def loss(drawn):
+        return supervised_loss(compose(still, *drawn[:3]), drawn, batch)
+
+    total, terms = loss(drawn)
     assert terms["picture"] == pytest.approx(0.25), "0.75 * 0 + 0.25 * 1 against 0.5"
     assert terms["edges"] == pytest.approx(0, abs=1e-6)
     assert terms["flow"] == pytest.approx(2.0 * 256 / size)
     assert terms["changed"] == pytest.approx(0.25) and terms["open"] == 0
     assert terms["colour"] == pytest.approx(0.1 * 0.5)
-    assert float(total) == pytest.approx(4 * 0.25 + 0.06 * 128 + 2 * 0.05 + 0.02 * 0.25, rel=1e-5)
+    assert terms["skin"] == pytest.approx(0.25), "a pixel of weight 1 is skin"
+    assert float(total) == pytest.approx(4 * 0.25 + 0.06 * 128 + 2 * 0.05 + (0.02 + 0.6) * 0.25, rel=1e-5)
+    eyes = supervised_loss(colour, drawn, batch | {"weight": batch["weight"] * 5})[1]
+    behind = supervised_loss(colour, drawn, batch | {"weight": batch["weight"] * 0})[1]
+    assert eyes["skin"] == pytest.approx(0.05) and behind["skin"] == pytest.approx(0.25 / 0.4)
+    hidden = {"decided": batch["decided"] * 0, "weight": batch["weight"] * UNKNOWN}
+    assert supervised_loss(colour, drawn, batch | hidden)[1]["skin"] == pytest.approx(0.25), (
+        "a mouth that only the target shows may be painted as any other"
+    )
     batch |= {"mouth": torch.ones(1, 1, size, size), "teeth": torch.full((1, 2, 2, 2), 0.1)}
-    mouth = (torch.full((1, 1, size, size), 0.5), torch.full((1, 2, 2, 2), 0.3))
-    with_teeth, terms = supervised_loss(colour, attention, flow, batch, mouth=mouth)
+    inside, where = torch.full((1, 1, size, size), 0.5), torch.full((1, 2, 2, 2), 0.3)
+    with_teeth, terms = loss(drawn._replace(inside=inside, where=where))
     assert terms["inside"] == pytest.approx(-np.log(0.501)) and terms["teeth"] == pytest.approx(0.2)
     assert float(with_teeth - total) == pytest.approx(1 * -np.log(0.501) + 30 * 0.2, rel=1e-5)
+    shade = torch.tensor([0.2, -0.1] * (size * size // 2)).reshape(1, 1, size, size)
+    with_shade, terms = loss(drawn._replace(inside=inside, where=where, shade=shade))
+    assert terms["shade"] == pytest.approx(0.15)
+    assert float(with_shade - with_teeth) == pytest.approx(0.02 * 0.15, abs=1e-6)
     batch["painted"] += 1  # what is painted asks for C itself, its edges too, and for an open mask
     ramp = torch.arange(4.0).expand(1, 3, size, size) / 4
-    _, terms = supervised_loss(ramp, attention, flow, batch)
+    _, terms = loss(drawn._replace(colour=ramp))
     assert terms["detail"] == pytest.approx(12 * 0.25 / 2), (
         "a quarter from one column to the next, nothing from row to row"
     )
@@ -179,8 +199,9 @@ def test_loss_terms_are_means_worked_out_by_hand():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("laid", [False, True])
-def test_the_exported_graph_is_the_network_on_every_backend(tmp_path, laid):
-    network = trained_a_little(dataclasses.replace(TINY, teeth=laid))
+@pytest.mark.parametrize("shade", [False, True])
+def test_the_exported_graph_is_the_network_on_every_backend(tmp_path, laid, shade):
+    network = trained_a_little(dataclasses.replace(TINY, teeth=laid, shade=shade))
     bundle, differences = export(network, tmp_path, {"images_seen": 0})
     assert differences["colour"] <= 1 and differences["attention"] < 1e-4 and differences["flow_px"] < 1e-3
     rng = np.random.default_rng(0)
@@ -191,7 +212,9 @@ def test_the_exported_graph_is_the_network_on_every_backend(tmp_path, laid):
             rng.uniform(-1, 1, 29).astype(np.float32),
         )
         a, b = reference.run(crop, change), fp32.run(crop, change)
-        assert np.abs(a.colour.astype(int) - b.colour).max() <= 1
+        assert a.shade is b.shade is shade, "blending has to know"
+        seen = a.attention < 1 - MOST_SHADE / 10  # the sign of shade that is hardly there is no matter
+        assert np.abs(a.colour.astype(int) - b.colour)[seen].max(initial=0) <= 1 and (seen.any() or not shade)
         assert np.abs(a.attention - b.attention).max() < 1e-3 and np.abs(a.flow - b.flow).max() < 1e-2
 
 

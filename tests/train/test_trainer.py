@@ -16,24 +16,21 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from engines.errors import DataError  # noqa: E402
-from tests.support.small_runs import lines, plan, small_paper, supervised  # noqa: E402
+from tests.support.small_runs import TINY, lines, plan, small_paper, supervised  # noqa: E402
 from train import __main__ as command  # noqa: E402
-from train import checkpoint  # noqa: E402
+from train import checkpoint, distributed  # noqa: E402
 from train.attention_guard import LARGEST, SMALLEST, AttentionGuard  # noqa: E402
 from train.networks.compact import Shape  # noqa: E402
 from train.recipes.recipe import Turn  # noqa: E402
+from train.recipes.supervised import Supervised  # noqa: E402
 from train.schedule import BatchNumbers, Schedule, rate_share  # noqa: E402
 from train.synthesis.pairs import PairSource  # noqa: E402
 from train.trainer import TrainingRun, fit  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
+GANIMATION = ["--recipe", "ganimation", "--model", "paper", "--width", "8", "--critic-steps", "2"]
+CRITIC_OF_PAIRS = ["--recipe", "supervised", "--critic"]
 FIT = [
-    "--recipe",
-    "ganimation",
-    "--model",
-    "paper",
-    "--width",
-    "8",
     "--size",
     "64",
     "--batch",
@@ -44,8 +41,6 @@ FIT = [
     "1",
     "--workers",
     "0",
-    "--critic-steps",
-    "2",
     "--grid-every",
     "0",
 ]
@@ -120,14 +115,37 @@ def test_accumulated_micro_batches_give_the_losses_of_one_batch(corpus, tmp_path
     )
 
 
-def run_fit(corpus_folder: Path, out: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
+@pytest.mark.slow
+def test_accumulated_micro_batches_give_a_critic_of_pairs_the_losses_of_one_batch(corpus, tmp_path):
+    for name, parts in (("one", 1), ("two", 2)):
+        torch.manual_seed(0)
+        fit(
+            Supervised(TINY, critic=True),
+            corpus,
+            tmp_path / name,
+            plan(images=16, accumulate=parts),
+            quiet=True,
+        )
+    for loss in ("loss_critic", "loss_generator"):
+        # Not closer: the power iteration of spectral norm goes on with every part
+        assert lines(tmp_path / "one", loss) == pytest.approx(lines(tmp_path / "two", loss), rel=1e-2), loss
+
+
+def run_fit(
+    corpus_folder: Path,
+    out: Path,
+    *more: str,
+    launcher: tuple[str, ...] = (),
+    recipe: list[str] = GANIMATION,
+) -> subprocess.Popen:
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "ACCELERATE_USE_CPU": "true",
         "PYTHONPATH": str(ROOT),
     }
-    arguments = ["-m", "train", "fit", "--corpus", str(corpus_folder), "--out", str(out), *FIT, *more]
+    arguments = ["-m", "train", "fit", "--corpus", str(corpus_folder), "--out", str(out)]
+    arguments += [*recipe, *FIT, *more]
     return subprocess.Popen(
         [sys.executable, *launcher, *arguments],
         cwd=ROOT,
@@ -181,6 +199,22 @@ def test_two_processes_give_the_losses_of_one_with_the_same_global_batch(corpus_
     assert len(lines(tmp_path / "two", "loss_critic")) == 10
     finish(run_fit(corpus_folder, tmp_path / "two", "--images", "48", launcher=pair))
     assert checkpoint.read_state(tmp_path / "two" / "checkpoint")["step"] == 12, "two go on as well as one"
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_of_one_with_a_critic_of_pairs(corpus_folder, tmp_path):
+    pair = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    for name, launcher in (("two", pair), ("one", ())):
+        finish(
+            run_fit(
+                corpus_folder, tmp_path / name, "--images", "32", launcher=launcher, recipe=CRITIC_OF_PAIRS
+            )
+        )
+    one, two = ((tmp_path / name / "stats.jsonl").read_text().splitlines() for name in ("one", "two"))
+    losses = {name for line in one for name in json.loads(line) if name.startswith("loss_")}
+    assert {"loss_critic", "loss_generator"} <= losses and len(one) == len(two)
+    for name in losses:
+        assert lines(tmp_path / "two", name) == pytest.approx(lines(tmp_path / "one", name), rel=1e-3), name
 
 
 def test_max_minutes_ends_cleanly_with_a_checkpoint_that_goes_on(corpus_folder, tmp_path):
@@ -360,3 +394,20 @@ def test_a_run_on_resident_faces_trains_and_the_supervised_one_refuses(corpus, t
     assert len(lines(tmp_path / "run", "loss_critic")) == 4
     with pytest.raises(DataError, match="draws its samples from disk"):
         fit(supervised(), corpus, tmp_path / "other", plan(images=16, resident=True), quiet=True)
+
+
+def test_a_cpu_that_only_imitates_bf16_computes_in_full_precision_and_says_so(
+    corpus, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(distributed, "computes_in_bf16", lambda: False)
+    fit(supervised(), corpus, tmp_path / "imitated", plan(images=8, bf16=True), quiet=True)
+    assert "This CPU only imitates bf16" in "".join(capsys.readouterr())
+    fit(supervised(), corpus, tmp_path / "full", plan(images=8, bf16=False), quiet=True)
+    assert "imitates" not in "".join(capsys.readouterr())
+    assert lines(tmp_path / "imitated", "loss_generator") == lines(tmp_path / "full", "loss_generator")
+
+
+def test_a_loading_process_that_dies_is_one_sentence(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(PairSource, "__getitem__", lambda _self, _number: os._exit(9))
+    with pytest.raises(DataError, match=r"A process that loads pictures died.*fewer --workers"):
+        fit(supervised(), corpus, tmp_path / "run", plan(workers=1), quiet=True)

@@ -80,6 +80,23 @@ def test_a_generator_that_paints_teeth_can_start_one_that_lays_them(corpus, tmp_
         TrainingRun(supervised(), tmp_path / "fourth", plan(), _laid(corpus, tmp_path))
 
 
+def test_a_generator_without_shade_can_start_one_that_has_it_but_not_the_other_way_round(corpus, tmp_path):
+    shaded = dataclasses.replace(TINY, shade=True)
+    fit(supervised(), corpus, tmp_path / "first", plan(images=4), quiet=True)
+    before = TrainingRun(supervised(), tmp_path / "second", plan(), tmp_path / "first").averages["generator"]
+    after = TrainingRun(supervised(shaded), tmp_path / "third", plan(), tmp_path / "first").averages[
+        "generator"
+    ]
+    photo, change = torch.rand(2, 3, TINY.size_px, TINY.size_px), torch.rand(2, 29)
+    with torch.no_grad():
+        old, new = (network(photo, change, in_parts=True) for network in (before, after))
+    assert all(torch.equal(a, b) for a, b in zip(old[:3], new[:3], strict=True)) and not new.shade.any()
+    fit(supervised(shaded), corpus, tmp_path / "shaded", plan(images=4), quiet=True)
+    for other in (TINY, dataclasses.replace(shaded, teeth=True)):
+        with pytest.raises(DataError, match="another network"):
+            TrainingRun(supervised(other), tmp_path / "fourth", plan(), tmp_path / "shaded")
+
+
 def _laid(corpus, tmp_path) -> Path:
     """A run whose generator lays teeth."""
     fit(

@@ -3,6 +3,9 @@
 Jobs are small (where the bytes lie, not the bytes), so that a million of them pass through a queue in little
 memory.
 
+Files are known by their content, by their names where that tells nothing. What is neither a picture nor a
+clip is left out and counted.
+
 Names matter, because people are held out, not photos. The source of a face is the folder, tar or clip that
 was given, by name; its person follows from the file's name, see `person_of`. Which of them are held out is
 the split's (train/data/split.py), given by `prepare --hold-out`.
@@ -12,20 +15,29 @@ import os
 import re
 import stat
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import cv2
-
-from engines.errors import DataError
-from engines.face.picture_file import is_litter, is_picture
+from engines.errors import DataError, DriverError
+from engines.face.picture_file import (
+    PICTURES,
+    START_BYTES,
+    VIDEO,
+    is_litter,
+    is_picture_name,
+    kind_of,
+    kind_of_file,
+)
+from engines.sentences import MAX_NAMED, some_of
+from engines.video.clip_index import CLIP_SUFFIXES, read_index
 from train.stylespace.adult_seeds import adult_seeds
 
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-CLIPS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 CLIP_STRIDE = 2  # neighbouring frames at 30 fps are the same picture
+MAX_SUFFIXES = 20  # that are counted apart, of files that are left out
+OTHER_SUFFIXES = "others"
 CLIP_JOB_FRAMES = 256  # of one job: bounds memory, and lets processes share a long clip
 SYNTHETIC_SOURCE = "nobody_adults"
 EXPRESSIONS_SOURCE = "nobody_expressions"  # the same people, each with several expressions
@@ -55,6 +67,32 @@ class Job:
         return max(1, -(-self.frames // CLIP_STRIDE)) + self.expressions
 
 
+@dataclass
+class LeftOut:
+    """Files of the inputs that are neither pictures nor clips."""
+
+    first: list[str] = field(default_factory=list)  # names, MAX_NAMED at most
+    suffixes: Counter[str] = field(default_factory=Counter)  # how many files of each; "" for none
+
+    def add(self, name: str) -> None:
+        """Counts a file."""
+        if len(self.first) < MAX_NAMED:
+            self.first.append(name)
+        suffix = Path(name).suffix.lower()
+        known = suffix in self.suffixes or len(self.suffixes) < MAX_SUFFIXES
+        self.suffixes[suffix if known else OTHER_SUFFIXES] += 1
+
+    def sentence(self) -> str:
+        """What was left out, for people; "" where nothing was."""
+        if not self.first:
+            return ""
+        counts = [f"{count} {suffix or 'without a suffix'}" for suffix, count in self.suffixes.most_common()]
+        return (
+            f"Left out, as neither pictures nor clips: {some_of(self.first, count=self.suffixes.total())} "
+            f"({some_of(counts)})."
+        )
+
+
 def person_of(stem: str, source: str, folder: str = "") -> str:
     """`Name_0001`, with four digits, is a photo of Name (as in LFW); any other name is a separate person.
 
@@ -79,28 +117,36 @@ def _bytes_of(path: Path) -> int:
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
-def find_jobs(inputs: list[Path | str], limit: int | None = None, expressions: int = 0) -> Iterator[Job]:
+def find_jobs(
+    inputs: list[Path | str],
+    limit: int | None = None,
+    expressions: int = 0,
+    left_out: LeftOut | None = None,
+) -> Iterator[Job]:
     """Everything to look at in the inputs; of each, at most `limit` jobs.
 
-    expressions: of each synthetic person, besides the face as it is.
+    Args:
+        expressions: of each synthetic person, besides the face as it is.
+        left_out: counts the other files, as far as the inputs are read.
 
-    Raises DataError when an input is missing, is no readable tar, or asks for more synthetic faces than there
-    are.
+    Raises:
+        DataError: an input is missing, is no readable tar, or asks for more synthetic faces than there are.
     """
+    others = LeftOut() if left_out is None else left_out
     for given in inputs:
-        yield from islice(_jobs_in(str(given), expressions), limit)
+        yield from islice(_jobs_in(str(given), expressions, others), limit)
 
 
-def _jobs_in(given: str, expressions: int) -> Iterator[Job]:
+def _jobs_in(given: str, expressions: int, left_out: LeftOut) -> Iterator[Job]:
     path = Path(given)
     if given.startswith("nobody:"):
         yield from _synthetic_faces(given.removeprefix("nobody:"), expressions)
     elif not path.exists():
         raise DataError(f"There is no {path}: name folders, .tar files, clips of faces, or nobody:COUNT.")
     elif path.suffix == ".tar":
-        yield from _in_tar(path)
+        yield from _in_tar(path, left_out)
     elif path.is_file():
-        yield from _in_file(path, path.stem)
+        yield from _in_file(path, path.stem, "", left_out)
     else:
         source = path.resolve().name
         for folder, folders, files in os.walk(path):
@@ -108,33 +154,38 @@ def _jobs_in(given: str, expressions: int) -> Iterator[Job]:
             for name in sorted(files):
                 if not is_litter(name):
                     within = Path(folder).relative_to(path).as_posix()
-                    yield from _in_file(Path(folder) / name, source, "" if within == "." else within)
+                    within = "" if within == "." else within
+                    yield from _in_file(Path(folder) / name, source, within, left_out)
 
 
-def _in_file(path: Path, source: str, folder: str = "") -> Iterator[Job]:
-    if path.suffix.lower() in PICTURES or (path.suffix.lower() not in CLIPS and is_picture(path)):
+def _in_file(path: Path, source: str, folder: str, left_out: LeftOut) -> Iterator[Job]:
+    kind = kind_of_file(path)
+    if kind in PICTURES or (kind is None and is_picture_name(path)):
         yield Job(path.name, person_of(path.stem, source, folder), source, str(path), 0, _bytes_of(path))
-    elif path.suffix.lower() in CLIPS:
-        capture = cv2.VideoCapture(str(path))
-        # One frame of an unreadable clip, so that it is counted as rejected
-        frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 1
-        capture.release()
-        if not 0 < frames < 10**8:  # a stream of unknown length: one job reads to its end
-            yield Job(path.name, f"{source}/{path.stem}", source, str(path), frames=10**6)
-            return
+    elif kind == VIDEO or (kind is None and path.suffix.lower() in CLIP_SUFFIXES):
+        try:
+            frames = len(read_index(path).pts)
+        except DriverError:
+            frames = 1  # of an unreadable clip, so that it is counted as rejected
         for first in range(0, frames, CLIP_JOB_FRAMES):
             count = min(CLIP_JOB_FRAMES, frames - first)
             yield Job(path.name, f"{source}/{path.stem}", source, str(path), first, frames=count)
+    else:
+        left_out.add((Path(folder) / path.name).as_posix())
 
 
-def _in_tar(path: Path) -> Iterator[Job]:
+def _in_tar(path: Path, left_out: LeftOut) -> Iterator[Job]:
     try:
         with tarfile.open(path, "r:") as tar:
             while (member := tar.next()) is not None:
                 # The library would keep every header; its stub lacks the list
                 tar.members.clear()  # type: ignore[attr-defined]
                 name = Path(member.name)
-                if member.isfile() and name.suffix.lower() in PICTURES and not is_litter(name.name):
+                if member.isdir() or is_litter(name.name):
+                    continue
+                if not _is_picture_in(tar, member):
+                    left_out.add(member.name)
+                else:
                     within = name.parent.as_posix()
                     yield Job(
                         member.name,
@@ -148,6 +199,14 @@ def _in_tar(path: Path) -> Iterator[Job]:
         raise DataError(
             f"{path} is no whole, uncompressed tar ({error}): fetch it again, or give the unpacked folder."
         ) from error
+
+
+def _is_picture_in(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
+    file = tar.extractfile(member) if member.isfile() else None
+    if file is None:
+        return False
+    kind = kind_of(file.read(START_BYTES))
+    return kind in PICTURES or (kind is None and is_picture_name(member.name))
 
 
 def _synthetic_faces(count: str, expressions: int) -> Iterator[Job]:

@@ -60,3 +60,16 @@ def mirrored(mesh: np.ndarray, size_px: int) -> np.ndarray:
 def mirrored_aus(aus: np.ndarray) -> np.ndarray:
     """(..., 29) in the order of WIDE -> those of the mirrored face: left and right change places."""
     return aus[..., _MIRRORED]
+
+
+def draw_light(rng: np.random.Generator) -> np.ndarray:
+    """Another light, and other colours of it: (256, 1, 3) uint8, what each level of a BGR picture becomes."""
+    gamma, gains = np.exp(rng.uniform(-0.25, 0.25)), rng.uniform(0.92, 1.08, 3)
+    levels = np.arange(256, dtype=np.float32)[:, None] / 255
+    table = np.clip(255 * levels**gamma * gains * rng.uniform(0.85, 1.12) + 0.5, 0, 255).astype(np.uint8)
+    return table[:, None, :]
+
+
+def relit(picture: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) uint8 BGR in a light of `draw_light`."""
+    return cv2.LUT(np.ascontiguousarray(picture), light)

@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
 from io import BytesIO
 from multiprocessing import parent_process
 from pathlib import Path
@@ -15,12 +16,14 @@ from threading import Thread
 import cv2
 import numpy as np
 
-from engines.errors import SourceError
+from engines.errors import DriverError, SourceError
 from engines.face import au_estimator
 from engines.face import crop as crops
 from engines.face.landmarks import Face, FaceReader
 from engines.face.mesh import align
 from engines.face.photo import read_photo
+from engines.video.clip_index import ClipIndex, read_index
+from engines.video.clip_reader import ClipReader
 from train.data.inputs import CLIP_STRIDE, Job
 from train.data.shards import LabelledFace
 from train.identity import Identity
@@ -136,27 +139,32 @@ def _decoded(job: Job) -> np.ndarray | None:
         return None
 
 
+@lru_cache(maxsize=1)  # the parts of a clip come one after another
+def _clip_index(path: str) -> ClipIndex:
+    return read_index(path)
+
+
 def _label_clip(job: Job) -> LabelResult:
-    capture = cv2.VideoCapture(job.path)
-    fps = capture.get(cv2.CAP_PROP_FPS) or 30.0
-    if job.at and not (
-        capture.set(cv2.CAP_PROP_POS_FRAMES, job.at) and capture.get(cv2.CAP_PROP_POS_FRAMES) == job.at
-    ):
-        capture = cv2.VideoCapture(job.path)  # a file that cannot be entered in the middle
-        for _ in range(job.at):
-            capture.grab()
-    results, number = [], 0
-    with FaceReader(video=True) as reader:
-        while number < job.frames:
-            ok, frame = capture.read()
-            if not ok:
-                break
-            face = reader.follow(frame, number / fps)
-            if number % CLIP_STRIDE == 0:
-                results.append(_label_face(job, frame, face))
-            number += 1
-    capture.release()
-    return _collected(results) if number or job.at else ([], Counter({"not a readable clip": 1}))
+    """A part of a clip; damaged frames are counted, and so is a clip that was cut."""
+    reasons: Counter[str] = Counter()
+    results: list[LabelledFace | str] = []
+    read = 0
+    try:
+        index = _clip_index(job.path)
+        with ClipReader(job.path, index, job.at) as clip, FaceReader(video=True) as reader:
+            while (frame := clip.read()) is not None and frame.number < job.at + job.frames:
+                face = reader.follow(frame.image, float(frame.place / clip.rate))
+                if read % CLIP_STRIDE == 0:
+                    results.append(_label_face(job, frame.image, face))
+                read += 1
+            if clip.damaged:
+                reasons["a damaged frame"] += job.frames - read
+            if index.cut and job.at == 0:
+                reasons["the end of a clip that was cut short"] += 1
+    except DriverError:
+        reasons["not a readable clip"] += 1
+    faces, others = _collected(results)
+    return faces, others + reasons
 
 
 def _collected(results: list[LabelledFace | str]) -> LabelResult:

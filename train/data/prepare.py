@@ -8,7 +8,7 @@ grow with the corpus.
 import hashlib
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
@@ -29,7 +29,7 @@ from train.data import labels
 from train.data.corpus import FORMAT, read_manifest
 from train.data.folders import FULL, READ_ONLY, make_folder
 from train.data.histogram import check_matplotlib, write_histograms
-from train.data.inputs import CLIP_STRIDE, Job, find_jobs
+from train.data.inputs import CLIP_STRIDE, Job, LeftOut, find_jobs
 from train.data.shards import FACE, FACES_PER_SHARD, LabelledFace, ShardWriter, sha256_of
 from train.data.split import DEFAULT_SPLIT, Split
 from train.identity import Identity
@@ -52,6 +52,7 @@ def prepare(
     hold_out: Sequence[str] | None = None,
     expressions: int = 0,
     identity: Path | None = None,
+    say: Callable[[str], None] = lambda _sentence: None,
 ) -> dict:
     """Writes a corpus to the folder `out`, or resumes one; returns its manifest.
 
@@ -64,6 +65,7 @@ def prepare(
         hold_out: sources and people ("source/name") that training must not see; None: DEFAULT_SPLIT.
         expressions: of each synthetic person, besides the face as it is.
         identity: a network by which people are checked to stay themselves; None: by their skulls alone.
+        say: called with a sentence about the files of the inputs that are neither pictures nor clips.
 
     Raises:
         DataError: an option makes no sense, nothing usable is found, `out` holds something else, the disk is
@@ -73,7 +75,10 @@ def prepare(
     _check(size_px, workers, shard_size, limit)
     _check_expressions(inputs, expressions, identity)
     split = DEFAULT_SPLIT if hold_out is None else Split.of(hold_out)
-    total, listed = _count(inputs, limit, split if hold_out is not None else None, expressions)
+    left_out = LeftOut()
+    total, listed = _count(inputs, limit, split if hold_out is not None else None, expressions, left_out)
+    if sentence := left_out.sentence():
+        say(sentence)
     options: dict[str, Any] = {
         "size_px": size_px,
         "shard_size": shard_size,
@@ -95,6 +100,8 @@ def prepare(
         if manifest["finished"]:
             return manifest
         _check_installed(inputs)
+        manifest["left_out"] = dict(left_out.suffixes)
+        manifest["left_out_first"] = left_out.first
         run = PrepareRun(out, manifest)
         _label_all(run, find_jobs(inputs, limit, expressions), total, workers, identity)
         run.finish_shard()
@@ -163,16 +170,21 @@ def _check_expressions(inputs: list[Path | str], expressions: int, identity: Pat
 
 
 def _count(
-    inputs: list[Path | str], limit: int | None, split: Split | None, expressions: int
+    inputs: list[Path | str], limit: int | None, split: Split | None, expressions: int, left_out: LeftOut
 ) -> tuple[int, str]:
     """How many pictures and frames will be looked at, and a hash of what they are.
 
-    split: what the user asked to hold out, if they did. Raises DataError when something of it is in no input.
+    Args:
+        split: what the user asked to hold out, if they did.
+        left_out: counts the other files.
+
+    Raises:
+        DataError: something that is to be held out is in no input.
     """
     total = 0
     listed = hashlib.sha256()
     missing = {*split.sources, *split.people} if split else set()
-    for job in find_jobs(inputs, limit, expressions):
+    for job in find_jobs(inputs, limit, expressions, left_out):
         total += job.pictures
         missing -= {job.source, job.person}
         drawn = f"\0{job.expressions}" if job.expressions else ""
@@ -216,6 +228,8 @@ def begin(out: Path, options: dict, split: Split = DEFAULT_SPLIT) -> dict:
             "sources": {},
             "rejected": {},
             "rejected_first": {},
+            "left_out": {},
+            "left_out_first": [],
             "histogram": "aus.png",
             "shards": [],
             "progress": {"jobs": 0, "faces_of_next": 0, "pictures": 0},

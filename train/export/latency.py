@@ -13,9 +13,9 @@ from torch import Tensor
 
 from engines.backends.interface import Edit, Engine, check_inputs
 from engines.bundle import Bundle, load_bundle
-from engines.runtime.benchmark import in_turn
 from engines.runtime.load import LoadOptions, load
 from engines.runtime.parity import stored_cases
+from engines.runtime.timing import in_turn
 from train.export.onnx_export import ExportedGenerator
 from train.export.restore import restore
 from train.networks.from_shape import Generator
@@ -51,7 +51,7 @@ class TorchEngine:
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
             outputs = self._module(self._image, values)
         colour, attention, *flow = (part[0].cpu().numpy() for part in outputs)
-        return Edit(colour, attention, flow[0] if flow else None)
+        return Edit(colour, attention, flow[0] if flow else None, self.bundle.shade)
 
 
 def measure(name: str, runs: int = RUNS, threads: int | None = None) -> str:

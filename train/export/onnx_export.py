@@ -89,7 +89,16 @@ def export(
         flow_px = _write_onnx(wrapped, path)
         aus, conditioning, size_px = generator.shape.au_names, shape["conditioning"], shape["size_px"]
         pinned = Bundle(
-            aus, conditioning, size_px, flow_px, crops.RULE, estimator, sha256_of(path), training, part
+            aus,
+            conditioning,
+            size_px,
+            flow_px,
+            crops.RULE,
+            estimator,
+            sha256_of(path),
+            training,
+            part,
+            shade=shape.get("shade", False),
         )
         write_description(pinned)
         differences = compare(wrapped, load_bundle(part))

@@ -11,15 +11,21 @@ a gate that is 0 there. The crop's edge is exactly the photo: both are multiplie
 border. And sides: crops are upright, so each half of the picture is conditioned on the AUs of its own side
 (FiLM alone is the same everywhere; LOG, run 3). Teeth are a constant picture that is laid into mouths: the
 network only predicts where.
+
+Folds and the shadows of cheeks are shade: the moved photo is darkened or lightened by a smooth field, which
+leaves its grain as it is. To an engine that is no more than faint dark red or white colour (`joined`), so the
+equation above stays what it is.
 """
 
 from dataclasses import asdict, dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines.blend import FAINT
 from engines.errors import DataError
 from train.networks.vocabulary import WIDE, HasVocabulary, shares, views, with_vocabulary
 from train.teeth import EDGE_PX, PX_PER_UNIT, teeth
@@ -35,6 +41,10 @@ GATE_HALF = 0.08
 # Of the crop's side, over which the condition of the right half blends into that of the left half
 MIDDLE_SHARE = 0.12
 WINDOW_SHARE = 0.06  # of the crop's side, over which edits fade out at its border
+MOST_SHADE = 0.4  # of the way to the colours below
+# BGR. In the shadow skin keeps more of its red than of the rest: towards black it looks bruised
+SHADOW, LIGHT = (0.0, 0.0, 0.18), (1.0, 1.0, 1.0)
+UNSEEN_SHADE = 0.015  # two grey levels on skin: weaker shade is not drawn, and there the photo's pixels stay
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class Shape(HasVocabulary):
     head: int = 24  # channels at 1/2
     flow: bool = True  # without it nothing is moved: only colour can change the photo
     teeth: bool = False  # lays train.teeth into mouths instead of painting teeth from memory
+    shade: bool = False  # darkens and lightens what the flow has moved; wants a flow
 
     def as_dict(self) -> dict:
         return {"model": "compact", "conditioning": "relative", **asdict(self)}
@@ -113,18 +124,34 @@ def across(values: Tensor, width: int) -> Tensor:
     return right_half + (left_half - right_half) * left
 
 
+Answer = tuple[Tensor, Tensor, Tensor | None]  # colour, attention, flow
+
+
+class Drawn(NamedTuple):
+    """What a compact generator draws, before it is joined to what an engine answers."""
+
+    colour: Tensor  # (B, 3, S, S) 0..1
+    attention: Tensor  # (B, 1, S, S) 0..1: 1 shows the moved photo
+    flow: Tensor | None  # (B, 2, S/2, S/2) px of the crop
+    inside: Tensor | None = None  # (B, 1, S, S) 0..1: how much of a pixel lies inside a mouth that is painted
+    where: Tensor | None = None  # (B, 2, S/2, S/2): where in train.teeth it lies, outer eye distances
+    # (B, 1, S, S) within +-MOST_SHADE: how far the moved photo goes to SHADOW, below 0, or to LIGHT
+    shade: Tensor | None = None
+
+
 class CompactGenerator(nn.Module):
     """The compact generator.
 
     forward(photo (B, 3, S, S) in 0..1, change (B, N)) -> colour (B, 3, S, S) 0..1, attention (B, 1, S, S),
     flow (B, 2, S/2, S/2) px or None.
 
-    With `with_mouth`, of a generator that lays teeth, besides: how much of a pixel lies inside a mouth that
-    it paints (B, 1, S, S) 0..1, and where in train.teeth it lies (B, 2, S/2, S/2), outer eye distances.
+    With `in_parts` what it draws, before it is joined to that.
     """
 
     views: Tensor
     row: Tensor
+    row_edge: Tensor  # (1, 2, 1, 1) of x and y: pixels of train.teeth -> grid_sample's coordinates
+    row_scale: Tensor
     shares: Tensor
     window: Tensor
     half_window: Tensor
@@ -149,23 +176,31 @@ class CompactGenerator(nn.Module):
         self.to_half = nn.Conv2d(q, 4 * shape.head, 3, padding=1)
         self.mix_half = nn.Conv2d(shape.head, shape.head, 3, padding=1)
         # Colour and attention, shuffled to full size; at half size: flow; where in train.teeth, whether
-        # inside a mouth, how light.
-        self.out = nn.Conv2d(shape.head, 4 * 4 + 2 * shape.flow + 4 * shape.teeth, 3, padding=1)
+        # inside a mouth, how light; shade.
+        self._mouth = 4 * 4 + 2 * shape.flow  # the first of the mouth's
+        self.out = nn.Conv2d(shape.head, self._mouth + 4 * shape.teeth + shape.shade, 3, padding=1)
         nn.init.zeros_(self.out.weight)
         bias = torch.zeros(self.out.out_channels)
         bias[12:16] = 2.0  # attention starts at 0.88: mostly the photo, yet not saturated
         if shape.teeth:
-            bias[-2] = -3.0  # nowhere inside a mouth
+            bias[self._mouth + 2] = -3.0  # nowhere inside a mouth
         self.out.bias = nn.Parameter(bias)
         if shape.teeth:
             row = torch.from_numpy(teeth() / np.array([255, 255, 255, 1], np.float32))
             # (1, 4, h, w): BGR times alpha, alpha
             self.register_buffer("row", row.permute(2, 0, 1)[None].contiguous(), persistent=False)
+            height, width = row.shape[:2]
+            edge, scale = (
+                torch.tensor(EDGE_PX, dtype=torch.float32),
+                torch.tensor([2 / (width - 1), 2 / (height - 1)]),
+            )
+            self.register_buffer("row_edge", edge[None, :, None, None], persistent=False)
+            self.register_buffer("row_scale", scale[None, :, None, None], persistent=False)
         self.register_buffer("shares", shares(shape.au_names), persistent=False)
         self.register_buffer("window", _window(shape.size_px), persistent=False)
         self.register_buffer("half_window", _window(shape.size_px // 2), persistent=False)
 
-    def forward(self, photo: Tensor, change: Tensor, with_mouth: bool = False) -> tuple[Tensor | None, ...]:
+    def forward(self, photo: Tensor, change: Tensor, in_parts: bool = False) -> Drawn | Answer:
         c = self.condition((change[:, None, None, :] @ self.views).squeeze(2))  # (B, V, 128)
         x4 = self.stem(F.pixel_unshuffle(photo * 2 - 1, 4))  # (B, q, S/4, S/4)
         x8 = self.down_eighth(F.pixel_unshuffle(F.relu(x4), 2))
@@ -185,19 +220,23 @@ class CompactGenerator(nn.Module):
         heads = self.out(F.relu(self.mix_half(y2)) + y2).float()
         fine = F.pixel_shuffle(heads[:, :16], 2)  # (B, 4, S, S)
         gate = self.gate(change)
-        colour, mouth = torch.sigmoid(fine[:, :3]), heads[:, -4:]
+        colour, inside, where = torch.sigmoid(fine[:, :3]), None, None
         if self.shape.teeth:
-            colour, inside, where = self._with_teeth(colour, mouth)
-        changed = F.avg_pool2d(
-            F.pad(1 - torch.sigmoid(fine[:, 3:]), (1, 1, 1, 1), mode="replicate"), 3, stride=1
-        )
-        attention = 1 - gate * self.window * changed
+            colour, inside, where = self._with_teeth(colour, heads[:, self._mouth : self._mouth + 4])
+        attention = 1 - gate * self.window * _smooth(1 - torch.sigmoid(fine[:, 3:]))
         flow = (
             gate * self.half_window * heads[:, 16:18] * (FLOW_UNIT_PX * self.shape.size_px / 256)
             if self.shape.flow
             else None
         )
-        return (colour, attention, flow, inside, where) if with_mouth else (colour, attention, flow)
+        shade = None
+        if self.shape.shade:
+            smooth = F.interpolate(
+                _smooth(heads[:, -1:]), scale_factor=2.0, mode="bilinear", align_corners=False
+            )
+            shade = gate * self.window * MOST_SHADE * torch.tanh(smooth)
+        drawn = Drawn(colour, attention, flow, inside, where, shade)
+        return drawn if in_parts else joined(drawn)
 
     def _with_teeth(self, colour: Tensor, mouth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Lays teeth into a mouth.
@@ -215,12 +254,11 @@ class CompactGenerator(nn.Module):
             torch.cat([where, mouth[:, 2:]], dim=1), scale_factor=2.0, mode="bilinear", align_corners=False
         )
         inside, light = torch.sigmoid(fine[:, 2:3]), LIGHTEST * torch.sigmoid(fine[:, 3:])
-        height, width = self.row.shape[-2:]
-        x = (fine[:, 0] * PX_PER_UNIT + EDGE_PX[0]) * (2 / (width - 1)) - 1
-        y = (fine[:, 1] * PX_PER_UNIT + EDGE_PX[1]) * (2 / (height - 1)) - 1
+        # Both coordinates at once: stacked, they would be copied twice in the exported graph
+        places = (fine[:, :2] * PX_PER_UNIT + self.row_edge) * self.row_scale - 1
         row = self.row.expand(len(colour), -1, -1, -1)
         laid = F.grid_sample(
-            row, torch.stack([x, y], dim=-1), mode="bilinear", padding_mode="border", align_corners=True
+            row, places.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=True
         )
         return colour * (1 - inside * laid[:, 3:]) + inside * light * laid[:, :3], inside, where
 
@@ -228,6 +266,41 @@ class CompactGenerator(nn.Module):
         """(B, N) -> (B, 1, 1, 1): 0 for no change, 1/2 at GATE_HALF, towards 1."""
         amount = (change.abs() * self.shares).sum(dim=1)[:, None, None, None]
         return amount / (amount + GATE_HALF)
+
+
+def joined(drawn: Drawn) -> Answer:
+    """What an engine answers. Shade s becomes faint colour, T its SHADOW or LIGHT:
+
+    A' = A (1 - |s|)        (1 - A') C' = A |s| T + (1 - A) C
+
+    |s| less UNSEEN_SHADE.
+    """
+    colour, attention, flow = drawn[:3]
+    if drawn.shade is None:
+        return colour, attention, flow
+    attention, amount = without_faint(attention), (drawn.shade.abs() - UNSEEN_SHADE).clamp(min=0)
+    kept = attention * (1 - amount)
+    added = attention * amount * _shade_colour(drawn.shade) + (1 - attention) * colour
+    return added / (1 - kept).clamp(min=1e-3), kept, flow
+
+
+def _shade_colour(shade: Tensor) -> Tensor:
+    """(B, 1, S, S) -> (B, 3, S, S): SHADOW below 0, LIGHT above."""
+    shadow, light = (shade.new_tensor(colour)[:, None, None] for colour in (SHADOW, LIGHT))
+    return torch.where(shade > 0, light, shadow)
+
+
+def without_faint(attention: Tensor) -> Tensor:
+    """Attention (B, 1, S, S) that is all photo where colour would be FAINT.
+
+    Blending does the same for engines without shade.
+    """
+    return (attention / (1 - FAINT)).clamp(max=1)
+
+
+def _smooth(field: Tensor) -> Tensor:
+    """(B, 1, h, w): each value the mean of its neighbourhood of 3 x 3."""
+    return F.avg_pool2d(F.pad(field, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
 
 
 def _window(size_px: int) -> Tensor:
@@ -260,3 +333,19 @@ def compose(photo: Tensor, colour: Tensor, attention: Tensor, flow: Tensor | Non
     1: A = 1 keeps the photo, here moved by the flow where there is one. All in 0..1, (B, 3, S, S).
     """
     return attention * (photo if flow is None else warp(photo, flow)) + (1 - attention) * colour
+
+
+def composed(photo: Tensor, drawn: Drawn) -> Tensor:
+    """The same of what a compact generator draws, (B, 3, S, S) in 0..1.
+
+    Its gradient reaches shade that is 0, which `joined` does not let through.
+    """
+    colour, attention, flow = drawn[:3]
+    if drawn.shade is None:
+        return compose(photo, colour, attention, flow)
+    moved = photo if flow is None else warp(photo, flow)
+    # Not |shade| times the way: that has no gradient at 0
+    way = _shade_colour(drawn.shade) - moved
+    moved = moved + drawn.shade * torch.where(drawn.shade > 0, way, -way)
+    attention = without_faint(attention)
+    return attention * moved + (1 - attention) * colour

@@ -86,9 +86,12 @@ class Critic(nn.Module):
         )
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.features(picture)[-1]
-        aus = self.aus(x).flatten(1) if self.aus else x.new_zeros(len(x), 0)
-        return self.patches(x).float(), aus.float()
+        return self.judge(self.features(picture)[-1])
+
+    def judge(self, coarsest: Tensor) -> tuple[Tensor, Tensor]:
+        """The last of `features` -> what `forward` returns."""
+        aus = self.aus(coarsest).flatten(1) if self.aus else coarsest.new_zeros(len(coarsest), 0)
+        return self.patches(coarsest).float(), aus.float()
 
     def features(self, picture: Tensor) -> list[Tensor]:
         """What each conv sees, (B, C, h, h) from fine to coarse."""

@@ -55,7 +55,7 @@ def baseline(name: str) -> "type[StarGan | CycleGan | Diat | IcGan]":
 # Options of `fit` that only some recipes have; another one is refused, before the wrong thing is trained.
 COMPACT = {"channels", "no_flow"}
 USED = {
-    "supervised": COMPACT | {"vocabulary", "no_teeth"},
+    "supervised": COMPACT | {"vocabulary", "no_teeth", "no_shade", "critic"},
     "distil": COMPACT | {"teacher"},
     "compact": COMPACT | {"model", "adversary", "attention_term", "critic_steps", "vocabulary"},
     "paper": {"model", "conditioning", "adversary", "attention_term", "critic_steps", "width", "vocabulary"},
@@ -89,7 +89,12 @@ def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
         )
     if name == "supervised":
         return Supervised(
-            replace(_compact(options, size, options.vocabulary or WIDE), teeth=not options.no_teeth)
+            replace(
+                _compact(options, size, options.vocabulary or WIDE),
+                teeth=not options.no_teeth,
+                shade=not (options.no_shade or options.no_flow),
+            ),
+            critic=options.critic,
         )
     if teacher is not None:
         return Distil(_compact(options, size, vocabulary_name(teacher.aus)), teacher)

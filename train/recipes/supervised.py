@@ -1,6 +1,10 @@
-"""The supervised stage: pseudo-pairs with dense flow teach the generator what to move and what to paint.
+"""The supervised stage: pairs with dense flow teach the generator what to move and what to paint.
 
-Made the default engine.
+Made the default engine. L1 answers with the mean of all that might be there, which is a blur. So a critic may
+look on, conditional on the photo (Isola et al., CVPR 2017): of patches of the face, mouth and eyes most, it
+says whether they are photographed, and of the whole how far the AUs moved, as GANimation's does (ECCV 2018,
+eq. 3). Where the target is a photograph, the generator learns to be taken for one and to be seen by the
+critic's layers as the target is (feature matching: Wang et al., CVPR 2018).
 
 Every term is a mean over pixels, so batch size and resolution do not change a weight's meaning.
 """
@@ -11,19 +15,27 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from engines.face.action_units import WIDE
+from train import losses
 from train.attention_guard import AttentionGuard
 from train.data.corpus import Corpus
-from train.networks.compact import CompactGenerator, Shape, compose
+from train.networks.compact import CompactGenerator, Drawn, Shape, composed
+from train.networks.critic import Critic, CriticShape
 from train.networks.from_shape import generator_of
 from train.networks.vocabulary import translation
-from train.recipes.recipe import Batch, Networks, Turn, detached, pictures
+from train.recipes.recipe import Batch, Networks, Turn, detached, pictures, signed
 from train.report.grids import grid
 from train.synthesis.pairs import PairSource
+from train.synthesis.regions import UNKNOWN
 
 COLOUR_EVERYWHERE, COLOUR_PAINTED = 0.1, 12.0
+# Spectral norm holds every layer to a gain of one, and so all of a critic's scores close together: a hinge of
+# one was then out of its reach (1.8 of 2 on pictures that are easily told apart)
+SCORE_GAIN = 12.0
+LEAST_COUNT = 0.4  # weight of a pixel, below which painting it costs no more
+CRITIC_READS = 20.0  # weight of a critic's reading of AUs in its own loss, where squared errors are small
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,30 @@ class SupervisedWeights:
     open: float = 0.5  # -log(1 - A) where the target shows what no warp can draw
     # mean(1 - A): what the flow can do, colour must not; colour is only as sharp as the crop
     changed: float = 0.02
+    # The same, but the more the less a pixel counts: eyes and lips may be painted, skin has to gain forty
+    # grey levels by it, and is shaded instead. At a tenth of it colour crept over cheeks and chins: a comb,
+    # stains beside mouths that smile (LOG, runs on pairs)
+    skin: float = 0.6
+    shade: float = 0.02  # mean |shade|: light that says nothing of the expression stays the photo's
+
+
+PATCH_MEAN = "patch mean"  # of a batch, where the loop has put it: the mean of `_shown` over all of its parts
+
+
+@dataclass(frozen=True)
+class CriticWeights:
+    """Of what a critic adds to the supervised loss."""
+
+    adversarial: float = 0.04  # hinge
+    features: float = 1.0  # L1 of what the critic's layers see
+    expression: float = 1.0  # squared error of the change of AUs that the critic reads
+
+
+def critic_of(shape: Shape) -> CriticShape:
+    """The critic of a generator: it sees photo and picture, 6 channels, in patches of a sixteenth."""
+    return CriticShape(
+        shape.size_px, len(shape.au_names), inputs=6, widest=256, layers=3, unshuffle=2, spectral=True
+    )
 
 
 class Supervised:
@@ -51,12 +87,16 @@ class Supervised:
     rate = 6e-4
     clip = 1.0
 
-    def __init__(self, shape: Shape = Shape()):
-        self.networks = {"generator": CompactGenerator(shape)}
+    def __init__(self, shape: Shape = Shape(), critic: bool = False):
+        """critic: train one beside the generator, and by it."""
+        self.networks: dict[str, nn.Module] = {"generator": CompactGenerator(shape)}
         self.shape: dict[str, Any] = {"generator": shape.as_dict()}
+        self._critic = Critic(critic_of(shape)) if critic else None
+        if self._critic is not None:
+            self.networks["critic"] = self._critic
+            self.shape["critic"] = self._critic.shape.as_dict()
         self.guard = AttentionGuard()
         self._translation = translation(WIDE, shape.au_names)
-        self._lays_teeth = shape.teeth
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> PairSource:
         return PairSource(corpus, seed, held_out=held_out)
@@ -71,20 +111,36 @@ class Supervised:
             "weight": samples["weight"][:, None],
             "painted": samples["painted"][:, None],
             "mouth": samples["mouth"][:, None],
+            "decided": samples["decided"][:, None],
+            "face": samples["face"][:, None],
+            "photographic": samples["photographic"][:, :, None, None],
             "teeth": samples["teeth"].permute(0, 3, 1, 2),
         }
 
+    def means(self, batch: Batch) -> dict[str, Tensor]:
+        """Of Recipe: what `_patch_weight` divides by."""
+        return {} if self._critic is None else {PATCH_MEAN: _shown(batch).mean()}
+
     def turns(self, _step: int) -> list[Turn]:
-        return [Turn(("generator",), lambda batch: self._loss(self.networks, batch))]
+        generator = Turn(("generator",), lambda batch: self._loss(self.networks, batch))
+        critic = self._critic
+        if critic is None:
+            return [generator]
+        # It looks at what the generator just drew of the same batch
+        return [generator, Turn(("critic",), lambda batch: critic_loss(critic, batch))]
 
     def _loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         weights = SupervisedWeights(changed=SupervisedWeights.changed * self.guard.factor)
-        generator = networks["generator"]
-        if not self._lays_teeth:
-            colour, attention, flow = generator(batch["picture"], batch["change"])
-            return supervised_loss(colour, attention, flow, batch, weights)
-        colour, attention, flow, inside, where = generator(batch["picture"], batch["change"], with_mouth=True)
-        return supervised_loss(colour, attention, flow, batch, weights, (inside, where))
+        drawn = networks["generator"](batch["picture"], batch["change"], in_parts=True)
+        if drawn.shade is not None:  # a warped photo has no folds, and says nothing of them
+            drawn = drawn._replace(shade=drawn.shade * batch["photographic"])
+        result = composed(batch["picture"], drawn)
+        total, terms = supervised_loss(result, drawn, batch, weights)
+        if self._critic is None:
+            return total, terms
+        batch["result"] = result.detach()
+        judged, more = judgement(self._critic, result, batch)
+        return total + judged, terms | more
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
         loss, terms = self._loss(networks, batch)
@@ -99,21 +155,16 @@ class Supervised:
 
 
 def supervised_loss(
-    colour: Tensor,
-    attention: Tensor,
-    flow: Tensor | None,
-    batch: Batch,
-    weights: SupervisedWeights = SupervisedWeights(),
-    mouth: tuple[Tensor, Tensor] | None = None,
+    result: Tensor, drawn: Drawn, batch: Batch, weights: SupervisedWeights = SupervisedWeights()
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Outputs of a generator for batch["picture"] -> the total and its terms (unweighted, detached).
+    """The result and parts of a generator for batch["picture"] -> total and terms (unweighted, detached).
 
     batch: picture, target (B, 3, S, S) in 0..1; flow (B, 2, S/2, S/2) px; flow_weight (B, 1, S/2, S/2);
-    weight, painted (B, 1, S, S). mouth: what a generator that lays teeth predicts of mouths (compact.py); the
-    batch's own: mouth (B, 1, S, S), teeth (B, 2, S/2, S/2).
+    weight, painted (B, 1, S, S). For a generator that lays teeth: mouth, decided (B, 1, S, S), teeth
+    (B, 2, S/2, S/2).
     """
+    colour, attention, flow = drawn[:3]
     size = colour.shape[-1]
-    result = compose(batch["picture"], colour, attention, flow)
     terms = {
         "picture": weighted_mean((result - batch["target"]).abs(), batch["weight"]),
         "edges": edge_difference(result, batch["target"], batch["weight"]),
@@ -124,15 +175,90 @@ def supervised_loss(
         "detail": edge_difference(colour, batch["target"], COLOUR_PAINTED * batch["painted"]),
         "open": weighted_mean(-torch.log(1 - attention + 1e-3), batch["painted"]),
         "changed": (1 - attention).mean(),
+        "skin": ((1 - attention) / (batch["weight"] / _known(batch)).clamp(min=LEAST_COUNT)).mean(),
     }
     if flow is not None:
         terms["flow"] = weighted_mean((flow - batch["flow"]).abs(), batch["flow_weight"]) * (256 / size)
-    if mouth is not None:
-        inside, where = mouth
-        terms["inside"] = -torch.log(torch.where(batch["mouth"] > 0.5, inside, 1 - inside) + 1e-3).mean()
-        terms["teeth"] = weighted_mean((where - batch["teeth"]).abs(), F.avg_pool2d(batch["mouth"], 2))
+    if drawn.inside is not None and drawn.where is not None:
+        surprise = -torch.log(torch.where(batch["mouth"] > 0.5, drawn.inside, 1 - drawn.inside) + 1e-3)
+        terms["inside"] = weighted_mean(surprise, batch["decided"])
+        terms["teeth"] = weighted_mean((drawn.where - batch["teeth"]).abs(), F.avg_pool2d(batch["mouth"], 2))
+    if drawn.shade is not None:
+        terms["shade"] = drawn.shade.abs().mean()
     total = sum(getattr(weights, name) * value for name, value in terms.items())
     return total, detached(terms)
+
+
+def judgement(
+    critic: Critic, result: Tensor, batch: Batch, weights: CriticWeights = CriticWeights()
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What a critic says of results (B, 3, S, S) in 0..1 -> the total and its terms (unweighted, detached).
+
+    batch: as of `supervised_loss`, and change (B, N), face (B, 1, S, S), photographic (B, 1, 1, 1).
+    """
+    seen, wanted = _seen(critic, result, batch), _seen(critic, batch["target"], batch)
+    counts = _patch_weight(batch, seen.patches)
+    unlike = [
+        weighted_mean((a - b.detach()).abs(), batch["photographic"])
+        for a, b in zip(seen.features, wanted.features, strict=True)
+    ]
+    terms = {
+        "adversarial_generator": losses.hinge_generator(seen.patches, counts),
+        "features": torch.stack(unlike).mean(),
+        "expression_fake": losses.expression_loss(seen.aus, batch["change"]),
+    }
+    total = (
+        weights.adversarial * terms["adversarial_generator"]
+        + weights.features * terms["features"]
+        + weights.expression * terms["expression_fake"]
+    )
+    return total, detached(terms)
+
+
+def critic_loss(critic: Critic, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """The critic's own loss on targets and on batch["result"] (B, 3, S, S); batch as of `judgement`."""
+    real, fake = _seen(critic, batch["target"], batch), _seen(critic, batch["result"], batch)
+    counts = _patch_weight(batch, real.patches)
+    terms = {
+        "adversarial_critic": losses.hinge_critic(real.patches, fake.patches, counts),
+        "expression_real": losses.expression_loss(real.aus, batch["change"]),
+    }
+    return terms["adversarial_critic"] + CRITIC_READS * terms["expression_real"], detached(terms)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    features: list[Tensor]
+    patches: Tensor  # (B, 1, h, h)
+    aus: Tensor  # (B, N)
+
+
+def _seen(critic: Critic, picture: Tensor, batch: Batch) -> _Seen:
+    """What the critic sees in a picture beside the photo, each confined to the target's face."""
+    both = torch.cat([signed(batch["picture"]), signed(picture)], dim=1) * batch["face"]
+    features = critic.features(both)
+    patches, aus = critic.judge(features[-1])
+    return _Seen(features, SCORE_GAIN * patches, aus)
+
+
+def _patch_weight(batch: Batch, patches: Tensor) -> Tensor:
+    """(B, 1, h, h), of mean 1: patches of the face by what they show, eyes and mouth most, on photographs.
+
+    A mouth that only the target shows counts in full: what no pixel of it says, mouths in general do.
+    """
+    weight = _shown(batch)
+    mean = batch[PATCH_MEAN] if PATCH_MEAN in batch else weight.mean()
+    return F.adaptive_avg_pool2d(weight, patches.shape[-1]) / mean.clamp(min=1e-6)
+
+
+def _shown(batch: Batch) -> Tensor:
+    """(B, 1, S, S): how much each pixel counts for the critic."""
+    return batch["weight"] / _known(batch) * batch["face"] * batch["photographic"]
+
+
+def _known(batch: Batch) -> Tensor:
+    """(B, 1, S, S): what the weights were multiplied by where nobody can know what the target shows."""
+    return UNKNOWN + (1 - UNKNOWN) * batch["decided"]
 
 
 def weighted_mean(error: Tensor, weight: Tensor) -> Tensor:

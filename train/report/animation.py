@@ -14,6 +14,7 @@ from engines import atomic_file
 from engines.backends.interface import Engine
 from engines.errors import OutputError
 from engines.face.action_units import WIDE
+from train.report.clips import frames_of
 from train.report.edits import EXPRESSIONS, wanted_at
 from train.report.photos import Photo
 from train.report.program import animate
@@ -135,11 +136,7 @@ def _write_curve(sequence: np.ndarray, path: Path) -> Path:
 
 
 def _read_frames(film: Path) -> list[np.ndarray]:
-    capture, frames = cv2.VideoCapture(str(film)), []
-    while (found := capture.read())[0]:
-        frames.append(found[1])
-    capture.release()
-    return frames
+    return [frame.image for frame in frames_of(film)]
 
 
 def _write_loop(parts: Sequence[Sequence[np.ndarray]], path: Path, quality: int = 60) -> Path:

@@ -26,13 +26,13 @@ from engines.face.landmarks import FaceReader
 from train.data.corpus import FaceCorpus
 from train.data.emotions import EMOTIONS, PROTOTYPES, USUAL, prototype, scores
 from train.data.folders import make_folder
+from train.identity import Embed
 from train.report import measures
 from train.report.edits import engine_input
 from train.report.evaluate import without_nan
 from train.report.likeness import split_held_out
 from train.report.page import number
 from train.report.sheets import sheet, write_png, write_text
-from train.report.sweep import Embed
 
 SHOWN_EMOTIONS = EMOTIONS[1:]  # neutral is what the faces are edited from
 PEOPLE = 3  # in the figure

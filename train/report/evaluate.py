@@ -9,7 +9,7 @@ terminal as on a forge, two runs compare by diff, and the PNGs go into a paper a
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from engines.face.action_units import PAPER_17
 from engines.face.crop import Crop
 from train.data.corpus import FaceCorpus
 from train.data.folders import make_folder
+from train.identity import Embed
 from train.report import charts, measures
 from train.report.dlib_opinion import SecondOpinion, opinion, read_real_faces, yardstick
 from train.report.edits import EXPRESSIONS, LEVELS, SMILE, edited, engine_input, level_input
@@ -35,7 +36,7 @@ from train.report.scaled import at_size
 from train.report.sheets import flow_picture, mask_picture, sheet, write_png, write_text
 from train.report.sides import sided_sweep, sides_sheet
 from train.report.steadiness import steadiness, still_driver
-from train.report.sweep import Embed, Sweep, cases, choose_faces, sweep, table
+from train.report.sweep import Sweep, cases, choose_faces, sweep, table
 
 # Faces for the Frechet distance, a face of the sweep: each costs 1/35 as much, and the distance wants many
 DISTANCE_FACES = 20
@@ -52,19 +53,24 @@ def evaluate(
     distance_faces: int | None = None,
     photos: Sequence[Path] = (),
     second: SecondOpinion | None = None,
+    parts: dict[str, Embed] | None = None,
+    transferred: str | None = None,
+    say: Callable[[str], None] = lambda _sentence: None,
 ) -> dict:
     """Measures an engine on `count` held-out faces; writes report.md, figures.json and PNGs into `folder`.
 
     identity: a train.identity.Identity; without one there are neither cosines nor distances. still: a
     clip of a resting driver, instead of simulated ones. distance_faces: of the Frechet distance, both halves
     together. photos: with faces larger than the engine's crop, for sharpness at their own resolution. second:
-    another family's eyes. Raises DataError, OutputError, SourceError.
+    another family's eyes. parts: what describes mouths and eyes (train.identity), for distances of them by
+    themselves. transferred: transfer.py's page, for a section of the report. say: called with a sentence
+    for each thing that is wrong with `still`. Raises DataError, OutputError, SourceError.
     """
     corpus = at_size(corpus, engine.bundle.size_px)
     faces = choose_faces(corpus, count)
     make_folder(folder, OutputError)
-    driver = still_driver(still) if still else None  # a wrong clip is noticed before the sweep, not after it
-    # Photos likewise
+    # Wrong clips and photos are noticed before the sweep, not after it
+    driver = still_driver(still, say) if still else None
     own_size = native_sharpness(engine, read_photos(list(photos), engine.bundle.size_px)) if photos else {}
     rows = sweep(engine, corpus, faces, identity, second)
     read = np.array(sorted(set(rows.face), key=rows.face.index))
@@ -91,12 +97,14 @@ def evaluate(
             corpus,
             halves,
             identity,
+            parts or {},
             lambda crop, own, number: compose(
                 crop, engine.run(crop, engine_input(engine, own, lent(number)))
             ),
         )
     result |= {"native_photos": 0, **own_size, "sided": sided_sweep(engine, corpus, read)}
     result["second_opinion"] = second_opinion(corpus, rows, second) if second else None
+    result["transfer"] = transferred
     result["cases"] = cases(rows)
     result = without_nan(result)
     write_png(folder / "answers.png", charts.heat_map(result["answers"]))

@@ -17,13 +17,14 @@ from engines.face.au_estimator import index
 from train.command_line import FIGURES
 from train.data.corpus import FaceCorpus
 from train.data.folders import make_folder
+from train.identity import Embed
 from train.report.animation import progress_sheet, write_film, write_montage, write_moving_montage
 from train.report.edits import EXPRESSIONS, LEVELS, wanted_at
 from train.report.evaluate import FORMAT, case_sheet, parts
 from train.report.photos import Photo, read_photos
 from train.report.scaled import at_size
 from train.report.sheets import GAP_PX, LINE, resized_square, sheet, text_box, write_png
-from train.report.sweep import Embed, cases, choose_faces, sweep
+from train.report.sweep import cases, choose_faces, sweep
 
 GROUP_EXPRESSIONS = ("smile", "surprise", "frown")  # of EXPRESSIONS, in figure 8
 SAMPLED = 72  # expressions in the paper's figure 7

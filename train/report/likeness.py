@@ -6,6 +6,9 @@ The held-out people are split into two halves. One half stays as it is. The othe
 given the expression that another photo of its half really shows, as in GANimation's training, so that both
 halves show as much expression. Both distances, edited and real, are of the same counts, so they have the same
 bias, and their difference is the edit's.
+
+Faces are compared whole, and mouths and eyes by themselves: an identity network is made not to see how well
+teeth and lids are drawn.
 """
 
 from collections.abc import Callable
@@ -16,8 +19,11 @@ from tqdm import tqdm
 
 from engines.face.landmarks import FaceReader
 from train.data.corpus import FaceCorpus
+from train.identity import Embed
 from train.report import measures
-from train.report.sweep import Embed, held_out_faces
+from train.report.sweep import held_out_faces
+
+WHOLE = "face"  # the view that tells people apart
 
 # A crop, its own intensities (29,), and the number of the face in the corpus -> the edited crop, or None.
 EditFace = Callable[[np.ndarray, np.ndarray, int], np.ndarray | None]
@@ -46,39 +52,49 @@ def split_held_out(corpus: FaceCorpus, count: int) -> HeldOutHalves:
 def features(
     corpus: FaceCorpus,
     faces: np.ndarray,
-    identity: Embed,
+    views: dict[str, Embed],
     reader: FaceReader,
     edit: EditFace | None,
     title: str,
-) -> np.ndarray:
-    """(n, D) of the faces that are found, edited by `edit` or as they are."""
-    rows = []
+) -> dict[str, np.ndarray]:
+    """(n, D) of each view of the faces that are found, edited by `edit` or as they are."""
+    rows: dict[str, list[np.ndarray]] = {view: [] for view in views}
     for number in tqdm(faces, desc=title, unit="face", disable=None, leave=False):
         photo = corpus.picture(int(number))
         crop = photo if edit is None else edit(photo, corpus.own(number), int(number))
         found = reader.read(crop) if crop is not None else []
         if found and crop is not None:
-            rows.append(identity(crop, found[0].landmarks_px))
-    return np.array(rows)
+            for view, embed in views.items():
+                rows[view].append(embed(crop, found[0].landmarks_px))
+    return {view: np.array(seen) for view, seen in rows.items()}
 
 
-def distances(corpus: FaceCorpus, halves: HeldOutHalves, identity: Embed, edit: EditFace) -> dict:
-    """Frechet distances of edited and of real faces to the other half; None for too few faces."""
+def distances(
+    corpus: FaceCorpus, halves: HeldOutHalves, identity: Embed, parts: dict[str, Embed], edit: EditFace
+) -> dict:
+    """Frechet distances of edited and of real faces to the other half; None for too few faces.
+
+    parts: what embeds a part of a face, by the part's name; its distances are "frechet_NAME_edited" and the
+    like.
+    """
+    views = {WHOLE: identity, **parts}
     with FaceReader() as reader:
-        here = features(corpus, halves.real, identity, reader, None, "real faces")
-        there = features(corpus, halves.edited, identity, reader, None, "other real faces")
-        drawn = features(corpus, halves.edited, identity, reader, edit, "edited faces")
-    size = min(len(here), len(there), len(drawn))
+        here = features(corpus, halves.real, views, reader, None, "real faces")
+        there = features(corpus, halves.edited, views, reader, None, "other real faces")
+        drawn = features(corpus, halves.edited, views, reader, edit, "edited faces")
+    size = min(len(found[WHOLE]) for found in (here, there, drawn))
     known = size >= 2
-    return {
-        "frechet_edited": measures.frechet(here[:size], drawn[:size]) if known else None,
-        "frechet_real": measures.frechet(here[:size], there[:size]) if known else None,
-        "frechet_same_people": measures.frechet(there[:size], drawn[:size]) if known else None,
-        "frechet_samples": size,
-        "frechet_features": int(here.shape[1]) if known else None,
-        "identity_cosine_strangers": float(np.mean(np.sum(here[:size] * there[:size], axis=1)))
-        if known
-        else None,
+    found: dict = {"frechet_samples": size, "frechet_parts": list(parts)}
+    for view in views:
+        name = "frechet" if view == WHOLE else f"frechet_{view}"
+        real, other, edited = (rows[view][:size] for rows in (here, there, drawn))
+        found[f"{name}_edited"] = measures.frechet(real, edited) if known else None
+        found[f"{name}_real"] = measures.frechet(real, other) if known else None
+        found[f"{name}_same_people"] = measures.frechet(other, edited) if known else None
+    strangers = np.sum(here[WHOLE][:size] * there[WHOLE][:size], axis=1) if known else None
+    return found | {
+        "frechet_features": int(here[WHOLE].shape[1]) if known else None,
+        "identity_cosine_strangers": None if strangers is None else float(np.mean(strangers)),
     }
 
 

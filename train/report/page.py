@@ -35,6 +35,7 @@ def page(result: dict) -> str:
         _same_person,
         _elsewhere,
         _sharpness,
+        _transfer,
         _cases,
         _pictures,
     ):
@@ -68,6 +69,13 @@ def _summary(r: dict) -> list[str]:
         (
             "Frechet distance, edited / real",
             f"{number(r.get('frechet_edited'), '.4f')} / {number(r.get('frechet_real'), '.4f')}",
+        ),
+        *(
+            (
+                f"Frechet distance of {part} alone, edited / real",
+                f"{number(r[f'frechet_{part}_edited'], '.4f')} / {number(r[f'frechet_{part}_real'], '.4f')}",
+            )
+            for part in r.get("frechet_parts", ())
         ),
         (
             "zero edit, PSNR",
@@ -213,7 +221,8 @@ def _same_person(r: dict) -> list[str]:
         f"unedited ({number(r['frechet_real'], '.4f')}, "
         "what no edit at all gives). The same people before and after the edit are "
         f"{number(r['frechet_same_people'], '.4f')} apart. With {r['frechet_features']} features and so few "
-        "samples it is biased upwards: compare only runs of equal counts.",
+        "samples it is biased upwards: compare only runs of equal counts. Of mouths and eyes alone, "
+        "enlarged, it is taken on a middle layer's means, which see how they are drawn.",
     ]
 
 
@@ -256,6 +265,11 @@ def _sharpness(r: dict) -> list[str]:
         f"{number(r['native_sharpness_ideal'], '.2f')}, so {number(r['native_sharpness_of_ideal'], '.2f')} "
         "of what can be kept is kept.",
     ]
+
+
+def _transfer(r: dict) -> list[str]:
+    text = r.get("transfer")
+    return ["## How much of a driver arrives", "", *text.rstrip("\n").splitlines()] if text else []
 
 
 def _cases(r: dict) -> list[str]:

@@ -6,11 +6,12 @@ The live loop smooths (One-Euro) and ignores the smallest changes; both are left
 worst that a viewer could see, and what an engine makes of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -22,6 +23,7 @@ from engines.face.landmarks import FaceReader
 from engines.face.mesh import FACE_OVAL
 from train.data.corpus import FaceCorpus
 from train.report import measures
+from train.report.clips import TimedFrame, frames_of
 from train.report.edits import engine_input
 
 FRAMES = 60  # two seconds at 30 fps
@@ -38,41 +40,35 @@ class RestingDriver:
     aus: np.ndarray  # (n, 29) intensities, n at least 2
 
 
-def noisy(picture: np.ndarray, frames: int = FRAMES, seed: int = 3) -> Iterator[np.ndarray]:
+def noisy(picture: np.ndarray, frames: int = FRAMES, seed: int = 3) -> Iterator[TimedFrame]:
     """A still picture as a camera would give it, `frames` times."""
     rng = np.random.default_rng(seed)
-    for _ in range(frames):
-        yield np.clip(picture + rng.normal(0, NOISE_GREY, picture.shape) + 0.5, 0, 255).astype(np.uint8)
+    for number in range(frames):
+        noise = rng.normal(0, NOISE_GREY, picture.shape)
+        yield TimedFrame(np.clip(picture + noise + 0.5, 0, 255).astype(np.uint8), number, number / FPS)
 
 
-def clip_frames(path: Path, frames: int = FRAMES) -> Iterator[np.ndarray]:
-    """The first frames of a clip. Raises DataError when it cannot be read."""
-    capture, number = cv2.VideoCapture(str(path)), 0
-    while number < frames:
-        ok, frame = capture.read()
-        if not ok:
-            break
-        number += 1
-        yield frame
-    capture.release()
-    if not number:
-        raise DataError(f"{path} is not a clip that can be read: give --still an MP4 of a face that rests.")
-
-
-def readings(frames: Iterator[np.ndarray]) -> np.ndarray:
+def readings(frames: Iterable[TimedFrame]) -> np.ndarray:
     """AU intensities (n, 29) of the frames that show a face, by the live tracker."""
     rows = []
     with FaceReader(video=True) as reader:
-        for number, frame in enumerate(frames):
-            face = reader.follow(frame, number / FPS)
+        for frame in frames:
+            face = reader.follow(frame.image, frame.time_s)
             if face is not None:
                 rows.append(au_estimator.estimate(face))
     return np.array(rows[SETTLE:])
 
 
-def still_driver(clip: Path) -> RestingDriver:
-    """Reads the first FRAMES frames of a clip. Raises DataError when it cannot be read or shows no face."""
-    aus = readings(clip_frames(clip))
+def still_driver(clip: Path, say: Callable[[str], None] = lambda _sentence: None) -> RestingDriver:
+    """Reads the first FRAMES frames of a clip.
+
+    Args:
+        say: called with a sentence for each thing that is wrong with the file, as far as it is read.
+
+    Raises: DataError when it cannot be read or shows no face.
+    """
+    with closing(frames_of(clip, say)) as frames:
+        aus = readings(islice(frames, FRAMES))
     if len(aus) < 2:
         raise DataError(
             f"{clip} shows no face that the tracker can follow: give --still a clip of a face that rests, "

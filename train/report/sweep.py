@@ -18,18 +18,11 @@ from engines.face.action_units import PAPER_17
 from engines.face.landmarks import FaceReader
 from engines.face.mesh import FACE_OVAL
 from train.data.corpus import FaceCorpus
+from train.identity import Embed
 from train.report import measures
 from train.report.edits import LEVELS, SMILE, level_input
 
 MAX_YAW_DEG = 25.0  # beyond, the estimator's own error grows, and would be blamed on the engine
-
-
-class Embed(Protocol):
-    """A network that embeds faces (train.identity.py)."""
-
-    def __call__(self, picture: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 BGR and (478, 2) landmarks -> unit vector."""
-        ...
 
 
 class DistanceMeasure(Protocol):

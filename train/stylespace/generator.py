@@ -55,6 +55,7 @@ class FaceGenerator:
         core = ov.Core()
         settings = {
             "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,  # two processes were pinned to the same core
             "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": "f32",
         }

@@ -47,6 +47,28 @@ def _eyes() -> tuple[_Eye, _Eye]:
     )
 
 
+def shutting_lids(mesh: np.ndarray, target_mesh: np.ndarray, size_px: int) -> np.ndarray:
+    """(S, S) float32, 1 where a lid lies in the target and the picture shows an eyeball; meshes (478, 3)."""
+    shut = np.zeros((size_px, size_px), np.float32)
+    for eye in _eyes():
+        share = np.clip((_narrowed(eye, mesh, target_mesh) - SLIDES) / (SHUTS - SLIDES), 0, 1)
+        before, after = (
+            polygon_mask(m[[*eye.top, *eye.bottom[-2:0:-1]], :2], size_px, blur_px=3)
+            for m in (mesh, target_mesh)
+        )
+        shut = np.maximum(shut, share * np.clip(before - after, 0, 1))
+    return shut.astype(np.float32)
+
+
+def _narrowed(eye: _Eye, mesh: np.ndarray, target_mesh: np.ndarray) -> float:
+    """The share of its opening that an eye loses."""
+    before, after = (
+        np.linalg.norm(m[eye.top[1:-1], :2] - m[eye.bottom[1:-1], :2], axis=1).mean()
+        for m in (mesh, target_mesh)
+    )
+    return float(1 - after / max(before, 1e-3))
+
+
 def close_lids(
     target: np.ndarray, flow: np.ndarray, source: np.ndarray, mesh: np.ndarray, target_mesh: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -63,11 +85,7 @@ def close_lids(
     """
     target, flow, painted = target.copy(), flow.copy(), np.zeros(target.shape[:2], np.float32)
     for eye in _eyes():
-        before, after = (
-            np.linalg.norm(m[eye.top[1:-1], :2] - m[eye.bottom[1:-1], :2], axis=1).mean()
-            for m in (mesh, target_mesh)
-        )
-        narrowed = 1 - after / max(before, 1e-3)
+        narrowed = _narrowed(eye, mesh, target_mesh)
         if narrowed > SLIDES:
             _close_eye(
                 target,

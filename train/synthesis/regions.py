@@ -34,6 +34,15 @@ def face_mask(mesh: np.ndarray, size_px: int) -> np.ndarray:
     return polygon_mask(mesh[list(FACE_OVAL), :2], size_px, blur_px=9)
 
 
+def brows_mask(before: np.ndarray, after: np.ndarray, size_px: int) -> np.ndarray:
+    """(S, S) float32, 1 on the brows of either of two meshes (478, 3)."""
+    right, left = (
+        polygon_mask(_around(before, after, brow, 1.3), size_px, blur_px=5)
+        for brow in (RIGHT_BROW, LEFT_BROW)
+    )
+    return right + left
+
+
 def loss_weights(
     before: np.ndarray, after: np.ndarray, painted: np.ndarray, unknown: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -54,9 +63,7 @@ def loss_weights(
     face = face_mask(after, size)
     eyes = sum(polygon_mask(_around(before, after, lids, 1.5), size, blur_px=5) for lids in _LIDS)
     lips = polygon_mask(_around(before, after, list(LIPS_OUTER), 1.15), size, blur_px=5)
-    brows = sum(
-        polygon_mask(_around(before, after, brow, 1.3), size, blur_px=5) for brow in (RIGHT_BROW, LEFT_BROW)
-    )
+    brows = brows_mask(before, after, size)
     weight = (0.4 + 0.6 * face + 4.0 * eyes + 2.5 * brows + 1.5 * lips + 3.0 * painted) * (
         1 - (1 - UNKNOWN) * unknown
     )

@@ -24,7 +24,7 @@ from engines.face.action_units import WIDE  # noqa: E402
 from tests.conftest import SAMPLES  # noqa: E402
 from train.data import prepare as preparing  # noqa: E402
 from train.data.corpus import load_corpus, verify  # noqa: E402
-from train.data.inputs import find_jobs, person_of  # noqa: E402
+from train.data.inputs import MAX_SUFFIXES, LeftOut, find_jobs, person_of  # noqa: E402
 from train.data.prepare import PrepareRun, begin, finish, prepare  # noqa: E402
 from train.data.shards import ShardWriter  # noqa: E402
 from train.data.split import DEFAULT_SPLIT  # noqa: E402
@@ -92,6 +92,7 @@ def test_prepare_counts_faces_and_the_reasons_of_rejections(folder, corpus):
     assert manifest["faces"] == len(corpus) == photos + 6 and manifest["people"] == photos + 2
     assert manifest["rejected"] == {"not a readable picture": 1, "no face": 1}
     assert manifest["rejected_first"] == {"not a readable picture": ["broken.jpg"], "no face": ["wall.png"]}
+    assert manifest["left_out"] == {".txt": 1} and manifest["left_out_first"] == ["notes.txt"]
     assert manifest["estimator"] == au_estimator.VERSION and manifest["aus"] == list(WIDE)
     assert [shard["faces"] for shard in manifest["shards"]][:2] == [3, 3]
     assert cv2.imread(str(folder / manifest["histogram"])).shape[1] > 600
@@ -393,6 +394,55 @@ def test_photos_are_found_by_content_people_by_folder_and_litter_is_left_out(tmp
     ]
 
 
+def test_what_is_neither_a_picture_nor_a_clip_is_named_and_counted_by_suffix(tmp_path):
+    photos = tmp_path / "photos"
+    (photos / "more").mkdir(parents=True)
+    shutil.copy(SAMPLES / "man.jpg", photos / "really.mp4")
+    shutil.copy(SAMPLES / "driver.mp4", photos / "really.jpg")
+    (photos / "broken.jpg").write_bytes(b"counted as a picture that cannot be read")
+    (photos / "raw.jpg").write_bytes(b"FUJIFILMCCD-RAW 0201")
+    (photos / "more" / "Makefile").write_text("all:")
+    for number in range(7):
+        (photos / f"notes{number}.TXT").write_text("no picture")
+    (photos / ".DS_Store").write_bytes(b"of the system's")
+    left_out = LeftOut()
+    jobs = list(find_jobs([photos], None, 0, left_out))
+    assert {(job.name, bool(job.frames)) for job in jobs} == {
+        ("really.mp4", False),
+        ("really.jpg", True),
+        ("broken.jpg", False),
+    }
+    assert left_out.suffixes == {".txt": 7, ".jpg": 1, "": 1}
+    assert left_out.first == ["notes0.TXT", "notes1.TXT", "notes2.TXT", "notes3.TXT", "notes4.TXT"]
+    assert left_out.sentence() == (
+        "Left out, as neither pictures nor clips: notes0.TXT, notes1.TXT, notes2.TXT, notes3.TXT, notes4.TXT "
+        "and 4 more (7 .txt, 1 .jpg, 1 without a suffix)."
+    )
+
+
+def test_what_a_tar_has_besides_pictures_is_counted_and_pictures_are_found_by_content(tmp_path):
+    (tmp_path / "notes.jpg.txt").write_text("no picture")
+    with tarfile.open(tmp_path / "packed.tar", "w") as tar:
+        tar.add(SAMPLES / "man.jpg", "a/no suffix")
+        tar.add(SAMPLES / "driver.mp4", "a/clip.jpg")
+        tar.add(tmp_path / "notes.jpg.txt", "a/notes.txt")
+        tar.add(SAMPLES / "man.jpg", "b/._0001.jpg")
+        tar.add(SAMPLES / "man.jpg", "b/Ada_0001.jpg")
+    left_out = LeftOut()
+    jobs = list(find_jobs([tmp_path / "packed.tar"], None, 0, left_out))
+    assert [job.name for job in jobs] == ["a/no suffix", "b/Ada_0001.jpg"]
+    whole = (tmp_path / "packed.tar").read_bytes()
+    assert all(whole[job.at : job.at + job.size] == (SAMPLES / "man.jpg").read_bytes() for job in jobs)
+    assert left_out.first == ["a/clip.jpg", "a/notes.txt"]
+
+
+def test_files_of_a_thousand_suffixes_are_a_short_table():
+    left_out = LeftOut()
+    for number in range(1000):
+        left_out.add(f"file.{number}")
+    assert len(left_out.suffixes) <= MAX_SUFFIXES + 1 and left_out.suffixes.total() == 1000
+
+
 def test_a_name_that_is_no_text_is_kept(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -403,3 +453,29 @@ def test_a_name_that_is_no_text_is_kept(tmp_path):
         pytest.skip("this file system takes names in Unicode only")
     prepare([photos], tmp_path / "out", size_px=64, workers=1)
     assert load_corpus([tmp_path / "out"]).label(0)["name"] == name
+
+
+def test_of_a_clip_with_a_damaged_frame_the_rest_is_kept_and_the_damage_counted(tmp_path, monkeypatch):
+    import av
+
+    from train.data import labels
+
+    man = cv2.cvtColor(cv2.resize(cv2.imread(str(SAMPLES / "man.jpg")), (320, 320)), cv2.COLOR_BGR2RGB)
+    path = tmp_path / "clip.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 320, 320, "yuvj420p"
+        for _ in range(8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(man, format="rgb24")))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    start, size = places[3]
+    data = bytearray(path.read_bytes())
+    data[start : start + size] = b"\xff" * size
+    path.write_bytes(data)
+    monkeypatch.setattr(labels, "_size_px", 64)
+    (job,) = find_jobs([path])
+    ((faces, reasons),) = labels.label_jobs([job])
+    assert job.frames == 8 and len(faces) == 4
+    assert reasons == {"a damaged frame": 1}

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
@@ -11,7 +12,19 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from engines.errors import DataError  # noqa: E402
 from engines.face.action_units import PAPER_17, WIDE, translate, wholes  # noqa: E402
 from train.losses import gradient_penalty  # noqa: E402
-from train.networks.compact import LIGHTEST, TEETH_UNIT, CompactGenerator, Shape, across, compose  # noqa: E402
+from train.networks.compact import (  # noqa: E402
+    LIGHT,
+    LIGHTEST,
+    MOST_SHADE,
+    SHADOW,
+    TEETH_UNIT,
+    UNSEEN_SHADE,
+    CompactGenerator,
+    Shape,
+    across,
+    compose,
+    composed,
+)
 from train.networks.critic import Critic, CriticShape, compact_critic  # noqa: E402
 from train.networks.from_shape import build  # noqa: E402
 from train.networks.listing import cost, listing  # noqa: E402
@@ -225,12 +238,13 @@ def test_teeth_are_laid_where_the_network_places_them_and_nowhere_else():
     generator = CompactGenerator(dataclasses.replace(TINY, teeth=True)).eval()
     photo, change = torch.rand(1, 3, 32, 32), torch.full((1, 29), 0.3)
     bare = CompactGenerator(TINY).eval()(photo, change)[0]  # fresh heads say grey everywhere
-    colour, _, flow, inside, where = generator(photo, change, with_mouth=True)
+    colour, _, flow, inside, where, shade = generator(photo, change, in_parts=True)
+    assert shade is None
     assert (inside.shape, where.shape, flow.shape) == ((1, 1, 32, 32), (1, 2, 16, 16), (1, 2, 16, 16))
     assert torch.allclose(colour, bare, atol=0.05) and inside.max() < 0.05, "fresh: hardly anywhere"
     up = -0.05  # outer eye distances: in the middle of an incisor, a quarter of a tooth beside the midline
     generator.out.bias[-4:] = torch.tensor([0.02 / TEETH_UNIT, up / TEETH_UNIT, 20.0, 0.0])
-    colour, _, _, inside, where = generator(photo, change, with_mouth=True)
+    colour, _, _, inside, where, _ = generator(photo, change, in_parts=True)
     x, y = round(0.02 * PX_PER_UNIT + EDGE_PX[0]), round(up * PX_PER_UNIT + EDGE_PX[1])
     tooth = torch.from_numpy(teeth()[y, x, :3] / 255) * LIGHTEST / 2
     assert where[0, :, 8, 8].tolist() == pytest.approx([0.02, up], abs=1e-6)
@@ -239,6 +253,41 @@ def test_teeth_are_laid_where_the_network_places_them_and_nowhere_else():
     )
     generator.out.bias[-3] = 0.3 / TEETH_UNIT  # far below the edge: clear
     assert torch.allclose(generator(photo, change)[0], bare, atol=1e-3)
+
+
+@torch.no_grad()
+def test_shade_darkens_and_lightens_the_moved_photo_and_leaves_faint_colour_out():
+    generator = CompactGenerator(dataclasses.replace(TINY, shade=True)).eval()
+    photo, change = torch.rand(1, 3, 32, 32), torch.full((1, 29), 0.5)
+    plain = CompactGenerator(TINY)
+    plain.load_state_dict(
+        {n: v[: len(v) - 1] if n.startswith("out.") else v for n, v in generator.state_dict().items()}
+    )
+    assert torch.equal(generator(photo, change, in_parts=True).shade, torch.zeros(1, 1, 32, 32)), (
+        "fresh: none"
+    )
+    generator.out.bias[12:16] = 2.0  # fainter than FAINT
+    assert torch.equal(generator(photo, change)[1], torch.ones(1, 1, 32, 32)), "faint colour is left out"
+    generator.out.bias[-1] = 0.02
+    assert torch.equal(generator(photo, change)[1], torch.ones(1, 1, 32, 32)), "and shade that nobody sees"
+    for amount in (-0.8, 0.8):
+        generator.out.bias[-1] = amount
+        shade = generator(photo, change, in_parts=True).shade
+        assert shade[0, 0, 16, 16] == pytest.approx(MOST_SHADE * np.tanh(amount), abs=0.03)
+        assert not shade[0, 0, 0].any(), "none at the crop's border"
+        colour = torch.tensor(SHADOW if amount < 0 else LIGHT)[:, None, None]
+        wanted = photo + shade.abs() * (colour - photo)
+        seen = photo + (shade.abs() - UNSEEN_SHADE).clamp(min=0) * (colour - photo)
+        assert torch.allclose(compose(photo, *generator(photo, change)), seen, atol=1e-5)
+        assert torch.allclose(composed(photo, generator(photo, change, in_parts=True)), wanted, atol=1e-5), (
+            "as it is learnt"
+        )
+        assert torch.equal(generator(photo, torch.zeros(1, 29))[1], torch.ones(1, 1, 32, 32))
+    generator.out.bias[:12], generator.out.bias[12:16] = 2.0, -20.0  # colour covers everything
+    colour, attention, flow = generator(photo, change)
+    drawn = generator(photo, change, in_parts=True)
+    assert attention[0, 0, 16, 16] < 0.2, "covered"
+    assert torch.allclose(compose(photo, colour, attention, flow), composed(photo, drawn), atol=UNSEEN_SHADE)
 
 
 def test_one_side_opens_the_gate_half_as_far_as_both_and_no_change_keeps_it_shut():

@@ -1,0 +1,115 @@
+"""Shade, and the critic beside the supervised loss: who teaches them, what they learn; a run resumes."""
+
+import dataclasses
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
+
+from tests.support.small_runs import TINY, lines, plan  # noqa: E402
+from train.networks.critic import Critic  # noqa: E402
+from train.recipes.supervised import Supervised, critic_loss, critic_of, judgement  # noqa: E402
+from train.synthesis.pairs import PairSource  # noqa: E402
+from train.synthesis.regions import UNKNOWN  # noqa: E402
+from train.trainer import fit  # noqa: E402
+
+SIZE = TINY.size_px
+
+
+@pytest.fixture
+def critic() -> Critic:
+    torch.manual_seed(1)
+    return Critic(critic_of(TINY)).eval()
+
+
+@pytest.fixture
+def batch() -> dict:
+    torch.manual_seed(2)
+    return {
+        "picture": torch.rand(4, 3, SIZE, SIZE),
+        "target": torch.rand(4, 3, SIZE, SIZE),
+        "change": torch.zeros(4, TINY.au_count),
+        "weight": torch.ones(4, 1, SIZE, SIZE),
+        "decided": torch.ones(4, 1, SIZE, SIZE),
+        "face": torch.ones(4, 1, SIZE, SIZE),
+        "photographic": torch.ones(4, 1, 1, 1),
+    }
+
+
+def test_a_result_like_its_target_lacks_nothing_and_another_one_does(critic, batch):
+    _, same = judgement(critic, batch["target"], batch)
+    _, other = judgement(critic, batch["target"].flip(3), batch)
+    assert same["features"] == 0 < other["features"]
+
+
+def test_only_photographs_teach_what_is_real(critic, batch):
+    batch["photographic"] *= 0
+    _, terms = judgement(critic, batch["target"].flip(3), batch)
+    assert terms["features"] == terms["adversarial_generator"] == 0 < terms["expression_fake"]
+    batch["result"] = batch["target"].flip(3)
+    assert critic_loss(critic, batch)[1]["adversarial_critic"] == 0
+
+
+def test_what_is_not_the_face_is_not_looked_at(critic, batch):
+    batch["face"][..., SIZE // 2 :] = 0
+    result = batch["target"].clone()
+    result[..., SIZE // 2 :] = 0
+    total, terms = judgement(critic, result, batch)
+    assert terms["features"] == 0
+    assert total.item() == pytest.approx(judgement(critic, batch["target"], batch)[0].item())
+
+
+def test_a_mouth_that_only_the_target_shows_is_looked_at_as_any_other(critic, batch):
+    batch["result"] = batch["target"].flip(3)
+    shown = critic_loss(critic, batch)[1]["adversarial_critic"]
+    hidden = batch | {"decided": batch["decided"].clone(), "weight": batch["weight"].clone()}
+    hidden["decided"][..., SIZE // 2 :, :] = 0
+    hidden["weight"][..., SIZE // 2 :, :] = UNKNOWN
+    assert critic_loss(critic, hidden)[1]["adversarial_critic"].item() == pytest.approx(shown.item())
+
+
+def test_only_photographs_teach_shade(corpus):
+    recipe = Supervised(dataclasses.replace(TINY, shade=True))
+    samples = [PairSource(corpus, 0)[number] for number in range(4)]
+    batch = recipe.batch(
+        {name: torch.stack([torch.from_numpy(s[name]) for s in samples]) for name in samples[0]}
+    )
+    generator = recipe.networks["generator"]
+    for photographic in (0.0, 1.0):
+        generator.zero_grad()
+        batch["photographic"] = torch.full((4, 1, 1, 1), photographic)
+        recipe.turns(0)[0].loss(batch)[0].backward()
+        assert generator.out.weight.grad[-1].any() == bool(photographic)
+        assert generator.out.weight.grad[:16].any(), "colour learns from both"
+
+
+def test_a_critic_learns_to_tell_results_from_targets(critic, batch):
+    batch["result"] = batch["target"].mean(dim=(2, 3), keepdim=True).expand_as(batch["target"])
+    adam = torch.optim.Adam(critic.train().parameters(), 2e-3)
+    found = []
+    for _ in range(30):
+        loss, terms = critic_loss(critic, batch)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        found.append(terms["adversarial_critic"].item())
+    assert found[0] == pytest.approx(2, abs=0.3) and found[-1] < 1.4
+
+
+def test_a_run_with_a_critic_moves_both_networks_and_resumes_exactly(corpus, tmp_path):
+    def recipe() -> Supervised:
+        torch.manual_seed(0)
+        return Supervised(TINY, critic=True)
+
+    start = {name: [p.clone() for p in net.parameters()] for name, net in recipe().networks.items()}
+    whole, halves = recipe(), recipe()
+    short = {"images": 32, "save_every_s": 1e9}
+    fit(whole, corpus, tmp_path / "whole", plan(**short), quiet=True)
+    fit(halves, corpus, tmp_path / "halves", plan(**short), quiet=True, until=16)
+    halves = recipe()
+    fit(halves, corpus, tmp_path / "halves", plan(**short), quiet=True)
+    for name, before in start.items():
+        after, resumed = (list(r.networks[name].parameters()) for r in (whole, halves))
+        assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True)), name
+        assert all(torch.equal(a, b) for a, b in zip(after, resumed, strict=True)), name
+    assert lines(tmp_path / "whole", "adversarial_critic") == lines(tmp_path / "halves", "adversarial_critic")
