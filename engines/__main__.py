@@ -25,7 +25,10 @@ the cache folder.
   python -m engines parity [BUNDLE]            the comparison with the reference, as a report
   python -m engines bench [BUNDLE ...]         how fast every engine of this machine is, and could be
 """
-DEVICE_HELP = "gpu, cpu, cpu-int8, cpu-bf16 or cpu-fp32; default: auto, the best"
+DEVICE_HELP = (
+    "gpu, intel-gpu, intel-npu, directml, coreml, cpu, cpu-int8, cpu-bf16 or cpu-fp32; "
+    "default: auto, the best"
+)
 OPTIONS = {"device": "--device", "face model": "--face-model", "figures": "--json"}
 NICENESS = 10  # of a program that compiles while a call goes on
 INTERRUPTED = 130  # exit status

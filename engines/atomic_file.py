@@ -24,6 +24,11 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}{TEMPORARY_SUFFIX}{path.suffix}")
 
 
+def followed(path: str | Path) -> Path:
+    """The file that a name means: a link stays, and the file that it names is written."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+
+
 @contextmanager
 def replacing(path: str | Path, mode: int = PUBLIC) -> Iterator[Path]:
     """Yields an empty file beside `path`, which gets the name when the block ends.
@@ -39,7 +44,7 @@ def replacing(path: str | Path, mode: int = PUBLIC) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         yield path
         return
-    path = Path(os.path.realpath(path))
+    path = followed(path)
     # The process number keeps two programs that write the same file from writing into each other's.
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}{path.suffix}")
     try:

@@ -3,9 +3,9 @@
 What does not fit together is refused.
 
 bundle.json holds which AUs the generator takes and in which order, on which crops and with which estimator it
-was trained, whether it takes AU changes ("relative") or intensities ("absolute"), and the SHA-256 of the
-ONNX. A variant is the same generator prepared for one precision, such as quantised to INT8, as another ONNX
-beside the first. Knows no backend.
+was trained, whether it takes AU changes ("relative") or intensities ("absolute"), whether its faint colour is
+shade, and the SHA-256 of the ONNX. A variant is the same generator prepared for one precision, such as
+quantised to INT8, as another ONNX beside the first. Knows no backend.
 """
 
 import hashlib
@@ -56,6 +56,7 @@ class Bundle:
     training: dict[str, Any] = field(default_factory=dict)  # provenance: data, counts, images seen
     folder: Path = Path()
     variants: dict[str, Variant] = field(default_factory=dict)  # by precision
+    shade: bool = False  # whether faint colour is meant to be seen, as folds and shadows; else it is a veil
 
     @property
     def onnx(self) -> Path:
@@ -89,6 +90,7 @@ class _Description(msgspec.Struct):
     sha256: str
     training: dict[str, Any]
     variants: dict[str, Variant] = {}
+    shade: bool = False
 
 
 def sha256_of(path: Path) -> str:
@@ -124,6 +126,7 @@ def load_bundle(name_or_folder: str | Path = DEFAULT) -> Bundle:
         stored.training,
         folder,
         stored.variants,
+        stored.shade,
     )
     _check_aus(bundle)
     if not re.fullmatch(r"[0-9a-f]{64}", bundle.sha256):
@@ -152,7 +155,7 @@ def load_bundle(name_or_folder: str | Path = DEFAULT) -> Bundle:
 
 def write_description(bundle: Bundle) -> None:
     """Writes bundle.json into the bundle's folder. Raises OSError."""
-    left_out = {"folder"} if bundle.variants else {"folder", "variants"}
+    left_out = {"folder"} | {name for name in ("variants", "shade") if not getattr(bundle, name)}
     fields = {name: value for name, value in asdict(bundle).items() if name not in left_out}
     text = json.dumps({"format": FORMAT, **fields}, indent=1) + "\n"
     atomic_file.write_text(bundle.folder / DESCRIPTION, text)

@@ -53,9 +53,11 @@ class PuppetError(Exception):
         what: what happened, a clause without its full stop; or a whole sentence, when there are no remedies.
         remedies: what the user can do about it, best first.
         where: the file, line or column it is about, to stand before `what`; "" when `what` says it.
+        told: whether the user has read it already, while the program went on.
     """
 
     exit_status = 2
+    told = False
 
     def __init__(self, what: str, *remedies: str | Choice, where: object = ""):
         super().__init__(what, *remedies)

@@ -52,10 +52,19 @@ MEANINGS: dict[str, Meaning] = {
     "onnxruntime.load": Meaning(
         (Exception,), "ONNX Runtime cannot load {subject} ({reason})", ("get the bundle again",)
     ),
+    "onnxruntime.run": Meaning(
+        (Exception,), "ONNX Runtime failed while it ran {subject} ({reason})", (FP32_ON_CPU,), EngineLost
+    ),
     "openvino.load": Meaning(
         (RuntimeError,),
         "OpenVINO cannot load {subject} ({reason})",
         ("get the bundle again",),
+        reason=last_line,
+    ),
+    "openvino.accelerator": Meaning(
+        (RuntimeError,),
+        "OpenVINO cannot compile an engine for the {subject} ({reason})",
+        (CPU,),
         reason=last_line,
     ),
     "openvino.open": Meaning(

@@ -24,11 +24,12 @@ class Edit:
     attention: np.ndarray  # (S, S) float32, 1 keeps the photo (moved by the flow)
     # (s, s, 2) float32, crop pixels, out(p) = photo(p + flow(p)); None when the generator has none
     flow: np.ndarray | None
+    shade: bool = False  # of Bundle: whether colour that is faint beside a flow is seen
 
     def kept(self) -> "Edit":
         """A copy that outlives the engine's next call."""
         flow = None if self.flow is None else self.flow.copy()
-        return Edit(self.colour.copy(), self.attention.copy(), flow)
+        return Edit(self.colour.copy(), self.attention.copy(), flow, self.shade)
 
 
 class Engine(Protocol):
@@ -64,7 +65,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """ "openvino", "tensorrt", "tensorrt_rtx" or "onnxruntime"."""
+        """ "openvino", or one of DEVICE_OF."""
         ...
 
     def precisions(self, bundle: Bundle) -> tuple[str, ...]:
@@ -91,12 +92,26 @@ class Backend(Protocol):
         ...
 
 
+CPU_BACKEND = "openvino"
+# Devices that are not the CPU, of engines.runtime.load.DEVICES, by the backend's name
+DEVICE_OF = {
+    "tensorrt": "gpu",
+    "tensorrt_rtx": "gpu",
+    "openvino_gpu": "intel-gpu",
+    "openvino_npu": "intel-npu",
+    "directml": "directml",
+    "coreml": "coreml",
+}
+NVIDIA = "gpu"
+
+
 @dataclass(frozen=True)
 class Target:
     """One backend in one precision."""
 
     backend: Backend
     precision: str
+    must_win: bool = False  # used only where it was measured to be faster than the CPU
 
     @property
     def name(self) -> str:
@@ -105,12 +120,17 @@ class Target:
     @property
     def device(self) -> str:
         """The device's name, of engines.runtime.load.DEVICES."""
-        return "gpu" if self.can_be_lost else f"cpu-{self.precision}"
+        return DEVICE_OF.get(self.backend.name, f"cpu-{self.precision}")
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it is timed against the CPU when it is checked: what may be a small device."""
+        return self.can_be_lost and self.device != NVIDIA
 
     @property
     def can_be_lost(self) -> bool:
-        """Whether the device can fail while the program goes on: a GPU."""
-        return self.backend.name.startswith("tensorrt")
+        """Whether the device can fail while the program goes on: all but the CPU."""
+        return self.backend.name != CPU_BACKEND
 
 
 def check_inputs(bundle: Bundle, crop: np.ndarray, aus: np.ndarray) -> None:

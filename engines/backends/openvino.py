@@ -1,10 +1,13 @@
-"""Compiles and runs bundles on the CPU by OpenVINO, in INT8, BF16 or FP32.
+"""Compiles and runs bundles by OpenVINO: on the CPU in INT8, BF16 or FP32, on Intel's GPUs and NPUs in FP16.
 
 The only file of engines that imports openvino.
 
 A compiled engine is OpenVINO's exported model: the optimised graph and its weights. Opening it takes about a
 third of the time that compiling takes, and its outputs are the same bit for bit. An INT8 engine computes what
 its graph leaves in FP32 in BF16 where the CPU has it.
+
+On the CPU it is two graphs: what depends on the photo alone is computed once for each photo, which is a tenth
+of the generator, and the rest for every picture. Both together answer as the whole does, bit for bit.
 """
 
 import io
@@ -16,13 +19,17 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
-from openvino import opset13 as opset
 
+from engines.absent import absent
 from engines.backends.interface import Edit, Notify, check_inputs, check_signature, ignore
 from engines.bundle import Bundle
 from engines.errors import Choice, EngineError
 from engines.foreign_errors import mapped
+
+# Its converter of other libraries' networks, which nothing here needs: two fifths of the time of its import
+with absent(["openvino.tools.ovc"]):
+    import openvino as ov
+    from openvino import opset13 as opset
 
 CPUINFO = Path("/proc/cpuinfo")  # Linux only; elsewhere OpenVINO's own list of capabilities decides alone
 # What makes 8-bit products faster than FP32. Without one of these, OpenVINO runs INT8, too, in three
@@ -49,6 +56,9 @@ INSTRUCTIONS = DOT_PRODUCTS | {
     "sve2",
 }
 PORTS = ("image", "aus", "colour", "attention", "flow")
+OTHER_DEVICES = {"openvino_gpu": "GPU", "openvino_npu": "NPU"}  # names of backends -> OpenVINO's devices
+LENGTH_BYTES = 8  # before both parts of a compiled engine: how long the first is
+ACCELERATED = {"INFERENCE_PRECISION_HINT": "f16", "PERFORMANCE_HINT": "LATENCY"}
 TRIALS_OF_PEAK = 12  # the fastest counts: the first ones warm up, and other programs slow down some
 
 
@@ -81,6 +91,7 @@ class OpenVino:
             "settings": " ".join(
                 f"{precision} {_settings(core, precision, None)}" for precision in ("int8", "bf16")
             ),
+            "parts": "photo, picture",
             "capabilities": " ".join(sorted(_capabilities(core))),
             "instructions": " ".join(sorted(_instructions() & INSTRUCTIONS)),
             "machine": platform.machine(),
@@ -88,42 +99,142 @@ class OpenVino:
         }
 
     def compile(self, bundle: Bundle, precision: str, notify: Notify = ignore) -> bytes:
-        """The exported model, about twice as large as the bundle's ONNX; well under a second.
+        """Both exported parts, about twice as large as the bundle's ONNX; well under a second.
 
         Raises EngineError.
         """
         notify(f"OpenVINO compiles {bundle.name} for the CPU in {precision.upper()}")
-        exported = _compiled(_core(), bundle, precision, None).export_model()
-        return exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
+        core = _core()
+        with mapped("openvino.load", bundle.graph(precision)):
+            model = core.read_model(bundle.graph(precision))
+            check_signature(bundle, _ports(model))
+            settings = _settings(core, precision, None)
+            photo, picture = (
+                _exported(core.compile_model(part, "CPU", settings)) for part in _taken_apart(model)
+            )
+        return len(photo).to_bytes(LENGTH_BYTES, "little") + photo + picture
 
     def open(
         self, bundle: Bundle, precision: str, compiled: bytes, threads: int | None = None
-    ) -> "CpuEngine":
+    ) -> "OpenVinoEngine":
         """Raises EngineError when the bytes are no engine of this OpenVINO, or one of another bundle."""
         core = _core()
+        end = LENGTH_BYTES + int.from_bytes(compiled[:LENGTH_BYTES], "little")
         with mapped("openvino.open", bundle.name):
-            model = core.import_model(compiled, "CPU", _settings(core, precision, threads))
+            photo, picture = (
+                core.import_model(part, "CPU", _settings(core, precision, threads))
+                for part in (compiled[LENGTH_BYTES:end], compiled[end:])
+            )
+        between = _ports(photo).keys() & _ports(picture).keys()
+        ports = {**_ports(photo), **_ports(picture)}
+        check_signature(bundle, {name: shape for name, shape in ports.items() if name not in between})
+        return OpenVinoEngine(bundle, picture, precision, photo=photo)
+
+
+class OpenVinoAccelerator:
+    """A Backend: OpenVINO on Intel's GPU or NPU, in FP16."""
+
+    def __init__(self, name: str):
+        """name: of OTHER_DEVICES."""
+        self.name = name
+        self._device = OTHER_DEVICES[name]
+
+    def precisions(self, _bundle: Bundle) -> tuple[str, ...]:
+        return ("fp16",)
+
+    def depends_on(self) -> dict[str, str]:
+        """What a compiled engine is valid for. Raises EngineError where there is no such device."""
+        core = self._core()
+        plugin = core.get_versions(self._device)[self._device]
+        return {
+            "library": f"openvino {ov.__version__}",
+            "plugin": f"{plugin.description} {plugin.build_number}",
+            "device": str(core.get_property(self._device, "FULL_DEVICE_NAME")).strip(),
+            "driver": self._driver(core),
+            "machine": platform.machine(),
+            "system": f"{platform.system()} {platform.release()}",  # its driver comes with the system
+        }
+
+    def compile(self, bundle: Bundle, precision: str, notify: Notify = ignore) -> bytes:
+        """The exported model: seconds on a GPU, up to a minute on an NPU. Raises EngineError."""
+        notify(f"OpenVINO compiles {bundle.name} for the {self._device} in {precision.upper()}")
+        core = self._core()
+        with mapped("openvino.load", bundle.onnx):
+            model = core.read_model(bundle.onnx)
         check_signature(bundle, _ports(model))
-        return CpuEngine(bundle, model, precision)
+        with mapped("openvino.accelerator", self._device):
+            return _exported(core.compile_model(model, self._device, ACCELERATED))
+
+    def open(
+        self, bundle: Bundle, precision: str, compiled: bytes, threads: int | None = None
+    ) -> "OpenVinoEngine":
+        """threads: of the CPU, which computes nothing here. Raises EngineError."""
+        core = self._core()
+        with mapped("openvino.open", bundle.name):
+            model = core.import_model(compiled, self._device, ACCELERATED)
+        check_signature(bundle, _ports(model))
+        return OpenVinoEngine(bundle, model, precision, self._device)
+
+    def _core(self) -> ov.Core:
+        core = _core_of(os.getpid())
+        # A machine with two GPUs has GPU.0 and GPU.1, and GPU stands for the first
+        if not any(device.split(".")[0] == self._device for device in core.available_devices):
+            raise EngineError(
+                f"OpenVINO finds no {self._device} here",
+                "install Intel's driver for it",
+                Choice("device", "cpu"),
+            )
+        return core
+
+    def _driver(self, core: ov.Core) -> str:
+        """The driver's version, where the plugin tells it."""
+        try:
+            return str(core.get_property(self._device, f"{self._device}_DRIVER_VERSION"))
+        except RuntimeError:
+            return "unknown"
 
 
-class CpuEngine:
-    """An Engine on the CPU. Its outputs are views that the next `run` overwrites."""
+class OpenVinoEngine:
+    """An Engine of OpenVINO. Its outputs are views that the next `run` overwrites."""
 
-    def __init__(self, bundle: Bundle, model: ov.CompiledModel, precision: str):
+    def __init__(
+        self,
+        bundle: Bundle,
+        model: ov.CompiledModel,
+        precision: str,
+        device: str = "CPU",
+        photo: ov.CompiledModel | None = None,
+    ):
+        """
+        Args:
+            model: the whole generator, or what is left of it for every picture.
+            photo: what depends on the photo alone; its outputs are inputs of the model.
+        """
         self._request = model.create_infer_request()
+        self._photo = photo.create_infer_request() if photo else None
+        self._crop: np.ndarray | None = None  # that the photo's part has seen
+        if photo and self._photo:
+            for port in photo.outputs:
+                self._request.set_tensor(port.any_name, self._photo.get_tensor(port.any_name))
         self.bundle = bundle
-        self.name = f"OpenVINO {ov.__version__.split('-')[0]} CPU {precision.upper()}"
+        self.name = f"OpenVINO {ov.__version__.split('-')[0]} {device} {precision.upper()}"
 
     def run(self, crop: np.ndarray, aus: np.ndarray) -> Edit:
         check_inputs(self.bundle, crop, aus)
-        inputs = {"image": crop[None], "aus": np.asarray(aus, np.float32)[None]}
+        inputs = {"aus": np.asarray(aus, np.float32)[None]}
         with mapped("openvino.run", self.bundle.name):
+            if self._photo is None:
+                inputs["image"] = crop[None]
+            elif crop is not self._crop:
+                self._crop = None
+                self._photo.infer({"image": crop[None]}, share_inputs=True)
+                self._crop = None if crop.flags.writeable else crop
             self._request.infer(inputs, share_inputs=True, share_outputs=True)
         return Edit(
             self._request.get_tensor("colour").data[0],
             self._request.get_tensor("attention").data[0],
             self._request.get_tensor("flow").data[0] if self.bundle.flow_px else None,
+            self.bundle.shade,
         )
 
 
@@ -146,11 +257,49 @@ def _core_of(_process: int) -> ov.Core:
     return ov.Core()
 
 
-def _compiled(core: ov.Core, bundle: Bundle, precision: str, threads: int | None) -> ov.CompiledModel:
-    with mapped("openvino.load", bundle.graph(precision)):
-        model = core.read_model(bundle.graph(precision))
-        check_signature(bundle, _ports(model))
-        return core.compile_model(model, "CPU", _settings(core, precision, threads))
+def _exported(model: ov.CompiledModel) -> bytes:
+    """A compiled model as it is kept."""
+    exported = model.export_model()
+    return exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
+
+
+def _taken_apart(model: ov.Model) -> tuple[ov.Model, ov.Model]:
+    """A generator's graph as two: image -> what depends on it alone; that and AUs -> the outputs.
+
+    The model is changed and must not be used any more.
+    """
+    ports = {_name(port): port.get_node() for port in model.inputs}
+    sources: dict[str, set[str]] = {ports[name].get_friendly_name(): {name} for name in ports}
+    nodes = model.get_ordered_ops()
+    for node in nodes:
+        found = sources.setdefault(node.get_friendly_name(), set())
+        for port in node.inputs():
+            found |= sources[port.get_source_output().get_node().get_friendly_name()]
+    of_photo = [node for node in nodes if sources[node.get_friendly_name()] == {"image"}]
+    results: list[ov.Node] = []
+    parameters: list[ov.Node] = []
+    for output in [output for node in of_photo for output in node.outputs()]:
+        used = [port for port in output.get_target_inputs() if _leaves(port.get_node(), sources)]
+        if not used:
+            continue
+        name = f"photo {len(results)}"
+        parameter = opset.parameter(output.get_shape(), output.get_element_type(), name=name)
+        parameter.output(0).set_names({name})
+        for port in used:
+            port.replace_source_output(parameter.output(0))
+        result = opset.result(output)
+        result.output(0).set_names({name})
+        results.append(result)
+        parameters.append(parameter)
+    return (
+        ov.Model(results, [ports["image"]], "photo"),
+        ov.Model(model.get_results(), [ports["aus"], *parameters], "picture"),
+    )
+
+
+def _leaves(node: ov.Node, sources: dict[str, set[str]]) -> bool:
+    """Whether a node that uses what depends on the photo alone belongs to every picture."""
+    return "aus" in sources[node.get_friendly_name()] or node.get_type_name() == "Result"
 
 
 def _settings(core: ov.Core, precision: str, threads: int | None) -> dict[str, object]:

@@ -7,7 +7,9 @@ memory on both sides, one stream and one captured graph. The photo's crop goes u
 and fetches what the generator answers. No PyTorch.
 """
 
+import ctypes
 import platform
+import sys
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import ModuleType
 from typing import Any
@@ -30,6 +32,7 @@ IExecutionContext = Any
 
 # In the order in which they are looked for
 LIBRARIES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
+DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"  # NVIDIA's, as the system finds it
 # What every GPU that TensorRT knows is fast at. INT8 variants are made for CPUs, and TensorRT refuses them.
 PRECISION = "fp16"
 # Version of what engines.backends.fp16_graph and _configure ask for: raise it with them, so that engines
@@ -63,6 +66,15 @@ def find_library(name: str | None = None) -> ModuleType:
         "pip install -e '.[tensorrt-rtx]' for a GeForce or RTX card, '.[tensorrt]' for others",
         CPU,
     )
+
+
+def has_driver() -> bool:
+    """Whether NVIDIA's driver is installed: asked before the libraries are imported, which takes .1 s."""
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError:
+        return False
+    return True
 
 
 class TensorRt:
@@ -266,7 +278,7 @@ class TensorRtEngine:
         self._stream.wait()
         self._uploaded = None if crop.flags.writeable else crop  # not before: an upload may fail
         flow = self._arrays["flow"][0] if "flow" in self._arrays else None
-        return Edit(self._arrays["colour"][0], self._arrays["attention"][0], flow)
+        return Edit(self._arrays["colour"][0], self._arrays["attention"][0], flow, self.bundle.shade)
 
     def _frame(self) -> None:
         """Queues one frame: AUs up, the generator, its outputs down."""

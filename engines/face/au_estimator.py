@@ -311,7 +311,7 @@ def _measure(aligned: np.ndarray, pose: Pose, blendshapes: np.ndarray) -> np.nda
 
 def measure(face: Face) -> np.ndarray:
     """(29,) float32 in the order of WIDE; may leave 0..1 where a face rests below or exceeds the corpus."""
-    return measure_meshes(face.mesh_px, face.blendshapes)
+    return _measure(*face.aligned, face.blendshapes)
 
 
 def estimate(face: Face) -> np.ndarray:
@@ -326,7 +326,7 @@ def read(face: Face) -> np.ndarray:
     is closed. Head and gaze are where they point, not clipped: turn and tilt against the camera, nearness
     against a face of REFERENCE_PX, the eyes against the head.
     """
-    aligned, pose = align(face.mesh_px)
+    aligned, pose = face.aligned
     values = np.clip(_measure(aligned, pose, face.blendshapes), *BOUNDS)
     values[_WIDENED] = np.maximum(values[_WIDENED], 0)
     return np.concatenate([values, from_opposites(_pose_units(aligned, pose))])

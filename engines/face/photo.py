@@ -7,7 +7,7 @@ follows from its content, not from its name; metadata is optional, and where it 
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -53,6 +53,10 @@ UPRIGHT = {  # by the EXIF orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+MAX_MOVING_PIXELS = 9_000_000  # of each picture of an animation, which are many: 4K
+# Of an animation's picture: browsers take less for a mistake, and show it for a tenth of a second.
+SHORTEST_S = 0.011
+UNSAID_S = 0.1
 OTHER_KINDS = "use a JPEG, PNG or WebP photo"
 SRGB = ImageCms.createProfile("sRGB")
 
@@ -128,6 +132,46 @@ def is_animation(path: str | Path) -> bool:
     return False
 
 
+def animation_frames(path: str | Path) -> Generator[np.ndarray, None, None]:
+    """The pictures of one that moves (see is_animation), in turn.
+
+    Yields:
+        (H, W, 3) uint8 BGR as load_photo returns it.
+
+    Raises:
+        SourceError: the file is damaged from here on, too large, or not to be read.
+    """
+    for image in _moving(path):
+        yield np.ascontiguousarray(np.asarray(_upright_rgb(image.copy()))[:, :, ::-1])
+
+
+def animation_durations_s(path: str | Path) -> Generator[float, None, None]:
+    """For how many seconds each picture of one that moves is shown. Raises SourceError."""
+    for image in _moving(path):
+        shown_s = float(image.info.get("duration") or 0) / 1000
+        yield shown_s if shown_s > SHORTEST_S else UNSAID_S
+
+
+def _moving(path: str | Path) -> Generator[Image.Image, None, None]:
+    """An open file at each of its pictures. Raises SourceError."""
+    try:
+        with warnings.catch_warnings(), open(path, "rb") as file:
+            warnings.simplefilter("ignore")
+            kind = kind_of(file.read(START_BYTES)) or ""
+            file.seek(0)
+            with Image.open(file, formats=_formats(kind)) as image:
+                for number in range(getattr(image, "n_frames", 1)):
+                    image.seek(number)
+                    _check_moving_size(image, path)
+                    image.load()
+                    yield image
+    except (GeneratorExit, SourceError):
+        raise
+    except Exception as error:  # as in read_photo
+        reason = str(error) or type(error).__name__
+        raise SourceError(f"{path} is damaged or cut short ({reason})", "copy it again") from error
+
+
 def _reads_heic() -> bool:
     """Whether HEIC photos can be read, by the optional package pillow-heif."""
     try:
@@ -185,6 +229,16 @@ def _check_size(image: Image.Image, kind: str, name: object) -> None:
         raise SourceError(
             f"The photo {name} is too large ({width}x{height})",
             f"save it with less than {MAX_BYTES // per_pixel // 1_000_000} megapixels",
+        )
+
+
+def _check_moving_size(image: Image.Image, name: object) -> None:
+    """Raises SourceError for an animation that is too large at one of its pictures."""
+    width, height = image.size
+    if width * height > MAX_MOVING_PIXELS:
+        raise SourceError(
+            f"{name} is too large to be played ({width}x{height})",
+            f"save it with less than {MAX_MOVING_PIXELS // 1_000_000} megapixels",
         )
 
 

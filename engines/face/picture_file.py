@@ -75,9 +75,14 @@ def is_picture(path: str | Path) -> bool:
     return kind_of_file(path) in PICTURES
 
 
+def is_picture_name(path: str | Path) -> bool:
+    """Whether a file is called a picture, whatever is in it."""
+    return Path(path).suffix.lower() in _SUFFIXES
+
+
 def is_called_picture(path: str | Path) -> bool:
     """Whether a file of unknown content has a picture's name: what is wrong with it is said of a picture."""
-    return Path(path).suffix.lower() in _SUFFIXES and kind_of_file(path) is None
+    return is_picture_name(path) and kind_of_file(path) is None
 
 
 def is_litter(name: str) -> bool:

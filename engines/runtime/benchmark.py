@@ -24,21 +24,23 @@ from engines.backends.interface import Engine, Notify, Target, ignore
 from engines.bundle import Bundle
 from engines.errors import EngineError
 from engines.runtime.load import (
+    ACCELERATORS,
+    DEVICES,
     UNCHECKED_PRECISION,
+    accelerator_targets,
     compile_unchecked,
     cpu_targets,
     gpu_backend,
     reference_engine,
 )
-from engines.runtime.parity import Case, compare, stored_cases
+from engines.runtime.parity import compare, stored_cases
+from engines.runtime.timing import in_turn
 
 RUNS = 300  # of each engine: three of them are beyond p99
-RUNS_IN_TURN = 10  # of one engine before the next has its turn, as caches are warm in a call, too
-WARM_UP_RUNS = 20
 COPIES = 5  # the fastest counts
 BYTES = {"int8": 1, "bf16": 2, "fp16": 2, "fp32": 4}
 COPIED_VALUES = 1 << 26  # float32: 256 MB, far beyond any cache
-ERROR_COLUMN = "colour mean"  # of a parity report: grey levels
+ERROR_COLUMN = "colour mean"  # of a parity report: grey levels, where colour is painted
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,12 @@ class MeasuredEngine:
 
     engine: Engine
     precision: str
-    on_cpu: bool  # by OpenVINO, whose peak is known
+    device: str  # of engines.runtime.load.DEVICES
+
+    @property
+    def on_cpu(self) -> bool:
+        """By OpenVINO, whose peak is known."""
+        return self.device.startswith("cpu")
 
 
 def measure(
@@ -102,6 +109,7 @@ def measure(
     peaks: dict[str, float] = {}
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
+    taken: dict[str, str] = {}
     for bundle in bundles:
         notify(f"opening engines of {bundle.name}")
         engines, missing = open_engines(bundle, threads)
@@ -110,7 +118,9 @@ def measure(
         left_out |= missing
         for precision in {each.precision for each in engines if each.on_cpu} - set(peaks):
             peaks[precision] = openvino.peak(precision, threads)
-        rows += _measure_bundle(bundle, engines, runs, peaks, bandwidth, notify)
+        measured = _measure_bundle(bundle, engines, runs, peaks, bandwidth, notify)
+        taken[bundle.name] = taken_by_auto([each.device for each in engines], measured)
+        rows += measured
     work = {bundle.name: openvino.work(bundle) for bundle in bundles}
     processor = openvino.OpenVino().depends_on()["device"]
     return {
@@ -124,7 +134,33 @@ def measure(
         },
         "left_out": left_out,
         "rows": rows,
+        "auto": taken,
     }
+
+
+def taken_by_auto(devices: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which of the measured engines --device auto takes if it passes its check, and why: a sentence.
+
+    Args:
+        devices: of each row, of engines.runtime.load.DEVICES.
+        rows: as `Row.as_json` gives them.
+    """
+    by_device: dict[str, Mapping[str, Any]] = {}
+    in_order = sorted(zip(devices, rows, strict=True), key=lambda each: DEVICES.index(each[0]))
+    for device, row in in_order:  # of the CPU's precisions the best comes first
+        by_device.setdefault("cpu" if device.startswith("cpu") else device, row)
+    if "gpu" in by_device:
+        return f"{by_device['gpu']['engine']}: NVIDIA's GPU comes first."
+    cpu = by_device.get("cpu")
+    for device in ACCELERATORS:
+        found = by_device.get(device)
+        if found and cpu and found["p50_ms"] < cpu["p50_ms"]:
+            against = f"{found['p50_ms']:.1f} ms against the CPU's {cpu['p50_ms']:.1f} ms"
+            return f"{found['engine']}: {against}."
+    if cpu is None:
+        return "nothing: the CPU has no engine."
+    slower = ", ".join(device for device in ACCELERATORS if device in by_device)
+    return f"{cpu['engine']}: " + (f"{slower} is slower." if slower else "there is no GPU or NPU.")
 
 
 def _measure_bundle(
@@ -144,7 +180,8 @@ def _measure_bundle(
         if each.engine is not baseline:
             notify(f"comparing {each.engine.name}")
             differences = compare(each.engine, baseline).rows
-            grey_levels = float(np.mean([row[ERROR_COLUMN] for row in differences]))
+            painted = [row[ERROR_COLUMN] for row in differences if row[ERROR_COLUMN] is not None]
+            grey_levels = float(np.mean(painted)) if painted else 0.0
         roof_ms = None
         if each.on_cpu:
             roof_ms = roofline_ms(bundle, each.precision, peaks[each.precision], bandwidth)
@@ -177,7 +214,7 @@ def open_engines(bundle: Bundle, threads: int | None) -> tuple[list[MeasuredEngi
     left_out = {}
     candidates = cpu_targets(bundle)
     try:
-        engines.append(MeasuredEngine(reference_engine(bundle, threads), UNCHECKED_PRECISION, on_cpu=False))
+        engines.append(MeasuredEngine(reference_engine(bundle, threads), UNCHECKED_PRECISION, "reference"))
     except EngineError as error:
         left_out["ONNX Runtime"] = _reason(error)
         candidates = [candidates[-1], *candidates[:-1]]  # FP32 becomes the baseline
@@ -186,13 +223,14 @@ def open_engines(bundle: Bundle, threads: int | None) -> tuple[list[MeasuredEngi
         candidates += [Target(backend, precision) for precision in backend.precisions(bundle)]
     except EngineError as error:
         left_out["TensorRT"] = _reason(error)
+    candidates += accelerator_targets(bundle)
     for target in candidates:
         try:
             engine = compile_unchecked(bundle, target, threads)
         except EngineError as error:
             left_out[target.name] = _reason(error)
             continue
-        engines.append(MeasuredEngine(engine, target.precision, not target.can_be_lost))
+        engines.append(MeasuredEngine(engine, target.precision, target.device))
     if not engines:
         raise EngineError(f"No engine of {bundle.name} runs on this machine: {' '.join(left_out.values())}")
     return engines, left_out
@@ -202,19 +240,6 @@ def _reason(error: EngineError) -> str:
     """What happened and what to install; that another device could be chosen is no help to a benchmark."""
     remedies = [each for each in error.remedies if isinstance(each, str)]
     return EngineError(error.what, *remedies).sentence()
-
-
-def in_turn(engines: Sequence[Engine], cases: Sequence[Case], runs: int) -> list[np.ndarray]:
-    """Milliseconds of `runs` edits by each engine, after WARM_UP_RUNS that do not count."""
-    times_ms: list[list[float]] = [[] for _ in engines]
-    for number in range(-(-(runs + WARM_UP_RUNS) // RUNS_IN_TURN)):
-        case = cases[1 + number % (len(cases) - 1)]  # the first changes nothing
-        for engine, took_ms in zip(engines, times_ms, strict=True):
-            for _ in range(RUNS_IN_TURN):
-                started_s = time.perf_counter()
-                engine.run(case.crop, case.aus)
-                took_ms.append((time.perf_counter() - started_s) * 1000)
-    return [np.array(took_ms[WARM_UP_RUNS : WARM_UP_RUNS + runs]) for took_ms in times_ms]
 
 
 def host_bytes(bundle: Bundle) -> int:
@@ -274,8 +299,9 @@ def table(result: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        "x ref.: times faster than the first row; error: mean of the colours, grey levels; KiB: exchanged "
-        "with the engine each frame.",
+        "x ref.: times faster than the first row; error: mean of the colours where they are painted, grey "
+        "levels; KiB: exchanged with the engine each frame.",
     ]
+    lines += [f"auto takes for {name}: {taken}" for name, taken in result["auto"].items()]
     lines += [f"Left out: {name}. {why}" for name, why in result["left_out"].items()]
     return "\n".join(lines)

@@ -2,29 +2,40 @@
 
 Which backends this machine has, what is in the cache, what must be compiled and checked first:
 
-    targets        what could run here, best first   ->  TensorRT FP16, OpenVINO INT8, BF16, FP32
+    targets        what could run here, best first   ->  TensorRT, other GPUs and NPUs, the CPU
     load_checked   one of them: from the cache, or compiled, compared with the FP32 reference and kept
     load           the best that passes its check; waits for it
 
 engines.runtime.failover.load_live does not wait: it returns the best that is ready now, and a better one
 takes over while it runs.
 
-FP32 is not compared: it is what the others are compared with, by ONNX Runtime where that is installed.
+FP32 is not compared: it is what the others are compared with, by ONNX Runtime where that is installed. A
+GPU that is not NVIDIA's, or an NPU, is timed against the CPU when it is checked, too: a small one may be
+slower, and "auto" takes it only where it is faster.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines.backends.interface import Backend, Engine, Notify, Target, ignore
-from engines.backends.openvino import OpenVino
+import numpy as np
+
+from engines.backends.interface import CPU_BACKEND, DEVICE_OF, NVIDIA, Backend, Engine, Notify, Target, ignore
+from engines.backends.openvino import OpenVino, OpenVinoAccelerator
+from engines.backends.providers import ProviderBackend
+from engines.backends.tensorrt import TensorRt, has_driver
 from engines.bundle import DEFAULT, FORMAT, Bundle, load_bundle
 from engines.errors import Choice, EngineError
 from engines.foreign_errors import mapped
 from engines.runtime.cache import Cache, Key
-from engines.runtime.parity import ParityResult, compare, rules_digest
+from engines.runtime.parity import ParityResult, compare, rules_digest, stored_cases
+from engines.runtime.timing import in_turn
 
-DEVICES = ("auto", "gpu", "cpu", "cpu-int8", "cpu-bf16", "cpu-fp32", "reference")
+# Devices that are not NVIDIA's GPU, in the order in which "auto" tries them
+ACCELERATORS = tuple(device for device in DEVICE_OF.values() if device != NVIDIA)
+DEVICES = ("auto", "gpu", *ACCELERATORS, "cpu", "cpu-int8", "cpu-bf16", "cpu-fp32", "reference")
 UNCHECKED_PRECISION = "fp32"
+TIMED_RUNS = 30  # of an engine and of the CPU, in turn
 
 
 @dataclass(frozen=True)
@@ -46,9 +57,8 @@ def load(
 
     Args:
         bundle: or its name, or its folder.
-        device: one of DEVICES. "auto" is the GPU where there is one, then the CPU; "reference" is ONNX
-            Runtime in FP32,
-            which is slow.
+        device: one of DEVICES. "auto" is NVIDIA's GPU where there is one, then those of ACCELERATORS that are
+            faster than the CPU, then the CPU; "reference" is ONNX Runtime in FP32, which is slow.
 
     Raises:
         EngineError: nothing that was asked for runs here.
@@ -75,11 +85,12 @@ def targets(bundle: Bundle, device: str = "auto") -> list[Target]:
         raise EngineError(f"There is no device {device!r}; known are {', '.join(DEVICES)}.")
     if device == "gpu":
         return _targets_of(gpu_backend(), bundle)
+    if device in ACCELERATORS:
+        backend = accelerator(device)
+        backend.depends_on()
+        return _targets_of(backend, bundle)
     if device == "auto":
-        try:
-            return [*_targets_of(gpu_backend(), bundle), *cpu_targets(bundle)]
-        except EngineError:  # most machines have no GPU: nothing to report
-            return cpu_targets(bundle)
+        return [*nvidia_targets(bundle), *accelerator_targets(bundle), *cpu_targets(bundle)]
     if device == "cpu":
         return cpu_targets(bundle)
     precision = device.removeprefix("cpu-")
@@ -93,6 +104,35 @@ def targets(bundle: Bundle, device: str = "auto") -> list[Target]:
     return chosen
 
 
+def nvidia_targets(bundle: Bundle) -> list[Target]:
+    """NVIDIA's GPU, where this machine has one that can be used."""
+    if not has_driver():
+        return []
+    try:
+        return _targets_of(gpu_backend(), bundle)
+    except EngineError:  # most machines have no GPU: nothing to report
+        return []
+
+
+def accelerator_targets(bundle: Bundle) -> list[Target]:
+    """Those of ACCELERATORS that this machine has; each must be faster than the CPU to be used."""
+    found = []
+    for device in ACCELERATORS:
+        backend = accelerator(device)
+        try:
+            backend.depends_on()
+        except EngineError:  # most machines have none
+            continue
+        found += [Target(backend, precision, must_win=True) for precision in backend.precisions(bundle)]
+    return found
+
+
+def accelerator(device: str) -> Backend:
+    """The backend of one of ACCELERATORS, whether this machine has the device or not."""
+    name = next(name for name, its_device in DEVICE_OF.items() if its_device == device)
+    return OpenVinoAccelerator(name) if name.startswith(CPU_BACKEND) else ProviderBackend(name)
+
+
 def cpu_targets(bundle: Bundle) -> list[Target]:
     """What the CPU runs, best first; FP32 last, always."""
     return _targets_of(OpenVino(), bundle)
@@ -100,8 +140,6 @@ def cpu_targets(bundle: Bundle) -> list[Target]:
 
 def gpu_backend() -> Backend:
     """TensorRT on this machine's GPU. Raises EngineError where that is not available."""
-    from engines.backends.tensorrt import TensorRt
-
     backend = TensorRt()
     backend.depends_on()
     return backend
@@ -208,6 +246,7 @@ def _from_cache(
         return None
     if faults := "; ".join(found.about.get("faults", ())):
         raise EngineError(f"{key.name} was refused when it was compiled ({faults}): it is not used.")
+    _check_pace(target, found.about.get("pace", {}))
     try:
         return target.backend.open(bundle, target.precision, found.compiled, options.threads)
     except EngineError as error:
@@ -217,18 +256,39 @@ def _from_cache(
 
 def _compile_checked(key: Key, bundle: Bundle, target: Target, options: LoadOptions) -> Engine:
     compiled = target.backend.compile(bundle, target.precision, options.notify)
-    engine, result = _check(key, bundle, target, compiled, options)
+    engine, result, pace = _check(key, bundle, target, compiled, options)
     result.require()
+    _check_pace(target, pace)
     return engine
+
+
+def _check_pace(target: Target, pace: Mapping[str, float]) -> None:
+    """Raises EngineError for an engine that must be faster than the CPU and was measured not to be."""
+    took_ms, cpu_ms = pace.get("ms"), pace.get("cpu_ms")
+    if target.must_win and took_ms and cpu_ms and took_ms >= cpu_ms:
+        raise EngineError(
+            f"{target.name} takes {took_ms:.1f} ms a picture and the CPU {cpu_ms:.1f} ms: it is not used"
+        )
+
+
+def _timed_ms(bundle: Bundle, engine: Engine, threads: int | None) -> dict[str, float]:
+    """Median milliseconds of an engine and of the CPU's best, in turn; nothing where that does not run."""
+    try:
+        cpu = compile_unchecked(bundle, cpu_targets(bundle)[0], threads)
+    except EngineError:
+        return {}
+    times_ms = in_turn([engine, cpu], stored_cases(bundle), TIMED_RUNS)
+    return {name: float(np.median(took_ms)) for name, took_ms in zip(("ms", "cpu_ms"), times_ms, strict=True)}
 
 
 def _check(
     key: Key, bundle: Bundle, target: Target, compiled: bytes, options: LoadOptions, made_by: str = ""
-) -> tuple[Engine, ParityResult]:
-    """Opens, compares and keeps: an engine that is refused is kept as refused, without its code."""
+) -> tuple[Engine, ParityResult, dict[str, float]]:
+    """Opens, compares, times and keeps: an engine that is refused is kept as refused, without its code."""
     engine = target.backend.open(bundle, target.precision, compiled, options.threads)
     options.notify(f"checking {engine.name} against the FP32 reference")
     result = compare(engine, baseline_engine(bundle, options.threads), face_model=options.face_model)
+    pace = _timed_ms(bundle, engine, options.threads) if result.passed and target.is_timed else {}
     options.cache.store(
         key,
         compiled if result.passed else b"",
@@ -238,5 +298,6 @@ def _check(
         figures=result.figures,
         faults=result.faults,
         reference=result.reference,
+        pace=pace,
     )
-    return engine, result
+    return engine, result, pace

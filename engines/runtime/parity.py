@@ -234,11 +234,22 @@ def _differences(
         "AUs mean": aus_mean,
         "AUs worst": aus_worst,
         "unlike at rest": float(moved_at_rest) if at_rest else None,
-        "colour mean": float(np.abs(ours.colour.astype(int) - theirs.colour).mean()),
+        "colour mean": colour_difference(ours, theirs),
         "flow mean, px": None
         if ours.flow is None or theirs.flow is None
         else float(np.abs(ours.flow - theirs.flow).mean()),
     }
+
+
+def colour_difference(ours: Edit, theirs: Edit) -> float | None:
+    """Mean grey levels between two colours where the second is painted; None where it paints nothing.
+
+    What lies under attention is never shown, and says nothing.
+    """
+    painted = theirs.attention < PAINTED
+    if not painted.any():
+        return None
+    return float(np.abs(ours.colour[painted].astype(int) - theirs.colour[painted]).mean())
 
 
 def _first_aus(reader: FaceReader, picture: np.ndarray) -> np.ndarray | None:

@@ -1,11 +1,13 @@
 """Drawing an edit into a picture: what stays, what moves, what is painted, and how sharp it is."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from engines.backends.interface import Edit
-from engines.blend import Blender, Displacement, Layers, over, split
+from engines.blend import FAINT, Blender, Displacement, Layers, over, split
 from engines.face.crop import Crop
 
 SIZE = 64
@@ -65,6 +67,23 @@ def test_paint_is_the_papers_equation_wherever_it_is(still, where):
     wanted = kept * still + (1 - kept) * green
     inside = cv2.warpAffine(np.ones((SIZE, SIZE), np.float32), crop.frame_from_crop, size) > 0.999
     assert np.abs(picture - wanted)[inside].max() < 1.1 and np.abs(picture.astype(int) - still).max() > 30
+
+
+def test_beside_a_flow_faint_colour_leaves_the_photo_as_sharp_as_it_is(still):
+    crop, flow = turned(), np.zeros((32, 32, 2), np.float32)
+    picture, faint = still.copy(), np.full((SIZE, SIZE), 1 - FAINT, np.float32)
+    Blender(crop, still, 32).blend(picture, edit(faint, flow))
+    assert np.array_equal(picture, still)
+    Blender(crop, still, 32).blend(picture, edit(faint - 0.1, flow))
+    assert not np.array_equal(picture, still)
+    opaque, without_flow = still.copy(), still.copy()
+    Blender(crop, still, 32).blend(opaque, edit(faint * 0, flow))
+    Blender(crop, still, 0).blend(without_flow, edit(faint * 0))
+    assert np.array_equal(opaque, without_flow), "what is all colour stays all colour"
+    shaded, painted = still.copy(), still.copy()
+    Blender(crop, still, 32).blend(shaded, replace(edit(faint, flow), shade=True))
+    Blender(crop, still, 0).blend(painted, edit(faint))
+    assert np.array_equal(shaded, painted), "where faint colour is shade it is drawn"
 
 
 def test_what_moves_comes_from_where_the_flow_points(still):
@@ -169,3 +188,22 @@ def test_what_the_edge_cuts_off_is_mirrored_there_and_nothing_else():
         up, None, layers, Displacement(np.full((10, 10, 2), (0, -12), np.float32))
     )
     assert (up[:12, 32:48] == 200).all(), "nobody comes in from above"
+
+
+def test_a_frame_is_not_pulled_into_the_picture_with_the_person():
+    picture = np.full((80, 80, 3), 200, np.uint8)
+    picture[40:, 30:50] = 20  # a person whom the lower edge cuts
+    picture[-2:] = 255  # and a scan's white line below
+    matte = np.zeros((80, 80), np.uint8)
+    matte[40:, 30:50] = 255
+    whole = np.s_[0:80, 0:80]
+    up = Displacement(np.full((10, 10, 2), (0, 12), np.float32))
+    seen = []
+    for frame_px in ((0, 0, 0, 0), (0, 2, 0, 0)):
+        layers = split(picture, matte, np.full_like(picture, 200), whole, 8, 16, frame_px)
+        moved = picture.copy()
+        crop = Crop(np.array([[1.0, 0, -8], [0, 1, -8]]), SIZE)
+        Blender(crop, picture, 0).blend_moved(moved, None, layers, up)
+        seen.append(moved[50:, 34:46])
+    assert (seen[0] == 255).any(), "as it was without knowing of the frame"
+    assert (seen[1] == 20).all(), "their cloth goes on, without the line"

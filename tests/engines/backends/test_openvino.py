@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from engines.backends.openvino import OpenVino
 from engines.bundle import Variant, load_bundle
 from engines.errors import EngineError, EngineLost
 
+AVAILABLE = openvino.ov.Core().available_devices
 EVERYTHING = {"BF16", "FP32", "INT8", "EXPORT_IMPORT"}
 
 
@@ -36,6 +38,28 @@ def cpu(monkeypatch, tmp_path):
         monkeypatch.setattr(openvino, "CPUINFO", tmp_path / "cpuinfo")
 
     return become
+
+
+def test_an_accelerator_compiles_and_opens_as_the_cpu_does(bundle, monkeypatch):
+    """OpenVINO's CPU in the place of a GPU: the same calls with the same settings."""
+    monkeypatch.setitem(openvino.OTHER_DEVICES, "openvino_gpu", "CPU")
+    backend = openvino.OpenVinoAccelerator("openvino_gpu")
+    facts = backend.depends_on()
+    assert facts["device"] and facts["driver"] == "unknown" and backend.precisions(bundle) == ("fp16",)
+    messages = []
+    engine = backend.open(bundle, "fp16", backend.compile(bundle, "fp16", messages.append))
+    assert engine.name.endswith("CPU FP16") and "in FP16" in messages[0]
+    rng = np.random.default_rng(0)
+    crop = rng.integers(0, 256, (bundle.size_px, bundle.size_px, 3), dtype=np.uint8)
+    edit = engine.run(crop, np.full(len(bundle.aus), 0.3, np.float32))
+    assert edit.colour.shape == crop.shape and 0 <= edit.attention.min() < edit.attention.max() <= 1
+
+
+def test_a_missing_accelerator_is_named_with_what_helps():
+    missing = [name for name, device in openvino.OTHER_DEVICES.items() if device not in str(AVAILABLE)]
+    for name in missing:
+        with pytest.raises(EngineError, match="here: install Intel's driver"):
+            openvino.OpenVinoAccelerator(name).depends_on()
 
 
 @pytest.mark.parametrize(
@@ -97,21 +121,45 @@ def test_a_machine_without_a_cpu_plugin_gets_one_sentence(monkeypatch):
         OpenVino().depends_on()
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_an_engine_opened_from_its_bytes_answers_as_one_compiled_here(bundle, precision):
+@pytest.mark.parametrize("precision", ["int8", "bf16", "fp32"])
+def test_an_engine_in_two_parts_answers_as_the_whole_graph_does(bundle, precision):
     messages: list[str] = []
-    backend, rng = OpenVino(), np.random.default_rng(1)
-    opened = backend.open(bundle, precision, backend.compile(bundle, precision, messages.append), threads=1)
-    compiled = openvino.CpuEngine(
-        bundle, openvino._compiled(openvino._core(), bundle, precision, 1), precision
+    backend, core, rng = OpenVino(), openvino._core(), np.random.default_rng(1)
+    parts = backend.open(bundle, precision, backend.compile(bundle, precision, messages.append), threads=1)
+    graph = core.read_model(bundle.graph(precision))
+    whole = openvino.OpenVinoEngine(
+        bundle, core.compile_model(graph, "CPU", openvino._settings(core, precision, 1)), precision
     )
-    crop, aus = (
-        rng.integers(0, 256, (256, 256, 3), dtype=np.uint8),
-        rng.uniform(-1, 1, len(bundle.aus)).astype(np.float32),
+    crops = [rng.integers(0, 256, (256, 256, 3), dtype=np.uint8) for _ in range(2)]
+    crops[1].flags.writeable = False
+    for number, place in enumerate((0, 1, 1, 0, 1)):
+        if place == 0:  # a writable crop may have changed in place
+            crops[0][:] = rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+        aus = rng.uniform(-1, 1, len(bundle.aus)).astype(np.float32)
+        a, b = parts.run(crops[place], aus), whole.run(crops[place], aus)
+        same = (
+            (a.colour == b.colour).all() and (a.attention == b.attention).all() and (a.flow == b.flow).all()
+        )
+        assert same, number
+    assert parts.name.endswith(precision.upper()) and "default" in messages[0]
+
+
+def test_the_photos_part_is_computed_once_for_a_crop_that_cannot_change(bundle):
+    engine, crop = (
+        OpenVino().open(bundle, "fp32", OpenVino().compile(bundle, "fp32")),
+        np.zeros((256, 256, 3)),
     )
-    a, b = opened.run(crop, aus), compiled.run(crop, aus)
-    assert (a.colour == b.colour).all() and (a.attention == b.attention).all() and (a.flow == b.flow).all()
-    assert opened.name.endswith(precision.upper()) and "default" in messages[0]
+    crop = crop.astype(np.uint8)
+    crop.flags.writeable = False
+    runs = []
+    infer = engine._photo.infer
+    engine._photo = SimpleNamespace(infer=lambda *given, **options: runs.append(infer(*given, **options)))
+    for _ in range(3):
+        engine.run(crop, np.zeros(len(bundle.aus), np.float32))
+    assert len(runs) == 1
+    engine.run(crop.copy(), np.zeros(len(bundle.aus), np.float32))
+    engine.run(crop, np.zeros(len(bundle.aus), np.float32))
+    assert len(runs) == 3
 
 
 @pytest.mark.parametrize("compiled", [b"", b"no engine" * 100])

@@ -1,5 +1,6 @@
 """Which faces are found in a picture: small ones in large pictures, and none that are upside down."""
 
+import os
 from itertools import product
 
 import cv2
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from engines.face import landmarks
-from engines.face.landmarks import FaceReader
+from engines.face.landmarks import BLENDSHAPES, FaceReader, _arrays
 from engines.face.tiles import tiles
 
 
@@ -64,12 +65,43 @@ def test_a_followed_face_that_is_upside_down_is_no_face_until_it_is_turned(photo
 
 def test_following_keeps_standard_error_open_and_prints_nothing_there(photo, monkeypatch, capfd):
     """Standard error is one for all threads: while it is shut for one, the others' messages are lost."""
+    monkeypatch.setattr(FaceReader, "_has_warned", True)
     with FaceReader(video=True) as reader:
         capfd.readouterr()
         with monkeypatch.context() as patch:
             patch.delattr(landmarks, "quiet_stderr")
             assert all(reader.follow(photo, number / 30) for number in range(landmarks.CHECK_FRAMES + 1))
         assert capfd.readouterr().err == ""
+
+
+def test_a_warning_of_the_detector_is_not_the_users_at_whichever_run_it_comes(photo, monkeypatch, capfd):
+    """It comes once in a process, at the first run whose memory happens not to be aligned."""
+
+    class Detector:
+        runs = 0
+
+        def __init__(self, detector):
+            self._detector = detector
+
+        def detect(self, image):
+            self.runs += 1
+            if self.runs == 3:
+                os.write(2, b"W0000 Input tensor memory is not aligned according to its requirements.\n")
+            return self._detector.detect(image)
+
+        def close(self):
+            self._detector.close()
+
+    with FaceReader() as reader:
+        monkeypatch.setattr(reader, "_detector", Detector(reader._detector))
+        monkeypatch.setattr(FaceReader, "_has_warned", False)
+        capfd.readouterr()
+        for _ in range(3):
+            assert not FaceReader._has_warned and reader.read(photo)
+            if reader._detector.runs >= 3:
+                break
+        assert FaceReader._has_warned and capfd.readouterr().err == ""
+        assert reader.read(photo)
 
 
 def test_a_face_of_a_third_of_a_tile_is_whole_in_one_of_them():
@@ -85,3 +117,29 @@ def test_a_face_of_a_third_of_a_tile_is_whole_in_one_of_them():
                 for tile in level
             )
     assert side * 0.15 <= 80 and not list(tiles((500, 500, 3), 80))
+
+
+def test_what_mediapipe_found_is_read_from_memory_as_mediapipe_reads_it(photo, monkeypatch):
+    from mediapipe.tasks.python.components.containers.category import Category
+    from mediapipe.tasks.python.components.containers.landmark import NormalizedLandmark
+
+    read = []
+
+    def as_mediapipe_does(result):
+        mesh, scores = result.face_landmarks[0], result.face_blendshapes[0]
+        points = [NormalizedLandmark.from_ctypes(mesh.landmarks[i]) for i in range(478)]
+        shapes = [Category.from_ctypes(scores.categories[i]) for i in range(52)]
+        read.append(([(p.x, p.y, p.z) for p in points], [shape.score for shape in shapes]))
+        assert tuple(shape.category_name for shape in shapes) == BLENDSHAPES
+        assert mesh.landmarks_count == 478 and scores.categories_count == 52
+        return _arrays(result)
+
+    with FaceReader() as reader:
+        from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarkerResult
+
+        monkeypatch.setattr(FaceLandmarkerResult, "from_ctypes", staticmethod(as_mediapipe_does))
+        (face,) = reader.read(photo)
+    height, width = photo.shape[:2]
+    points, scores = (np.array(each, np.float32) for each in read[0])
+    assert np.array_equal(face.mesh_px, points * np.array([width, height, width], np.float32))
+    assert np.array_equal(face.blendshapes, scores) and scores.max() > 0.1

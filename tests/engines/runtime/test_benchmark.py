@@ -12,7 +12,7 @@ import pytest
 from engines.backends import openvino
 from engines.bundle import load_bundle
 from engines.errors import Choice, EngineError
-from engines.runtime import benchmark
+from engines.runtime import benchmark, timing
 from engines.runtime.parity import Case
 from tests.support.fake_backends import FakeBackend
 from tests.support.fakes import StubEngine
@@ -33,10 +33,10 @@ def test_engines_take_turns_and_warm_runs_do_not_count():
     turns: list[str] = []
     engines = [Paced("slow", 0.004, turns), Paced("fast", 0.001, turns)]
     cases = [Case("rest", np.zeros(1), np.zeros(1)), Case("smile", np.zeros(1), np.ones(1))]
-    slow, fast = benchmark.in_turn(engines, cases, runs=30)
+    slow, fast = timing.in_turn(engines, cases, runs=30)
     assert len(slow) == len(fast) == 30 and np.median(slow) > 2 * np.median(fast) > 2
     assert turns[:25] == ["slow"] * 10 + ["fast"] * 10 + ["slow"] * 5 and len(turns) == 2 * (
-        30 + benchmark.WARM_UP_RUNS
+        30 + timing.WARM_UP_RUNS
     )
 
 
@@ -161,6 +161,24 @@ def test_an_engine_that_cannot_be_opened_is_named_and_the_others_are_measured(mo
     monkeypatch.setattr(benchmark, "gpu_backend", lambda: FakeBackend(StubEngine(), "tensorrt", ("fp16",)))
     engines, left_out = benchmark.open_engines(bundle, None)
     assert len(engines) == 2 and left_out["tensorrt-fp16"] == "It does not compile: update it."
+
+
+@pytest.mark.parametrize(
+    ("measured", "sentence"),
+    [
+        ({"cpu-int8": 6.0, "gpu": 9.0}, "gpu: NVIDIA's GPU comes first."),
+        ({"reference": 20.0, "cpu-int8": 6.0, "cpu-fp32": 3.0}, "cpu-int8: there is no GPU or NPU."),
+        ({"cpu-int8": 6.0, "intel-gpu": 4.0}, "intel-gpu: 4.0 ms against the CPU's 6.0 ms."),
+        (
+            {"cpu-int8": 6.0, "intel-gpu": 7.0, "intel-npu": 5.0},
+            "intel-npu: 5.0 ms against the CPU's 6.0 ms.",
+        ),
+        ({"cpu-int8": 6.0, "intel-npu": 7.0}, "cpu-int8: intel-npu is slower."),
+    ],
+)
+def test_what_auto_takes_is_said_with_the_reason(measured, sentence):
+    rows = [{"engine": device, "p50_ms": p50_ms} for device, p50_ms in measured.items()]
+    assert benchmark.taken_by_auto(list(measured), rows) == sentence
 
 
 def test_where_no_engine_runs_the_benchmark_is_an_error(monkeypatch):

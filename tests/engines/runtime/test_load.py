@@ -5,11 +5,12 @@ import json
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
-from engines.backends.interface import Edit, Target
+from engines.backends.interface import DEVICE_OF, Edit, Target
 from engines.bundle import Variant, load_bundle
 from engines.errors import EngineError
 from engines.runtime import load as loading
@@ -35,16 +36,24 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def on_this_machine(cache, monkeypatch):
-    """Sets which backends this machine has: a CPU's, and a GPU's or none."""
+    """Sets which backends this machine has: a CPU's, and a GPU's or none; accelerators of Intel by name."""
 
-    def have(cpu: FakeBackend, gpu: FakeBackend | None = None):
+    def have(cpu: FakeBackend, gpu: FakeBackend | None = None, **intel: FakeBackend):
         def get_gpu():
             if gpu is None:
                 raise EngineError("There is no GPU here.")
             gpu.depends_on()
             return gpu
 
+        def accelerator(name: str) -> FakeBackend:
+            found = intel.get(name) or FakeBackend(MODEL, name)
+            found.unavailable = "" if name in intel else "OpenVINO finds no such device here."
+            return found
+
         monkeypatch.setattr(loading, "OpenVino", lambda: cpu)
+        monkeypatch.setattr(loading, "OpenVinoAccelerator", accelerator)
+        monkeypatch.setattr(loading, "ProviderBackend", accelerator)
+        monkeypatch.setattr(loading, "has_driver", lambda: True)
         monkeypatch.setattr(loading, "gpu_backend", get_gpu)
         return cpu, gpu
 
@@ -117,6 +126,14 @@ def test_the_gpu_comes_first_where_there_is_one(on_this_machine):
     assert loading.load(MODEL.bundle, "cpu-fp32").name == "openvino fp32"
 
 
+def test_without_nvidias_driver_its_libraries_are_not_even_imported(on_this_machine, monkeypatch):
+    cpu, gpu = on_this_machine(FakeBackend(MODEL), FakeBackend(MODEL, "tensorrt", ("fp16",)))
+    assert loading.targets(MODEL.bundle)[0].backend is gpu
+    monkeypatch.setattr(loading, "has_driver", lambda: False)
+    assert {target.backend for target in loading.targets(MODEL.bundle)} == {cpu}
+    assert gpu in {target.backend for target in loading.targets(MODEL.bundle, "gpu")}, "it is asked for"
+
+
 def test_a_missing_gpu_is_not_reported_by_auto_and_an_error_when_asked_for(on_this_machine):
     on_this_machine(FakeBackend(MODEL, precisions=("int8", "fp32")))
     messages = []
@@ -124,6 +141,60 @@ def test_a_missing_gpu_is_not_reported_by_auto_and_an_error_when_asked_for(on_th
     assert not any("GPU" in sentence for sentence in messages)
     with pytest.raises(EngineError, match="no GPU"):
         loading.load(MODEL.bundle, "gpu")
+
+
+def slow(edit: Edit) -> Edit:
+    time.sleep(0.004)
+    return edit
+
+
+def slower(edit: Edit) -> Edit:
+    time.sleep(0.012)
+    return edit
+
+
+def test_an_intel_gpu_is_taken_where_it_is_faster_than_the_cpu(on_this_machine):
+    cpu = FakeBackend(MODEL, precisions=("int8", "fp32"), edits={"int8": slow})
+    on_this_machine(cpu, openvino_gpu=FakeBackend(MODEL, "openvino_gpu", ("fp16",)))
+    assert loading.load(MODEL.bundle).name == "openvino_gpu fp16"
+
+
+def test_an_npu_that_is_slower_is_left_out_by_auto_compiled_once_and_used_when_named(on_this_machine, cache):
+    npu = FakeBackend(MODEL, "openvino_npu", ("fp16",), edits={"fp16": slow})
+    on_this_machine(FakeBackend(MODEL, precisions=("fp32",)), openvino_npu=npu)
+    messages = []
+    for _ in range(2):
+        engine = loading.load(MODEL.bundle, options=LoadOptions(notify=messages.append))
+        assert engine.name == "openvino fp32"
+    assert any("ms a picture and the CPU" in sentence for sentence in messages) and npu.compiled == ["fp16"]
+    pace = cache.entries()[0].about["pace"]
+    assert pace["ms"] > pace["cpu_ms"] > 0
+    assert loading.load(MODEL.bundle, "intel-npu").name == "openvino_npu fp16"
+    assert npu.compiled == ["fp16"]
+
+
+def test_accelerators_are_tried_in_turn_and_the_first_that_is_faster_is_taken(on_this_machine):
+    cpu = FakeBackend(MODEL, precisions=("int8", "fp32"), edits={"int8": slow})
+    fast = FakeBackend(MODEL, "directml", ("fp16",))
+    on_this_machine(
+        cpu, openvino_npu=FakeBackend(MODEL, "openvino_npu", ("fp16",), edits={"fp16": slower}), directml=fast
+    )
+    assert loading.load(MODEL.bundle).name == "directml fp16"
+    assert loading.load(MODEL.bundle, "directml").name == "directml fp16"
+
+
+def test_an_intel_gpu_that_draws_something_else_is_refused(on_this_machine):
+    gpu = FakeBackend(MODEL, "openvino_gpu", ("fp16",), edits={"fp16": wrong})
+    on_this_machine(FakeBackend(MODEL, precisions=("fp32",)), openvino_gpu=gpu)
+    assert loading.load(MODEL.bundle).name == "openvino fp32"
+    with pytest.raises(EngineError, match="no such device"):
+        loading.load(MODEL.bundle, "intel-npu")
+
+
+def test_devices_are_named_as_they_are_asked_for():
+    named = {name: Target(FakeBackend(MODEL, name), "fp16").device for name in DEVICE_OF}
+    assert set(named.values()) <= set(loading.DEVICES) and named["openvino_npu"] == "intel-npu"
+    assert Target(FakeBackend(MODEL), "int8").device == "cpu-int8"
 
 
 def test_fp32_is_neither_checked_nor_kept(on_this_machine, cache):
@@ -204,7 +275,7 @@ def test_an_engine_compiled_elsewhere_is_checked_like_any_other(cache):
 
 def test_unknown_and_missing_devices_are_errors_with_a_remedy():
     bundle = dataclasses.replace(load_bundle("default"), variants={})
-    with pytest.raises(EngineError, match="no device 'tpu'; known are auto, gpu, cpu"):
+    with pytest.raises(EngineError, match="no device 'tpu'; known are auto, gpu, intel-gpu"):
         loading.targets(bundle, "tpu")
     with pytest.raises(EngineError, match="no INT8 variant: make one by python -m train quantise"):
         loading.targets(bundle, "cpu-int8")
@@ -219,6 +290,8 @@ def engines(*arguments: str, program=("-m", "engines")) -> subprocess.CompletedP
 
 @pytest.mark.slow
 def test_build_list_verify_and_clear_from_the_command_line(cache):
+    if loading.targets(load_bundle("default"), "cpu")[0].precision == "fp32":
+        pytest.skip("this CPU computes in FP32 alone, which is not kept in the cache")
     built = engines("build", "--device", "cpu")
     assert built.returncode == 0 and "is ready for default" in built.stdout, built.stderr
     entry = cache.entries()[0]
