@@ -16,6 +16,7 @@ from engines.errors import DriverError, SettingsError
 from engines.face.action_units import WIDE
 from engines.face.au_estimator import ESTIMATED, index
 from realtime.calibration.profile_fit import of_clip
+from realtime.process.log import say
 from realtime.puppet.settings import DEAD_ZONE
 from realtime.sources.clip import open_frames
 from realtime.sources.frame_source import FileFrames
@@ -44,7 +45,7 @@ def open_clip(path: str) -> FileFrames:
     Raises:
         DriverError: it cannot be read, or is a single picture.
     """
-    driver = open_frames(path)
+    driver = open_frames(path, say=say)
     if not driver.has_rest:
         raise DriverError(f"{path} is a picture: give a clip that shows you at rest and lively.")
     return driver

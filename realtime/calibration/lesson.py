@@ -35,6 +35,7 @@ SHORTEST_S = 2.0  # of a clip: less shows no range
 LONGEST_S = 600.0  # of a clip: more than ten minutes add nothing
 NO_FACE_S = 20.0  # without a face, after which a lesson gives up
 
+Watch = Callable[[LessonState, np.ndarray | None, np.ndarray | None], bool]
 OpenRecorder = Callable[[], PyFeatRecorder | None]
 
 
@@ -106,6 +107,7 @@ def lesson(
     clock: Callable[[], float] = time.perf_counter,
     recorder: PyFeatRecorder | None = None,
     face_model: Path | None = None,
+    watch: Watch | None = None,
 ) -> driver_profile.Profile:
     """Guides the driver through the steps of a lesson.
 
@@ -116,6 +118,8 @@ def lesson(
         clock: seconds.
         recorder: is given the same frames, and is closed.
         face_model: as in FaceReader.
+        watch: instead of a window: called with the state, the driver's picture (H, W, 3) uint8 BGR and their
+            reading (41,), or None for what there is not now; returns whether the driver ends it.
 
     Raises:
         DriverError: no face is seen for NO_FACE_S, or the frames end early.
@@ -129,14 +133,14 @@ def lesson(
         desc="lesson",
         bar_format="{l_bar}{bar}|",
         leave=False,
-        disable=True if window else None,
+        disable=True if window or watch else None,
     )
     tracker = ExpressionTracker(Timings(), Neutral.absent(), recorder, face_model=face_model)
     with tracker, bar:
         state = LessonState(partial(_say_above, bar), ring)
         seen_s = clock()
         while not state.done:
-            reading = _feed(state, frames, tracker)
+            reading, image = _feed(state, frames, tracker)
             if reading is not None:
                 seen_s = clock()
             if clock() - seen_s > NO_FACE_S:
@@ -145,6 +149,8 @@ def lesson(
                     "again."
                 )
             bar.update(state.progress * LESSON_S - bar.n)
+            if watch and watch(state, image, reading):
+                raise KeyboardInterrupt
             if window:
                 face = None if reading is None else tracker.face
                 window.send(draw(state, face, reading), 0.0)
@@ -156,8 +162,10 @@ def lesson(
     return replace(profile, pyfeat=recorder.of_steps(state.shown_s)) if recorder else profile
 
 
-def _feed(state: LessonState, frames: LiveFrames, tracker: ExpressionTracker) -> np.ndarray | None:
-    """Gives the next frame to a lesson; returns its reading, None without a face.
+def _feed(
+    state: LessonState, frames: LiveFrames, tracker: ExpressionTracker
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Gives the next frame to a lesson; returns its reading, None without a face, and its picture.
 
     Raises DriverError at the end.
     """
@@ -166,11 +174,11 @@ def _feed(state: LessonState, frames: LiveFrames, tracker: ExpressionTracker) ->
         raise DriverError("The driver ended before the lesson did: give a camera, or a clip of at least 2 s.")
     if frame is NOT_YET:
         state.note = frames.note or state.note
-        return None
+        return None, None
     expression = tracker(frame)
     reading = expression.expression if expression.seen else None
     state.feed(reading, frame.captured_s, expression.note or frames.note)
-    return reading
+    return reading, frame.image
 
 
 def _say_above(bar: tqdm, sentence: str) -> None:

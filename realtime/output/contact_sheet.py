@@ -7,9 +7,11 @@ import numpy as np
 
 from engines import atomic_file
 from engines.errors import OutputError
+from realtime.output.marks import KINDS, encode_picture
+from realtime.output.signatures import sign
 from realtime.partial_file import check_writable
 
-SHEET_SUFFIXES = {".png", ".jpg"}
+SHEET_SUFFIXES = set(KINDS)
 
 
 class ContactSheet:
@@ -63,7 +65,7 @@ class ContactSheet:
 
 
 def write_picture(path: Path, picture: np.ndarray, option: str) -> None:
-    """Writes a picture file of the kind that its suffix names.
+    """Writes a picture file of the kind that its suffix names, marked as made with a trained model.
 
     Args:
         picture: (H, W, 3) uint8 BGR.
@@ -71,10 +73,9 @@ def write_picture(path: Path, picture: np.ndarray, option: str) -> None:
 
     Raises: OutputError.
     """
-    # Encoded in memory: OpenCV cannot open files of every name on Windows.
-    encoded = cv2.imencode(path.suffix.lower(), picture)[1].tobytes()
     try:
-        atomic_file.write_bytes(path, encoded)
+        atomic_file.write_bytes(path, encode_picture(picture, path.suffix.lower()))
+        sign(path)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror}): free some space or choose another {option}."

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from engines import atomic_file
 from engines.errors import OutputError
 from realtime.audio.av_sync import DriftCompensator
 from realtime.audio.microphone import Microphone
@@ -56,8 +57,8 @@ class LiveRecording:
         Raises: OutputError when the file cannot be recorded.
         """
         self.name = str(path)
-        self._path = Path(path)
-        self._muxer = FragmentedMuxer(self._path, size, fps, sound is not None, notify, open_file)
+        self._path = atomic_file.followed(path)
+        self._muxer = FragmentedMuxer(Path(path), size, fps, sound is not None, notify, open_file)
         self._sound = sound.subscribe() if sound else None
         self._sync = DriftCompensator()
         self._delay_s = delay_s
@@ -80,6 +81,11 @@ class LiveRecording:
     def frames(self) -> int:
         """Pictures recorded."""
         return self._muxer.frames
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is a file, closed, with all that was recorded."""
+        return self.frames > 0 and not (self._fault or self._worker.alive)
 
     @property
     def written(self) -> str:

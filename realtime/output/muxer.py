@@ -15,12 +15,11 @@ from typing import BinaryIO
 
 import av
 import numpy as np
-from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from engines.errors import OutputError
-from realtime.audio.av_sync import RATE_HZ
-from realtime.output.video_file import h264_stream
+from realtime.output.marks import append_xmp, video_tags
+from realtime.output.video_file import FORMATS, aac_stream, h264_stream, sound_frame
 from realtime.partial_file import PartialFile
 
 TICK = Fraction(
@@ -31,8 +30,6 @@ FRAGMENT_S = 0.5
 # the file a third larger.
 LOOKAHEAD = "5"
 KEY_FRAME_S = 2.0  # between key frames, to which players seek
-SOUND_BITS = 96_000  # a second; more than enough for one voice
-FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 DISK_ERRORS = (av.FFmpegError, OSError)  # what every call may raise once the disk is full or gone
 
 
@@ -65,8 +62,9 @@ class FragmentedMuxer:
             self._container = av.open(
                 self._file, "w", format=FORMATS[path.suffix.lower()], options=_options(path)
             )
+            self._container.metadata.update(video_tags(path))
             self._pictures = self._add_pictures(size, fps)
-            self._sound = self._add_sound() if with_sound else None
+            self._sound = aac_stream(self._container, "mono") if with_sound else None
         except (av.FFmpegError, ValueError) as error:
             self._file.discard()
             raise OutputError(f"{path} cannot be recorded ({error}): choose another --output.") from error
@@ -78,11 +76,6 @@ class FragmentedMuxer:
         stream.codec_context.framerate = rate
         stream.codec_context.time_base = TICK
         stream.time_base = TICK
-        return stream
-
-    def _add_sound(self) -> AudioStream:
-        stream = self._container.add_stream("aac", rate=RATE_HZ, layout="mono")
-        stream.bit_rate = SOUND_BITS
         return stream
 
     def add_picture(self, image: np.ndarray, time_s: float) -> None:
@@ -98,12 +91,7 @@ class FragmentedMuxer:
         """Adds (n,) float32 samples, -1 to 1, at RATE_HZ behind the sound so far."""
         if self._sound is None:
             raise ValueError("the file was opened without sound")
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(samples, np.float32)[None], format="fltp", layout="mono"
-        )
-        frame.sample_rate = RATE_HZ
-        frame.pts = self.sound_samples
-        frame.time_base = Fraction(1, RATE_HZ)
+        frame = sound_frame(samples[None], "mono", self.sound_samples)
         self.sound_samples += len(samples)
         self._container.mux(self._sound.encode(frame))
 
@@ -114,6 +102,7 @@ class FragmentedMuxer:
             if self._sound:
                 self._container.mux(self._sound.encode(None))
             self._container.close()
+            append_xmp(self._file, self._file.suffix)
             self._file.finish()
         else:
             self._file.discard()

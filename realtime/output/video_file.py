@@ -12,14 +12,21 @@ from typing import BinaryIO
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from engines import atomic_file
 from engines.errors import OutputError
+from realtime.audio.av_sync import RATE_HZ
+from realtime.audio.clip_sound import ClipSound
+from realtime.output.marks import append_xmp, video_tags
+from realtime.output.signatures import sign
 from realtime.partial_file import check_writable, lock
 
-VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv"}
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's, by suffix
+VIDEO_SUFFIXES = set(FORMATS)
+SOUND_BITS = {"mono": 96_000, "stereo": 160_000}  # a second: more than a voice needs, enough for music
 CRF = "18"  # x264's: no difference is seen, at a third of the size of 12
 
 
@@ -40,6 +47,29 @@ def h264_stream(
     return stream
 
 
+def aac_stream(container: OutputContainer, layout: str) -> AudioStream:
+    """Adds a stream of sound at RATE_HZ to an open container. layout: "mono" or "stereo"."""
+    stream = container.add_stream("aac", rate=RATE_HZ, layout=layout)
+    stream.bit_rate = SOUND_BITS[layout]
+    return stream
+
+
+def sound_frame(samples: np.ndarray, layout: str, position: int) -> av.AudioFrame:
+    """Samples for an encoder.
+
+    Args:
+        samples: (channels, n) float32, -1 to 1, at RATE_HZ.
+        layout: "mono" or "stereo".
+        position: samples before them.
+    """
+    samples = np.ascontiguousarray(samples, np.float32)
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+    frame.sample_rate = RATE_HZ
+    frame.pts = position
+    frame.time_base = Fraction(1, RATE_HZ)
+    return frame
+
+
 class VideoFile:
     """An Output into a file with its index in front, for players that stream. It has its name once it is
     closed.
@@ -50,14 +80,15 @@ class VideoFile:
     main_thread = False
     closed = False
 
-    def __init__(self, path: str | Path, size: tuple[int, int], fps: float):
+    def __init__(self, path: str | Path, size: tuple[int, int], fps: float, sound: ClipSound | None = None):
         """
         Args:
             size: (width, height) in pixels.
+            sound: goes into the file in step with the pictures; it is closed with it.
 
         Raises: OutputError when the file cannot be written, or another program writes it.
         """
-        self._path = Path(path)
+        self._path = atomic_file.followed(path)
         self.name = str(path)
         self._partial = atomic_file.temporary_path(self._path)
         check_writable(path, "--output")
@@ -65,6 +96,7 @@ class VideoFile:
         self._tick = 1 / rate  # a picture's duration in seconds
         self.frames = 0
         self._discarded = False
+        self._sound = sound
         try:
             self._held = _hold(self._partial, path)
             try:
@@ -78,10 +110,24 @@ class VideoFile:
             raise OutputError(f"{path} cannot be written ({reason}): choose another --output.") from error
 
     def _open(self, size: tuple[int, int], rate: Fraction) -> None:
-        options = {"movflags": "+faststart"} if self._path.suffix.lower() != ".mkv" else {}
+        kind = FORMATS[Path(self.name).suffix.lower()]
+        options = {"movflags": "+faststart"} if kind != "matroska" else {}
         # An absolute path: FFmpeg takes "a:" for a protocol.
-        self._container = av.open(os.path.abspath(self._partial), "w", options=options)
+        self._container = av.open(os.path.abspath(self._partial), "w", format=kind, options=options)
+        self._container.metadata.update(video_tags(Path(self.name)))
         self._stream = h264_stream(self._container, size, rate)
+        if self._sound:
+            self._sound_stream = aac_stream(self._container, self._sound.layout)
+            self._sound_samples = 0
+
+    def __enter__(self) -> "VideoFile":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_fault: object) -> None:
+        """Closes it; whatever was raised, Ctrl-C too, leaves what was at the name before."""
+        if kind:
+            self.discard()
+        self.close()
 
     @property
     def written(self) -> str:
@@ -95,10 +141,11 @@ class VideoFile:
         frame.time_base = self._tick
         try:
             self._container.mux(self._stream.encode(frame))
+            self._add_sound(time_s + float(self._tick))
         except (av.FFmpegError, OSError) as error:
             self._discarded = True
             raise OutputError(
-                f"{self._path} cannot be written any further ({error}): free some space and try again."
+                f"{self.name} cannot be written any further ({error}): free some space and try again."
             ) from error
         self.frames += 1
 
@@ -109,7 +156,9 @@ class VideoFile:
     def close(self) -> None:
         """Gives the file its name. Raises OutputError when that fails and `send` did not raise before."""
         fault: Exception | None = None
-        for finish in (self._flush, self._container.close):
+        if self._sound:
+            self._sound.close()
+        for finish in (self._flush, self._container.close, self._mark):
             try:
                 finish()
             except (av.FFmpegError, OSError) as error:
@@ -118,6 +167,7 @@ class VideoFile:
             if self.frames and not fault and not self._discarded:
                 try:
                     atomic_file.commit(self._partial, self._path)
+                    sign(self._path)
                     return
                 except OSError as error:
                     fault = error
@@ -126,11 +176,25 @@ class VideoFile:
                 self._partial.unlink(missing_ok=True)
         if fault and not self._discarded:
             raise OutputError(
-                f"{self._path} could not be finished ({fault}): free some space and try again."
+                f"{self.name} could not be finished ({fault}): free some space and try again."
             ) from fault
+
+    def _add_sound(self, end_s: float) -> None:
+        """Adds the sound up to a time in the file."""
+        if self._sound and (samples := self._sound.until(end_s)).size:
+            frame = sound_frame(samples, self._sound.layout, self._sound_samples)
+            self._sound_samples += samples.shape[1]
+            self._container.mux(self._sound_stream.encode(frame))
 
     def _flush(self) -> None:
         self._container.mux(self._stream.encode(None))
+        if self._sound:
+            self._container.mux(self._sound_stream.encode(None))
+
+    def _mark(self) -> None:
+        if self.frames:
+            with open(self._partial, "r+b") as file:
+                append_xmp(file, Path(self.name).suffix)
 
 
 def _hold(partial: Path, path: str | Path) -> BinaryIO:

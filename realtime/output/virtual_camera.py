@@ -24,6 +24,7 @@ from realtime.devices.remedies import (
     STOP_OBS,
 )
 from realtime.devices.v4l2 import Node, NodeFault, holders, nodes
+from realtime.process.program import typed
 
 USE_A_FILE = "write a file now with --output out.mp4"
 CHECK_S = (
@@ -122,7 +123,7 @@ class VirtualCamera:
 
     def _gone(self, why: str) -> OutputError:
         return OutputError(
-            f"The {self.name} takes no more pictures ({why}): start it again; `run.py doctor` says how."
+            f"The {self.name} takes no more pictures ({why}): start it again; `{typed('doctor')}` says how."
         )
 
 

@@ -11,7 +11,9 @@ from engines.face.action_units import EXPRESSION
 from realtime.partial_file import PartialFile
 from realtime.performance.curve import CSV_SUFFIX, MAX_DURATION_S, TIME
 from realtime.performance.interpolation import TICK_S
+from realtime.process.exit_status import close_after
 
+_HEADER = ",".join([TIME, *EXPRESSION]) + "\n"
 STORE_S = 1.0  # of a recording that a killed program may lose
 
 
@@ -43,7 +45,7 @@ class CurveWriter:
         if self._path.suffix.lower() != CSV_SUFFIX and not self._path.is_dir():
             raise OutputError(f"--record {path} is not a curve's name: end it with {CSV_SUFFIX}.")
         self._file = PartialFile(self._path, notify, open_file, "--record")
-        self._rows = [",".join([TIME, *EXPRESSION]) + "\n"]  # that are not stored yet
+        self._rows = [_HEADER]  # that are not stored yet
         self._first_s: float | None = None
         self._last_tick = -1
         self._stored_s = 0.0
@@ -122,12 +124,25 @@ class CurveWriter:
                 f"look for {self._file.part}."
             )
         self._notify(f"{self._fault} The puppet goes on.")
+        self._fault.told = True
 
     def __enter__(self) -> "CurveWriter":
         return self
 
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        close_after(error, self.close)
+
+
+def rows_of(times_s: np.ndarray, values: np.ndarray) -> str:
+    """A whole CSV.
+
+    Args:
+        times_s: (T,) rising.
+        values: (T, 41) in the order of EXPRESSION, -1 to 1.
+    """
+    rows = zip(times_s, values, strict=True)
+    lines = [f"{_seconds(round(float(t) / TICK_S))},{','.join(_shortest(row))}\n" for t, row in rows]
+    return "".join([_HEADER, *lines])
 
 
 def _seconds(ticks: int) -> str:

@@ -8,6 +8,7 @@
     talk.csv@speed=0.8            slower; @duration=10 stretches it to ten seconds
     talk.csv@from=2@to=4.5        a part of it, in its own seconds
     talk.csv:mouth@from=2@loop    and all of that together
+    clip.mp4@from=2@to=5@speed=2  a part of a clip or picture, faster
 
 Of several drivers each later one wins for its AUs; so all but the first name theirs.
 """
@@ -26,6 +27,8 @@ from realtime.performance.load import load_curve
 
 # A path ends at its suffix, so a drive's colon (C:\x.csv) is part of it.
 CURVE = re.compile(r"(?is)(?P<path>.+\.(?:csv|json))(?P<aus>:[^@]*)?(?P<options>@.*)?")
+# The options behind the name of a clip, which may have an @ in it.
+CLIP = re.compile(r"(?s)(?P<path>.+?)(?P<options>(?:@(?:loop|speed|duration|from|to)(?:=[^@]*)?)+)")
 OPTIONS = "loop, loop=SECONDS, speed=FACTOR, duration=SECONDS, from=SECONDS, to=SECONDS"
 # Least and greatest value of each option.
 RANGES = {
@@ -39,7 +42,7 @@ RANGES = {
 
 @dataclass(frozen=True)
 class CurveOptions:
-    """How a curve is played."""
+    """How a curve or a clip is played."""
 
     loop: bool = False
     seam_s: float | None = None  # as Excerpt's
@@ -53,11 +56,25 @@ PLAIN = CurveOptions()
 
 
 @dataclass(frozen=True)
+class Span:
+    """What is played of a curve or a clip, in its own seconds, and how fast."""
+
+    start_s: float
+    end_s: float
+    speed: float = 1.0
+
+    @property
+    def duration_s(self) -> float:
+        """How long it takes."""
+        return (self.end_s - self.start_s) / self.speed
+
+
+@dataclass(frozen=True)
 class CurvePart:
     """One driver as it is written."""
 
     text: str
-    path: str  # of a curve; else the text
+    path: str  # without names and options
     is_curve: bool
     names: tuple[str, ...] = ()  # groups and AUs that it drives; all where empty
     options: CurveOptions = PLAIN
@@ -74,32 +91,51 @@ class CurvePart:
     def load(self) -> Performance:
         """The curve, with its options. Raises CurveError."""
         curve = load_curve(self.path)
-        options = self.options
-        if options == PLAIN:
+        if self.options == PLAIN:
             return curve
-        if options.from_s and options.from_s >= curve.duration_s:
+        span = self.span(curve.duration_s)
+        return Excerpt(curve, span.start_s, span.end_s, span.speed, self.options.loop, self.options.seam_s)
+
+    def span(self, whole_s: float) -> Span:
+        """What is played of a curve or a clip that lasts so long. Raises CurveError."""
+        options = self.options
+        if options.from_s and options.from_s >= whole_s:
             raise CurveError(
                 f"{self.text}: from={options.from_s:g} is past the end of {self.path}, "
-                f"which lasts {curve.duration_s:g} s."
+                f"which lasts {whole_s:g} s."
             )
-        length_s = min(options.to_s, curve.duration_s) - options.from_s
+        end_s = min(options.to_s, whole_s)
         speed = 1.0 if options.speed is None else options.speed
         if options.duration_s is not None:
-            if length_s <= 0:
+            if end_s <= options.from_s:
                 raise CurveError(
                     f"{self.text}: {self.path} is one moment, which cannot be stretched; leave out duration."
                 )
-            speed = length_s / options.duration_s
-        return Excerpt(curve, options.from_s, options.to_s, speed, options.loop, options.seam_s)
+            speed = (end_s - options.from_s) / options.duration_s
+        return Span(options.from_s, end_s, speed)
 
 
 @dataclass(frozen=True)
-class DriverSpec:
-    """All drivers of a run: a camera, clip or picture with an overlay, or a performance."""
+class FacesSpec:
+    """A driver whose face is read: a camera, clip, picture or tracker, with curves over it."""
 
-    frames: str | None  # the camera, clip or picture
-    performance: Performance | None  # where there is none of these
-    overlay: Overlay | None  # over the expressions of `frames`
+    part: CurvePart  # as it is written
+    overlay: Overlay | None
+
+    @property
+    def path(self) -> str:
+        """The camera, clip, picture or tracker."""
+        return self.part.path
+
+
+@dataclass(frozen=True)
+class CurvesSpec:
+    """Curves alone drive."""
+
+    performance: Performance
+
+
+DriverSpec = FacesSpec | CurvesSpec  # all drivers of a run
 
 
 def parse_parts(texts: Sequence[str]) -> list[CurvePart]:
@@ -116,8 +152,8 @@ def load_driver_spec(parts: Sequence[CurvePart]) -> DriverSpec:
     """The drivers, with curves loaded. Raises CurveError."""
     layers = [layer(part.load(), part.aus) for part in parts if part.is_curve]
     if not parts[0].is_curve:
-        return DriverSpec(parts[0].text, None, Overlay(layers) if layers else None)
-    return DriverSpec(None, _mixed(layers), None)
+        return FacesSpec(parts[0], Overlay(layers) if layers else None)
+    return CurvesSpec(_mixed(layers))
 
 
 def _mixed(layers: list[Layer]) -> Performance:
@@ -135,7 +171,7 @@ def parse_part(text: str) -> CurvePart:
         return CurvePart(text, text, True)  # whatever its name consists of
     found = CURVE.fullmatch(text)
     if not found:
-        return CurvePart(text, text, False)
+        return _parse_clip(text)
     names = tuple(found["aus"][1:].split("+")) if found["aus"] is not None else ()
     for name in names:
         if name not in GROUPS and name not in MEANING:
@@ -145,6 +181,17 @@ def parse_part(text: str) -> CurvePart:
             )
     options = _parse_options(text, found["options"][1:].split("@")) if found["options"] else PLAIN
     return CurvePart(text, found["path"], True, names, options)
+
+
+def _parse_clip(text: str) -> CurvePart:
+    """A camera, clip or picture. Raises CurveError for an option that it cannot have."""
+    found = None if Path(text).exists() else CLIP.fullmatch(text)
+    if not found:
+        return CurvePart(text, text, False)
+    options = _parse_options(text, found["options"][1:].split("@"))
+    if options.loop:
+        raise CurveError(f"{text}: only a curve can be looped; leave out @loop.")
+    return CurvePart(text, found["path"], False, (), options)
 
 
 def _parse_options(text: str, options: Sequence[str]) -> CurveOptions:

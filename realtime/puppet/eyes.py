@@ -25,16 +25,22 @@ LOWER_FALLS, LOWER_RISES = 0.35, 0.2  # the lower lid's
 FOLD, BELOW = 0.42, 0.30  # above and below the lids: where the skin is still again
 UPPER_RIM, LOWER_RIM = 0.015, 0.03  # lashes, and the lower lid's wet rim, which belong to the lids
 EDGE = 0.02  # feather of the opening
+LID_BLUR = 0.02  # on both sides of a lid's edge: where lid and eye are mixed
 LIMBUS = (0.94, 1.16)  # iris radii between which the iris passes into the white
+BESIDE_IRIS = 1.4  # iris radii from where the white is the photo's own, gradually from the iris on
 CLEAN = 1.22  # iris radii from where the white is surely white
+DARKER = 0.6  # share of the white that is left out when it is continued behind the iris
 RINGS = 18  # of the iris, a twelfth of its radius wide, whose means stand in for what nothing shows
 LEAST_OPEN, WELL_OPEN = 0.08, 0.18  # height of an opening: no movement below, all of it above
 # Irises are moved so many times as far aside as they are asked to. Landmarks, which drivers are read by, see
-# only half of an iris that is moved between lids that stay: with this, a puppet looks as far aside as its
-# driver, by eye.
-ASIDE_GAIN = 1.35
+# only half of an iris that is moved between lids that stay. By where the eyes are darkest puppets look .89 as
+# far aside as their drivers with this, .67 with 1.35 (train/LOG.md).
+ASIDE_GAIN = 1.6
+# The same upwards and downwards, of which landmarks see a third, as the lids go along
+UPRIGHT_GAIN = 1.7
+MOST_UPRIGHT = 0.17  # beyond, lids would cover the iris, or the white under it would be larger than eyes show
 CORNER = 0.15  # an iris' centre comes no nearer to a corner
-KNEE = 4.0  # how suddenly that limit sets in
+KNEE = 4.0  # how suddenly these limits set in
 EXACT_UNTIL = (
     0.15  # of a gaze: up to there what taking apart and laying together leaves is made good, less and less
 )
@@ -73,9 +79,14 @@ class Eyes:
     def look(self, gaze: Gaze) -> tuple[np.ndarray, ...]:
         """The pixels of each box, (h, w, 3) uint8, when the eyes look there."""
         aside = gaze.right * ASIDE_GAIN * self._freedom
-        room = self._room[aside > 0]
-        aside = aside / (1 + (abs(aside) / room) ** KNEE) ** (1 / KNEE)
-        return tuple(eye.look(aside, gaze.down * self._freedom) for eye in self._pair)
+        aside = _eased(aside, self._room[aside > 0])
+        down = _eased(gaze.down * UPRIGHT_GAIN * self._freedom, MOST_UPRIGHT)
+        return tuple(eye.look(aside, down) for eye in self._pair)
+
+
+def _eased(value: float, most: float) -> float:
+    """A value that nears a limit instead of meeting it."""
+    return value / (1 + (abs(value) / most) ** KNEE) ** (1 / KNEE)
 
 
 class _Eye:
@@ -173,17 +184,27 @@ class _Eye:
         photo, everything = self._photo, np.s_[:, :]
         radius = np.hypot(self._a - self._centre[0], self._b - self._centre[1]) / self._radius
         opening = self._opening(self._top, self._bottom, everything)
-        bare = fill(photo, (opening > 0.99) & (radius > CLEAN), seamless=True)
+        bare = fill(photo, self._whitest((opening > 0.99) & (radius > CLEAN)), seamless=True)
         matte = smooth_fall(radius, *LIMBUS).astype(np.float32)
-        visible = (opening * smooth_fall(radius, CLEAN, CLEAN + 0.1)).astype(np.float32)[..., None]
+        seen = self._opening(self._top, self._bottom - LID_BLUR, everything)
+        visible = (seen * smooth_fall(radius, CLEAN, CLEAN + 0.1)).astype(np.float32)[..., None]
         iris = photo - (1 - matte[..., None]) * bare
         behind_lids = self._completed(iris, visible, radius) * (matte > 0)[..., None]
         iris = np.dstack([iris * visible + behind_lids * (1 - visible), matte])
         iris[radius > LIMBUS[1]] = 0
         self._iris = np.ascontiguousarray(iris[self._inner], np.float32)
-        still_white = (photo * opening[..., None] + bare * (1 - opening[..., None]))[self._inner]
-        self._white = np.where((radius > LIMBUS[1])[self._inner][..., None], still_white, bare[self._inner])
-        self._white = self._white.astype(np.float32)
+        with_edges = self._opening(self._top - LID_BLUR, self._bottom + LID_BLUR, everything)
+        shown = with_edges * (1 - smooth_fall(radius, LIMBUS[1], BESIDE_IRIS))
+        self._white = (bare + (photo - bare) * shown[..., None])[self._inner].astype(np.float32)
+
+    def _whitest(self, white: np.ndarray) -> np.ndarray:
+        """(h, w) bool: of the white, all above the iris' centre, where the lid's shadow belongs to it, and
+        below what neither a corner nor a lid darkens that the mesh misses."""
+        below = white & (self._b > self._centre[1])
+        if not below.any():
+            return white
+        light = self._photo.min(axis=2)
+        return white & ~(below & (light < np.quantile(light[below], DARKER)))
 
     def _completed(self, iris: np.ndarray, visible: np.ndarray, radius: np.ndarray) -> np.ndarray:
         """(h, w, 3): the iris as its other half shows it, mirrored, and where that is covered, too, the mean
@@ -199,14 +220,13 @@ class _Eye:
         if not len(known):
             return other[..., :3]
         sums = [np.bincount(ring, (iris[..., [c]] * visible).ravel(), RINGS) for c in range(3)]
-        means = np.stack(
-            [np.interp(np.arange(RINGS), known, total[known] / count[known]) for total in sums], axis=-1
-        )
-        return other[..., :3] + means[ring].reshape(iris.shape) * (1 - other[..., 3:])
+        place = radius * 12 - 0.5  # of ring centres
+        means = np.dstack([np.interp(place, known, total[known] / count[known]) for total in sums])
+        return other[..., :3] + means * (1 - other[..., 3:])
 
     def look(self, aside: float, down: float) -> np.ndarray:
         """(h, w, 3) uint8: the box when the iris is shifted by so many eye widths."""
-        top, bottom, skin = self._top, self._bottom, self._photo
+        top, bottom, skin, white = self._top, self._bottom, self._photo, self._white
         if down:
             upper = np.float32(down * (LID_FALLS if down > 0 else LID_RISES)) * self._arch
             lower = np.float32(down * (LOWER_FALLS if down > 0 else LOWER_RISES)) * self._arch
@@ -216,13 +236,15 @@ class _Eye:
                 np.where(above, upper, lower),
                 np.where(above, (top - self._b) / FOLD, (self._b - bottom) / BELOW),
             )
+            # A lid that closes slides over the white; one that opens takes it along.
+            white = self._stretched_white(np.minimum(upper, 0), np.maximum(lower, 0))
         shift = np.array([aside, down]) @ self._axes * self._width_px
         inner = self._inner
         size = self._iris.shape[1::-1]
         iris = cv2.warpAffine(
             self._iris, np.array([[1, 0, shift[0]], [0, 1, shift[1]]]), size, flags=cv2.INTER_CUBIC
         )
-        ball = iris[..., :3] + (1 - iris[..., 3:]) * self._white
+        ball = iris[..., :3] + (1 - iris[..., 3:]) * white
         opening = self._opening(top, bottom, inner)[..., None]
         picture = skin.copy()
         picture[inner] += opening * (ball - picture[inner])
@@ -230,6 +252,17 @@ class _Eye:
         if exact > 0:
             picture += np.float32(exact) * self._left_over
         return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+
+    def _stretched_white(self, upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+        """(h, w, 3) float32 of the inner box: the white, with the lids' shadows, between lids that have moved
+        by (h, w) eye widths."""
+        inner = self._inner
+        top, bottom = self._top[inner] + upper[inner], self._bottom[inner] + lower[inner]
+        share = np.clip((self._b[inner] - top) / np.maximum(bottom - top, EDGE), 0, 1)
+        lid = upper[inner] + (lower[inner] - upper[inner]) * share
+        moved = (lid * self._width_px)[..., None] * self._axes[1].astype(np.float32)
+        places = self._places[inner] - self._places[inner][0, 0]
+        return sampled(self._white, places - moved, border=cv2.BORDER_REPLICATE)
 
     def _skin(self, lid: np.ndarray, distance: np.ndarray) -> np.ndarray:
         """(h, w, 3) float32: the skin around an eye whose lids have moved by (h, w) eye widths, at distances

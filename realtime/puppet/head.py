@@ -28,6 +28,7 @@ CHIN_Y = 1.31
 
 # Head radii: up to where a place follows the head, and from where on it does not
 WHOLLY, NOT_AT_ALL = (1.15, 1.85)
+NOT_AT_ALL_ABOVE = 1.41  # straight above, where a radius is longer: within 1.4 head widths of the centre
 NECK_FROM, NECK_TO = 1.05, 2.55  # y between which the neck (and hair beside it) follows less and less
 SHOULDERS_SHARE = 1 / 6  # of the head's own shift
 SHOULDERS_TO = 4.2  # y from which on the shoulders are still
@@ -89,7 +90,8 @@ class Limits:
 
 
 class HeadGeometry:
-    """Prepared for one picture and the mesh of its face. `box` is the part of the picture that can move."""
+    """Prepared for one picture and the mesh of its face. `box` is the part of the picture that can move;
+    `follows`, (h, w) float32 of its cells, is the share of the head's way that each takes."""
 
     def __init__(self, mesh_px: np.ndarray, photo: Box):
         """mesh_px:
@@ -116,10 +118,12 @@ class HeadGeometry:
         above = down < HEAD_CENTRE[1]
         aside = across / HALF_WIDTH
         radius = np.where(above, np.hypot(aside, (down - HEAD_CENTRE[1]) / HALF_HEIGHT), np.abs(aside))
-        follows = smooth_fall(radius, WHOLLY, NOT_AT_ALL) * smooth_fall(down, NECK_FROM, NECK_TO)
+        above_share = np.clip((HEAD_CENTRE[1] - down) / HALF_HEIGHT / np.maximum(radius, 1e-6), 0, 1)
+        ends = NOT_AT_ALL + (NOT_AT_ALL_ABOVE - NOT_AT_ALL) * above_share
+        follows = smooth_fall(radius, WHOLLY, ends) * smooth_fall(down, NECK_FROM, NECK_TO)
         shoulders = smooth_fall(-down, -NECK_TO, -NECK_FROM) * smooth_fall(down, NECK_TO, SHOULDERS_TO)
         shoulders = shoulders * smooth_fall(np.abs(across), *SHOULDERS_WIDTH)
-        self._follows, self._shoulders = follows.astype(np.float32), shoulders.astype(np.float32)
+        self.follows, self._shoulders = follows.astype(np.float32), shoulders.astype(np.float32)
         self._edges: list[
             tuple[tuple, np.ndarray, int]
         ] = []  # where in a map, which of it, and the sign of inwards
@@ -136,12 +140,12 @@ class HeadGeometry:
         What a turn brings into view there is the photo mirrored at its edge, which the eye takes for hair or
         cloth while it is narrow.
         """
-        height, width = self._follows.shape
+        height, width = self.follows.shape
         rows, columns = (slice(layers.margin_px, side - layers.margin_px) for side in layers.matte.shape)
         coarse = (
             cv2.resize(layers.matte[rows, columns], (width, height), interpolation=cv2.INTER_AREA) > CUT * 255
         )
-        moving = coarse & (np.maximum(self._follows, self._shoulders) > 0)
+        moving = coarse & (np.maximum(self.follows, self._shoulders) > 0)
         self._edges = [
             (np.s_[0, :, 1], moving[0], 1),
             (np.s_[-1, :, 1], moving[-1], -1),
@@ -184,8 +188,8 @@ class HeadGeometry:
         dy = yx * self._x + (yy - 1) * self._y + yz * self._depth
         return np.dstack(
             [
-                dx * self._follows + shift[0] * self._shoulders,
-                dy * self._follows + shift[1] * self._shoulders,
+                dx * self.follows + shift[0] * self._shoulders,
+                dy * self.follows + shift[1] * self._shoulders,
             ]
         )
 
@@ -254,7 +258,7 @@ class HeadGeometry:
             return False
         by_y, by_x = (np.gradient(moved, axis=axis) for axis in (0, 1))
         area = (1 + by_x[..., 0]) * (1 + by_y[..., 1]) - by_x[..., 1] * by_y[..., 0]
-        area = area[self._follows > 0.3]
+        area = area[self.follows > 0.3]
         folded, squeezed, stretched = np.quantile(area, (0.001, 0.01, 0.99)) if area.size else (1, 1, 1)
         return bool(folded > FOLDED and squeezed > LEAST_ROOM and stretched < MOST_STRETCH)
 

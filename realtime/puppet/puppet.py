@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.backends.interface import Edit, Engine
-from engines.blend import Blender
+from engines.blend import Blender, prefiltered, prefiltered_layers
 from engines.bundle import Bundle
 from engines.errors import SourceError
 from engines.face import au_estimator
@@ -83,7 +83,8 @@ class Puppet:
             for other in faces
             if other is not face
         ]
-        self._layers = take_apart(canvas.wide, mesh_px, self.head, others)
+        layers = take_apart(canvas.wide, mesh_px, self.head, others)
+        self._layers = prefiltered_layers(layers, self.head.follows)
         self.head.heed_edges(self._layers)
         if self.head.limits.turn < FREE_DEG:
             say(
@@ -165,7 +166,7 @@ class Puppet:
                 slice(part.start - at, part.stop - at) for part, at in zip(box, corner, strict=True)
             )
             person = layers.person[inner]
-            np.copyto(person, pixels, where=(layers.matte[inner] == 255)[..., None])
+            np.copyto(person, prefiltered(pixels), where=(layers.matte[inner] == 255)[..., None])
 
     def _show_eyes(self, picture: np.ndarray) -> None:
         """The eyes as they look, at their place in the still picture."""

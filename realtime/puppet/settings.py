@@ -18,6 +18,7 @@ and the command line.
 What a preset does not say is as it is without one; what the command line says goes before the preset.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -27,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+from engines import atomic_file
+from engines.environment import settings_folder
 from engines.errors import SettingsError
 from engines.face.action_units import EXPRESSION, GAZE, GROUPS, HEAD, MEANING, sides, whole
 
@@ -173,17 +176,64 @@ def load(text: str) -> Settings:
         raise SettingsError(f"{path}, line {_line(source, *error.key, within=name)}: {error}.") from error
 
 
+def merged(settings: Settings, changes: Mapping[str, object]) -> Settings:
+    """Settings with others in their place, as a preset names them. Raises SettingsError."""
+    try:
+        return _read(changes, settings)
+    except _Wrong as error:
+        raise SettingsError(f"{error}.") from error
+
+
+def saved_presets() -> list[str]:
+    """The names of presets that were saved, in the order in which they were. Raises SettingsError."""
+    return list(_saved())
+
+
+def save_preset(name: str, settings: Settings) -> None:
+    """Keeps settings under a name, for --preset NAME and the page. Raises SettingsError."""
+    if not re.fullmatch(r"[A-Za-z][\w-]{0,39}", name, re.ASCII):
+        raise SettingsError(f"{name!r} is no name for a preset", "use letters, digits and - (at most 40)")
+    if name in shipped():
+        raise SettingsError(f"{name} is a preset that ships", "use another name")
+    path = saved_file()
+    presets = {other: load(f"{path}:{other}") for other in _saved()} | {name: settings}
+    text = "\n\n".join(each.toml(other) for other, each in presets.items())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_file.write_text(path, text + "\n", atomic_file.PRIVATE)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written ({error.strerror})", "free some space") from error
+
+
+def saved_file() -> Path:
+    """Where presets are saved; it need not exist."""
+    return settings_folder() / "presets.toml"
+
+
+def _saved() -> dict[str, Any]:
+    """What is in the file of saved presets. Raises SettingsError."""
+    try:
+        return tomllib.loads(saved_file().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"The saved presets cannot be read ({error})", "correct or delete the file", where=saved_file()
+        ) from error
+
+
 def _place(text: str) -> tuple[Path, str]:
     if text.endswith(".toml"):
         return Path(text), ""
     path, colon, name = text.rpartition(":")
     if colon and path.endswith(".toml"):
         return Path(path), name
+    if text not in shipped() and text in _saved():
+        return saved_file(), text
     return SHIPPED, text
 
 
-def _read(preset: Mapping[str, object]) -> Settings:
-    settings = Settings()
+def _read(preset: Mapping[str, object], settings: Settings = Settings()) -> Settings:
     for key, value in preset.items():
         if isinstance(value, dict):
             settings = _with_aus(settings, key, value)

@@ -39,7 +39,10 @@ class LiveFrames(Protocol):
 
 
 class FileFrames(Protocol):
-    """A clip or a picture: each frame is there as soon as it is requested, none is skipped."""
+    """A clip or a picture: each frame is there as soon as it is requested, none is skipped.
+
+    Frames begin at multiples of 1 / fps, and last until the next one begins.
+    """
 
     @property
     def live(self) -> Literal[False]: ...
@@ -56,7 +59,7 @@ class FileFrames(Protocol):
 
     @property
     def length(self) -> int | None:
-        """Frames in it, where that is known."""
+        """How many times 1 / fps it lasts, where that is known."""
         ...
 
     def read(self) -> Frame | None:

@@ -33,10 +33,12 @@ import msgspec
 import numpy as np
 
 from engines import atomic_file
+from engines.environment import settings_folder
 from engines.errors import SettingsError
 from engines.face.action_units import WIDE, sides, whole
 from engines.face.au_estimator import BROW_BLENDSHAPES, FROM_BLENDSHAPES, FROM_LIDS, VERSION, index
 from engines.face.pyfeat import AUS, LEAST_RANGE, Scale
+from realtime.process.program import typed
 
 FORMAT = 1
 FOLDER_ENV = "PUPPET_PROFILES"
@@ -52,7 +54,6 @@ EARLIER = "mediapipe-mesh-2"  # the estimator whose profiles can be read, too
 REMEASURED = tuple(side for au in (*BROW_BLENDSHAPES, *FROM_LIDS) for side in sides(au))
 ROUNDED = 1e-3  # by which two numbers of four digits may come nearer to each other
 LARGEST_FILE = 100_000  # bytes; a profile has 4000
-REMAKE = "make it again with `run.py calibrate`"
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,7 @@ def folder() -> Path:
     """Where profiles are kept by name."""
     if given := os.environ.get(FOLDER_ENV):
         return Path(given)
-    import platformdirs
-
-    return Path(platformdirs.user_config_dir("expression-puppet", appauthor=False)) / "profiles"
+    return settings_folder() / "profiles"
 
 
 def names() -> list[str]:
@@ -159,10 +158,13 @@ def load(name_or_file: str) -> Profile:
         content = json.loads(source, parse_constant=_NotANumber)
     except json.JSONDecodeError as error:
         raise SettingsError(
-            f"this is no JSON ({error.msg})", "correct it there", REMAKE, where=f"{path}, line {error.lineno}"
+            f"this is no JSON ({error.msg})",
+            "correct it there",
+            _remake(),
+            where=f"{path}, line {error.lineno}",
         ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
-        raise SettingsError(f"{path} is no profile", REMAKE) from error
+        raise SettingsError(f"{path} is no profile", _remake()) from error
     try:
         return _profile_of(content)
     except _Misplaced as error:
@@ -231,8 +233,12 @@ class _Misplaced(Exception):
         self.remedies = remedies
 
 
+def _remake() -> str:
+    return f"make it again with `{typed('calibrate')}`"
+
+
 def _refuse_missing(path: Path, name_or_file: str) -> None:
-    make = f"make one with `run.py calibrate --name {name_or_file}`"
+    make = f"make one with `{typed('calibrate')} --name {name_or_file}`"
     if name_or_file.endswith(".json"):
         raise SettingsError(f"There is no profile at {path}", "check the path", make)
     kept = ", ".join(names())
@@ -246,14 +252,14 @@ def _read_text(path: Path) -> str:
     """Raises SettingsError."""
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise SettingsError(f"{path} is too large for a profile", REMAKE)
+            raise SettingsError(f"{path} is too large for a profile", _remake())
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError(
-            f"{path} cannot be read ({error.strerror})", "check its permissions", REMAKE
+            f"{path} cannot be read ({error.strerror})", "check its permissions", _remake()
         ) from error
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} is no text in UTF-8", REMAKE) from error
+        raise SettingsError(f"{path} is no text in UTF-8", _remake()) from error
 
 
 def _profile_of(content: object) -> Profile:
@@ -278,14 +284,14 @@ def _check_version(content: object) -> str:
         found = msgspec.convert(content, _Version)
     except msgspec.ValidationError as error:
         raise _Misplaced(
-            ["profile"], "this is no profile", "name one that `run.py calibrate` wrote"
+            ["profile"], "this is no profile", f"name one that `{typed('calibrate')}` wrote"
         ) from error
     if isinstance(found.profile, bool) or found.profile != FORMAT:
         what = f"this profile is of version {found.profile}, this program's is {FORMAT}"
-        raise _Misplaced(["profile"], what, REMAKE)
+        raise _Misplaced(["profile"], what, _remake())
     if found.estimator not in (VERSION, EARLIER):
         what = f"this profile is of estimator {found.estimator}, this program's is {VERSION}"
-        raise _Misplaced(["estimator"], what, REMAKE)
+        raise _Misplaced(["estimator"], what, _remake())
     return str(found.estimator)
 
 
@@ -299,7 +305,7 @@ def _scale_of(points: dict[str, np.ndarray]) -> Scale:
     for au, rest, full in zip(AUS, points["rest"], points["full"], strict=True):
         if full - rest < LEAST_RANGE - ROUNDED:
             what = f"full of {au} in {PYFEAT} is {full:g}, less than {LEAST_RANGE:g} above its rest"
-            raise _Misplaced([PYFEAT, au, "full"], what, "write a larger one", REMAKE)
+            raise _Misplaced([PYFEAT, au, "full"], what, "write a larger one", _remake())
     return Scale(**points)
 
 
@@ -322,7 +328,9 @@ def _explain(error: msgspec.ValidationError, content: Any) -> _Misplaced:
     whose = au if table == "aus" else f"{au} in {table}"
     what = f"{name} of {whose} is {'missing' if value is None else reprlib.repr(value)}"
     place = [table, au] if value is None else [table, au, name]
-    return _Misplaced(place, what, f"write a number from {_lowest(name, au):g} to {HIGHEST[name]:g}", REMAKE)
+    return _Misplaced(
+        place, what, f"write a number from {_lowest(name, au):g} to {HIGHEST[name]:g}", _remake()
+    )
 
 
 def _wrong_aus(table: str, found: object) -> _Misplaced:
@@ -336,7 +344,7 @@ def _wrong_aus(table: str, found: object) -> _Misplaced:
     else:
         which = f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''} is missing"
     whose = "this profile" if table == "aus" else f"{table} in this profile"
-    return _Misplaced([table, *unknown[:1]], f"{whose} is of another set of AUs ({which})", REMAKE)
+    return _Misplaced([table, *unknown[:1]], f"{whose} is of another set of AUs ({which})", _remake())
 
 
 def _line(source: str, *keys: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.face import au_estimator
-from engines.face.action_units import EXPRESSION, GAZE, WIDE, from_opposites, opposites
+from engines.face.action_units import EXPRESSION, GAZE
 from engines.face.landmarks import Face, FaceReader
 from realtime.messages import DriverExpression, Frame
 from realtime.timing import Timings
@@ -15,7 +15,7 @@ from realtime.tracking.driver_profile import Profile
 from realtime.tracking.face_validator import FaceValidator, Validation
 from realtime.tracking.neutral import Neutral, at_general_strength
 from realtime.tracking.secondary_estimator import SecondaryEstimator
-from realtime.tracking.smoothing import OcclusionRollback, OneEuro
+from realtime.tracking.smoothing import OcclusionRollback, expression_filter, paired, signed
 
 SHUT = 0.6  # of AU45 on both sides: from here on the irises are a guess, and the gaze is as it was before
 _LIDS = au_estimator.index(["AU45"])
@@ -52,7 +52,7 @@ class ExpressionTracker:
         self._trust, self._second, self._smooth, self._undo = (
             FaceValidator(),
             second,
-            OneEuro(),
+            expression_filter(),
             OcclusionRollback(),
         )
         self.face: Face | None = None  # the last valid one
@@ -70,31 +70,21 @@ class ExpressionTracker:
             if self._trust.newcomer and self.has_rest:
                 self.recalibrate()
             self.face, self.reading = face, self._with_gaze_held(au_estimator.read(face))
-            self._learn(self.reading, frame.captured_s)
+            self.neutral.learn_and_advise(self.reading, frame.captured_s, self._say)
             change = self.neutral.change(self.reading)
             if self._profile is None and self.has_rest:
                 change = at_general_strength(change)
             if self._second:
                 change = self._second(change, frame, face)
-            signed = self._smooth(_signed(change), frame.captured_s, verdict.extra_smoothing)
-            self._undo.keep(signed, frame.captured_s)
-        return DriverExpression(_paired(signed), frame.captured_s, seen=True, note=verdict.note)
+            smoothed = self._smooth(signed(change), frame.captured_s, verdict.extra_smoothing)
+            self._undo.keep(smoothed, frame.captured_s)
+        return DriverExpression(paired(smoothed), frame.captured_s, seen=True, note=verdict.note)
 
     def recalibrate(self) -> None:
         """Learns the driver's neutral again, from the next frames. For any thread."""
         self.neutral = Neutral(self._profile, relearn=True)
         if self._second:
             self._second.relearn()
-
-    def _learn(self, reading: np.ndarray, time_s: float) -> None:
-        learning = self.neutral.learning
-        self.neutral.learn(reading, time_s)
-        if learning and not self.neutral.learning and self.neutral.unrest:
-            self._say(
-                f"You {self.neutral.unrest} while your resting face was measured, so it is estimated: "
-                "rest your "
-                "face for a moment, or press c to measure it again."
-            )
 
     def _with_gaze_held(self, reading: np.ndarray) -> np.ndarray:
         """The reading (41,), with the gaze of the one before while the eyes are shut."""
@@ -109,9 +99,9 @@ class ExpressionTracker:
             return DriverExpression(
                 np.zeros(len(EXPRESSION), np.float32), time_s, seen=False, note=verdict.note
             )
-        signed, under_way = undone
-        self._smooth.start_from(signed, time_s)
-        return DriverExpression(_paired(signed), time_s, seen=under_way, note=verdict.note)
+        shown, under_way = undone
+        self._smooth.start_from(shown, time_s)
+        return DriverExpression(paired(shown), time_s, seen=under_way, note=verdict.note)
 
     def __enter__(self) -> "ExpressionTracker":
         return self
@@ -123,13 +113,3 @@ class ExpressionTracker:
         self._reader.close()
         if self._second:
             self._second.close()
-
-
-def _signed(expression: np.ndarray) -> np.ndarray:
-    """(41,) -> (35,): head and gaze as signed values, which can be smoothed through 0."""
-    return np.concatenate([expression[: len(WIDE)], opposites(expression)])
-
-
-def _paired(signed: np.ndarray) -> np.ndarray:
-    """The way back from `_signed`."""
-    return np.concatenate([signed[: len(WIDE)], from_opposites(signed[len(WIDE) :])]).astype(np.float32)

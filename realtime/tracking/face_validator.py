@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.face.landmarks import Face
-from engines.face.mesh import align
 from realtime.messages import Frame
 from realtime.tracking.driver_lock import DriverLock
 from realtime.tracking.lighting import LightingMonitor
@@ -132,7 +131,7 @@ class FaceValidator:
     def _find_position_fault(self, face: Face, frame: Frame, before: str) -> str:
         """Whether a face is covered, outside the frame or turned away: the fault, "" for none."""
         time_s = frame.captured_s
-        aligned, pose = align(face.mesh_px)
+        aligned, pose = face.aligned
         outside = OUT.exceeded(share_outside(face, frame.image.shape), before == OUTSIDE)
         turned = _is_turned(pose.angles_deg, before == TURNED)
         if self._occlusion.is_covered(aligned, time_s, in_full_view=not outside and not turned):

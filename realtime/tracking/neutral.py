@@ -7,6 +7,8 @@ start, and the driver's range as well. Where the head and the eyes point at rest
 profile's.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from engines.face.action_units import EXPRESSION, WIDE, from_opposites, opposites, whole
@@ -25,18 +27,22 @@ HIGHEST_NEUTRAL = 1.0
 # show the tracker's tremble as an expression.
 MOST_STRETCH = 2.5
 
-# What a driver without a profile does, times this, is about as large on the puppet as on them. By `python -m
-# train transfer` on clips of four to eight drivers: at 1 brows moved by 1.3 to 1.8 times the driver's, eyes
-# and the mouth's width by 1.1, corners by 0.8. AU45 stays: a blink is shut.
+# What a driver without a profile does, times this, is about as large on the puppet as on them: how far each
+# AU moves a distance of `python -m train transfer` on drivers, over how far it does on their puppets
+# (train/LOG.md). Brows go by the pictures' darkness, lids by the mesh. AU45 stays: a blink is shut.
 GENERAL_GAINS: dict[str, float] = {
-    "AU01": 0.6,
-    "AU02": 0.6,
+    "AU01": 0.9,
+    "AU02": 0.9,
     "AU04": 0.6,
-    "AU05": 0.85,
+    "AU05": 1.5,
     "AU07": 0.85,
-    "AU12": 1.1,
-    "AU15": 1.15,
-    "AU20": 0.9,
+    "AU12": 1.15,
+    "AU15": 0.7,
+    "AU18": 0.6,
+    "AU20": 1.2,
+    "AU22": 0.6,
+    "AU25": 1.25,
+    "AU26": 0.7,
 }
 _GENERAL = np.array([GENERAL_GAINS.get(whole(au), 1.0) for au in EXPRESSION], np.float32)
 
@@ -92,6 +98,19 @@ class Neutral:
     def learning(self) -> bool:
         """Whether a part of it is not known yet."""
         return self.neutral is None or bool(np.isnan(self.neutral).any())
+
+    def learn_and_advise(self, reading: np.ndarray, time_s: float, say: Callable[[str], None]) -> None:
+        """`learn`; once it is learnt, a driver who did something else than rest meanwhile is told so."""
+        learning = self.learning
+        self.learn(reading, time_s)
+        if learning and not self.learning and self.unrest:
+            say(self._advice())
+
+    def _advice(self) -> str:
+        return (
+            f"You {self.unrest} while your resting face was measured, so it is estimated: rest your face for "
+            "a moment, or press c to measure it again."
+        )
 
     def learn(self, reading: np.ndarray, time_s: float) -> None:
         """Takes one reading (41,) into account: all while the neutral is not known, afterwards those at

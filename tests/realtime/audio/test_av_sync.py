@@ -19,7 +19,7 @@ from realtime.audio.microphone import MAX_QUEUED, Microphone, alsa_cards, microp
 from realtime.commands import animate
 from realtime.output.live_recording import LiveRecording
 from realtime.process.backoff import Backoff
-from realtime.session import session
+from realtime.session import live_outputs
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.realtime.output.test_live_recording import times
@@ -244,7 +244,7 @@ def test_a_muted_microphone_passes_on_silence():
 def test_every_recording_of_a_live_run_delays_its_sound_as_much_as_its_pictures(tmp_path):
     timings = Timings()
     timings.add("capture to output", 0.2)
-    recording = session.open_live_output(str(tmp_path / "take.mp4"), SIZE, FPS, None, timings)
+    recording = live_outputs.open_live_output(str(tmp_path / "take.mp4"), SIZE, FPS, None, timings)
     assert recording._delay_s() == pytest.approx(0.2)
     recording.close()
 

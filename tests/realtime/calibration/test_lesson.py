@@ -169,8 +169,15 @@ class Film:
 
     live, has_rest, note, fps, length = True, True, "", 30.0, None
 
-    def __init__(self, face: bool = True):
+    def __init__(self, face: bool = True, rate_hz: float = 5.0):
+        """
+        Args:
+            face: whether the pictures show one.
+            rate_hz: pictures in a second of the camera's clock, which is not the test's.
+        """
         from tests.support.record_tracks import driver
+
+        self._rate_hz = rate_hz
 
         self._pictures, self._number, self.closed = (
             driver() if face else [np.full((360, 640, 3), 90, np.uint8)],
@@ -182,7 +189,7 @@ class Film:
         self._number += 1
         if self._number % 10 == 0:
             return NOT_YET
-        return Frame(self._pictures[(7 * self._number) % len(self._pictures)], self._number / 5)
+        return Frame(self._pictures[(7 * self._number) % len(self._pictures)], self._number / self._rate_hz)
 
     def close(self):
         self.closed = True
@@ -221,27 +228,35 @@ def test_a_lesson_is_given_up_by_the_driver_or_where_no_face_is_seen():
 def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
     from tests.realtime.output.test_window import Screen, wait_for
 
-    screen = Screen()
+    screen, said = Screen(), open(tmp_path / "said.txt", "w+")
+    code = (
+        "from tests.realtime.calibration.test_lesson import Film\n"
+        "from realtime.calibration.lesson import lesson\n"
+        "from realtime.calibration.lesson_view import SIZE\n"
+        "from realtime.output.window import Window\n"
+        "lesson(Film(rate_hz=1000), Window(SIZE))"  # whose 20 s last until the key is pressed
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=LABELS.parents[2],
+        env={**os.environ, "DISPLAY": screen.name},
+        stderr=said,
+    )
+
+    def shown() -> bool:
+        assert running.poll() is None, (tmp_path / "said.txt").read_text()
+        return screen.shows_a_picture() and screen.look().std() > 10
+
     try:
-        code = (
-            "from tests.realtime.calibration.test_lesson import Film\n"
-            "from realtime.calibration.lesson import lesson\n"
-            "from realtime.calibration.lesson_view import SIZE\n"
-            "from realtime.output.window import Window\n"
-            "lesson(Film(), Window(SIZE))"
-        )
-        running = subprocess.Popen(
-            [sys.executable, "-c", code],
-            cwd=LABELS.parents[2],
-            env={**os.environ, "DISPLAY": screen.name},
-            stderr=subprocess.PIPE,
-        )
-        wait_for(lambda: screen.look() is not None and screen.look().std() > 10, 60)
+        wait_for(shown, 60)
         assert len(np.unique(screen.look().reshape(-1, 3), axis=0)) < 400, "no picture of the driver"
         screen.press("q")
-        said = running.communicate(timeout=30)[1]
-        assert b"KeyboardInterrupt" in said and running.returncode
+        assert running.wait(30)
+        assert "KeyboardInterrupt" in (tmp_path / "said.txt").read_text()
     finally:
+        running.kill()
+        running.wait()
+        said.close()
         screen.close()
 
 

@@ -15,7 +15,7 @@ from realtime.calibration.pyfeat_recorder import PyFeatRecorder
 from realtime.commands import animate
 from realtime.messages import Frame
 from realtime.process.log import LOG
-from realtime.session import session
+from realtime.session import opening
 from realtime.tracking import driver_profile, estimator_fusion
 from realtime.tracking.background_estimator import EveryFrame
 from tests.conftest import SAMPLES
@@ -161,7 +161,7 @@ def test_a_clip_teaches_its_range_which_a_run_with_the_profile_uses(capsys, at_h
         scales.append(arguments[-1])
         return estimator_fusion.open_second(*arguments)
 
-    monkeypatch.setattr(session, "open_second", opened)
+    monkeypatch.setattr(opening, "open_second", opened)
     line = [
         "--source",
         str(SAMPLES / "man.jpg"),

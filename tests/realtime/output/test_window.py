@@ -69,11 +69,14 @@ class Screen:
     def shows_a_picture(self) -> bool:
         """Whether something is drawn in the window; where nothing is, the window is asked to draw again.
 
-        Without a window manager Qt misses the first Expose at times, and then never draws.
+        Without a window manager Qt misses the first Expose at times, and then never draws: the window stays
+        black, or keeps Qt's own grey in a part of it.
         """
         image = self.look()
-        if image is None or image.any():
-            return image is not None
+        if image is None:
+            return False
+        if len(np.unique(image[..., 0])) > 2:
+            return True
         window = self._window()
         if window is not None:
             window.clear_area(0, 0, 0, 0, True)

@@ -13,6 +13,7 @@ from realtime.performance.curve import Curve, Performance
 from realtime.performance.driver_spec import (
     CurveOptions,
     DriverSpec,
+    FacesSpec,
     is_curve,
     load_driver_spec,
     parse_part,
@@ -166,7 +167,7 @@ def test_a_loop_in_a_mix_goes_on_while_the_others_last(curves):
 
 def test_curves_over_a_camera_begin_with_its_first_expression(curves):
     spec = load_spec(["webcam:1", "b.csv:brows", "c.json:AU04R"])
-    assert spec.frames == "webcam:1" and spec.performance is None
+    assert isinstance(spec, FacesSpec) and spec.path == "webcam:1"
     own = speak(ESTIMATED, AU12=0.7, AU01=0.9)
     for passed_s, brow in ((0.0, 0.0), (1.0, 0.5), (5.0, 1.0)):
         driver = DriverExpression(own, 1000 + passed_s, seen=True, note="too dark")
@@ -186,7 +187,7 @@ def test_a_driver_out_of_view_stays_out_of_view_under_a_curve(curves):
 
 
 def test_a_camera_alone_and_a_curve_alone_are_not_wrapped(curves):
-    assert load_spec(["webcam"]).overlay is None and load_spec(["clip.mp4"]).frames == "clip.mp4"
+    assert load_spec(["webcam"]).overlay is None and load_spec(["clip.mp4"]).path == "clip.mp4"
     assert isinstance(load_spec(["a.csv"]).performance, Curve)
 
 

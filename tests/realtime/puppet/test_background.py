@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from engines.blend import over
-from realtime.puppet.background import fill
-from realtime.puppet.head import HeadPose
+from engines.face.landmarks import FaceReader
+from realtime.puppet import background
+from realtime.puppet.background import _divided, _frame_px, fill, take_apart
+from realtime.puppet.head import HeadGeometry, HeadPose
 from realtime.puppet.puppet import Puppet
 from tests.support.fakes import StubEngine
 
@@ -36,6 +38,8 @@ def in_front_of_a_grid(roomy) -> tuple[np.ndarray, np.ndarray]:
     person = np.zeros(roomy.shape, np.float32)
     matte[layers.box] = layers.matte[inner(layers)] / 255
     person[layers.box] = layers.person[inner(layers)]
+    halo = matte < 0.1  # the wall's light around them, which would be no tiles' light
+    matte[halo] = person[halo] = 0
     height, width = roomy.shape[:2]
     tiles = np.full((height, width, 3), (200, 190, 180), np.uint8)
     for y in range(20, height, 60):
@@ -48,8 +52,11 @@ def in_front_of_a_grid(roomy) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_layers_are_the_photo_byte_for_byte(photo):
-    puppet = Puppet(photo, StubEngine())
-    layers = puppet._layers
+    with FaceReader() as reader:
+        mesh_px = reader.read(photo)[0].mesh_px
+    layers = take_apart(
+        photo, mesh_px, HeadGeometry(mesh_px, (slice(0, len(photo)), slice(0, photo.shape[1])))
+    )
     part = inner(layers)
     assert np.array_equal(over(layers.person[part], layers.matte[part], layers.background), photo[layers.box])
 
@@ -100,7 +107,7 @@ def test_lines_behind_a_head_bend_by_less_than_a_pixel_where_the_matte_is_sure(i
     height, width = clear.shape
     bends = []
     for x in range(10, width, 90):  # as the lines of the grid
-        for y in range(0, height, 4):
+        for y in range(height):
             at = round(x + 12 * y / height)
             part = np.s_[y, max(0, at - 12) : at + 13]
             if clear[part].all() and asked[part].min() > 2:
@@ -126,6 +133,43 @@ def test_what_a_head_uncovers_looks_like_the_wall(roomy):
     wall = np.median(puppet.still[(np.abs(x) > 1.5) & (y < 0.3)].astype(int), axis=0)
     before, after = (np.abs(image[edge].astype(int) - wall).max(axis=1) for image in (puppet.still, turned))
     assert np.median(before) > 40 and np.median(after) < 25, "the head has left, and no copy of it stays"
+
+
+def test_no_outline_of_a_head_stays_on_a_plain_wall(roomy):
+    puppet = Puppet(roomy, StubEngine())
+    layers = puppet._layers
+    matte = layers.matte[inner(layers)]
+    edge = cv2.dilate((matte > 25).astype(np.uint8), np.ones((9, 9))) - (matte > 25)
+    ys, xs = np.mgrid[layers.box]
+    x, y = puppet.head.upright(np.stack([xs, ys], axis=-1).astype(float))
+    beside = (edge > 0) & (y < 0) & (y > -1) & (x < 0)
+    kept = np.abs(np.diff(layers.background.astype(int), axis=1)).max(axis=2)
+    seen = np.abs(np.diff(roomy[layers.box].astype(int), axis=1)).max(axis=2)
+    assert beside.sum() > 200 and kept[beside[:, 1:]].mean() < 0.7 * seen[beside[:, 1:]].mean()
+
+
+def test_colours_that_a_plane_divides_are_told_apart_and_mixed_ones_are_not():
+    rng = np.random.default_rng(3)
+    hair, wall, curtain = (
+        rng.normal(mean, 6, (300, 3)) for mean in ((40, 35, 30), (70, 80, 95), (42, 36, 31))
+    )
+    assert _divided(hair, wall) > 0.98
+    assert _divided(hair, curtain) < 0.7
+    assert _divided(hair, np.concatenate([wall[:150], curtain[:150]])) < 0.82
+    assert _divided(hair, wall[:3]) == 0
+
+
+def test_hair_is_sure_before_a_wall_although_the_picture_is_as_dark_elsewhere(roomy):
+    """The mixtures of the whole picture know the hair's colour as a background's, too."""
+    picture = roomy.copy()
+    hair = roomy[130:170, 240:330].reshape(-1, 3)
+    dark = np.random.default_rng(1).choice(hair, (picture.shape[0], 140))
+    picture[:, -140:] = dark
+    layers = Puppet(picture, StubEngine())._layers
+    ys, xs = np.mgrid[layers.box]
+    x, y = Puppet(roomy, StubEngine()).head.upright(np.stack([xs, ys], axis=-1).astype(float))
+    left = (x > -1.9) & (x < -1.5) & (y < 0)
+    assert (layers.matte[inner(layers)][left] < 26).mean() > 0.95
 
 
 def test_fill_keeps_what_is_known_and_stays_within_it():
@@ -158,3 +202,39 @@ def test_other_people_stay_where_they_are(photo):
         picture = puppet.render(STILL, pose)
         assert not np.array_equal(picture, puppet.still)
         assert np.abs(picture[face].astype(int) - puppet.still[face]).mean() < 1
+
+
+def test_a_thin_line_around_a_photo_is_a_frame_and_a_photo_has_none(roomy):
+    assert _frame_px(roomy) == (0, 0, 0, 0)
+    framed = roomy.copy()
+    framed[:, :2] = np.minimum(framed[:, :2].astype(int) + 20, 255)
+    framed[-3:] = framed[-3:] // 2
+    assert _frame_px(framed) == (0, 3, 2, 0)
+    post = roomy.copy()
+    post[: len(post) // 2, :3] = 0
+    assert _frame_px(post) == (0, 0, 0, 0), "what goes along half of a side stands in the picture"
+
+
+def test_clothes_that_were_missed_do_not_darken_the_wall_beside_a_jaw(roomy, monkeypatch):
+    """GrabCut is made to give a shoulder to the background, as it does before a wall of the same colours."""
+    dressed = cv2.copyMakeBorder(roomy, 0, 120, 0, 0, cv2.BORDER_REPLICATE)
+    with FaceReader() as reader:
+        mesh_px = reader.read(dressed)[0].mesh_px
+    geometry = HeadGeometry(mesh_px, (slice(0, len(dressed)), slice(0, dressed.shape[1])))
+    grid = np.stack(np.meshgrid(*map(np.arange, dressed.shape[1::-1])), axis=-1).astype(float)
+    x, y = (side[geometry.box] for side in geometry.upright(grid))
+    shoulder = (x < -0.75) & (y > 1.12)
+    dressed[geometry.box][shoulder] = 10
+    found = background._rough
+
+    def without_a_shoulder(part, *given):
+        rough = found(part, *given)
+        missed = cv2.resize(shoulder.astype(np.uint8), rough.person.shape[::-1]) > 0
+        unsure = np.zeros_like(rough.sure)
+        return background._Rough(np.where(missed, 0, rough.person).astype(np.uint8), unsure, rough.models)
+
+    monkeypatch.setattr(background, "_rough", without_a_shoulder)
+    layers = take_apart(dressed, mesh_px, geometry)
+    beside = (x > -0.75) & (x < -0.3) & (y > 0.9) & (y < 1.2)
+    wall = np.median(dressed[geometry.box][(x < -1.5) & (y < 0.5)].astype(int), axis=0)
+    assert np.abs(layers.background[beside].astype(int) - wall).max(axis=1).mean() < 25, "46 with the clothes"

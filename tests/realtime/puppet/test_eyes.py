@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from engines.face.landmarks import FaceReader
-from realtime.puppet.eyes import Eyes, Gaze
+from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP
+from realtime.puppet.eyes import LID_RISES, MOST_UPRIGHT, Eyes, Gaze
 from tests.conftest import SAMPLES
 
 
@@ -92,6 +93,32 @@ def test_the_upper_lid_follows_a_look_up_and_down(face, down):
         above = int((mesh[lid, 1] - mesh[brow, 1]) * 0.5)
         column = np.s_[y - above : y, x - 2 : x + 3]
         assert np.abs(picture[column].astype(int) - face[0][column]).mean() > 0.5
+
+
+def test_a_lid_that_rises_takes_its_shadow_along(face):
+    photo, mesh = face
+    picture = look(face, Gaze(down=-0.3))  # as far up as it goes
+    differences = []
+    for top, bottom in ((LEFT_LID_TOP, LEFT_LID_BOTTOM), (RIGHT_LID_TOP, RIGHT_LID_BOTTOM)):
+        lid, lower = (mesh[list(line), :2] for line in (top, bottom))
+        width = np.linalg.norm(lid[-1] - lid[0])
+        for at in (2, 6):  # between the iris and the corners
+            x, y = lid[at]
+            rise = LID_RISES * MOST_UPRIGHT * width * np.sqrt(np.sin(np.pi * at / 8))
+            for share in (0.25, 0.5):
+                before = y + share * (lower[at, 1] - y)
+                after = y - rise + share * (lower[at, 1] - y + rise)
+                was, shows = (
+                    image[round(row), round(x) - 2 : round(x) + 3].mean(axis=0)
+                    for image, row in ((photo, before), (picture, after))
+                )
+                differences.append(np.abs(was - shows).max())
+    assert np.mean(differences) < 18
+
+
+def test_a_look_up_or_down_nears_its_limit(face):
+    far, farther = look(face, Gaze(down=0.3)), look(face, Gaze(down=3.0))
+    assert np.abs(far.astype(int) - farther).mean() < 0.05 * np.abs(far.astype(int) - face[0]).mean()
 
 
 def test_an_iris_stays_between_the_corners_however_far_it_is_asked(face):

@@ -9,13 +9,27 @@ import pytest
 from engines.face.crop import Crop, find_crop
 from engines.face.landmarks import FaceReader
 from engines.face.mesh import Pose, align
+from realtime.puppet import background
 from realtime.puppet.canvas import lay_out
-from realtime.puppet.head import KNEE, LIMITS_DEG, MOST_NOD_DEG, HeadGeometry, HeadPose, rotation
+from realtime.puppet.head import (
+    HEAD_CENTRE,
+    KNEE,
+    LIMITS_DEG,
+    MOST_NOD_DEG,
+    HeadGeometry,
+    HeadPose,
+    rotation,
+)
 from realtime.puppet.puppet import Puppet
 from tests.support.fakes import StubEngine
 
 AXES = ("pitch_deg", "yaw_deg", "roll_deg")
 STILL = np.zeros(17, np.float32)
+
+
+def sharpness(picture: np.ndarray, where: np.ndarray) -> float:
+    """Variance of the Laplacian, grey levels squared."""
+    return float(cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), cv2.CV_32F)[where].var())
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +99,30 @@ def test_the_background_stays_byte_for_byte(puppet, pose):
     far = (away > 1.4 * head_width) & above_the_shoulders
     assert far.any() and np.array_equal(picture[far], puppet.still[far])
     assert not np.array_equal(picture, puppet.still)
+
+
+def test_a_head_that_moves_stays_as_sharp_as_the_photo(puppet):
+    face = np.zeros(puppet.still.shape[:2], bool)
+    x, y = puppet.head.upright(places(puppet.still).astype(float))
+    face[np.hypot(x, y - 0.3) < 0.7] = True
+    before = sharpness(puppet.still, face)
+    for pose in (HeadPose(roll_deg=7), HeadPose(yaw_deg=8), HeadPose(pitch_deg=-6)):
+        assert 0.76 * before < sharpness(puppet.render(STILL, pose), face) < 1.2 * before
+
+
+def test_a_movement_begins_without_a_jump(puppet):
+    begun = puppet.render(STILL, HeadPose(yaw_deg=0.03)).astype(int)
+    whole = puppet.render(STILL, HeadPose(yaw_deg=10)).astype(int)
+    assert np.abs(begun - puppet.still).mean() < 0.05 * np.abs(whole - puppet.still).mean()
+
+
+def test_what_is_far_stays_byte_for_byte_where_the_heads_edge_is_not_sure(roomy, monkeypatch):
+    monkeypatch.setattr(background, "_sureness", lambda *_: np.zeros(background.SECTORS))
+    puppet = Puppet(cv2.copyMakeBorder(roomy, 200, 0, 100, 100, cv2.BORDER_REFLECT), StubEngine())
+    picture = puppet.render(STILL, HeadPose(10, -12, 9))
+    x, y = puppet.head.upright(places(picture).astype(float))
+    far = (np.hypot(x - HEAD_CENTRE[0], y - HEAD_CENTRE[1]) > 1.4 * 1.86) & (y < HEAD_CENTRE[1])
+    assert far.mean() > 0.02 and np.array_equal(picture[far], puppet.still[far])
 
 
 @pytest.mark.parametrize("axis", AXES)

@@ -5,12 +5,15 @@ from engines.errors import SourceError
 from engines.face.action_units import PAPER_17, WIDE
 from engines.face.au_estimator import ESTIMATED
 from engines.face.crop import find_crop
+from realtime.messages import DriverExpression
+from realtime.puppet.animator import PHOTO_FADE_S, Animator
 from realtime.puppet.canvas import lay_out, parse_size
 from realtime.puppet.eyes import Gaze
 from realtime.puppet.head import HeadPose
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import DEAD_ZONE, Settings
+from realtime.timing import Timings
 from tests.support.fakes import StubEngine, speak
 
 
@@ -218,3 +221,22 @@ def test_cropping_keeps_the_whole_head_in_view_where_it_fits(photo, recorded):
         for point in (crown, chin)
     ]
     assert 0 < shown[0] and shown[1] < canvas.image.shape[0], "hair and chin"
+
+
+def test_one_photo_fades_into_another_in_a_fifth_of_a_second_and_a_panic_waits_for_nothing(photo):
+    first, second = (
+        Puppet(np.ascontiguousarray(each), StubEngine(aus=WIDE), (320, 240))
+        for each in (photo, photo[:, ::-1])
+    )
+    animator = Animator(first, Retarget(first.bundle, first.own_aus), Timings())
+    smile = DriverExpression(speak(ESTIMATED, AU12=1), 0.0, seen=True)
+    before = animator.show(smile, 0.0).image
+    animator.change(second)
+    images = [animator.show(smile, time_s).image for time_s in (1.0, 1.1, 1.19, PHOTO_FADE_S + 1)]
+    after = images[-1]
+    assert np.array_equal(images[0], before) and (after != before).any()
+    halfway = (before.astype(float) + after) / 2
+    assert np.abs(images[1] - halfway).max() <= 1.5
+    animator.change(first)
+    animator.show(smile, 2.1)
+    assert animator.rest(2.15).image is animator.still

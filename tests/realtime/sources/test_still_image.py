@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from realtime.performance.driver_spec import DriverSpec
-from realtime.session import session
+from realtime.performance.driver_spec import load_driver_spec, parse_parts
 from realtime.session.config import SessionConfig
+from realtime.session.live_driver import open_live_frames
 from realtime.sources import clip
 from tests.conftest import SAMPLES
 
@@ -25,7 +25,7 @@ def test_a_picture_that_drives_live_is_read_and_searched_once_and_goes_on(monkey
     with ExitStack() as stack:
         driver = str(SAMPLES / "man.jpg")
         config = SessionConfig(source="", drivers=(driver,), seconds=0.1)
-        frames = session._open_live_frames(DriverSpec(driver, None, None), config, stack)
+        frames = open_live_frames(load_driver_spec(parse_parts([driver])), config, stack)
         pictures = [frames.read().image for _ in range(20)]
     assert len(searched) == 1
     assert all(np.array_equal(picture, pictures[0]) for picture in pictures)

@@ -12,7 +12,7 @@ from realtime.messages import DriverExpression
 from realtime.puppet.tracking_loss import EASE_S, HEAD_EASE_S, HOLD_S, TrackingLossFallback
 from realtime.timing import MAX_SAMPLES, Timings
 from realtime.tracking.neutral import Neutral
-from realtime.tracking.smoothing import OneEuro
+from realtime.tracking.smoothing import OneEuro, expression_filter, paired, signed
 from tests.support.fakes import speak
 
 
@@ -34,6 +34,21 @@ def test_a_fast_change_passes_and_jitter_does_not():
     assert trembling.std() < 0.012
     blink = [float(smooth(np.array([0.3 + 0.7 * (i >= 3)]), 10 + i / 30)[0]) for i in range(8)]
     assert blink[4] > 0.8
+
+
+def test_a_head_that_turns_is_followed_within_two_frames_and_one_that_rests_is_still():
+    rng = np.random.default_rng(1)
+    smooth = expression_filter()
+
+    def turn_deg(degrees: float, i: int) -> float:
+        asked = speak(EXPRESSION, AU51=max(degrees, 0) / 30, AU52=max(-degrees, 0) / 30)
+        given = paired(smooth(signed(asked), i / 30))
+        return 30 * float(given[EXPRESSION.index("AU51")] - given[EXPRESSION.index("AU52")])
+
+    resting = [turn_deg(rng.normal(0, 0.1), i) for i in range(120)]
+    assert np.std(np.diff(resting[30:])) < 0.05
+    turning = [turn_deg(2.0 * step, 120 + step) for step in range(10)]  # 60 degrees a second
+    assert turning[-1] > 2.0 * (9 - 2), "less than two frames behind"
 
 
 def test_after_a_gap_smoothing_starts_over():
