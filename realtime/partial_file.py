@@ -27,13 +27,12 @@ def check_writable(path: str | Path, option: str) -> None:
     Args:
         option: the option that named the file, for the message.
     """
-    path = Path(path)
-    folder = path.absolute().parent
+    folder = atomic_file.followed(path).absolute().parent
     if os.path.isdir(path):
         raise OutputError(f"{path} cannot be written, as it is a folder: choose another {option}.")
     if not os.path.isdir(folder):
         raise OutputError(
-            f"{path} cannot be written, as there is no folder {path.parent}: choose another {option}."
+            f"{path} cannot be written, as there is no folder {Path(path).parent}: choose another {option}."
         )
     if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise OutputError(f"{path} cannot be written (permission denied): choose another {option}.")
@@ -64,8 +63,9 @@ class PartialFile(io.RawIOBase):
         Raises: OutputError when the file cannot be written, or another program writes it.
         """
         check_writable(path, option)
-        self.path = path
-        self.part = part_of(path)
+        self.suffix = path.suffix.lower()
+        self.path = atomic_file.followed(path)
+        self.part = part_of(self.path)
         self._position = 0
         self._size = 0
         self._changes: list[tuple[int, bytes]] = []  # (offset, data) inside what was written: a few bytes
@@ -123,11 +123,10 @@ class PartialFile(io.RawIOBase):
 
     def salvage(self) -> None:
         """Gives the name to what is on the disk, up to the last whole fragment or line. Raises OSError."""
-        suffix = self.path.suffix.lower()
         if not self._file.closed:
-            if suffix in BOX_SUFFIXES:
+            if self.suffix in BOX_SUFFIXES:
                 self._file.truncate(whole_boxes(self._file))
-            elif suffix in LINE_SUFFIXES:
+            elif self.suffix in LINE_SUFFIXES:
                 self._file.truncate(whole_lines(self._file))
         self._commit()
 

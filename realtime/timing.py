@@ -9,6 +9,12 @@ from itertools import islice
 
 import numpy as np
 
+# What FollowingTicks are for waits LEAST_WAIT_S and MARGIN times what it strays by on average; what comes
+# later waits for the next tick. Drawing strays by 1 to 3 ms.
+LEAST_WAIT_S, MARGIN = 0.003, 3.0
+FOLLOWING = 0.1  # share of what a tick is off that it is moved by
+MOST_MOVED_S = 0.0005  # at a time: 30 ticks a second stay within 1.5 % of that
+STRAYING = 0.03  # weight of the newest in the average
 MAX_SAMPLES = 4096  # of a series: two minutes at 30 a second, so that its memory is bounded
 
 
@@ -44,11 +50,11 @@ class Timings:
         yield
         self.add(name, time.perf_counter() - started_s)
 
-    def lately(self, name: str, count: int = 64) -> float:
-        """The median of the last `count` durations, in seconds; 0 before the first."""
+    def lately(self, name: str, count: int = 64, percentile: float = 50) -> float:
+        """The median (another percentile) of the last `count` durations, in seconds; 0 before the first."""
         with self._lock:
             values = list(islice(reversed(self._series.get(name, ())), count))
-        return float(np.median(values)) if values else 0.0
+        return float(np.percentile(values, percentile)) if values else 0.0
 
     def clear(self) -> None:
         """Drops all series."""
@@ -93,6 +99,35 @@ class Ticks:
     def advance(self, now_s: float) -> None:
         """Goes to the next tick, or to the newest one before now_s where that is later."""
         self.number = max(self.number + 1, int((now_s - self._start_s) * self._per_second))
+
+
+class FollowingTicks(Ticks):
+    """Ticks that move, slowly, to shortly after what they are for.
+
+    They get there where that comes at about their rate, or a whole part or multiple of it; else they move to
+    and fro.
+    """
+
+    def __init__(self, per_second: float, start_s: float):
+        super().__init__(per_second, start_s)
+        self._period_s = 1 / per_second
+        self._first_s = start_s
+        self._strays_s = 0.0  # on average
+
+    @property
+    def time_s(self) -> float:
+        return self._start_s - self._first_s + super().time_s
+
+    @property
+    def due_s(self) -> float:
+        return self._first_s + self.time_s
+
+    def follow(self, waited_s: float) -> None:
+        """Moves the ticks to come. waited_s: how long what came had waited for its tick."""
+        wait_s = min(LEAST_WAIT_S + MARGIN * self._strays_s, self._period_s / 2)
+        late_s = (waited_s - wait_s + self._period_s / 2) % self._period_s - self._period_s / 2
+        self._strays_s += STRAYING * (abs(late_s) - self._strays_s)
+        self._start_s -= min(max(late_s * FOLLOWING, -MOST_MOVED_S), MOST_MOVED_S)
 
 
 class Rate:

@@ -13,15 +13,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from realtime.commands.command_parser import SCRIPT, CommandParser
+from realtime.commands.command_parser import CommandParser
 from realtime.commands.options import OPTIONS
+from realtime.process import program
 from realtime.process.exit_status import close_standard_output, outcome
 from realtime.process.log import say
-from realtime.process.shutdown import ShutdownHandler, leave
+from realtime.process.shutdown import STOPPED, ShutdownHandler, leave
 
 if TYPE_CHECKING:  # its module loads NumPy
     from realtime.session.config import SessionConfig
 
+OF_A_PAGE = (
+    "browser",
+    "profile",
+)  # what of the options that ask for something only says how a page is played
+NO_PAGE = "--page shows a live run: leave out "
 SAMPLES = Path(__file__).parents[1] / "samples"
 DEMO_PHOTO = SAMPLES / "woman.jpg"
 DEMO_DRIVERS = (str(SAMPLES / "everything.csv"), f"{SAMPLES / 'look.csv'}:head+gaze@loop")
@@ -34,6 +40,8 @@ COMMANDS = {  # name -> what it does; its module has `configure(parser)`
     "calibrate": "learn your own range, for --profile",
     "aus": "the AUs of clips and pictures, as a table",
     "doctor": "what this machine lacks for a call",
+    "consent": "what was answered about who is in the photos",
+    "c2pa": "sign what is written: a certificate of your own, and what a signature says",
     "engines": "the engines that were compiled for this machine",
 }
 
@@ -44,26 +52,33 @@ One photo of a face comes alive: it takes on the expression of its driver.
   python run.py --source face.jpg --driver webcam          you, into the virtual camera (and a preview)
   python run.py --source face.jpg --driver clip.mp4 --output puppet.mp4
   python run.py --source face.jpg --driver smile.csv --output window --output puppet.mp4
+  python run.py --page                                     play it from a page in the browser
   python run.py --benchmark                                how fast this machine does all of it
   python run.py render take.csv photos/*.jpg videos/       one video for each photo
   python run.py calibrate                                  twenty seconds before the camera, for --profile me
   python run.py aus clip.mp4 --csv clip.csv                the AUs of a clip or a picture; --plot draws them
   python run.py doctor                                     what this machine lacks for a call
   python run.py engines list | build | verify | clear      what was compiled for this machine
+  python run.py consent list                               what was answered about who is in the photos
+  python run.py c2pa init                                  a certificate: what is written is signed by it
   python run.py render --help                              the manual of a command
 
 drivers   webcam | webcam:1 | webcam:NAME | /dev/video2
               look straight and at rest for the first second: that is your neutral
           clip.mp4 | picture.jpg
               one face in it; a clip's first second is its neutral
+          ifacialmocap | livelink | vmc, each also :PORT or :ADDRESS:PORT
+              a phone's tracker or a program, at 127.0.0.1 unless an address is named (0.0.0.0: any)
           curve.csv | keyframes.json
               columns time_s and AUs (AU25, AU12, or a side: AU12L), values -1 to 1
           curve.csv@from=2@to=5@speed=0.8@loop
-              a part of it, slower, for ever; @duration=10 stretches it
+              a part of it, slower, for ever; @duration=10 stretches it; a clip has all of these but @loop
           --driver WHO --driver curve.csv:mouth
               over the first, for groups (brows, eyes, mouth) and AUs: :mouth+AU06
 outputs   vcam | vcam:/dev/video10 | vcam:NAME | window | FILE.mp4 | none      repeat --output for several
-          A file driver into files is drawn frame by frame; anything else runs live.
+          vmc:HOST:PORT sends what drives the puppet to a program with an avatar
+          A file driver into files is drawn frame by frame, with a clip's own sound (--no-sound without);
+          anything else runs live.
           Ctrl-C ends it and finishes the files, twice at once.
 keys      space or Esc: panic, the still photo at once, and back   p: pause, a slate
           m: mirror the preview   h: figures   q: end   ?: all keys
@@ -81,26 +96,27 @@ exit status  0 done   1 a defect of this program   2 wrong command line   3 phot
 """
 
 
-def script(program: str = SCRIPT) -> NoReturn:
-    """The whole process: `main`, and its exit."""
+def script(name: str = program.SCRIPT) -> NoReturn:
+    """The whole process: `main`, and its exit. name: by which it was started."""
+    program.start_as(name)
     try:
-        status = main(program=program)
+        status = main()
     except BrokenPipeError:  # `engines list | head` has read enough
         close_standard_output()
         status = 0
+    except KeyboardInterrupt:  # while modules are imported, before a command handles it
+        status = STOPPED
     leave(status)
 
 
-def main(arguments: list[str] | None = None, program: str = "run.py") -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status. What the user can mend becomes one sentence.
 
-    Args:
-        arguments: of the command line; None: this process's.
-        program: its name in messages.
+    arguments: of the command line; None: this process's.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     chosen = arguments[0] if arguments and arguments[0] in COMMANDS else None
-    parser = CommandParser(program, fill=None if chosen else configure)
+    parser = CommandParser(program.name(), fill=None if chosen else configure)
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for name, what in COMMANDS.items():
         commands.add_parser(name, help=what, fill=_filled_by(name), intermixed=name == "render")
@@ -118,7 +134,7 @@ def _filled_by(name: str) -> Callable[[CommandParser], None]:
 def configure(parser: CommandParser) -> None:
     """The options of a run without a command."""
     from realtime.commands import settings_options
-    from realtime.commands.options import add_aus, add_engine, add_look
+    from realtime.commands.options import add_aus, add_engine, add_look, add_sheet
 
     parser.explain(MANUAL, STATUSES)
     main = parser.add_argument_group("what to do")
@@ -135,6 +151,19 @@ def configure(parser: CommandParser) -> None:
         help="where pictures go; default: vcam, and window where there is a screen",
     )
     main.add_argument(
+        "--page",
+        metavar="PORT",
+        nargs="?",
+        const="",
+        help="play it from a page at 127.0.0.1, in the browser; --source and --driver can be chosen there",
+    )
+    main.add_argument(
+        "--no-browser",
+        dest="browser",
+        action="store_false",
+        help="with --page: print the page's address, and open no browser",
+    )
+    main.add_argument(
         "--face-sheet",
         metavar="FILE.png",
         help="write the photo with its faces numbered, for --face, and end",
@@ -147,7 +176,7 @@ def configure(parser: CommandParser) -> None:
     main.add_argument(
         "--benchmark",
         action="store_true",
-        help="measure FPS and delay, headless; takes --source, --driver, --size too",
+        help="measure FPS and delay, headless; takes --source, --driver, --size, --page too",
     )
     main.add_argument(
         "--record",
@@ -166,18 +195,40 @@ def configure(parser: CommandParser) -> None:
         metavar="NAME",
         help="your own range, as `run.py calibrate` kept it: a name, or FILE.json",
     )
+    add_sheet(main)
     add_look(parser)
     settings_options.add_options(parser)
     engine = add_engine(parser, "say more, with the time: figures every ten seconds, what the tracker notes")
     add_aus(engine)
     engine.add_argument("--json", metavar="FILE", help="with --benchmark: write the figures here as well")
-    parser.set_defaults(run=lambda options: run(parser, options))
+    engine.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A.json", "B.json"),
+        help="with --benchmark: measure nothing, set two results of --json side by side",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.set_defaults(run=lambda options: run(parser, options, main))
 
 
-def run(parser: CommandParser, options: argparse.Namespace) -> int:
-    """What the options ask for; returns the exit status. Raises SystemExit(2) for a wrong command line."""
+def run(parser: CommandParser, options: argparse.Namespace, what_to_do: argparse._ArgumentGroup) -> int:
+    """What the options ask for; returns the exit status. Raises SystemExit(2) for a wrong command line.
+
+    what_to_do: the options that ask for something, beside those that say how it is done.
+    """
+    if options.version:
+        print(f"{parser.prog.split()[0]} {installed_version()}")
+        return 0
+    if asks_for_nothing(options, what_to_do):
+        options.page = ""
     check(parser, options)
     return outcome(lambda shutdown: animate(options, shutdown), parser.prog, options.verbose, OPTIONS)
+
+
+def asks_for_nothing(options: argparse.Namespace, what_to_do: argparse._ArgumentGroup) -> bool:
+    """Whether nothing was asked for, but perhaps how it is done: then the page opens."""
+    asking = (action for action in what_to_do._group_actions if action.dest not in OF_A_PAGE)
+    return all(getattr(options, action.dest) == action.default for action in asking)
 
 
 def check(parser: CommandParser, options: argparse.Namespace) -> None:
@@ -187,6 +238,8 @@ def check(parser: CommandParser, options: argparse.Namespace) -> None:
     """
     from realtime.commands.options import check_numbers
 
+    if options.compare and not options.benchmark:
+        parser.error("--compare belongs to --benchmark")
     if options.demo and options.benchmark:
         parser.error("--demo and --benchmark are two things: choose one")
     if options.demo or options.benchmark:
@@ -199,16 +252,33 @@ def check(parser: CommandParser, options: argparse.Namespace) -> None:
         return
     if options.face_sheet and options.source:
         return
-    if not options.source or not options.driver:
-        parser.error("name a photo with --source and a driver with --driver, or try --demo")
+    if options.page is not None:
+        _check_page(parser, options)
+    elif not options.source or not options.driver:
+        parser.error("name a photo with --source and a driver with --driver, or try --demo or --page")
     check_numbers(parser, options)
-    if options.benchmark:
-        _check_benchmark(parser, options)
-    elif options.json:
-        parser.error("--json belongs to --benchmark")
+    if options.sound and not options.clip_sound:
+        parser.error("--sound and --no-sound contradict one another: leave out one of them")
+    _check_benchmark(parser, options)
+
+
+def _check_page(parser: CommandParser, options: argparse.Namespace) -> None:
+    """Raises SystemExit(2) for what a page does not go with, and a port that is none."""
+    for option in ("demo", "face_sheet"):
+        if getattr(options, option):
+            parser.error(f"{NO_PAGE}--{option.replace('_', '-')}")
+    if options.page and not (options.page.isdecimal() and 0 < int(options.page) < 65536):
+        parser.error(f"--page {options.page} is no port: write a number from 1 to 65535, or none")
+    if not options.source and not options.driver:
+        options.driver = list(DEMO_DRIVERS)
+    options.driver = options.driver or []
 
 
 def _check_benchmark(parser: CommandParser, options: argparse.Namespace) -> None:
+    if not options.benchmark:
+        if options.json:
+            parser.error("--json belongs to --benchmark")
+        return
     if len(options.driver) > 1:
         parser.error("--benchmark measures one driver: name it with one --driver")
     if options.profile:
@@ -225,12 +295,17 @@ def animate(options: argparse.Namespace, shutdown: ShutdownHandler) -> int:
 
     if options.face_sheet:
         return face_sheet(options)
+    if options.compare:
+        from realtime.session.benchmark_comparison import compare
+
+        print(compare(*options.compare))
+        return 0
     settings = settings_options.chosen(options)
     if options.print_config:
         print(settings.toml())
         return 0
     config = SessionConfig(
-        source=options.source,
+        source=options.source or "",
         drivers=tuple(options.driver),
         outputs=tuple(options.output or ()),
         record=options.record,
@@ -241,10 +316,32 @@ def animate(options: argparse.Namespace, shutdown: ShutdownHandler) -> int:
         **drawing(options, settings),
     )
     if options.benchmark:
-        return benchmark(config, options.json)
+        return benchmark(config, options.json, options.page is not None)
+    if options.page is not None:
+        return play_page(config, options, shutdown)
     from realtime.session.session import run_session
 
     return run_session(config, shutdown)
+
+
+def play_page(config: "SessionConfig", options: argparse.Namespace, shutdown: ShutdownHandler) -> int:
+    """A live run with its page; returns the exit status. Raises PuppetError."""
+    from realtime.page.page import Page
+    from realtime.session.session import run_session
+
+    port = int(options.page) if options.page else None
+    with Page(port, options.browser, config.face_model) as page:
+        return run_session(config, shutdown, page)
+
+
+def installed_version() -> str:
+    """Of the package, or a sentence where a clone was never installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("expression-puppet")
+    except PackageNotFoundError:
+        return "of a clone that is not installed: pip install -e ."
 
 
 def face_sheet(options: argparse.Namespace) -> int:
@@ -256,14 +353,20 @@ def face_sheet(options: argparse.Namespace) -> int:
     return 0
 
 
-def benchmark(config: "SessionConfig", json_path: str | None) -> int:
-    """Prints what realtime.session.benchmark measures, and writes it to json_path. Raises PuppetError."""
+def benchmark(config: "SessionConfig", json_path: str | None, with_page: bool = False) -> int:
+    """Prints what realtime.session.benchmark measures, and writes it to json_path. Raises PuppetError.
+
+    Args:
+        with_page: whether a call is also measured with a page that is looked at.
+    """
     from engines import atomic_file
+    from realtime.page.page import watched_page
     from realtime.partial_file import check_writable
     from realtime.session import benchmark
+    from realtime.session.opening import make_puppet
     from realtime.session.photo_switcher import photos
-    from realtime.session.session import make_puppet
 
+    open_page = watched_page if with_page else None
     if json_path:
         check_writable(json_path, "--json")
     with ExitStack() as stack:
@@ -272,7 +375,7 @@ def benchmark(config: "SessionConfig", json_path: str | None) -> int:
         )
         seconds = config.seconds or BENCHMARK_S
         result = benchmark.measure(
-            puppet, engine.name, config.drivers[0], seconds, config.settings, config.face_model
+            puppet, engine.name, config.drivers[0], seconds, config.settings, config.face_model, open_page
         )
     print(benchmark.table(result))
     if json_path:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any
 
-SCRIPT = "puppet"  # the console script of an installed package
+from realtime.process.program import as_typed
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -36,11 +36,8 @@ class CommandParser(argparse.ArgumentParser):
         self.epilog = statuses
 
     def format_help(self) -> str:
-        """The manual is written for `python run.py`; an installed script names itself."""
-        text = super().format_help()
-        if self.prog.split()[0] != SCRIPT:
-            return text
-        return text.replace("python run.py", SCRIPT).replace("run.py", SCRIPT)
+        """The manual, with its commands as they are typed here."""
+        return as_typed(super().format_help())
 
     def parse_known_args(  # type: ignore[override]  # typeshed has an overload for each kind of namespace
         self, args: Sequence[str] | None = None, namespace: Any = None

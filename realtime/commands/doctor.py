@@ -62,11 +62,8 @@ def report(engine: str, as_json: bool, system: ProbedHost | None = None) -> int:
         return 130
     judged = verdict(found)
     if as_json:
-        _print(
-            json.dumps(
-                {**judged, "system": machine, "findings": [asdict(finding) for finding in found]}, indent=1
-            )
-        )
+        findings = [asdict(finding) for finding in found]
+        _print(json.dumps({**judged, "system": machine, "findings": findings}, indent=1))
     else:
         _print(f"\n{sum_up(judged)}")
     return 0 if judged["works"] else 1

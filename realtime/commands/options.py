@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # its module loads NumPy
     from realtime.puppet.settings import Settings
 
 FITS = ("auto", "crop", "letterbox")
+CONSENTS = ("mine", "agreed", "nobody")
 # By the names of settings that errors mention: the options that set them.
 OPTIONS = {
     "device": "--device",
@@ -22,7 +23,7 @@ def add_look(
     size: str = "default 1280x720 live, the photo's own for files",
     fps: str = "default 30, for files the driver's own",
 ) -> None:
-    """Adds --size, --fps, --fit, --face, --sheet, --no-badge; size and fps: their help about defaults."""
+    """Adds the options of how it looks and sounds; size and fps: what their help says of defaults."""
     look = parser.add_argument_group("how it looks")
     look.add_argument("--size", metavar="WxH", help=f"output size, also as 360p to 1080p; {size}")
     look.add_argument("--fps", type=float, default=None, help=f"pictures a second; {fps}")
@@ -39,13 +40,28 @@ def add_look(
         metavar="WHICH",
         help="of several faces in a photo: largest, left, right, or a number, counted from the left",
     )
-    look.add_argument("--sheet", metavar="FILE.png", help="also write a contact sheet")
     look.add_argument(
         "--no-badge",
         dest="badge",
         action="store_false",
         help="leave out the small mark that says that the picture is animated",
     )
+    look.add_argument(
+        "--consent",
+        choices=CONSENTS,
+        help="who is in the photos, which is asked once for each: you, somebody who agreed, nobody",
+    )
+    look.add_argument(
+        "--no-sound",
+        dest="clip_sound",
+        action="store_false",
+        help="leave out the sound of the clip that drives a file",
+    )
+
+
+def add_sheet(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds --sheet."""
+    parser.add_argument("--sheet", metavar="FILE.png", help="also write a contact sheet")
 
 
 def add_engine(
@@ -62,8 +78,8 @@ def add_engine(
     engine.add_argument(
         "--device",
         default="auto",
-        help="auto (an NVIDIA GPU by TensorRT, else the CPU), gpu, cpu (its best), cpu-int8, cpu-bf16, "
-        "cpu-fp32 or reference",
+        help="auto (an NVIDIA GPU by TensorRT, else another GPU or NPU if it is faster, else the CPU), gpu, "
+        "intel-gpu, intel-npu, directml, coreml, cpu (its best), cpu-int8, cpu-bf16, cpu-fp32 or reference",
     )
     add_face_model(engine)
     engine.add_argument("--seconds", type=float, default=None, help="stop after this long")
@@ -104,7 +120,7 @@ def add_aus(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
 
 
 def drawing(options: argparse.Namespace, settings: "Settings") -> dict[str, Any]:
-    """What the options of `add_look` and `add_engine` stand for: the fields of DrawingConfig.
+    """What the options of `add_look`, `add_sheet` and `add_engine` stand for: the fields of DrawingConfig.
 
     Raises PuppetError.
     """
@@ -120,7 +136,9 @@ def drawing(options: argparse.Namespace, settings: "Settings") -> dict[str, Any]
         "fit": options.fit,
         "face": check_choice(options.face),
         "badge": options.badge,
+        "consent": options.consent,
         "sheet": options.sheet,
+        "clip_sound": options.clip_sound,
         "seconds": options.seconds,
         "settings": settings,
     }

@@ -11,7 +11,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """--preset, and what goes before it."""
     group = parser.add_argument_group("how the driver moves it")
     group.add_argument(
-        "--preset", metavar="NAME", help=f"a preset: {', '.join(shipped())}, or FILE.toml, or FILE.toml:NAME"
+        "--preset",
+        metavar="NAME",
+        help=f"a preset: {', '.join(shipped())}, one saved on the page, FILE.toml, FILE.toml:NAME",
     )
     group.add_argument(
         "--strength", metavar="X", help="of the expression, 0 to 2 or 0%% to 200%%; 1 is as the driver is"

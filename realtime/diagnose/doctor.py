@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from realtime.diagnose import device_checks, engine_checks
 from realtime.diagnose.camera_probe import ProbedHost
 from realtime.diagnose.finding import FINE, MISSING, Finding, run_check
+from realtime.process.program import in_shell
 
 WIDTH = 118  # columns: a SHA-256, the longest word that must not be broken, fits beside its name
 INDENT = " " * 12
@@ -78,7 +79,7 @@ def sum_up(needs: dict[str, bool]) -> str:
         if not needs[need]
     ]
     if lacks:
-        files = " Files work: python run.py --demo" if needs["photo"] else ""
+        files = f" Files work: {in_shell('--demo')}" if needs["photo"] else ""
         return f"A call would not work yet: {', and '.join(lacks)}.{files}"
     if needs["virtual_camera"]:
         return "A call would work."

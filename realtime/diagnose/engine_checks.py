@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from engines.errors import EngineError
 from realtime.devices.host import ROOT, Host
 from realtime.diagnose.finding import FINE, MISSING, OPTIONAL, REINSTALL, Finding
+from realtime.process.program import in_shell
 
 if TYPE_CHECKING:
     from engines.backends.interface import Engine
@@ -128,14 +129,14 @@ def engine_findings(name: str) -> Iterator[Finding]:
         try:
             engine = load_cached(bundle, target)
         except EngineError as error:
-            cure = "python run.py engines parity"
+            cure = in_shell("engines parity")
             refused.append(Finding(ENGINE, what, OPTIONAL, _clause(error), cure))
             continue
         if engine:
             yield Finding(ENGINE, what, FINE, f"a call starts on {engine.name}, {_trial(engine)}")
             break
         detail = "not compiled yet; the first call does it while it runs"
-        later.append(Finding(ENGINE, what, OPTIONAL, detail, f"python run.py engines build {name}"))
+        later.append(Finding(ENGINE, what, OPTIONAL, detail, in_shell(f"engines build {name}")))
     else:
         cure = "pip install --force-reinstall --no-deps openvino==2026.4.1"
         yield Finding(ENGINE, ENGINE, MISSING, "no engine runs here", cure)
@@ -172,7 +173,7 @@ def pyfeat_findings(_host: Host) -> Iterator[Finding]:
     try:
         weights = find_weights()
     except EngineError:
-        cure = f"python run.py --source face.jpg --driver webcam --aus py-feat --pyfeat-weights {DOWNLOAD}"
+        cure = in_shell(f"--source face.jpg --driver webcam --aus py-feat --pyfeat-weights {DOWNLOAD}")
         yield Finding(PYFEAT, PYFEAT, OPTIONAL, "installed, but its weights are not on this machine", cure)
         return
     yield Finding(PYFEAT, PYFEAT, FINE, f"weights at {weights}")
@@ -271,7 +272,7 @@ def cache_findings(host: Host) -> Iterator[Finding]:
     faults = [f"{entry.folder.name} ({entry.fault})" for entry in entries if entry.fault]
     if faults:
         detail = f"not trusted and not used: {', '.join(faults)}"
-        yield Finding(CACHE, CACHE, OPTIONAL, detail, "python run.py engines clear")
+        yield Finding(CACHE, CACHE, OPTIONAL, detail, in_shell("engines clear"))
 
 
 def _clause(error: EngineError) -> str:

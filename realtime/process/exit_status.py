@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from engines.errors import NO_OPTIONS, PuppetError
 from realtime.process import log
+from realtime.process.program import CLONE
 from realtime.process.shutdown import STOPPED, ShutdownHandler
 
 DEFECT = 1  # exit status
@@ -14,7 +15,7 @@ DEFECT = 1  # exit status
 
 def outcome(
     work: Callable[[ShutdownHandler], int],
-    program: str = "run.py",
+    command: str = CLONE,
     verbose: bool = False,
     options: Mapping[str, str] = NO_OPTIONS,
 ) -> int:
@@ -22,7 +23,7 @@ def outcome(
 
     Args:
         work: the command; returns an exit status.
-        program: its name in messages.
+        command: as it was typed, for messages.
         verbose: whether the log has details.
         options: of the command, by the settings that errors mention: see PuppetError.sentence.
 
@@ -36,7 +37,8 @@ def outcome(
         try:
             return work(shutdown)
         except PuppetError as error:
-            print(f"{program}: {error.sentence(options)}", file=sys.stderr)
+            if not error.told:
+                print(f"{command}: {error.sentence(options)}", file=sys.stderr)
             return error.exit_status
         except KeyboardInterrupt:
             log.say("stopped")
@@ -48,10 +50,26 @@ def outcome(
             log.LOG.debug("where it happened:", exc_info=True)
             what = f"Something went wrong in the program itself ({type(error).__name__}: {error})."
             more = "" if verbose else " Run it again with --verbose, and report what it prints."
-            print(f"{program}: {what}{more}", file=sys.stderr)
+            print(f"{command}: {what}{more}", file=sys.stderr)
             return DEFECT
         finally:
             threading.excepthook = earlier_hook
+
+
+def close_after(error: BaseException | None, close: Callable[[], None]) -> None:
+    """Closes something at the end of a block, so that each of two faults is told once.
+
+    Args:
+        error: that the block ends with, and that the user will be told.
+        close: may raise PuppetError, which is raised where nothing else is, and told at once otherwise.
+    """
+    try:
+        close()
+    except PuppetError as fault:
+        if error is None:
+            raise
+        if not fault.told:
+            log.warn(str(fault))
 
 
 def _report_thread(args: threading.ExceptHookArgs) -> None:

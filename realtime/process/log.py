@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TextIO
 
+from tqdm import tqdm
+
 LOG = logging.getLogger("puppet")
 REPEAT_S = 60.0  # before the same sentence is logged again
 BURST = 30  # sentences in BURST_S; a start logs a handful
@@ -82,9 +84,17 @@ class RepeatFilter(logging.Filter):
         return True
 
 
+class _BesideBars(logging.StreamHandler):
+    """Writes above the progress bars of standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode(file=sys.stderr):
+            super().emit(record)
+
+
 def start(verbose: bool = False) -> None:
     """Logs to standard error from now on; verbose: with the time, and figures every few seconds."""
-    handler = logging.StreamHandler(_standard_error())
+    handler = _BesideBars(_standard_error())
     handler.addFilter(RepeatFilter())
     handler.setFormatter(
         logging.Formatter("%(asctime)s.%(msecs)03d %(message)s" if verbose else "%(message)s", "%H:%M:%S")

@@ -13,8 +13,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from realtime.process import worker
@@ -36,6 +36,7 @@ class ShutdownHandler:
         self._end_at_once = end_at_once
         self._count = 0  # of signals to end, as the main thread got them
         self._closing = False
+        self._deferring = False
         self._live = False
         self.panic = False  # whether it was asked for before there was a picture
         self.on_panic: Callable[[], None] = self._keep_panic  # called in the listening thread
@@ -71,9 +72,29 @@ class ShutdownHandler:
         """
         self._live = True
 
+    def released(self) -> None:
+        """The devices are closed: what is left to do, as signing a long recording, is waited for."""
+        self._live = False
+
     def close(self) -> None:
         """Closing has begun: a first Ctrl-C would only disturb it."""
         self._closing = True
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """A first Ctrl-C within the block is raised at its end.
+
+        For what must not stop half way: a file is made, and whoever deletes or finishes it is told. Keep it
+        short, as only a second Ctrl-C ends it.
+        """
+        before = self._count
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+        if not before and self._count and not self._closing:
+            raise KeyboardInterrupt
 
     def _keep_panic(self) -> None:
         self.panic = not self.panic
@@ -83,7 +104,8 @@ class ShutdownHandler:
         if number == HANGUP and self._count:
             return
         self._count += 1
-        if self._count == 1 and not self._closing:  # a second one is the listening thread's
+        # A second one is the listening thread's
+        if self._count == 1 and not (self._closing or self._deferring):
             raise KeyboardInterrupt
 
     def _listen(self) -> None:
@@ -94,7 +116,9 @@ class ShutdownHandler:
                 try:
                     data = self._receiver.recv(1)
                 except TimeoutError:
-                    return self._end_now()
+                    if self._live:
+                        return self._end_now()
+                    continue
                 except OSError:
                     return
                 if not data:

@@ -17,7 +17,7 @@ class TerminalKeys:
             and sys.stdin is not None
             and not sys.stdin.closed
             and sys.stdin.isatty()
-            and _in_foreground()
+            and in_foreground()
         ):
             import termios
             import tty
@@ -36,7 +36,7 @@ class TerminalKeys:
 
     def restore(self) -> None:
         """Sets the terminal's mode back to what it was."""
-        if self._saved and _in_foreground():  # in the background the shell has done so
+        if self._saved and in_foreground():  # in the background the shell has done so
             import termios
 
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._saved)
@@ -50,7 +50,7 @@ class TerminalKeys:
             while msvcrt.kbhit():
                 yield msvcrt.getwch()
             return
-        if not self._saved or not _in_foreground():
+        if not self._saved or not in_foreground():
             return
         import select
 
@@ -60,7 +60,7 @@ class TerminalKeys:
             yield from [typed] if len(typed) == 1 else [key for key in typed if key != "\x1b"]
 
 
-def _in_foreground() -> bool:
+def in_foreground() -> bool:
     """Whether this process owns the terminal: the system stops one in the background that reads from it."""
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()

@@ -47,7 +47,7 @@ def readings(
     Raises DriverError.
     """
     is_picture = is_still(driver)
-    source = StillImage(driver, 1.0, 1.0, face_model) if is_picture else Clip(driver)
+    source = StillImage(driver, 1.0, 1.0, face_model) if is_picture else Clip(driver, say)
     total = int(min(source.length or 0, (seconds or np.inf) * source.fps)) or None
     with (
         closing(source),
@@ -73,7 +73,7 @@ class Table:
             names: of the AUs.
             several: whether each row names its driver.
         """
-        self._path = None if path == STANDARD_OUTPUT else Path(path)
+        self._path = None if path == STANDARD_OUTPUT else atomic_file.followed(path)
         self._several = several
         self._width = len(names)
         self._header: list[str] = [*([DRIVER_COLUMN] if several else []), TIME_COLUMN, *names]

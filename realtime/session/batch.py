@@ -3,38 +3,39 @@
 One that fails is reported, and the others go on.
 """
 
+import json
 import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from engines.backends.interface import Engine
 from engines.errors import CurveError, OutputError, PuppetError, SourceError
 from realtime.output.contact_sheet import SHEET_SUFFIXES, ContactSheet
-from realtime.output.outputs import VIDEO_SUFFIXES, VideoFile
+from realtime.output.outputs import VIDEO_SUFFIXES, Output, VideoFile
 from realtime.overlay import Badge
 from realtime.partial_file import check_writable
-from realtime.performance.curve import Performance
-from realtime.performance.driver_spec import is_curve, load_driver_spec, parse_part, parse_parts
-from realtime.process.log import LOG, say
+from realtime.performance.driver_spec import parse_part
+from realtime.process.log import say
 from realtime.process.shutdown import STOPPED, ShutdownHandler
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.session.config import BatchConfig
+from realtime.session.consent import settle
 from realtime.session.engine import open_engine
-from realtime.session.offline import count_pictures, perform_curve, play_offline
+from realtime.session.offline import play_offline
 from realtime.session.photo_switcher import photos
+from realtime.session.takes import is_take, load_take
 from realtime.timing import Timings
 
-FPS = 30.0
+TELL_S = 0.2  # between two lines of --progress
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ def plan(names: Sequence[str], sheet: str | None = None, over: Sequence[str] = (
     """
     *names, out = names
     names = [found for name in names for found in _glob(name)]
-    takes = [name for name in names if is_curve(name)]
-    pictures = [path for name in names if not is_curve(name) for path in photos(name, say)]
+    takes = [name for name in names if is_take(name)]
+    pictures = [path for name in names if not is_take(name) for path in photos(name, say)]
     if not takes:
         raise CurveError(
-            "No take is named: name a curve (FILE.csv or FILE.json) before the photos and the video."
+            "No take is named: name a curve (FILE.csv, FILE.json) or a clip before the photos and the video."
         )
     if not pictures:
         raise SourceError("No photo is named: name one or more between the takes and the video.")
@@ -87,11 +88,12 @@ def draw_all(config: BatchConfig, shutdown: ShutdownHandler) -> int:
     """
     started_s = time.perf_counter()
     jobs = plan(config.names, config.sheet, config.over)
-    batch = _Batch(config, jobs)
+    if not settle([job.photo for job in jobs], config.consent):
+        config = replace(config, badge=True)
+    batch = _Batch(config, jobs, shutdown)
     _make_folders(jobs)
     with ExitStack() as stack:
-        stack.enter_context(logging_redirect_tqdm([LOG]))
-        engine = open_engine(config, stack, wait=True)
+        engine = open_engine(config, stack, wait=True).ready()
         bar = stack.enter_context(
             tqdm(total=len(jobs), unit="video", desc="all", disable=None if len(jobs) > 1 else True)
         )
@@ -113,17 +115,15 @@ def draw_all(config: BatchConfig, shutdown: ShutdownHandler) -> int:
 class _Batch:
     """Videos that are being drawn, and what became of them."""
 
-    def __init__(self, config: BatchConfig, jobs: Sequence[Job]):
-        """Loads every take once. Raises CurveError."""
+    def __init__(self, config: BatchConfig, jobs: Sequence[Job], shutdown: ShutdownHandler):
+        """Loads every take once. Raises CurveError, DriverError."""
         self._config = config
-        self._fps = config.fps or FPS
-        self._takes = {take: _load(take, config.over) for take in dict.fromkeys(job.take for job in jobs)}
-        self._counts = {
-            take: count_pictures(performance, self._fps, config.seconds)
-            for take, performance in self._takes.items()
-        }
+        self._shutdown = shutdown
+        self._takes = {name: load_take(name, config) for name in dict.fromkeys(job.take for job in jobs)}
         self.pictures: dict[Path, int] = {}  # of finished videos
         self.missing: dict[Path, PuppetError] = {}
+        self._count = len(jobs)
+        self._told_s = 0.0  # when it was told last how far it is
 
     def draw_photo(self, photo: Path, jobs: Sequence[Job], engine: Engine, bar: tqdm) -> None:
         """All videos of one photo, which is prepared once.
@@ -151,33 +151,37 @@ class _Batch:
                 say(f"wrote {video.written}")
             bar.update()
 
+    def _tell(self, share: float) -> None:
+        """How far it is, a few times a second, where a program asked for it."""
+        now_s = time.perf_counter()
+        if self._config.progress and (now_s - self._told_s > TELL_S or share == 1):
+            self._told_s = now_s
+            done = len(self.pictures) + len(self.missing)
+            print(json.dumps({"done": done, "of": self._count, "share": round(share, 3)}), flush=True)
+
     def _draw(self, job: Job, puppet: Puppet) -> VideoFile:
         """One video, closed. Whatever happens, the file at its name is whole. Raises OutputError."""
-        count = self._counts[job.take]
-        expressions = perform_curve(self._takes[job.take], self._fps, count)
-        video = VideoFile(job.out, puppet.size, self._fps)
-        try:  # before any other call: a Ctrl-C that came meanwhile is raised by the next one
-            sheet = ContactSheet(job.sheet, count) if job.sheet else None
+        take = self._takes[job.take]
+        with ExitStack() as stack:
+            with self._shutdown.deferred():
+                video = VideoFile(job.out, puppet.size, take.fps, take.open_sound())
+                stack.enter_context(video)
+            sheet = ContactSheet(job.sheet, take.count) if job.sheet else None
             badge = Badge(puppet.size) if self._config.badge else None
             retarget = Retarget(puppet.bundle, puppet.own_aus, self._config.settings)
             animator = Animator(puppet, retarget, Timings(), None, badge)
-            with tqdm(total=count, unit="picture", desc=job.out.name, disable=None, leave=False) as bar:
-                play_offline(expressions, animator, [video, sheet] if sheet else [video], bar.update)
-        except BaseException:  # Ctrl-C, too
-            video.discard()
-            raise
-        finally:
-            video.close()
+            with tqdm(total=take.count, unit="picture", desc=job.out.name, disable=None, leave=False) as bar:
+                number = count(1)  # the bar does not count where it is not shown
+
+                def on_picture() -> None:
+                    bar.update()
+                    self._tell(next(number) / take.count)
+
+                into: list[Output] = [video, sheet] if sheet else [video]
+                play_offline(take.expressions(), animator, into, on_picture)
         if sheet:
             sheet.close()
         return video
-
-
-def _load(take: str, over: Sequence[str]) -> Performance:
-    """A take with the curves over it. Raises CurveError."""
-    performance = load_driver_spec(parse_parts([take, *over])).performance
-    assert performance is not None  # a take is a curve
-    return performance
 
 
 def _glob(name: str) -> list[str]:

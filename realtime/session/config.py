@@ -18,7 +18,11 @@ class DrawingConfig:
     fit: str = "auto"  # how the photo fills the picture: canvas.FITS
     face: str = "largest"  # of several in the photo: as puppet.face_choice reads it
     badge: bool = True  # whether every picture carries the mark that it is animated
+    consent: str | None = (
+        None  # whose the photos are, as session.consent.ANSWERS; None: asked where not known
+    )
     sheet: str | None = None  # where a contact sheet goes
+    clip_sound: bool = True  # whether files have the sound of the clip that drives
     seconds: float | None = None  # after which it ends
     settings: Settings = field(default_factory=Settings)
 
@@ -27,8 +31,8 @@ class DrawingConfig:
 class SessionConfig(DrawingConfig):
     """One run: a photo, its driver, and where the pictures go."""
 
-    source: str  # a photo, or a folder of photos
-    drivers: tuple[str, ...]  # as performance.driver_spec reads them; at least one
+    source: str  # a photo, or a folder of photos; "": those of a page
+    drivers: tuple[str, ...]  # as performance.driver_spec reads them; at least one, but for a page
     outputs: tuple[str, ...] = ()  # as output.outputs reads them; none: what the machine has
     record: str | None = None  # where the AU curve goes
     sound: str | None = None  # a microphone whose sound goes into live files
@@ -43,3 +47,4 @@ class BatchConfig(DrawingConfig):
 
     names: tuple[str, ...]  # takes, photos and the place for the videos, in this order
     over: tuple[str, ...] = ()  # curves over every take, as performance.driver_spec reads them
+    progress: bool = False  # whether how far it is is printed, for programs

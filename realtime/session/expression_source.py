@@ -1,16 +1,19 @@
-"""Where the expressions of a live run come from: the frames of a driver, or a curve."""
+"""Where the expressions of a live run come from: the frames of a driver, a tracker, or a curve."""
 
 import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
 
+from engines.face.arkit import reading
 from realtime.latest_value import Latest
-from realtime.messages import NOT_YET, DriverExpression, Frame
+from realtime.messages import NOT_YET, DriverExpression, Frame, NotYet
 from realtime.performance.curve import Performance
 from realtime.process.log import LOG
 from realtime.sources.frame_source import LiveFrames
+from realtime.sources.network_tracker import TrackedFace
 from realtime.timing import Ticks, Timings
+from realtime.tracking.reading_tracker import ReadingTracker
 
 IDLE_S = 1 / 30  # the longest wait for a value, and so for noticing `stop`
 
@@ -114,8 +117,75 @@ class FrameExpressions:
             expressions.put(expression)
 
 
+class TrackedFaces(Protocol):
+    """A NetworkTracker, or one of a test."""
+
+    @property
+    def note(self) -> str:
+        """What is wrong with it, in two words; "" for nothing."""
+        ...
+
+    def read(self) -> TrackedFace | NotYet | None:
+        """The newest face; NOT_YET when there is none after a short wait, None once there will be no more."""
+        ...
+
+
+class TrackerExpressions:
+    """Expressions of faces that a tracker on the network has measured: one thread receives them."""
+
+    def __init__(
+        self,
+        faces: TrackedFaces,
+        track: ReadingTracker,
+        timings: Timings,
+        overlay: Callable[[DriverExpression], DriverExpression] | None = None,
+    ):
+        """
+        Args:
+            timings: gets "track", how long each face took from its datagram to its expression.
+            overlay: as FrameExpressions'.
+        """
+        self._faces = faces
+        self._track = track
+        self._timings = timings
+        self._overlay = overlay
+        self._stopping = threading.Event()
+        self._note = ""  # of the newest expression
+
+    @property
+    def notes(self) -> list[str]:
+        return list(filter(None, [self._faces.note or self._note]))
+
+    @property
+    def dropped(self) -> int:
+        return 0
+
+    def stages(self, expressions: Latest[DriverExpression]) -> dict[str, Callable[[], None]]:
+        return {"tracker": lambda: self._receive(expressions)}
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _receive(self, expressions: Latest[DriverExpression]) -> None:
+        while not self._stopping.is_set():
+            tracked = self._faces.read()
+            if tracked is None:
+                return
+            if isinstance(tracked, NotYet):  # drawing goes on without: hold, ease to neutral, the still photo
+                continue
+            expression = self._expression(tracked)
+            self._note = expression.note
+            self._timings.add("track", time.perf_counter() - tracked.received_s)
+            expressions.put(self._overlay(expression) if self._overlay else expression)
+
+    def _expression(self, tracked: TrackedFace) -> DriverExpression:
+        if tracked.face is None:
+            return self._track.missing(tracked.received_s, tracked.note)
+        return self._track(reading(tracked.face), tracked.received_s)
+
+
 class CurveExpressions:
-    """Expressions of a curve, sampled at a fixed rate."""
+    """Expressions of a curve, sampled at a fixed rate until its end."""
 
     def __init__(self, curve: Performance, fps: float):
         self._curve = curve
@@ -141,5 +211,7 @@ class CurveExpressions:
         ticks = Ticks(self._fps, start_s)
         while not self._stopping.wait(max(0.0, ticks.due_s - time.perf_counter())):
             now_s = time.perf_counter()
+            if now_s - start_s > self._curve.duration_s:
+                return
             expressions.put(DriverExpression(self._curve.at(now_s - start_s), now_s, seen=True))
             ticks.advance(now_s)

@@ -120,11 +120,11 @@ class Hud:
             return
         self._puppet_tracker.offer(self._loop.shown)
         animator, reading = self._loop.animator, self._puppet_tracker.reading
-        shown = None if reading is None else _change(reading, animator.puppet.own)
+        shown = None if reading is None else change_from_still(reading, animator.puppet.own)
         draw_bars(image, (animator.asked, animator.target, shown))
 
 
-def _change(reading: np.ndarray, own: np.ndarray) -> np.ndarray:
+def change_from_still(reading: np.ndarray, own: np.ndarray) -> np.ndarray:
     """(41,) readings of the puppet's picture and of the still photo -> the change, (41,) in the order of
     EXPRESSION.
     """

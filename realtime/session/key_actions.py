@@ -6,6 +6,7 @@ For the main thread.
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from engines.errors import OutputError
 from engines.face.action_units import GROUPS
@@ -15,9 +16,21 @@ from realtime.puppet.animator import Animator
 from realtime.puppet.settings import STRENGTH, Settings
 from realtime.session.output_fanout import OutputFanout
 from realtime.session.photo_switcher import PhotoSwitcher
-from realtime.tracking.expression_tracker import ExpressionTracker
 
 STRENGTH_STEP = 0.1
+
+
+class Recalibrated(Protocol):
+    """What follows a driver: an ExpressionTracker or a ReadingTracker."""
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether the driver has a resting face that could be learnt."""
+        ...
+
+    def recalibrate(self) -> None:
+        """Learns it again."""
+        ...
 
 
 class KeyActions:
@@ -27,7 +40,7 @@ class KeyActions:
         self,
         animator: Animator,
         outputs: OutputFanout,
-        tracker: ExpressionTracker | None,
+        tracker: Recalibrated | None,
         photo_switcher: PhotoSwitcher,
         open_recording: Callable[[str], LiveRecording],
     ):
@@ -45,6 +58,7 @@ class KeyActions:
         self._photo_switcher = photo_switcher
         self._open_recording = open_recording
         self._recording: LiveRecording | None = None
+        self.recordings: list[LiveRecording] = []  # all that were begun
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """By the names of controls.KEYS."""
@@ -58,6 +72,11 @@ class KeyActions:
         if self._tracker and self._tracker.has_rest:  # a picture has none that could be learnt
             actions["recalibrate"] = partial(self._recalibrate, self._tracker)
         return actions
+
+    @property
+    def recording(self) -> LiveRecording | None:
+        """What is being recorded into, begun by a key."""
+        return self._recording
 
     def close(self) -> None:
         """Finishes a recording."""
@@ -80,7 +99,7 @@ class KeyActions:
         self._animator.change_settings(change)
 
     @staticmethod
-    def _recalibrate(tracker: ExpressionTracker) -> None:
+    def _recalibrate(tracker: Recalibrated) -> None:
         tracker.recalibrate()
         answer("Look straight and at rest for a second.")
 
@@ -92,6 +111,7 @@ class KeyActions:
         except OutputError as error:
             return say(str(error))
         self._outputs.add(self._recording)
+        self.recordings.append(self._recording)
         answer(f"Recording into {self._recording.name}; r ends it.")
 
     def _finish(self, recording: LiveRecording) -> None:

@@ -26,7 +26,7 @@ from realtime.process.worker import Worker
 from realtime.puppet.animator import Animator
 from realtime.session.expression_source import ExpressionSource
 from realtime.session.output_fanout import OutputFanout
-from realtime.timing import Rate, Ticks, Timings
+from realtime.timing import FollowingTicks, Rate, Timings
 
 IDLE_S = 1 / 30  # how often the puppet is drawn while no expression comes: easing to neutral goes on
 LEAVE_S = 1.0  # for all threads to end; one that hangs in a device is left behind
@@ -65,11 +65,12 @@ class LiveLoop:
         self.fresh = 0  # sent pictures that were not sent before
         self._source = source
         self.outputs = outputs
-        self._timings = timings
+        self.timings = timings
         self._fps = fps
         self._clocked = clocked
-        self._controls = controls or Controls()
+        self.controls = controls or Controls()
         self._preview: Latest[RenderedFrame] = Latest()
+        self._drawn_s = 0.0  # when the newest picture was put into its slot
         self._newest_s = 0.0  # when the newest driver frame that was sent had been captured
         self._stopping = threading.Event()
         self._error: BaseException | None = None
@@ -103,7 +104,7 @@ class LiveLoop:
         """Serves the main thread's outputs until duration_s is over, the user ends it, or the loop stops."""
         start_s = time.perf_counter()
         while (
-            not (self.stopped or self._controls.ending)
+            not (self.stopped or self.controls.ending)
             and (left_s := start_s + duration_s - time.perf_counter()) > 0
         ):
             self.shown = self._preview.take(min(IDLE_S, left_s)) or self.shown
@@ -137,9 +138,9 @@ class LiveLoop:
     def notes(self) -> list[str]:
         """What is not as it should be, in two words each."""
         switched = []
-        if self._controls.panic:
+        if self.controls.panic:
             switched = ["panic: still photo"]
-        elif self._controls.paused:
+        elif self.controls.paused:
             switched = ["paused"]
         return [*switched, *self._source.notes, *filter(None, [self.animator.note])]
 
@@ -157,11 +158,12 @@ class LiveLoop:
         while not self.stopped:
             expression = self.expressions.take(IDLE_S)
             now_s = time.perf_counter()
-            if self._controls.covered:
+            if self.controls.covered:
                 picture = self.animator.rest(now_s)
             else:
                 picture = self.animator.show(expression, now_s)
             if picture is not last:
+                self._drawn_s = time.perf_counter()
                 self.pictures.put(picture)
                 last = picture
 
@@ -170,7 +172,7 @@ class LiveLoop:
         picture = RenderedFrame(self.animator.still, time.perf_counter())
         for time_s, new in self._at_each_tick() if self._clocked else self._as_drawn():
             picture = new or picture
-            with self._timings.measure("send"):
+            with self.timings.measure("send"):
                 self.outputs.send(self._covered(picture), time_s)
             self.sent += 1
             if new is not None:
@@ -178,17 +180,22 @@ class LiveLoop:
                 self._preview.put(new)
 
     def _at_each_tick(self) -> Iterator[tuple[float, RenderedFrame | None]]:
-        """Yields at every tick of the output's clock.
+        """Yields at every tick of the output's clock, which moves so that pictures wait only a moment.
 
         Yields: the tick's time in seconds, and the newest picture where there is a new one.
         """
-        ticks = Ticks(self._fps, time.perf_counter())
+        ticks = FollowingTicks(self._fps, time.perf_counter())
         while True:
             ticks.advance(time.perf_counter())
             if self._stopping.wait(max(0.0, ticks.due_s - time.perf_counter())):
                 return
-            self._timings.add("output clock late", time.perf_counter() - ticks.due_s)
-            yield ticks.time_s, self.pictures.take(0)
+            now_s = time.perf_counter()
+            self.timings.add("output clock late", now_s - ticks.due_s)
+            if new := self.pictures.take(0):
+                waited_s = now_s - self._drawn_s
+            yield ticks.time_s, new
+            if new:
+                ticks.follow(waited_s)
 
     def _as_drawn(self) -> Iterator[tuple[float, RenderedFrame]]:
         """The same without a clock: every picture when it is drawn."""
@@ -206,10 +213,10 @@ class LiveLoop:
             picture.captured_s > self._newest_s
         ):  # easing and idle motion draw an old frame again: that is no delay
             self._newest_s = picture.captured_s
-            self._timings.add("capture to output", now_s - picture.captured_s)
+            self.timings.add("capture to output", now_s - picture.captured_s)
 
     def _covered(self, picture: RenderedFrame) -> np.ndarray:
         """The picture, or what the user shows in its place."""
-        if self._controls.panic:
+        if self.controls.panic:
             return self.animator.still
-        return self.animator.slate if self._controls.paused else picture.image
+        return self.animator.slate if self.controls.paused else picture.image

@@ -1,8 +1,8 @@
 """A file driver into files: every frame goes through its life in turn, nothing is dropped, nothing waits."""
 
-import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from math import inf, isinf
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,9 @@ from realtime.tracking.expression_tracker import ExpressionTracker
 from realtime.tracking.neutral import Neutral
 from realtime.tracking.secondary_estimator import SecondaryEstimator
 
-LONGEST_LOOK_S = 300.0  # of a clip that is looked through for a resting face: a minute's work
+# Of a clip, from its first face on, that is looked through for a resting face: a minute's work.
+LONGEST_LOOK_S = 300.0
 SAME_MOMENT_S = 1e-4  # by which times that are meant to be equal may differ
-LONGEST_GAP_S = 5.0  # between two frames of a file; a longer one is a broken time stamp and is cut short
 
 
 def perform_frames(
@@ -53,34 +53,41 @@ def perform_frames(
 
 
 def _look_through(driver: FileFrames, profile: Profile | None, face_model: Path | None) -> Neutral:
-    """The neutral of a file's driver, from its first LONGEST_LOOK_S; closes it."""
+    """The neutral of a file's driver, from LONGEST_LOOK_S since they came into view; closes it."""
     readings = []
+    end_s = inf
     try:
         with ExpressionTracker(Timings(), Neutral.absent(), face_model=face_model) as scout:
-            while (frame := driver.read()) is not None and frame.captured_s < LONGEST_LOOK_S:
+            while (frame := driver.read()) is not None and frame.captured_s < end_s:
                 if scout(frame).seen and scout.reading is not None:
+                    end_s = min(end_s, frame.captured_s + LONGEST_LOOK_S)
                     readings.append(scout.reading)
     finally:
         driver.close()
     return Neutral.of_clip(np.array(readings), profile)
 
 
-def at_rate(expressions: Iterator[DriverExpression], fps: float) -> Iterator[DriverExpression]:
-    """Expressions with times of their own -> one for every 1/fps: the newest at that moment."""
+def at_rate(
+    expressions: Iterator[DriverExpression], fps: float, total: int | None = None
+) -> Iterator[DriverExpression]:
+    """Expressions with times of their own -> one for every 1/fps: the newest at that moment.
+
+    total: how many in all; the last expression is held until then. By default it is the last one's moment.
+    """
     newest: DriverExpression | None = None
     number = 0  # of the next moment
-    skipped_s = 0.0  # in gaps that were too long
     for expression in expressions:
-        time_s = expression.captured_s - skipped_s
-        if newest is not None and time_s - newest.captured_s > LONGEST_GAP_S:
-            skipped_s += time_s - newest.captured_s - 1 / fps
-            time_s = newest.captured_s + 1 / fps
-        while newest is not None and number / fps < time_s - SAME_MOMENT_S:
+        while newest is not None and number / fps < expression.captured_s - SAME_MOMENT_S:
+            if number == total:
+                return
             yield replace(newest, captured_s=number / fps)
             number += 1
-        newest = replace(expression, captured_s=time_s)
-    if newest is not None:
+        newest = expression
+    while newest is not None and number != total:
         yield replace(newest, captured_s=number / fps)
+        number += 1
+        if total is None:
+            return
 
 
 def count_pictures(performance: Performance, fps: float, seconds: float | None = None) -> int:
@@ -88,7 +95,7 @@ def count_pictures(performance: Performance, fps: float, seconds: float | None =
 
     Raises CurveError where it has no end of its own.
     """
-    if math.isinf(performance.duration_s) and seconds is None:
+    if isinf(performance.duration_s) and seconds is None:
         raise CurveError(
             "The curve is repeated for ever: say with --seconds how much of it to draw, or leave out @loop."
         )

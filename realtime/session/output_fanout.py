@@ -24,6 +24,11 @@ class OutputFanout:
         self._notify = notify
         self.failed: OutputError | None = None  # the first output that was left out
 
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Those that get pictures."""
+        return (*self._threaded, *self._on_main)
+
     def add(self, output: Output) -> None:
         """Another output, from the next picture on. For any thread."""
         self._threaded.append(output)

@@ -3,8 +3,11 @@
 Whole runs, and everything that can be wrong with what it is given.
 """
 
+import http.client
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +23,7 @@ from engines.face.au_estimator import index
 from realtime.commands import animate
 from realtime.performance.driver_spec import load_driver_spec, parse_parts
 from realtime.performance.load import load_curve
+from realtime.process import program
 from tests.conftest import SAMPLES
 
 ROOT = Path(__file__).parents[3]
@@ -196,6 +200,9 @@ def test_the_benchmark_measures_every_stage(tmp_path, capsys):
         assert {"capture", "track", "estimate", "render", "send", "capture to output"} <= set(
             result[part]["stages"]
         )
+    costs = result["core_ms_by_stage"]
+    assert costs["landmarks"] > 1 and costs["generator"] > 1 and min(costs.values()) >= 0
+    assert "generator" in table and "core-ms a picture" in table
     assert result["machine"]["cores"] >= 1 and result["versions"]["openvino"]
 
 
@@ -428,7 +435,6 @@ def test_a_wrong_size_is_refused(capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["--source", PHOTO],
         ["--demo", "--fps", "0"],
         ["--demo", "--json", "x"],
@@ -518,6 +524,16 @@ def test_a_reader_that_closes_its_pipe_is_no_defect(arguments):
     assert done.returncode == 0 and done.stderr == ""
 
 
+def test_ctrl_c_while_modules_are_imported_leaves_no_traceback(monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(animate, "main", interrupted)
+    with pytest.raises(SystemExit) as left:
+        animate.script(program.CLONE)
+    assert left.value.code == 130
+
+
 def test_help_reads_without_loading_anything_heavy():
     code = """
 import sys
@@ -587,3 +603,60 @@ def test_drivers_that_contradict_one_another_are_refused(capsys, drivers, fragme
         "--output",
         "none",
     )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--page=http",), ("--page=0",), ("--page=70000",), ("--page", "--demo")],
+)
+def test_a_page_that_cannot_be_is_refused(capsys, wrong):
+    with pytest.raises(SystemExit, match="2"):
+        animate.main(list(wrong))
+    assert "page" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_said_with_another_to_name(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = refused(capsys, 7, f"--page={taken.getsockname()[1]}", "--no-browser")
+    assert "cannot be served" in said and "--page=8178" in said
+
+
+def test_without_any_option_the_page_opens(monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        animate, "play_page", lambda config, options, _: opened.append((config, options)) or 0
+    )
+    assert animate.main([]) == 0
+    config, options = opened[0]
+    assert options.page == "" and config.source == "" and "everything.csv" in config.drivers[0]
+    with pytest.raises(SystemExit, match="2"):
+        animate.main(["--driver", CURVE])
+
+
+@pytest.mark.slow
+def test_a_page_is_served_while_the_puppet_plays_and_gone_after_it(tmp_path):
+    command = [sys.executable, "run.py", "--page", "--no-browser", "--seconds", "1", "--size", "320x240"]
+    environment = os.environ | {"PUPPET_SETTINGS": str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        line = process.stderr.readline()
+        address = re.search(r"http://127\.0\.0\.1:(\d+)/#\S{40,}", line)
+        connection = http.client.HTTPConnection("127.0.0.1", int(address[1]), timeout=10)
+        connection.request("GET", "/")
+        assert b"Expression Puppet" in connection.getresponse().read(), "before there is a picture"
+        connection.close()
+        said = process.stderr.read()
+    assert process.returncode == 0, said
+    assert "driven by" in said and "into page" in said.replace("vcam, ", "") and "Traceback" not in said
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(address[1])), timeout=2)
+
+
+@pytest.mark.slow
+def test_what_a_page_costs_is_measured_beside_a_call_without_one(tmp_path, capsys):
+    kept = tmp_path / "page.json"
+    options = "--benchmark --page --seconds 0.5 --size 320x240 --json".split()
+    status = animate.main([*options, str(kept)])
+    said = capsys.readouterr().out
+    page = json.loads(kept.read_text())["page"]
+    assert status == 0 and "A page that is looked at" in said and "counted alone" in said
+    assert page["with"].keys() == page["without"].keys() and 0 < page["core_ms_a_picture"] < 20

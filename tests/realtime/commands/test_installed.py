@@ -60,5 +60,12 @@ def test_the_installed_script_has_the_presets_and_the_engine_bundle(puppet):
 def test_the_installed_script_names_itself_in_its_help_and_in_messages(puppet):
     shown = puppet("--help").stdout
     assert "puppet --demo" in shown and "run.py" not in shown
+    advised = puppet("doctor").stdout
+    assert "puppet" in advised and "run.py" not in advised
     refused = puppet("--source", "missing.jpg", "--driver", "smile.csv")
     assert refused.returncode != 0 and refused.stderr.startswith("puppet: ")
+
+
+def test_the_installed_script_has_the_pages_files(puppet):
+    done = puppet("--page", "--no-browser", "--seconds", "0.2", "--size", "96x96")
+    assert done.returncode == 0 and "The page is at http://127.0.0.1:" in done.stderr, done.stderr

@@ -56,6 +56,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     for name, copied in (("ann.jpg", "woman.jpg"), ("bob.jpg", "man.jpg")):
         shutil.copy(SAMPLES / copied, tmp_path / name)
     Closing.opened = []
+    monkeypatch.setattr("realtime.session.engine.load_bundle", lambda _name: StubEngine().bundle)
     monkeypatch.setattr("realtime.session.engine.load_live", lambda *_a, **_o: Closing())
     return tmp_path
 
@@ -220,7 +221,11 @@ def test_options_may_stand_anywhere_and_settings_count(folder):
         (["hello.csv", "bye.json", "out/"], 3, ["No photo is named"]),
         (["hello.csv", "ann.jpg", "bob.jpg"], 7, ["bob.jpg is none of .mkv, .mov, .mp4"]),
         (["hello.csv", "ann.jpg", "out.gif"], 7, ["out.gif is none of"]),
-        (["hello.csv", "ann.jpg", "out.mp4", "--sheet", "sheet.txt"], 7, ["sheet.txt is none of .jpg, .png"]),
+        (
+            ["hello.csv", "ann.jpg", "out.mp4", "--sheet", "sheet.txt"],
+            7,
+            ["sheet.txt is none of .jpeg, .jpg, .png, .webp"],
+        ),
         (
             ["hello.csv", "ann.jpg", "bob.jpg", "out.mp4"],
             7,

@@ -85,6 +85,22 @@ print("still open", file=sys.stderr)
     assert done.stderr.splitlines() == ["live", "still open"]
 
 
+def test_beside_progress_bars_a_sentence_is_written_once():
+    code = """
+import sys
+from tqdm import tqdm
+from realtime.process import log
+log.start()
+with tqdm(total=2, desc="all", file=sys.stderr) as bar:
+    log.say("wrote a.mp4")
+    bar.update()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True
+    )
+    assert done.stderr.count("wrote a.mp4") == 1 and "wrote a.mp4" in done.stderr.splitlines()
+
+
 def test_figures_are_logged_with_verbose_only(capsys):
     log.start()
     log.LOG.debug("30 pictures a second")

@@ -66,6 +66,14 @@ def ends(process: subprocess.Popen, within_s: float) -> int:
     return process.returncode
 
 
+def said_until_the_end(process: subprocess.Popen, number: int) -> str:
+    """What a program still says once it got a signal; it ends well."""
+    process.send_signal(number)
+    said = process.communicate(timeout=20)[0]
+    assert process.returncode == 0
+    return said
+
+
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_once_finishes_what_is_open(number, start):
@@ -76,8 +84,36 @@ with ShutdownHandler() as ending:
     except KeyboardInterrupt:
         print("finished", flush=True)
 """)
-    process.send_signal(number)
-    assert process.communicate(timeout=20)[0] == "finished\n" and process.returncode == 0
+    assert said_until_the_end(process, number) == "finished\n"
+
+
+@posix
+def test_what_must_not_stop_half_way_is_finished_first(start):
+    process = start("""
+with ShutdownHandler() as ending:
+    made = []
+    try:
+        with ending.deferred():
+            print("running", flush=True); time.sleep(1); made.append("file")
+        print("not reached", flush=True)
+    except KeyboardInterrupt:
+        print("stopped", *made, flush=True)
+""")
+    assert said_until_the_end(process, signal.SIGINT) == "stopped file\n"
+
+
+@posix
+def test_a_stop_that_was_raised_before_is_not_raised_again_by_what_is_finished_first(start):
+    process = start("""
+with ShutdownHandler() as ending:
+    try:
+        print("running", flush=True); time.sleep(60)
+    except KeyboardInterrupt:
+        with ending.deferred():
+            pass
+        print("finished", flush=True)
+""")
+    assert said_until_the_end(process, signal.SIGINT) == "finished\n"
 
 
 @posix
@@ -91,8 +127,7 @@ with ShutdownHandler() as ending:
 """)
     process.send_signal(signal.SIGHUP)
     assert process.stdout.readline() == "closing\n"
-    process.send_signal(signal.SIGHUP)
-    assert process.communicate(timeout=20)[0] == "finished\n" and process.returncode == 0
+    assert said_until_the_end(process, signal.SIGHUP) == "finished\n"
 
 
 @posix
@@ -103,8 +138,7 @@ signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with ShutdownHandler() as ending:
     print("running", flush=True); time.sleep(0.5); print("finished", flush=True)
 """)
-    process.send_signal(signal.SIGHUP)
-    assert process.communicate(timeout=20)[0] == "finished\n" and process.returncode == 0
+    assert said_until_the_end(process, signal.SIGHUP) == "finished\n"
 
 
 @posix
@@ -115,8 +149,7 @@ with ShutdownHandler() as ending:
     while not ending.panic: time.sleep(0.01)
     print("kept", flush=True)
 """)
-    process.send_signal(signal.SIGUSR1)
-    assert process.communicate(timeout=20)[0] == "kept\n" and process.returncode == 0
+    assert said_until_the_end(process, signal.SIGUSR1) == "kept\n"
 
 
 @posix
@@ -155,8 +188,7 @@ def test_once_while_it_is_closing_already_does_not_disturb_it(start):
 with ShutdownHandler() as ending:
     ending.close(); print("running", flush=True); time.sleep(1); print("finished", flush=True)
 """)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=20)[0] == "finished\n" and process.returncode == 0
+    assert said_until_the_end(process, signal.SIGINT) == "finished\n"
 
 
 @posix
@@ -189,6 +221,24 @@ with ShutdownHandler() as ending:
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert ends(process, 1.0) == STOPPED
+
+
+@posix
+def test_what_is_left_once_the_devices_are_closed_may_take_its_time(start):
+    process = start("""
+with ShutdownHandler() as ending:
+    ending.live()
+    try:
+        print("running", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        ending.close(), ending.released()
+        time.sleep(4)
+        print("a long recording is signed", flush=True)
+""")
+    process.send_signal(signal.SIGINT)
+    assert ends(process, RELEASE_S + 4) == 0
+    assert "signed" in process.stdout.read()
 
 
 @posix

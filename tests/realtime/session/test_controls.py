@@ -338,7 +338,7 @@ def keys(live, tmp_path):
     loop, animator, _, controls = live
     said = []
 
-    def prepare(path):
+    def prepare(path, _face):
         if path.stem == "broken":
             raise SourceError("There is no face in it.")
         return Puppet(load_photo(SAMPLES / path.name), StubEngine(aus=WIDE), SIZE)

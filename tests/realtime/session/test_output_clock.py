@@ -88,9 +88,9 @@ def test_after_a_stall_the_newest_frame_is_shown_and_none_that_waited(live):
         loop.wait(1.0)
         engine.go.set()
         loop.wait(0.2)
-        loop._timings.clear()
+        loop.timings.clear()
         loop.wait(0.5)
-    ages = loop._timings.summary()["capture to output"]
+    ages = loop.timings.summary()["capture to output"]
     assert ages["p95_ms"] < 200, "pictures of the stall were still on their way"
 
 
@@ -98,8 +98,29 @@ def test_how_late_the_clock_is_gets_measured_at_every_tick(live):
     loop, _, output = live
     with loop.running():
         loop.wait(1.0)
-    late = loop._timings.summary()["output clock late"]
+    late = loop.timings.summary()["output clock late"]
     assert late["count"] == pytest.approx(len(output.times_s), abs=1) and 0 <= late["p50_ms"] < 20
+
+
+@pytest.mark.parametrize("camera_fps", [29.8, 15.0])
+def test_the_clock_moves_to_where_pictures_do_not_wait_for_it(photo, camera_fps):
+    """On a clock that stands still they would wait for a whole tick at times, of 33 ms."""
+
+    def smiling(frame: Frame) -> DriverExpression:
+        return DriverExpression(speak(ESTIMATED, AU12=frame.captured_s % 1), frame.captured_s, seen=True)
+
+    with simulated():
+        timings, output = Timings(), KeepingOutput(10**4)
+        puppet = Puppet(photo, StubEngine(aus=WIDE), (64, 48))
+        animator = Animator(puppet, Retarget(puppet.bundle, speak(ESTIMATED)), timings)
+        source = FrameExpressions(ScriptedDriver(10**6, fps=camera_fps), smiling, timings)
+        loop = LiveLoop(source, animator, OutputFanout([output]), timings, fps=FPS)
+        with loop.running():
+            loop.wait(5)
+            timings.clear()
+            loop.wait(20)
+    assert timings.summary()["capture to output"]["p95_ms"] < 8
+    assert len(output.times_s) == pytest.approx(25 * FPS, rel=0.02)
 
 
 @pytest.mark.parametrize("idle", [False, True], ids=["the still photo", "idle motion"])
