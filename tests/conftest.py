@@ -21,11 +21,18 @@ BY_THE_CLOCK = {
     "tests/realtime/output/test_live_recording.py",
     "tests/realtime/output/test_virtual_camera.py",
     "tests/realtime/output/test_window.py",
+    "tests/realtime/page/test_attacks.py",
+    "tests/realtime/page/test_browser.py",
+    "tests/realtime/page/test_calibration.py",
+    "tests/realtime/page/test_choices.py",
+    "tests/realtime/page/test_page.py",
     "tests/realtime/process/test_shutdown.py",
     "tests/realtime/process/test_terminal_keys.py",
     "tests/realtime/session/test_controls.py",
     "tests/realtime/session/test_live_loop.py",
     "tests/realtime/session/test_output_clock.py",
+    "tests/realtime/session/test_trackers.py",
+    "tests/realtime/sources/test_network_tracker.py",
     "tests/realtime/sources/test_reconnecting_camera.py",
     "tests/realtime/tracking/test_estimator_fusion.py",
     "tests/vm/test_watch.py",
@@ -45,6 +52,15 @@ def engine_cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache") / "engines"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUPPET_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settings_folder(tmp_path_factory):
+    """What a test run keeps for good is its own, and what the user has kept is neither used nor touched."""
+    folder = tmp_path_factory.mktemp("settings") / "expression-puppet"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PUPPET_SETTINGS", str(folder))
         yield folder
 
 

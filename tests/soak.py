@@ -1,7 +1,8 @@
 """Eight hours of a meeting in minutes: the live loop with fake devices, and one mishap after the other.
 
-    python -m tests.soak [--hours 8] [--minutes WALL] [--seed N]
+    python -m tests.soak [--hours 8] [--minutes WALL] [--seed N] [--phone]
 
+The driver's head turns, and a page looks on; with --phone a phone's tracker drives instead of a camera.
 Checks that memory stays flat, that pictures are young, that the virtual camera gets them on time, that every
 mishap is recovered from, that little is logged, that the driver is never shown, and that all is released at
 the end. Prints its figures; exits with 1 if anything of this is not so.
@@ -11,6 +12,7 @@ import argparse
 import sys
 import tempfile
 import time as wall
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,16 +30,21 @@ from realtime.controls import Controls
 from realtime.devices import v4l2
 from realtime.messages import DriverExpression, Frame
 from realtime.output.reconnecting_virtual_camera import ReconnectingVirtualCamera
+from realtime.page.live_view import LiveView
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
 from realtime.puppet.settings import Settings
 from realtime.session import live_loop
-from realtime.session.expression_source import FrameExpressions
+from realtime.session.expression_source import FrameExpressions, TrackerExpressions
 from realtime.session.output_fanout import OutputFanout
+from realtime.sources import network_tracker
 from realtime.sources.camera import Camera
+from realtime.sources.network_tracker import NetworkTracker
 from realtime.sources.reconnecting_camera import ReconnectingCamera
+from realtime.sources.tracker_protocols import LiveLinkFaceDecoder
 from realtime.tracking import expression_tracker
+from realtime.tracking.reading_tracker import ReadingTracker
 from tests.support import meeting
 from tests.support.fake_camera import Desk
 from tests.support.fake_clock import Simulation, simulated
@@ -95,9 +102,16 @@ class Meeting:
     """The live loop with a double at each end. `hold` lets it last."""
 
     def __init__(
-        self, sim: Simulation, folder: Path, people: Performers, hours: float, pace: Pace, seed: int
+        self,
+        sim: Simulation,
+        folder: Path,
+        people: Performers,
+        hours: float,
+        pace: Pace,
+        seed: int,
+        by_phone: bool = False,
     ):
-        """folder: where Linux would list its cameras."""
+        """folder: where Linux would list its cameras. by_phone: a phone drives, and no camera."""
         self._sim, self._hours = sim, hours
         length = int(hours * 3600 * FPS * 1.1) + 1000
         self.desk = Desk(folder, fps=40.0, size=meeting.CAMERA_SIZE)
@@ -115,9 +129,18 @@ class Meeting:
         self.vcam = Watched(sim, steady_vcam, length)
         self._engines = [self._open_engine()]
         controls = Controls(lambda sentence: self.fate.said("user", sentence))
-        chains = {
+        self._line, self._view = meeting.PhoneLine(), LiveView()
+        self.viewer = meeting.Viewer(self._view)
+        self._page = sim.threading.Thread(target=self.viewer.look, name="page")
+        driver = {
             "camera": meeting.camera_mishaps(self.desk, seed),
             "face": meeting.face_mishaps(people),
+        }
+        if by_phone:
+            driver = {"phone": meeting.phone_mishaps(self._line)}
+        chains = {
+            **driver,
+            "page": meeting.page_mishaps(self.viewer),
             "engine": meeting.engine_mishaps(self._engines, lambda on: setattr(self.vcam, "stalled", on)),
             "output": meeting.output_mishaps(self.device, recording, window),
             "user": meeting.user_mishaps(
@@ -125,7 +148,9 @@ class Meeting:
             ),
         }
         self.fate = Fate(chains, pace, seed)
-        self.timings = Ages(sim, self.fate, lambda: steady_vcam.lost, length)
+        self.timings = Ages(
+            sim, self.fate, lambda: steady_vcam.lost, length, "track" if by_phone else "capture"
+        )
         said = {chain: partial(self.fate.said, chain) for chain in chains}
         self._relay = FailoverEngine(
             self._engines[0],
@@ -138,13 +163,10 @@ class Meeting:
         animator = Animator(
             puppet, Retarget(puppet.bundle, puppet.own_aus, Settings(idle=True)), self.timings
         )
-        self._camera = ReconnectingCamera(
-            "webcam", said["camera"], partial(Camera, open_capture=self.desk.open)
-        )
-        self._tracker = expression_tracker.ExpressionTracker(self.timings)
         self.valid = self.invalid = 0  # expressions of the driver while all is well
-        source = FrameExpressions(self._camera, self._track, self.timings)
-        outputs = OutputFanout([self.vcam, recording, window], said["output"])
+        self._close_driver: list[Callable[[], None]] = []
+        source = self._phone(said["phone"]) if by_phone else self._frames(said["camera"])
+        outputs = OutputFanout([self.vcam, recording, window, self._view], said["output"])
         self._loop = live_loop.LiveLoop(source, animator, outputs, self.timings, FPS, controls=controls)
         self._covers = {"still": animator.still, "slate": animator.slate}
         self.looks: list[Memory] = []
@@ -154,6 +176,7 @@ class Meeting:
     def hold(self, wall_s: float) -> None:
         """For the hours that were asked for, or until wall_s of real time are over."""
         end_s, wall_end_s = self._sim.now_s + self._hours * 3600, wall.monotonic() + wall_s
+        self._page.start()
         with self._loop.running():
             self.fate.start()
             while self._sim.now_s < end_s and wall.monotonic() < wall_end_s and not self._loop.stopped:
@@ -167,13 +190,36 @@ class Meeting:
             self._loop.wait(1.0)
             ending_s = self._sim.now_s
         self.vcam.close()
-        self._camera.close()
-        self._tracker.close()
+        self.viewer.over = True
+        self._view.close()
+        for close in self._close_driver:
+            close()
         self._relay.close()
         self.close_s = self._sim.now_s - ending_s
         self.desk.freed.set()
         for thread in self._sim.threading.enumerate()[1:]:
             thread.join(5.0)
+
+    def _frames(self, said: Callable[[str], None]) -> FrameExpressions:
+        """Expressions of the camera's frames."""
+        camera = ReconnectingCamera("webcam", said, partial(Camera, open_capture=self.desk.open))
+        self._tracker = expression_tracker.ExpressionTracker(self.timings)
+        self._close_driver = [camera.close, self._tracker.close]
+        return FrameExpressions(camera, self._track, self.timings)
+
+    def _phone(self, said: Callable[[str], None]) -> TrackerExpressions:
+        """Expressions of a phone's tracker."""
+
+        def notify(sentence: str) -> None:
+            if not sentence.startswith(
+                ("Waiting for", f"{LiveLinkFaceDecoder.name} sends from")
+            ):  # at the start
+                said(sentence)
+
+        with patch.object(network_tracker, "_listen", lambda *_address: self._line):
+            faces = NetworkTracker("livelink:0.0.0.0:11111", notify)
+        self._close_driver = [faces.close]
+        return TrackerExpressions(faces, ReadingTracker(), self.timings)
 
     def _track(self, frame: Frame) -> DriverExpression:
         expression = self._tracker(frame)
@@ -208,7 +254,11 @@ def performers(seed: int) -> Performers:
 
 
 def soak(
-    hours: float = 8.0, wall_minutes: float = float("inf"), seed: int = 1, pace: Pace = PACE
+    hours: float = 8.0,
+    wall_minutes: float = float("inf"),
+    seed: int = 1,
+    pace: Pace = PACE,
+    by_phone: bool = False,
 ) -> Findings:
     """Runs it; `faults` of what comes back is empty when all was well.
 
@@ -222,7 +272,7 @@ def soak(
         stack.enter_context(patch.object(expression_tracker, "FaceReader", people))
         stack.enter_context(patch.object(au_estimator, "estimate", people.estimate))
         sim = stack.enter_context(simulated())
-        held = Meeting(sim, folder, people, hours, pace, seed)
+        held = Meeting(sim, folder, people, hours, pace, seed, by_phone)
         held.hold(wall_minutes * 60 - (wall.monotonic() - started_s))
         found = _figures(held, wall.monotonic() - started_s)
         found.faults = [*held.fate.faults, *_complaints(found, held)]
@@ -309,6 +359,8 @@ def _picture_complaints(held: Meeting) -> list[str]:
         complaints.append(
             f"The driver was not seen in {held.invalid} of {all_pictures} pictures while all was well."
         )
+    if not held.viewer.pictures:
+        complaints.append("The page saw no picture.")
     if held.vcam.disobeyed:
         complaints.append(
             f"{held.vcam.disobeyed} pictures were sent in the place of what the user asked for."
@@ -374,8 +426,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="real ones, after which it ends however many hours are over",
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--phone", action="store_true", help="a phone's tracker drives, and no camera")
     options = parser.parse_args(arguments)
-    found = soak(options.hours, options.minutes, options.seed)
+    found = soak(options.hours, options.minutes, options.seed, by_phone=options.phone)
     print(table(found))
     return bool(found.faults)
 

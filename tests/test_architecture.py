@@ -45,6 +45,8 @@ def test_each_heavy_library_has_one_door():
         "cuda": {"engines/backends/cuda.py"},
         "onnx": {"engines/backends/fp16_graph.py", "train"},
         "nncf": {"train/export/int8_search.py"},
+        "c2pa": {"realtime/output/signatures.py"},
+        "pythonosc": {"realtime/vmc.py"},
     }
     for path in [
         *(ROOT / "engines").rglob("*.py"),
@@ -81,6 +83,25 @@ def test_the_live_path_needs_no_pytorch():
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_clips_are_read_by_pyav_alone_and_opencv_opens_cameras_only():
+    """cv2.VideoCapture takes a damaged frame for the end of a clip, and a header's rate for its own."""
+    places = [*sorted((ROOT / "tests").rglob("*.py")), *sorted(ROOT.glob("*.py"))]
+    for room in ("engines", "realtime", "train"):
+        places += sorted((ROOT / room).rglob("*.py"))
+    using = {
+        path.relative_to(ROOT).as_posix()
+        for path in places
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute | ast.Name | ast.alias)
+        and getattr(node, "attr", getattr(node, "id", getattr(node, "name", ""))) == "VideoCapture"
+    }
+    assert using == {"realtime/sources/camera.py"}
+    decoding = {"engines/video", "realtime/audio", "realtime/output", "train/report/animation.py", "tests"}
+    for path in places:
+        place = path.relative_to(ROOT).as_posix()
+        assert "av" not in imports(path) or any(place.startswith(known) for known in decoding), place
 
 
 def test_no_module_has_a_name_that_says_nothing():

@@ -24,9 +24,17 @@ INLINE_CODE = re.compile(r"`([^`\n]+)`")
 OWN_PATH = re.compile(r"(?<![\w/.])(?:engines|realtime|train|tests|docs|\.ci)/[\w./*-]*")
 MADE_BY_THE_READER = {"engines/mine", "engines/NAME"}
 COMMAND = re.compile(
-    r"(?:python )?(?P<program>run\.py|-m engines|-m train|-m tests\.soak|puppet)(?= )(?P<rest>[^`]*)"
+    r"(?:python )?(?P<program>run\.py|-m engines|-m train|-m tests\.(?:soak|poses)|puppet)(?= )"
+    r"(?P<rest>[^`]*)"
 )
-SUBCOMMANDS = {"run.py": 2, "puppet": 2, "-m engines": 1, "-m train": 1, "-m tests.soak": 0}  # levels at most
+SUBCOMMANDS = {  # levels at most
+    "run.py": 2,
+    "puppet": 2,
+    "-m engines": 1,
+    "-m train": 1,
+    "-m tests.soak": 0,
+    "-m tests.poses": 0,
+}
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 STEPS = {
     "run.py": (
@@ -35,6 +43,8 @@ STEPS = {
         "calibrate",
         "aus",
         "doctor",
+        "c2pa",
+        "consent",
         *(f"engines {step}" for step in ("parity", "bench")),
     ),
     "-m train": ("prepare", "fit", "export", "quantise", "evaluate", "figures", "compare", "throughput"),
@@ -131,7 +141,7 @@ def test_commands_take_the_options_that_are_shown(document):
     for program, rest in commands(document.read_text()):
         words = rest.split()
         subcommand = []
-        while len(subcommand) < SUBCOMMANDS[program] and words and re.fullmatch(r"[a-z]+", words[0]):
+        while len(subcommand) < SUBCOMMANDS[program] and words and re.fullmatch(r"[a-z][a-z0-9]*", words[0]):
             subcommand.append(words.pop(0))
             if subcommand[0] != "engines":
                 break

@@ -6,13 +6,12 @@ python -m tests.support.damaged_files SEED COUNT      # one JSON object: what ca
 import io
 import json
 import random
-import resource
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +21,14 @@ from engines.bundle import load_bundle
 from engines.errors import PuppetError
 from engines.face.action_units import WIDE
 from engines.face.photo import load_photo
+from engines.video.clip_index import read_index
+from realtime.audio.clip_sound import ClipSound, has_sound
 from realtime.performance.load import load_curve
 from realtime.puppet import settings
+from realtime.sources.clip import Clip, is_clip
 from realtime.tracking import driver_profile
 from tests.conftest import SAMPLES
+from tests.support.clip_files import numbered, write_clip
 
 PHOTO_KINDS = {
     "jpg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "tif": "TIFF", "bmp": "BMP",
@@ -37,6 +40,9 @@ KEYFRAMES = (
 )
 CURVE = b"time_s,AU12,AU25\n0,0,0\n0.5,0.8,-0.3\n1,1,0\n"
 PRESET = b'[mine]\nstrength = 1.2\ngroups = ["mouth"]\n\n[mine.AU12]\ngain = 1.1\n'
+# A clip that was damaged in its headers may claim any duration: so much of its sound is asked for.
+SOUND_S = 2.0
+CLIP_KINDS = ("mp4", "mkv", "webm", "avi", "ts", "flv", "wmv")
 Edit = tuple[str, float, bytes]  # what is done, where (of the file's length), with what
 EDITS = ("replace", "insert", "remove", "cut", "repeat")
 
@@ -67,7 +73,16 @@ def seeds() -> dict[str, bytes]:
         stored = io.BytesIO()
         small.save(stored, kind, **({"exif": exif} if suffix in ("jpg", "png", "webp", "tif") else {}))
         files[f"photo.{suffix}"] = stored.getvalue()
+    moves = [Image.fromarray(numbered(number)) for number in range(6)]
+    for suffix in ("gif", "webp", "png"):
+        stored = io.BytesIO()
+        moves[0].save(stored, suffix, save_all=True, append_images=moves[1:], duration=100)
+        files[f"clip.{suffix}"] = stored.getvalue()
     with tempfile.TemporaryDirectory() as folder:
+        for suffix in CLIP_KINDS:
+            beeps_s = (0.1,) if suffix in ("mp4", "mkv", "ts") else ()
+            clip = write_clip(Path(folder) / f"clip.{suffix}", [i / 30 for i in range(12)], beeps_s=beeps_s)
+            files[clip.name] = clip.read_bytes()
         even = np.full(len(WIDE), 0.5, np.float32)
         profile = driver_profile.Profile(even * 0, even, even / 10, even * 2)
         files["profile.json"] = profile.save(Path(folder) / "profile.json").read_bytes()
@@ -80,6 +95,7 @@ def load(path: Path) -> None:
     kind = path.name.split(".")[0]
     loaders: dict[str, Callable[[Path], object]] = {
         "photo": load_photo,
+        "clip": play,
         "curve": load_curve,
         "openface": load_curve,
         "keyframes": load_curve,
@@ -88,6 +104,16 @@ def load(path: Path) -> None:
         "bundle": lambda path: load_bundle(path.parent),
     }
     loaders[kind](path)
+
+
+def play(path: Path) -> None:
+    """Every frame of a clip, and its sound. Raises PuppetError."""
+    with closing(Clip(path)) as clip:
+        while clip.read() is not None:
+            pass
+    if is_clip(path) and has_sound(path):
+        with closing(ClipSound(path, read_index(path).stretches)) as sound:
+            sound.until(SOUND_S)
 
 
 def arguments(path: Path) -> list[str]:
@@ -141,8 +167,13 @@ def run(seed: int, count: int) -> dict:
                 faults.append(f"{seed}, {number}, {name}: {type(error).__name__}: {error}")
             slowest_s = max(slowest_s, time.perf_counter() - started_s)
             path.unlink()
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"count": count, "ends": ends, "faults": faults, "slowest_s": slowest_s, "peak_mb": peak_mb}
+    return {"count": count, "ends": ends, "faults": faults, "slowest_s": slowest_s, "peak_mb": _peak_mb()}
+
+
+def _peak_mb() -> float:
+    """The most memory that this program took. Not by getrusage: that begins at what its parent took."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 if __name__ == "__main__":

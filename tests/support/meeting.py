@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from engines.backends.interface import Edit
 from engines.errors import EngineLost, OutputError
 from engines.face.landmarks import Face
 from realtime.controls import Controls
+from realtime.page.live_view import LiveView
+from realtime.puppet.head import rotation
+from tests.support import phone
 from tests.support.fake_camera import Desk
 from tests.support.fakes import StubEngine
 from tests.support.mishaps import Mishap
@@ -25,6 +29,10 @@ TRACK_S, SLOW_TRACK_S = (0.002, 0.004), 1.0
 DRAW_S, OPEN_ENGINE_S = 0.008, 3.0
 SEND_S = 0.0002
 AT_ONCE_S = 0.001  # for a key to be obeyed: a picture that is on its way may still arrive
+HEAD_SWING_DEG = (5.0, 9.0, 4.0)  # pitch, yaw, roll to each side, once through all expressions
+PHONE, STRANGER = ("192.168.1.20", 51000), ("192.168.1.66", 51000)
+PHONE_FPS = 43.0  # never in step with the output, as the camera's are
+WATCH_S, SLOW_WATCH_S = 0.004, 2.0  # that a page takes over a picture
 CAMERA_FPS = (38.0, 48.0)  # never in step with the output; 1 M frames in 8 hours
 
 
@@ -36,7 +44,7 @@ def shows_driver(image: np.ndarray) -> bool:
 class Performers:
     """Stands for engines.face.landmarks.FaceReader.
 
-    The driver's face, who smiles and stops, and mishaps with it.
+    The driver's face, who smiles, stops and turns, and mishaps with it.
     """
 
     def __init__(
@@ -50,9 +58,13 @@ class Performers:
         """
         self.lost, self.second, self.slow = False, False, False
         left, right = mesh[:, 0].min(), mesh[:, 0].max()
-        self._mesh = (mesh - [(left + right) / 2, mesh[:, 1].mean(), 0]) / (right - left)  # its width is 1
         self._expressions, self._estimate = expressions, estimate
-        self._faces: dict[tuple[int, ...], list[Face]] = {}  # by the picture's shape
+        self._mesh = (mesh - [(left + right) / 2, mesh[:, 1].mean(), 0]) / (right - left)  # its width is 1
+        # By the picture's shape, made beforehand, with all that is kept in them: memory must not grow
+        self._faces: dict[tuple[int, ...], list[Face]] = {
+            (height, width, 3): self._of_size((height, width, 3))
+            for width, height in (CAMERA_SIZE, OTHER_SIZE)
+        }
         self._known: dict[int, np.ndarray] = {}
         self._chance, self._number = random.Random(seed), 0
 
@@ -64,11 +76,6 @@ class Performers:
         self._number += 1
         if self.lost:
             return None
-        if picture.shape not in self._faces:
-            self._faces[picture.shape] = [
-                self._face(picture.shape, shapes, 0.5) for shapes in self._expressions
-            ]
-            self._faces[picture.shape].append(self._face(picture.shape, self._expressions[0], 0.8))
         return self._faces[picture.shape][
             -1 if self.second and self._number % 2 else self._number // 2 % len(self._expressions)
         ]
@@ -82,13 +89,89 @@ class Performers:
             self._known[id(face)] = aus
         return aus
 
-    def _face(self, shape: tuple[int, ...], blendshapes: np.ndarray, across: float) -> Face:
+    def _of_size(self, shape: tuple[int, ...]) -> list[Face]:
+        """Every expression, and last a face elsewhere."""
+        swing = np.sin(np.linspace(0, 2 * np.pi, len(self._expressions), endpoint=False))
+        faces = [
+            self._face(shape, blendshapes, 0.5, share)
+            for blendshapes, share in zip(self._expressions, swing, strict=True)
+        ]
+        return [*faces, self._face(shape, self._expressions[0], 0.8)]
+
+    def _face(
+        self, shape: tuple[int, ...], blendshapes: np.ndarray, across: float, swing: float = 0.0
+    ) -> Face:
         height, width = shape[:2]
-        mesh = (self._mesh * FACE_SHARE * width + [across * width, height / 2, 0]).astype(np.float32)
-        return Face(mesh[:, :2], mesh[:, 2].copy(), blendshapes)
+        turned = self._mesh @ rotation(swing * np.array(HEAD_SWING_DEG)).T
+        mesh = (turned * FACE_SHARE * width + [across * width, height / 2, 0]).astype(np.float32)
+        face = Face(mesh[:, :2], mesh[:, 2].copy(), blendshapes)
+        assert face.aligned and face.box_px  # kept from now on
+        return face
 
     def close(self) -> None:
         pass
+
+
+class PhoneLine:
+    """Stands for the socket of a NetworkTracker: an app on a phone that sends a face, and its mishaps."""
+
+    def __init__(self) -> None:
+        self.silent, self.lost, self.frozen, self.garbage, self.stranger = (False,) * 5
+        self._open, self._timeout_s, self._number, self._due_s = True, 0.0, 0, time.perf_counter()
+        shares = np.sin(np.linspace(0, 2 * np.pi, 96, endpoint=False))
+        pitch, yaw, roll = HEAD_SWING_DEG
+        self._faces = [
+            phone.live_link((yaw * share, pitch * share, roll * share), jawOpen=0.3 + 0.3 * share)
+            for share in shares.tolist()
+        ]
+        self._nobody = phone.live_link_without_face()
+
+    def settimeout(self, seconds: float) -> None:
+        self._timeout_s = seconds
+
+    def recvfrom(self, _size: int) -> tuple[bytes, tuple[str, int]]:
+        if not self._open:
+            raise OSError("closed")
+        until_s = time.perf_counter() + self._timeout_s
+        if self.silent or self._due_s > until_s:
+            if not self._timeout_s:
+                raise BlockingIOError
+            time.sleep(self._timeout_s)
+            raise TimeoutError
+        time.sleep(max(0.0, self._due_s - time.perf_counter()))
+        self._due_s = max(self._due_s + 1 / PHONE_FPS, time.perf_counter())
+        self._number += not self.frozen
+        if self.stranger and self._number % 2:
+            return self._faces[0], STRANGER
+        if self.garbage:
+            return b"hello", PHONE
+        return self._nobody if self.lost else self._faces[self._number % len(self._faces)], PHONE
+
+    def fileno(self) -> int:
+        return 3 if self._open else -1
+
+    def close(self) -> None:
+        self._open = False
+
+
+class Viewer:
+    """A page that looks at every picture that it can, closes and opens again."""
+
+    def __init__(self, view: LiveView):
+        self._view, self.pictures, self.watch_s, self.away, self.over = view, 0, WATCH_S, False, False
+
+    def look(self) -> None:
+        """Until `over`; for a thread of its own."""
+        while not self.over:
+            with closing(self._view.watch(320)) as jpegs:
+                for jpeg in jpegs:
+                    assert jpeg.startswith(b"\xff\xd8")
+                    self.pictures += 1
+                    time.sleep(self.watch_s)
+                    if self.away:
+                        break
+            while self.away and not self.over:
+                time.sleep(0.1)
 
 
 class PatientEngine(StubEngine):
@@ -199,6 +282,33 @@ def face_mishaps(performers: Performers) -> list[Mishap]:
         Mishap("face lost", turn("lost", True), turn("lost", False), (0.1, 30), 0.3),
         Mishap("second face", turn("second", True), turn("second", False), (0.1, 30), 0.3),
         Mishap("tracker takes 1 s", turn("slow", True), turn("slow", False), (2, 20), SLOW_TRACK_S + 0.3),
+    ]
+
+
+def phone_mishaps(line: PhoneLine) -> list[Mishap]:
+    def turn(name: str, on: bool) -> Callable[[], None]:
+        return lambda: setattr(line, name, on)
+
+    return [
+        Mishap("phone silent", turn("silent", True), turn("silent", False), (0.3, 60), 0.4, 2),
+        Mishap("phone sees no face", turn("lost", True), turn("lost", False), (0.1, 30), 0.4),
+        Mishap("phone's app stands still", turn("frozen", True), turn("frozen", False), (0.3, 60), 0.4, 1),
+        Mishap(
+            "phone sends something else", turn("garbage", True), turn("garbage", False), (0.1, 20), 0.4, 3
+        ),
+        Mishap("a second phone sends", turn("stranger", True), turn("stranger", False), (0.3, 30), 0.4, 1),
+    ]
+
+
+def page_mishaps(viewer: Viewer) -> list[Mishap]:
+    def turn(name: str, value: object) -> Callable[[], None]:
+        return lambda: setattr(viewer, name, value)
+
+    return [
+        Mishap(
+            "page's network stalls", turn("watch_s", SLOW_WATCH_S), turn("watch_s", WATCH_S), (1, 30), 0.3
+        ),
+        Mishap("page closed", turn("away", True), turn("away", False), (0.3, 60), 0.3),
     ]
 
 

@@ -68,14 +68,22 @@ class Memory:
 class Ages(Timings):
     """Timings that tell fate of every fresh picture that is seen, and keep its age while all is well."""
 
-    def __init__(self, sim: Simulation, fate: Fate, is_lost: Callable[[], bool], length: int):
-        """is_lost: whether pictures go nowhere."""
+    def __init__(
+        self,
+        sim: Simulation,
+        fate: Fate,
+        is_lost: Callable[[], bool],
+        length: int,
+        of_frames: str = "capture",
+    ):
+        """is_lost: whether pictures go nowhere. of_frames: what is measured once a frame of the driver."""
         super().__init__()
+        self._of_frames = of_frames
         self._sim, self._fate, self._is_lost, self.well, self.frames = sim, fate, is_lost, Series(length), 0
 
     def add(self, name: str, duration_s: float) -> None:
         super().add(name, duration_s)
-        if name == "capture":
+        if name == self._of_frames:
             self.frames += 1
         elif (
             name == "capture to output"

@@ -260,9 +260,9 @@ def test_work_in_the_thread_that_sends_is_found():
         meeting.time.sleep(0.04 if picture.captured_s % 7 < 0.1 else 0.0)
         return (
             self.animator.still
-            if self._controls.panic
+            if self.controls.panic
             else self.animator.slate
-            if self._controls.paused
+            if self.controls.paused
             else picture.image
         )
 

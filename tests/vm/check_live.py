@@ -27,7 +27,7 @@ from realtime.output.outputs import VirtualCamera
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
-from realtime.session import session
+from realtime.session import live_session
 from realtime.session.expression_source import FrameExpressions
 from realtime.session.live_loop import LiveLoop
 from realtime.session.output_fanout import OutputFanout
@@ -80,7 +80,7 @@ def _command(*arguments: str, meanwhile: Callable[[], None] = lambda: None) -> t
 
     trouble = threading.Thread(target=disturb, daemon=True)
     trouble.start()
-    session.make_puppet = lambda *_arguments, **_options: (_puppet(), StubEngine())
+    live_session.make_puppet = lambda *_arguments, **_options: (_puppet(), StubEngine())
     with redirect_stderr(said):
         status = animate.main(
             [*arguments, "--source", str(PHOTO), "--size", "{}x{}".format(*SIZE), "--fps", str(FPS)]
