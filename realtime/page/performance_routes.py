@@ -134,8 +134,9 @@ class PerformanceRoutes:
         kept, au = _asked(run, wanted), text(wanted, "au")
         if au not in EXPRESSION:
             raise Refused(422, "There is no such action unit.")
-        time_s, value, width_s = (number(wanted, name) for name in ("time_s", "value", "width_s"))
-        return _named(run.performances.bend(kept.number, au, time_s, value, width_s))
+        move, name = (run.performances.nudge, "by") if "by" in wanted else (run.performances.bend, "value")
+        time_s, amount, width_s = (number(wanted, each) for each in ("time_s", name, "width_s"))
+        return _named(move(kept.number, au, time_s, amount, width_s))
 
     @staticmethod
     def _undo(run: LiveRun, request: Request) -> dict[str, Any]:

@@ -130,15 +130,30 @@ class PerformanceLibrary:
 
         Raises: CurveError, OutputError.
         """
+        return self._move(number, au, time_s, width_s, value, lambda before: value - before)
+
+    def nudge(self, number: int, au: str, time_s: float, by: float, width_s: float) -> KeptPerformance:
+        """Like `bend`, by an amount of -1 to 1."""
+        return self._move(number, au, time_s, width_s, by, lambda _before: by)
+
+    def _move(
+        self,
+        number: int,
+        au: str,
+        time_s: float,
+        width_s: float,
+        wanted: float,
+        by: Callable[[np.ndarray], np.ndarray | float],
+    ) -> KeptPerformance:
         columns = [EXPRESSION.index(side) for side in sides(au) if side in EXPRESSION]
-        if not columns or not -1 <= value <= 1 or not WIDTH_S[0] <= width_s <= WIDTH_S[1]:
+        if not columns or not -1 <= wanted <= 1 or not WIDTH_S[0] <= width_s <= WIDTH_S[1]:
             raise CurveError("That point cannot be there", "keep it between -1 and 1")
         kept = self.performance(number)
         curve = _dense(_editable(kept.path), time_s, width_s)
         share = np.clip(np.abs(curve.times_s - time_s) / width_s, 0, 1)
         weight = (0.5 + 0.5 * np.cos(np.pi * share)).astype(np.float32)[:, None]
-        moved = value - curve.at(time_s)[columns]
-        curve.values[:, columns] = np.clip(curve.values[:, columns] + weight * moved, -1, 1)
+        moved = weight * by(curve.at(time_s)[columns])
+        curve.values[:, columns] = np.clip(curve.values[:, columns] + moved, -1, 1)
         if kept.ships:
             return self._keep(curve, kept.name)
         with self._lock, _disk(kept.path):

@@ -56,7 +56,10 @@ function row(found) {
 
 async function fill() {
   const found = await attempt(() => look("/performances"));
-  if (found) list.replaceChildren(...found.performances.map(row));
+  const told = JSON.stringify(found);
+  if (!found || told === list.dataset.told) return; // a row that is pressed stays in its place
+  list.dataset.told = told;
+  list.replaceChildren(...found.performances.map(row));
 }
 
 async function edit(number) {
@@ -105,12 +108,19 @@ function close() {
   $("editor").hidden = true;
 }
 
+function valueAt(name, time) {
+  const { aus: { [name]: values = [] }, times_s: times } = open.found;
+  const after = times.findIndex((each) => each >= time);
+  if (after <= 0) return values[after < 0 ? values.length - 1 : 0] || 0;
+  const share = (time - times[after - 1]) / (times[after] - times[after - 1]);
+  return values[after - 1] + share * (values[after] - values[after - 1]);
+}
+
 function redraw(preview) {
   if (!open) return null;
   const name = open.au.value;
   const scale = lines(open.canvas, open.found, name, [Number(open.cutFrom.value), Number(open.cutTo.value)]);
-  const place = Math.round((open.time / open.found.duration_s) * (open.found.times_s.length - 1)) || 0;
-  const value = typeof preview === "number" ? preview : (open.found.aus[name] || [])[place] || 0;
+  const value = typeof preview === "number" ? preview : valueAt(name, open.time);
   const context = open.canvas.getContext("2d");
   context.fillStyle = colour("ink");
   context.beginPath();
@@ -120,25 +130,33 @@ function redraw(preview) {
   return { scale, value };
 }
 
-async function change(path, more) {
-  const au = open.au.value;
-  const width = open.width.value;
-  const kept = await attempt(() => act(path, { number: open.number, ...more }));
-  if (!kept) return;
-  const copied = kept.number !== open.number;
-  const { time } = open;
+// Changes are made one after the other: a key that is held sends many.
+let changes = Promise.resolve();
+
+function change(path, more) {
+  changes = changes.then(() => open && attempt(() => makeChange(path, more)));
+}
+
+async function makeChange(path, more) {
+  const kept = await act(path, { number: open.number, ...more });
+  if (!open) return;
+  if (kept.number === open.number) {
+    const found = await look(`/performances/curve?number=${kept.number}`);
+    if (open && open.number === kept.number) open.found = found;
+    redraw();
+    return fill();
+  }
+  const { time, au: { value: au }, width: { value: width } } = open;
   await fill();
   await edit(kept.number);
   open.time = time;
   open.width.value = width;
   open.au.value = [...open.au.options].some((each) => each.value === au) ? au : open.au.value;
   redraw();
-  if (copied) tell(`What ships stays as it is: ${kept.name} is your copy.`);
+  tell(`What ships stays as it is: ${kept.name} is your copy.`);
 }
 
-const bend = (value) => change("/performances/bend", {
-  au: open.au.value, time_s: open.time, value: Math.max(-1, Math.min(1, value)), width_s: Number(open.width.value),
-});
+const bend = (how) => change("/performances/bend", { au: open.au.value, time_s: open.time, width_s: Number(open.width.value), ...how });
 
 function dragStart(event) {
   const { scale } = redraw();
@@ -154,7 +172,7 @@ function dragStart(event) {
   open.canvas.addEventListener("pointermove", move);
   open.canvas.addEventListener("pointerup", () => {
     open.canvas.removeEventListener("pointermove", move);
-    if (value === null) redraw(); else bend(value);
+    if (value === null) redraw(); else bend({ value });
   }, { once: true });
   redraw();
 }
@@ -165,7 +183,7 @@ function onKey(event) {
   if (event.key in moves) {
     open.time = Math.max(0, Math.min(open.found.duration_s, open.time + moves[event.key]));
     redraw();
-  } else if (event.key in steps) bend(redraw().value + steps[event.key]);
+  } else if (event.key in steps) bend({ by: steps[event.key] });
   else return;
   event.preventDefault();
 }
