@@ -310,14 +310,23 @@ def test_outputs_are_switched_and_a_recording_is_made(tab, running):
 # --- performances and calibration ---------------------------------------------------------------------------
 
 
-def test_a_performance_is_recorded_played_looped_edited_cut_and_downloaded(tab, running):
-    drivers = running.run.drivers
+@pytest.fixture
+def take(tab):
+    """A performance that is recorded on the page: its row and its file."""
     tab.page.click("#take")
     tab.wait(lambda: "is recorded" in tab.text("#taking"), "nothing is recorded")
     tab.page.wait_for_timeout(1500)
     tab.page.click("#take")
     row = tab.page.locator("#performance-list li", has_text="take-").first
     tab.wait(lambda: row.count() == 1, "it is not listed")
+    (path,) = performances_folder().glob("take-*.csv")
+    yield row, path
+    path.unlink(missing_ok=True)
+
+
+def test_a_performance_is_recorded_played_looped_cut_and_downloaded(tab, running, take):
+    row, path = take
+    drivers = running.run.drivers
     row.locator("text=Loop").click()
     tab.wait(lambda: drivers.chosen.drivers[0].endswith(".csv") and not drivers.chosen.once, "no loop")
     row.locator("text=Play").click()
@@ -326,8 +335,23 @@ def test_a_performance_is_recorded_played_looped_edited_cut_and_downloaded(tab, 
     tab.wait(lambda: not drivers.ended and not rests(running), "the driver before is not back")
 
     row.locator("text=Edit").click()
+    tab.page.fill("#cut-from", "0.2")
+    tab.page.fill("#cut-to", "0.8")
+    tab.page.click("#cut")
+    tab.wait(lambda: len(list(performances_folder().glob("*-cut.csv"))) == 1, "no part is kept")
+    with tab.page.expect_download() as download:
+        tab.page.click("#download")
+    assert download.value.suggested_filename == path.name
+    assert Path(download.value.path()).read_bytes() == path.read_bytes()
+    tab.page.click("#delete")
+    tab.page.click("dialog button.main")
+    tab.wait(lambda: not path.exists(), "it is still there")
+
+
+def test_a_point_of_a_performance_is_dragged_nudged_by_keys_and_taken_back(tab, running, take):
+    row, path = take
+    row.locator("text=Edit").click()
     tab.wait(lambda: tab.page.locator("#curve").is_visible(), "no curve")
-    (path,) = performances_folder().glob("take-*.csv")
     tab.page.select_option("#curve-width", "0.15")
     before = load_curve(path)
     box = tab.page.locator("#curve").bounding_box()
@@ -359,17 +383,6 @@ def test_a_performance_is_recorded_played_looped_edited_cut_and_downloaded(tab, 
         tab.page.click("#undo")
         tab.wait(lambda kept=kept: path.read_bytes() != kept, "no undo")
     assert at_middle() == pytest.approx(before.at(before.duration_s / 2)[place], abs=0.01)
-    tab.page.fill("#cut-from", "0.2")
-    tab.page.fill("#cut-to", "0.8")
-    tab.page.click("#cut")
-    tab.wait(lambda: len(list(performances_folder().glob("*-cut.csv"))) == 1, "no part is kept")
-    with tab.page.expect_download() as download:
-        tab.page.click("#download")
-    assert download.value.suggested_filename == path.name
-    assert Path(download.value.path()).read_bytes() == path.read_bytes()
-    tab.page.click("#delete")
-    tab.page.click("dialog button.main")
-    tab.wait(lambda: not path.exists(), "it is still there")
 
 
 def test_videos_are_drawn_with_a_bar(tab, running, tmp_path, monkeypatch):

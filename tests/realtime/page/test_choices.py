@@ -247,7 +247,8 @@ def test_a_point_that_is_dragged_takes_its_surroundings_along_and_can_be_taken_b
     assert load_curve(path).at(1.0)[place] == pytest.approx(expected, abs=1e-3)
     for _ in range(2):
         assert client.post("/performances/undo", {"number": take}).status == 200
-    for wrong in ({"by": 2}, {"au": "AU99"}, {"value": 2}, {"width_s": 0}, {"time_s": "1"}, {"number": 10**6}):
+    assert client.post("/performances/bend", body | {"by": 2}).status == 422
+    for wrong in ({"au": "AU99"}, {"value": 2}, {"width_s": 0}, {"time_s": "1"}, {"number": 10**6}):
         assert client.post("/performances/bend", body | wrong).status == 422
 
 
