@@ -88,6 +88,7 @@ def prepare(options: argparse.Namespace) -> None:
 
 
 def fit(options: argparse.Namespace) -> None:
+    from train import checkpoint
     from train.data.corpus import load_corpus
     from train.recipes.factory import make
     from train.schedule import Schedule
@@ -99,6 +100,8 @@ def fit(options: argparse.Namespace) -> None:
             f"--images {options.images} is less than one batch of {options.batch}: nothing would be learnt."
         )
     recipe = make(options, corpus.size_px)
+    if options.only_shade and not options.start_from and not checkpoint.find(options.out / "checkpoint"):
+        raise DataError("--only-shade trains folds for a generator that is there: give --start-from.")
     plan = Schedule(
         options.images,
         options.batch,

@@ -290,6 +290,11 @@ def _add_network_options(what: argparse._ArgumentGroup) -> None:
         help="supervised: the generator draws no folds and shadows over skin",
     )
     what.add_argument(
+        "--only-shade",
+        action="store_true",
+        help="supervised: train folds and shadows alone, for the rest of the generator of --start-from",
+    )
+    what.add_argument(
         "--critic",
         action="store_true",
         help="supervised: beside it a critic that tells drawn from photographed faces",

@@ -23,7 +23,7 @@ from train.recipes.recipe import Networks, Recipe
 
 # Of a compact generator: the one weight that is as wide as its vocabulary
 CONDITION_WEIGHT = "condition.0.weight"
-# And those that are as long as its heads are many, teeth before shade and both at the end
+# And those that are as long as its heads are many, teeth at the end
 HEADS = ("out.weight", "out.bias")
 
 
@@ -98,7 +98,7 @@ def _widens(theirs: Any, mine: Any) -> bool:
     if not (isinstance(theirs, Shape) and isinstance(mine, Shape)) or theirs == mine:
         return False
     vocabularies = ((PAPER, WIDE), (mine.vocabulary, mine.vocabulary))
-    heads = theirs.shade <= mine.shade if theirs.teeth == mine.teeth else mine.teeth and not theirs.shade
+    heads = theirs.teeth <= mine.teeth and theirs.shade <= mine.shade
     if (theirs.vocabulary, mine.vocabulary) not in vocabularies or not heads:
         return False
     return replace(theirs, vocabulary=mine.vocabulary, teeth=mine.teeth, shade=mine.shade) == mine
@@ -111,7 +111,7 @@ def _widened(narrow: nn.Module, theirs: Shape, mine: Shape) -> dict[str, Any]:
     )
     for name in HEADS:
         weights[name] = torch.cat([weights[name], fresh[name][len(weights[name]) :]])
-    return weights
+    return fresh | weights
 
 
 def _differences(theirs: Any, mine: Any) -> list[str]:

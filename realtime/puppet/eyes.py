@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from engines.blend import Box, sampled
+from engines.face.crop import Crop, cut
 from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP
 from realtime.puppet.background import fill
 from realtime.puppet.head import smooth_fall
@@ -82,6 +83,56 @@ class Eyes:
         aside = _eased(aside, self._room[aside > 0])
         down = _eased(gaze.down * UPRIGHT_GAIN * self._freedom, MOST_UPRIGHT)
         return tuple(eye.look(aside, down) for eye in self._pair)
+
+
+class CropWithEyes:
+    """The crop that the generator is shown, whose eyes look as the picture's do: what it paints of them it
+    paints so.
+    """
+
+    def __init__(self, shown: np.ndarray, picture: np.ndarray, crop: Crop, boxes: tuple[Box, ...]):
+        """shown: (S, S, 3) uint8, the crop of the picture at rest, (H, W, 3) uint8; boxes: of the eyes."""
+        self._shown = shown
+        self._eyes = [eye for box in boxes if (eye := _EyeInCrop.of(picture, crop, box)) is not None]
+
+    def of(self, picture: np.ndarray) -> np.ndarray:
+        """(S, S, 3) uint8, read-only, of the picture as it looks now."""
+        shown = self._shown.copy()
+        for eye in self._eyes:
+            eye.draw(shown, picture)
+        shown.flags.writeable = False  # engines may keep what cannot change
+        return shown
+
+
+@dataclass(frozen=True)
+class _EyeInCrop:
+    box: Box  # of the picture
+    place: Box  # of the crop
+    crop: Crop  # of the box's pixels
+    at_rest: np.ndarray  # what it cuts out of the picture at rest, int16
+
+    @classmethod
+    def of(cls, picture: np.ndarray, crop: Crop, box: Box) -> "_EyeInCrop | None":
+        """None outside the crop."""
+        rows, columns = box
+        corners = np.array([[x, y] for y in (rows.start, rows.stop) for x in (columns.start, columns.stop)])
+        in_crop = crop.to_crop(corners)
+        left, top = np.clip(np.floor(in_crop.min(axis=0)).astype(int), 0, crop.size_px)
+        right, bottom = np.clip(np.ceil(in_crop.max(axis=0)).astype(int) + 1, 0, crop.size_px)
+        if left >= right or top >= bottom:
+            return None
+        matrix = crop.crop_from_frame.copy()
+        matrix[:, 2] = crop.to_crop(np.array([columns.start, rows.start])) - [left, top]
+        small = Crop(matrix, int(max(right - left, bottom - top)))
+        place = slice(top, bottom), slice(left, right)
+        return cls(box, place, small, cut(picture[box], small).astype(np.int16))
+
+    def draw(self, shown: np.ndarray, picture: np.ndarray) -> None:
+        """Adds to (S, S, 3) uint8, in place, what has changed in the picture."""
+        changed = cut(picture[self.box], self.crop) - self.at_rest
+        place = shown[self.place]
+        height, width = place.shape[:2]
+        place[:] = np.clip(place + changed[:height, :width], 0, 255)
 
 
 def _eased(value: float, most: float) -> float:

@@ -21,7 +21,7 @@ from engines.face.photo import load_photo
 from engines.face.tiles import SMALLEST_FACE_PX
 from realtime.puppet.background import take_apart
 from realtime.puppet.canvas import lay_out, own_size
-from realtime.puppet.eyes import Eyes, Gaze
+from realtime.puppet.eyes import CropWithEyes, Eyes, Gaze
 from realtime.puppet.face_choice import LARGEST, MAX_FACES, choose
 from realtime.puppet.head import HeadGeometry, HeadPose
 
@@ -71,8 +71,9 @@ class Puppet:
         self.own_aus = au_estimator.estimate(face)  # (29,) 0..1
         self.crop = photo_crop.moved(canvas.canvas_from_photo)
         self._engine = engine
-        self._crop_picture = cut(photo, photo_crop)
-        self._crop_picture.flags.writeable = False  # engines may keep what cannot change
+        self._crop_at_rest = cut(photo, photo_crop)
+        self._crop_at_rest.flags.writeable = False  # engines may keep what cannot change
+        self._crop_picture = self._crop_at_rest  # with eyes that look as they are drawn
         wide_crop = self.crop.moved(canvas.wide_from_canvas)
         mesh_px = _moved(_moved(face.mesh_px, canvas.canvas_from_photo), canvas.wide_from_canvas)
         self._window, self._wide = canvas.window, canvas.wide.copy()  # copies: the eyes are drawn into them
@@ -92,6 +93,7 @@ class Puppet:
                 " one that shows more around the head."
             )
         self._eyes = Eyes(canvas.wide, mesh_px)
+        self._crop_with_eyes = CropWithEyes(self._crop_at_rest, canvas.wide, wide_crop, self._eyes.boxes)
         self._gaze = Gaze()  # that is drawn in
 
     @classmethod
@@ -167,6 +169,7 @@ class Puppet:
             )
             person = layers.person[inner]
             np.copyto(person, prefiltered(pixels), where=(layers.matte[inner] == 255)[..., None])
+        self._crop_picture = self._crop_at_rest if gaze.at_rest else self._crop_with_eyes.of(self._wide)
 
     def _show_eyes(self, picture: np.ndarray) -> None:
         """The eyes as they look, at their place in the still picture."""

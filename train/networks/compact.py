@@ -41,6 +41,7 @@ GATE_HALF = 0.08
 # Of the crop's side, over which the condition of the right half blends into that of the left half
 MIDDLE_SHARE = 0.12
 WINDOW_SHARE = 0.06  # of the crop's side, over which edits fade out at its border
+SHADE_WIDTH = 16  # channels of the branch that draws it, at 1/2
 MOST_SHADE = 0.4  # of the way to the colours below
 # BGR. In the shadow skin keeps more of its red than of the rest: towards black it looks bruised
 SHADOW, LIGHT = (0.0, 0.0, 0.18), (1.0, 1.0, 1.0)
@@ -176,15 +177,23 @@ class CompactGenerator(nn.Module):
         self.to_half = nn.Conv2d(q, 4 * shape.head, 3, padding=1)
         self.mix_half = nn.Conv2d(shape.head, shape.head, 3, padding=1)
         # Colour and attention, shuffled to full size; at half size: flow; where in train.teeth, whether
-        # inside a mouth, how light; shade.
+        # inside a mouth, how light.
         self._mouth = 4 * 4 + 2 * shape.flow  # the first of the mouth's
-        self.out = nn.Conv2d(shape.head, self._mouth + 4 * shape.teeth + shape.shade, 3, padding=1)
+        self.out = nn.Conv2d(shape.head, self._mouth + 4 * shape.teeth, 3, padding=1)
         nn.init.zeros_(self.out.weight)
         bias = torch.zeros(self.out.out_channels)
         bias[12:16] = 2.0  # attention starts at 0.88: mostly the photo, yet not saturated
         if shape.teeth:
             bias[self._mouth + 2] = -3.0  # nowhere inside a mouth
         self.out.bias = nn.Parameter(bias)
+        if shape.shade:
+            # A branch of its own: what it learns changes nothing else
+            self.shade = nn.Sequential(
+                nn.Conv2d(shape.head + 2 * shape.flow, SHADE_WIDTH, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(SHADE_WIDTH, 1, 3, padding=1),
+            )
+            _zero(self.shade[2])
         if shape.teeth:
             row = torch.from_numpy(teeth() / np.array([255, 255, 255, 1], np.float32))
             # (1, 4, h, w): BGR times alpha, alpha
@@ -200,7 +209,36 @@ class CompactGenerator(nn.Module):
         self.register_buffer("window", _window(shape.size_px), persistent=False)
         self.register_buffer("half_window", _window(shape.size_px // 2), persistent=False)
 
-    def forward(self, photo: Tensor, change: Tensor, in_parts: bool = False) -> Drawn | Answer:
+    def forward(
+        self, photo: Tensor, change: Tensor, in_parts: bool = False, only_shade: bool = False
+    ) -> Drawn | Answer:
+        """only_shade: gradients reach the branch of shade alone."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not only_shade):
+            y2 = self._features(photo, change)
+            heads = self.out(F.relu(self.mix_half(y2)) + y2)
+        seen, heads = torch.cat([y2, heads[:, 16 : self._mouth]], dim=1), heads.float()
+        fine = F.pixel_shuffle(heads[:, :16], 2)  # (B, 4, S, S)
+        gate = self.gate(change)
+        colour, inside, where = torch.sigmoid(fine[:, :3]), None, None
+        if self.shape.teeth:
+            colour, inside, where = self._with_teeth(colour, heads[:, self._mouth :])
+        attention = 1 - gate * self.window * _smooth(1 - torch.sigmoid(fine[:, 3:]))
+        flow = (
+            gate * self.half_window * heads[:, 16:18] * (FLOW_UNIT_PX * self.shape.size_px / 256)
+            if self.shape.flow
+            else None
+        )
+        shade = None
+        if self.shape.shade:
+            smooth = F.interpolate(
+                _smooth(self.shade(seen).float()), scale_factor=2.0, mode="bilinear", align_corners=False
+            )
+            shade = gate * self.window * MOST_SHADE * torch.tanh(smooth)
+        drawn = Drawn(colour, attention, flow, inside, where, shade)
+        return drawn if in_parts else joined(drawn)
+
+    def _features(self, photo: Tensor, change: Tensor) -> Tensor:
+        """(B, head, S/2, S/2): what the heads are read from."""
         c = self.condition((change[:, None, None, :] @ self.views).squeeze(2))  # (B, V, 128)
         x4 = self.stem(F.pixel_unshuffle(photo * 2 - 1, 4))  # (B, q, S/4, S/4)
         x8 = self.down_eighth(F.pixel_unshuffle(F.relu(x4), 2))
@@ -216,27 +254,7 @@ class CompactGenerator(nn.Module):
         for block in self.quarter_up:
             y4 = block(y4, c)
         # Shuffle by 2, mix, shuffle by 2: a direct shuffle by 4 leaves a comb of period 4.
-        y2 = F.relu(F.pixel_shuffle(self.to_half(F.relu(y4)), 2))
-        heads = self.out(F.relu(self.mix_half(y2)) + y2).float()
-        fine = F.pixel_shuffle(heads[:, :16], 2)  # (B, 4, S, S)
-        gate = self.gate(change)
-        colour, inside, where = torch.sigmoid(fine[:, :3]), None, None
-        if self.shape.teeth:
-            colour, inside, where = self._with_teeth(colour, heads[:, self._mouth : self._mouth + 4])
-        attention = 1 - gate * self.window * _smooth(1 - torch.sigmoid(fine[:, 3:]))
-        flow = (
-            gate * self.half_window * heads[:, 16:18] * (FLOW_UNIT_PX * self.shape.size_px / 256)
-            if self.shape.flow
-            else None
-        )
-        shade = None
-        if self.shape.shade:
-            smooth = F.interpolate(
-                _smooth(heads[:, -1:]), scale_factor=2.0, mode="bilinear", align_corners=False
-            )
-            shade = gate * self.window * MOST_SHADE * torch.tanh(smooth)
-        drawn = Drawn(colour, attention, flow, inside, where, shade)
-        return drawn if in_parts else joined(drawn)
+        return F.relu(F.pixel_shuffle(self.to_half(F.relu(y4)), 2))
 
     def _with_teeth(self, colour: Tensor, mouth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Lays teeth into a mouth.

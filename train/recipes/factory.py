@@ -55,7 +55,7 @@ def baseline(name: str) -> "type[StarGan | CycleGan | Diat | IcGan]":
 # Options of `fit` that only some recipes have; another one is refused, before the wrong thing is trained.
 COMPACT = {"channels", "no_flow"}
 USED = {
-    "supervised": COMPACT | {"vocabulary", "no_teeth", "no_shade", "critic"},
+    "supervised": COMPACT | {"vocabulary", "no_teeth", "no_shade", "only_shade", "critic"},
     "distil": COMPACT | {"teacher"},
     "compact": COMPACT | {"model", "adversary", "attention_term", "critic_steps", "vocabulary"},
     "paper": {"model", "conditioning", "adversary", "attention_term", "critic_steps", "width", "vocabulary"},
@@ -95,6 +95,7 @@ def make(options: argparse.Namespace, corpus_size_px: int) -> Recipe:
                 shade=not (options.no_shade or options.no_flow),
             ),
             critic=options.critic,
+            only_shade=options.only_shade,
         )
     if teacher is not None:
         return Distil(_compact(options, size, vocabulary_name(teacher.aus)), teacher)

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines.errors import DataError
 from engines.face.action_units import WIDE
 from train import losses
 from train.attention_guard import AttentionGuard
@@ -87,8 +88,17 @@ class Supervised:
     rate = 6e-4
     clip = 1.0
 
-    def __init__(self, shape: Shape = Shape(), critic: bool = False):
-        """critic: train one beside the generator, and by it."""
+    def __init__(self, shape: Shape = Shape(), critic: bool = False, only_shade: bool = False):
+        """How the generator learns.
+
+        Args:
+            critic: train one beside the generator, and by it.
+            only_shade: of the generator train the branch of shade alone: all else it draws stays as it is.
+
+        Raises DataError for only_shade of a generator that has none.
+        """
+        if only_shade and not shape.shade:
+            raise DataError("--only-shade trains what --no-shade leaves out: give one of them.")
         self.networks: dict[str, nn.Module] = {"generator": CompactGenerator(shape)}
         self.shape: dict[str, Any] = {"generator": shape.as_dict()}
         self._critic = Critic(critic_of(shape)) if critic else None
@@ -97,9 +107,10 @@ class Supervised:
             self.shape["critic"] = self._critic.shape.as_dict()
         self.guard = AttentionGuard()
         self._translation = translation(WIDE, shape.au_names)
+        self._only_shade = only_shade
 
     def dataset(self, corpus: Corpus, seed: int, held_out: bool = False) -> PairSource:
-        return PairSource(corpus, seed, held_out=held_out)
+        return PairSource(corpus, seed, held_out=held_out, photographic=self._only_shade)
 
     def batch(self, samples: Batch) -> Batch:
         return {
@@ -131,7 +142,9 @@ class Supervised:
 
     def _loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         weights = SupervisedWeights(changed=SupervisedWeights.changed * self.guard.factor)
-        drawn = networks["generator"](batch["picture"], batch["change"], in_parts=True)
+        drawn = networks["generator"](
+            batch["picture"], batch["change"], in_parts=True, only_shade=self._only_shade
+        )
         if drawn.shade is not None:  # a warped photo has no folds, and says nothing of them
             drawn = drawn._replace(shade=drawn.shade * batch["photographic"])
         result = composed(batch["picture"], drawn)

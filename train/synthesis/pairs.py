@@ -29,6 +29,8 @@ from train.synthesis.warp import flow_between, warp_picture
 # photographed, warps what the synthetic do not do (one side of a mouth, a funnel, brows) and real skin
 KINDS = {"warp": 0.50, "reversed": 0.36, "clip": 0.14}
 KINDS_WITH_EXPRESSIONS = {"expressions": 0.50, "warp": 0.26, "reversed": 0.14, "clip": 0.10}
+# Of pairs whose targets are photographs
+PHOTOGRAPHIC = {"expressions": 0.70, "clip": 0.15, "reversed": 0.15}
 # Sharp pictures, drawn more often than their number; the rest shares what is left
 SHARP_SHARES = {(SYNTHETIC_SOURCE, EXPRESSIONS_SOURCE): 0.22, ("drivers",): 0.13}
 BLINK_SHARE = {"warp": 0.2, "reversed": 0.04}  # of pairs that blink besides; opening shut eyes is a guess
@@ -38,10 +40,18 @@ MAX_YAW_DEG = 32.0  # beyond, a moved mesh folds at the far side of the nose
 class PairSource(Dataset):
     """An endless, seekable stream of pairs of a corpus' training people, or of those held out.
 
+    photographic: only pairs whose targets are photographs as they are.
     Raises DataError when there is no such face.
     """
 
-    def __init__(self, corpus: Corpus, seed: int = 0, length: int = 10**9, held_out: bool = False):
+    def __init__(
+        self,
+        corpus: Corpus,
+        seed: int = 0,
+        length: int = 10**9,
+        held_out: bool = False,
+        photographic: bool = False,
+    ):
         self.corpus, self.seed, self.length = corpus, seed, length
         faces = faces_of(corpus, held_out)
         facing = faces[np.abs(corpus.angles_deg[faces, 1]) < MAX_YAW_DEG]
@@ -53,7 +63,10 @@ class PairSource(Dataset):
         ]
         self._clips = FramesOfClips(corpus, faces)
         self._expressions = Expressions(corpus, faces[corpus.is_from(EXPRESSIONS_SOURCE)[faces]])
-        self._kinds = KINDS_WITH_EXPRESSIONS if len(self._expressions) else KINDS
+        self._photographic = photographic
+        self._kinds = PHOTOGRAPHIC if photographic else KINDS_WITH_EXPRESSIONS
+        if not len(self._expressions) and not photographic:
+            self._kinds = KINDS
         self._all = faces
 
     def __len__(self) -> int:
@@ -69,9 +82,10 @@ class PairSource(Dataset):
         kind = rng.choice(list(self._kinds), p=list(self._kinds.values()))
         if kind == "clip" and len(self._clips):
             return self._clips.pair(rng)
-        if kind == "expressions" and (shown := self._expressions.pair(rng)) is not None:
+        shown = self._expressions.pair(rng) if kind == "expressions" and len(self._expressions) else None
+        if shown is not None:
             return shown
-        return self._moved(kind if kind in BLINK_SHARE else "warp", rng)
+        return self._moved("reversed" if self._photographic or kind == "reversed" else "warp", rng)
 
     def _moved(self, kind: str, rng: np.random.Generator) -> Pair:
         """A pair of one photo: a warp or a reversed one."""

@@ -4,7 +4,7 @@ import pytest
 from engines.errors import SourceError
 from engines.face.action_units import PAPER_17, WIDE
 from engines.face.au_estimator import ESTIMATED
-from engines.face.crop import find_crop
+from engines.face.crop import cut, find_crop
 from realtime.messages import DriverExpression
 from realtime.puppet.animator import PHOTO_FADE_S, Animator
 from realtime.puppet.canvas import lay_out, parse_size
@@ -167,6 +167,27 @@ def test_head_and_gaze_leave_nothing_behind(photo):
     assert not np.array_equal(moved, before)
     assert np.array_equal(puppet.render(aus(0.6)), before)
     assert np.array_equal(puppet.render(aus(0)), puppet.still)
+
+
+def test_the_engine_is_shown_eyes_that_look_as_the_puppets_do(photo):
+    """What it paints of eyes, lids half shut, else looks where the photo looks."""
+    shown = []
+
+    class Watched(StubEngine):
+        def run(self, picture, aus):
+            shown.append(picture)
+            return super().run(picture, aus)
+
+    puppet = Puppet(photo, Watched(size_px=256))
+    for gaze in (Gaze(), Gaze(0.15), Gaze(0.1501), Gaze()):
+        puppet.render(aus(0.5), gaze=gaze)
+    at_rest, looking, still_looking, again = shown
+    assert again is at_rest and still_looking is looking, "engines keep what does not change"
+    assert not looking.flags.writeable
+    changed = np.argwhere((looking != at_rest).any(axis=-1)) / 256
+    assert 0.2 < changed[:, 0].min() and changed[:, 0].max() < 0.45, "the eyes and nothing else"
+    drawn = cut(puppet.render(aus(0), gaze=Gaze(0.15)), puppet.crop).astype(int)
+    assert np.abs(drawn - looking).max() < 0.3 * np.abs(drawn - at_rest).max()
 
 
 def test_a_photo_is_taken_apart_the_same_way_every_time(photo):

@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
+from engines.errors import DataError  # noqa: E402
 from tests.support.small_runs import TINY, lines, plan  # noqa: E402
 from train.networks.critic import Critic  # noqa: E402
 from train.recipes.supervised import Supervised, critic_loss, critic_of, judgement  # noqa: E402
@@ -79,8 +80,25 @@ def test_only_photographs_teach_shade(corpus):
         generator.zero_grad()
         batch["photographic"] = torch.full((4, 1, 1, 1), photographic)
         recipe.turns(0)[0].loss(batch)[0].backward()
-        assert generator.out.weight.grad[-1].any() == bool(photographic)
+        assert generator.shade[2].weight.grad.any() == bool(photographic)
         assert generator.out.weight.grad[:16].any(), "colour learns from both"
+
+
+def test_shade_can_be_learnt_alone_from_photographs_and_leaves_all_else_as_it_was(corpus, tmp_path):
+    shape = dataclasses.replace(TINY, teeth=True, shade=True)
+    recipe = Supervised(shape, critic=True, only_shade=True)
+    before = {name: value.clone() for name, value in recipe.networks["generator"].state_dict().items()}
+    source = recipe.dataset(corpus, 0)
+    assert all(source[number]["photographic"] == 1 for number in range(12))
+    fit(recipe, corpus, tmp_path, plan(images=12), quiet=True)
+    moved = {
+        name
+        for name, value in recipe.networks["generator"].state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert moved and all(name.startswith("shade.") for name in moved)
+    with pytest.raises(DataError, match="--no-shade"):
+        Supervised(TINY, only_shade=True)
 
 
 def test_a_critic_learns_to_tell_results_from_targets(critic, batch):
