@@ -6,7 +6,8 @@ where a lid covers it.
 
     photo = iris + (1 - matte) * white          of every pixel of the opening
 
-A gaze lays the iris elsewhere, and lowers or lifts the lids over it.
+A gaze lays the iris elsewhere, and lowers or lifts the lids over it. Upper lids that are raised (AU05) show
+more of both: what a generator paints there is a blur.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 
 from engines.blend import Box, sampled
+from engines.face.au_estimator import lid_scale
 from engines.face.crop import Crop, cut
 from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP
 from realtime.puppet.background import fill
@@ -45,6 +47,7 @@ KNEE = 4.0  # how suddenly these limits set in
 EXACT_UNTIL = (
     0.15  # of a gaze: up to there what taking apart and laying together leaves is made good, less and less
 )
+LIDS_AT_REST = (0.0, 0.0)
 IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))  # centre, ring
 
 
@@ -58,6 +61,9 @@ class Gaze:
     @property
     def at_rest(self) -> bool:
         return self == Gaze()
+
+    def rounded(self, step: float) -> "Gaze":
+        return Gaze(round(self.right / step) * step, round(self.down / step) * step)
 
 
 class Eyes:
@@ -77,12 +83,19 @@ class Eyes:
         """What a gaze may change."""
         return tuple(eye.box for eye in self._pair)
 
-    def look(self, gaze: Gaze) -> tuple[np.ndarray, ...]:
-        """The pixels of each box, (h, w, 3) uint8, when the eyes look there."""
+    def look(self, gaze: Gaze, raised: tuple[float, float] = LIDS_AT_REST) -> tuple[np.ndarray, ...]:
+        """The pixels of each box, (h, w, 3) uint8, when the eyes look there.
+
+        raised: upper lids, the right one first, as far as AU05 of 0..1 lifts them.
+        """
         aside = gaze.right * ASIDE_GAIN * self._freedom
         aside = _eased(aside, self._room[aside > 0])
         down = _eased(gaze.down * UPRIGHT_GAIN * self._freedom, MOST_UPRIGHT)
-        return tuple(eye.look(aside, down) for eye in self._pair)
+        lift = lid_scale().full - lid_scale().rest
+        return tuple(
+            eye.look(aside, down, lift * eye.freedom * share)
+            for eye, share in zip(self._pair, raised, strict=True)
+        )
 
 
 class CropWithEyes:
@@ -93,20 +106,20 @@ class CropWithEyes:
     def __init__(self, shown: np.ndarray, picture: np.ndarray, crop: Crop, boxes: tuple[Box, ...]):
         """shown: (S, S, 3) uint8, the crop of the picture at rest, (H, W, 3) uint8; boxes: of the eyes."""
         self._shown = shown
-        self._eyes = [eye for box in boxes if (eye := _EyeInCrop.of(picture, crop, box)) is not None]
+        self._eyes = [_EyeInCrop.of(picture, crop, box) for box in boxes]
 
-    def of(self, picture: np.ndarray) -> np.ndarray:
-        """(S, S, 3) uint8, read-only, of the picture as it looks now."""
+    def of(self, looking: tuple[np.ndarray, ...]) -> np.ndarray:
+        """What `Eyes.look` says -> (S, S, 3) uint8, read-only."""
         shown = self._shown.copy()
-        for eye in self._eyes:
-            eye.draw(shown, picture)
+        for eye, pixels in zip(self._eyes, looking, strict=True):
+            if eye is not None:
+                eye.draw(shown, pixels)
         shown.flags.writeable = False  # engines may keep what cannot change
         return shown
 
 
 @dataclass(frozen=True)
 class _EyeInCrop:
-    box: Box  # of the picture
     place: Box  # of the crop
     crop: Crop  # of the box's pixels
     at_rest: np.ndarray  # what it cuts out of the picture at rest, int16
@@ -125,11 +138,11 @@ class _EyeInCrop:
         matrix[:, 2] = crop.to_crop(np.array([columns.start, rows.start])) - [left, top]
         small = Crop(matrix, int(max(right - left, bottom - top)))
         place = slice(top, bottom), slice(left, right)
-        return cls(box, place, small, cut(picture[box], small).astype(np.int16))
+        return cls(place, small, cut(picture[box], small).astype(np.int16))
 
-    def draw(self, shown: np.ndarray, picture: np.ndarray) -> None:
-        """Adds to (S, S, 3) uint8, in place, what has changed in the picture."""
-        changed = cut(picture[self.box], self.crop) - self.at_rest
+    def draw(self, shown: np.ndarray, pixels: np.ndarray) -> None:
+        """Adds to (S, S, 3) uint8, in place, what has changed in the box."""
+        changed = cut(pixels, self.crop) - self.at_rest
         place = shown[self.place]
         height, width = place.shape[:2]
         place[:] = np.clip(place + changed[:height, :width], 0, 255)
@@ -275,11 +288,11 @@ class _Eye:
         means = np.dstack([np.interp(place, known, total[known] / count[known]) for total in sums])
         return other[..., :3] + means * (1 - other[..., 3:])
 
-    def look(self, aside: float, down: float) -> np.ndarray:
-        """(h, w, 3) uint8: the box when the iris is shifted by so many eye widths."""
+    def look(self, aside: float, down: float, raised: float = 0.0) -> np.ndarray:
+        """(h, w, 3) uint8: the box when iris and upper lid are shifted by so many eye widths."""
         top, bottom, skin, white = self._top, self._bottom, self._photo, self._white
-        if down:
-            upper = np.float32(down * (LID_FALLS if down > 0 else LID_RISES)) * self._arch
+        if down or raised:
+            upper = np.float32(down * (LID_FALLS if down > 0 else LID_RISES) - raised) * self._arch
             lower = np.float32(down * (LOWER_FALLS if down > 0 else LOWER_RISES)) * self._arch
             top, bottom = top + upper, bottom + lower
             above = self._b < (top + bottom) / 2
@@ -299,7 +312,7 @@ class _Eye:
         opening = self._opening(top, bottom, inner)[..., None]
         picture = skin.copy()
         picture[inner] += opening * (ball - picture[inner])
-        exact = 1 - max(abs(aside), abs(down)) / EXACT_UNTIL
+        exact = 1 - max(abs(aside), abs(down), raised) / EXACT_UNTIL
         if exact > 0:
             picture += np.float32(exact) * self._left_over
         return np.clip(picture + 0.5, 0, 255).astype(np.uint8)

@@ -15,19 +15,24 @@ from engines.blend import Blender, prefiltered, prefiltered_layers
 from engines.bundle import Bundle
 from engines.errors import SourceError
 from engines.face import au_estimator
+from engines.face.action_units import sides
 from engines.face.crop import cut, find_crop
 from engines.face.landmarks import Face, FaceReader
 from engines.face.photo import load_photo
 from engines.face.tiles import SMALLEST_FACE_PX
 from realtime.puppet.background import take_apart
 from realtime.puppet.canvas import lay_out, own_size
-from realtime.puppet.eyes import CropWithEyes, Eyes, Gaze
+from realtime.puppet.eyes import LIDS_AT_REST, CropWithEyes, Eyes, Gaze
 from realtime.puppet.face_choice import LARGEST, MAX_FACES, choose
 from realtime.puppet.head import HeadGeometry, HeadPose
 
 GOOD_FACE_PX = 100.0  # height of a face that makes a puppet; one that is smaller is said to be blurred
 FREE_DEG = 10.0  # a head that cannot turn so far is said to be hemmed in
 GAZE_STEP = 0.004  # of an eye's width, a third of a pixel at 720p: eyes that rest on something are drawn once
+LID_STEP = 0.02  # of AU05, likewise
+# The same of the eyes that the engine is shown, whose part for the photo is run anew then; what it paints of
+# them shows a pixel of its crop at best
+SHOWN_GAZE_STEP, SHOWN_LID_STEP = 0.03, 0.25
 AT_REST, AHEAD = HeadPose(), Gaze()
 
 
@@ -94,7 +99,10 @@ class Puppet:
             )
         self._eyes = Eyes(canvas.wide, mesh_px)
         self._crop_with_eyes = CropWithEyes(self._crop_at_rest, canvas.wide, wide_crop, self._eyes.boxes)
-        self._gaze = Gaze()  # that is drawn in
+        self._look_drawn = self._look_shown = AHEAD, LIDS_AT_REST  # in the photo, and in the engine's crop
+        named = sides("AU05") if sides("AU05")[0] in engine.bundle.aus else ("AU05",)
+        known = engine.bundle.conditioning == "relative" and set(named) <= set(engine.bundle.aus)
+        self._lid_raisers = [engine.bundle.aus.index(au) for au in named if known]
 
     @classmethod
     def from_file(
@@ -139,14 +147,16 @@ class Puppet:
             A new (H, W, 3) uint8 BGR picture; the still one, byte for byte, where nothing is asked.
         """
         picture = self.still.copy()
+        aus, raised = self._without_raised_lids(aus)
+        gaze = gaze.rounded(GAZE_STEP)
+        eyes_at_rest = gaze.at_rest and raised == LIDS_AT_REST
         asked = bool(aus.any()) or self._engine.bundle.conditioning != "relative"
-        if not asked and pose.at_rest and gaze.at_rest:
+        if not asked and pose.at_rest and eyes_at_rest:
             return picture
-        gaze = Gaze(round(gaze.right / GAZE_STEP) * GAZE_STEP, round(gaze.down / GAZE_STEP) * GAZE_STEP)
-        self._look(gaze)
+        self._look(gaze, raised)
         edit = self.edit(aus) if asked else None
         if not pose.at_rest:
-            if not gaze.at_rest:
+            if not eyes_at_rest:
                 self._show_eyes(picture)
             displacement = self.head.displacement(self.head.limited(pose))
             self._blender.blend_moved(picture, edit, self._layers, displacement)
@@ -156,20 +166,40 @@ class Puppet:
             self._show_eyes(picture)
         return picture
 
-    def _look(self, gaze: Gaze) -> None:
+    def _without_raised_lids(self, aus: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+        """AUs for the engine, and what the eyes do themselves: AU05, the right one first, in 0..1."""
+        asked = aus[self._lid_raisers]
+        if not (asked > 0).any():
+            return aus, LIDS_AT_REST
+        aus = aus.copy()
+        aus[self._lid_raisers] = np.minimum(asked, 0)
+        right, left = (float(each) for each in np.clip(asked, 0, 1)[[0, -1]])
+        return aus, _rounded((right, left), LID_STEP)
+
+    def _look(self, gaze: Gaze, raised: tuple[float, float]) -> None:
         """Draws the eyes into the photo, and into the person before the background."""
-        if gaze == self._gaze:
+        if (gaze, raised) == self._look_drawn:
             return
-        layers, self._gaze = self._layers, gaze
+        layers, self._look_drawn = self._layers, (gaze, raised)
         corner = layers.box[0].start - layers.margin_px, layers.box[1].start - layers.margin_px
-        for box, pixels in zip(self._eyes.boxes, self._eyes.look(gaze), strict=True):
+        for box, pixels in zip(self._eyes.boxes, self._eyes.look(gaze, raised), strict=True):
             self._wide[box] = pixels
             inner = tuple(
                 slice(part.start - at, part.stop - at) for part, at in zip(box, corner, strict=True)
             )
             person = layers.person[inner]
             np.copyto(person, prefiltered(pixels), where=(layers.matte[inner] == 255)[..., None])
-        self._crop_picture = self._crop_at_rest if gaze.at_rest else self._crop_with_eyes.of(self._wide)
+        self._show_engine(gaze.rounded(SHOWN_GAZE_STEP), _rounded(raised, SHOWN_LID_STEP))
+
+    def _show_engine(self, gaze: Gaze, raised: tuple[float, float]) -> None:
+        """Draws the eyes into the crop."""
+        if (gaze, raised) == self._look_shown:
+            return
+        self._look_shown = gaze, raised
+        if gaze.at_rest and raised == LIDS_AT_REST:
+            self._crop_picture = self._crop_at_rest
+        else:
+            self._crop_picture = self._crop_with_eyes.of(self._eyes.look(gaze, raised))
 
     def _show_eyes(self, picture: np.ndarray) -> None:
         """The eyes as they look, at their place in the still picture."""
@@ -183,6 +213,11 @@ class Puppet:
                     slice(left - columns.start, right - columns.start),
                 )
                 picture[shown] = self._wide[top:bottom, left:right]
+
+
+def _rounded(raised: tuple[float, float], step: float) -> tuple[float, float]:
+    right, left = (round(each / step) * step for each in raised)
+    return right, left
 
 
 def read_faces(photo: np.ndarray, face_model: Path | None = None, everywhere: bool = True) -> list[Face]:

@@ -4,9 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from engines.face.action_units import WIDE
+from engines.face.au_estimator import measure
 from engines.face.landmarks import FaceReader
 from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP
-from realtime.puppet.eyes import LID_RISES, MOST_UPRIGHT, Eyes, Gaze
+from realtime.puppet.eyes import LID_RISES, LIDS_AT_REST, MOST_UPRIGHT, Eyes, Gaze
 from tests.conftest import SAMPLES
 
 
@@ -18,9 +20,11 @@ def face(request) -> tuple[np.ndarray, np.ndarray]:
         return picture, reader.read(picture)[0].mesh_px
 
 
-def look(face: tuple[np.ndarray, np.ndarray], gaze: Gaze) -> np.ndarray:
+def look(
+    face: tuple[np.ndarray, np.ndarray], gaze: Gaze, raised: tuple[float, float] = LIDS_AT_REST
+) -> np.ndarray:
     picture, eyes = face[0].copy(), Eyes(*face)
-    for box, pixels in zip(eyes.boxes, eyes.look(gaze), strict=True):
+    for box, pixels in zip(eyes.boxes, eyes.look(gaze, raised), strict=True):
         picture[box] = pixels
     return picture
 
@@ -42,10 +46,27 @@ def test_at_rest_every_byte_is_the_photos(face):
     assert np.array_equal(look(face, Gaze()), face[0])
 
 
-def test_a_gaze_that_begins_does_not_jump(face):
-    begun = np.abs(look(face, Gaze(0.002, 0.001)).astype(int) - face[0])
-    whole = np.abs(look(face, Gaze(0.2, 0.1)).astype(int) - face[0])
+@pytest.mark.parametrize(
+    ("little", "much"),
+    [((Gaze(0.002, 0.001),), (Gaze(0.2, 0.1),)), ((Gaze(), (0.02, 0.02)), (Gaze(), (1, 1)))],
+)
+def test_a_look_that_begins_does_not_jump(face, little, much):
+    begun = np.abs(look(face, *little).astype(int) - face[0])
+    whole = np.abs(look(face, *much).astype(int) - face[0])
     assert begun.mean() < 0.05 * whole.mean()
+
+
+@pytest.mark.parametrize("gaze", [Gaze(), Gaze(0.15)])
+def test_raised_lids_are_seen_by_the_tracker(face, gaze):
+    """It sees a third of it, as the brows stay, and something of one side's on the other."""
+    read = []
+    with FaceReader() as reader:
+        for raised in ((0.0, 0.0), (0.5, 0.5), (1.0, 1.0), (1.0, 0.0)):
+            found = measure(reader.read(look(face, gaze, raised))[0])
+            read.append([found[WIDE.index(au)] for au in ("AU05R", "AU05L")])
+    rest, half, full, right = np.array(read)
+    assert (half - rest > 0.04).all() and (full - half > 0.06).all() and (full - rest > 0.2).all()
+    assert right[0] - rest[0] > right[1] - rest[1] + 0.03
 
 
 @pytest.mark.parametrize("sign", [1, -1])

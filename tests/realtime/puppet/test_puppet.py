@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from engines.errors import SourceError
-from engines.face.action_units import PAPER_17, WIDE
+from engines.face.action_units import PAPER_17, WIDE, sides
 from engines.face.au_estimator import ESTIMATED
 from engines.face.crop import cut, find_crop
 from realtime.messages import DriverExpression
@@ -188,6 +188,28 @@ def test_the_engine_is_shown_eyes_that_look_as_the_puppets_do(photo):
     assert 0.2 < changed[:, 0].min() and changed[:, 0].max() < 0.45, "the eyes and nothing else"
     drawn = cut(puppet.render(aus(0), gaze=Gaze(0.15)), puppet.crop).astype(int)
     assert np.abs(drawn - looking).max() < 0.3 * np.abs(drawn - at_rest).max()
+
+
+@pytest.mark.parametrize("vocabulary", [PAPER_17, WIDE])
+def test_raised_lids_are_the_photos_and_the_engine_is_not_asked_for_them(photo, vocabulary):
+    told = []
+
+    class Watched(StubEngine):
+        def run(self, picture, aus):
+            told.append(speak_of(vocabulary, aus))
+            return super().run(picture, aus)
+
+    def speak_of(vocabulary, aus):
+        return {au: round(float(value), 3) for au, value in zip(vocabulary, aus, strict=True) if value}
+
+    puppet = Puppet(photo, Watched(aus=vocabulary))
+    lids, smile = sides("AU05") if vocabulary is WIDE else ("AU05",), vocabulary[-1]
+    wide = puppet.render(speak(vocabulary, **dict.fromkeys(lids, 0.8)))
+    assert not told and (wide != puppet.still).any()
+    puppet.render(speak(vocabulary, **dict.fromkeys(lids, 0.8), **{smile: 0.5}))
+    puppet.render(speak(vocabulary, **dict.fromkeys(lids, -0.3)))
+    assert told == [{smile: 0.5}, dict.fromkeys(lids, -0.3)], "lids that sink are the engine's"
+    assert np.array_equal(puppet.render(speak(vocabulary)), puppet.still)
 
 
 def test_a_photo_is_taken_apart_the_same_way_every_time(photo):
