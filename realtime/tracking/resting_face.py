@@ -55,8 +55,8 @@ _REPORTED = index([au for aus in _DOING.values() for au in aus])
 # Limited, too, but not reported: noses and upper lips differ so much that a reading above the limit says
 # little.
 _LIMITED = [*_REPORTED, *index(["AU09", "AU10"])]
-# What an open or smiling mouth bends besides: these readings say nothing of rest then.
-_BENT = index([au for au in (*GROUPS["mouth"], "AU06", "AU07") if not set(index([au])) & set(_LIMITED)])
+# What an open or smiling mouth is made of and what it bends besides: these readings say nothing of rest then.
+_UNKNOWN = index([*GROUPS["mouth"], "AU06", "AU07"])
 
 
 def activity(aus: np.ndarray) -> np.ndarray:
@@ -76,15 +76,17 @@ def plausible_rest(aus: np.ndarray) -> tuple[np.ndarray, str]:
     """Readings (29,) that were taken for rest -> what can be rest of them (29,), and what the driver did
     instead.
 
-    The latter is "" where they rested, else what follows on "you", as in "smiled". What such an expression
-    bends besides is then as it is on most resting faces.
+    The latter is "" where they rested, else what follows on "you", as in "smiled". What they did, and what
+    such an expression bends besides, is then as it is on most resting faces, and nothing else above nine
+    tenths of them.
     """
-    highest = limits()
+    highest, faces = limits(), resting_faces()
     rest = np.minimum(aus, highest)
     above = aus - highest > SLACK
     doing = next((name for name, names in _DOING.items() if above[index(names)].any()), "")
     if above[[i for i in _REPORTED if i not in _LIDS]].any():
-        rest[_BENT] = resting_faces()["median"][_BENT]
+        rest = np.minimum(rest, faces["p90"])
+        rest[_UNKNOWN] = faces["median"][_UNKNOWN]
     return rest.astype(np.float32), doing
 
 

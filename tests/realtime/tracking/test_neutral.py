@@ -8,6 +8,7 @@ import pytest
 
 from engines.face import au_estimator
 from engines.face.action_units import EXPRESSION, WIDE, from_opposites, gaze, head_pose, opposites
+from engines.face.au_estimator import resting_faces
 from realtime.messages import Frame
 from realtime.session import offline
 from realtime.session.offline import perform_frames
@@ -71,7 +72,17 @@ def test_what_rests_near_nothing_is_not_taken_for_rest_above_what_resting_faces_
     rest, doing = plausible_rest(np.ones(len(WIDE), np.float32))
     assert (rest <= highest + 1e-6).all() and doing == "smiled"
     assert plausible_rest(speak(WIDE, AU25=0.8))[1] == "had your mouth open"
-    assert plausible_rest(speak(WIDE, AU01=0.9, AU15=0.5, AU06=0.3))[1] == ""
+    # A smile parts lips, and who acts raises brows and lids besides: neither is their rest.
+    faces = resting_faces()
+    acting, _ = plausible_rest(speak(WIDE, AU12=0.6, AU25=0.2, AU01=1.0, AU05=1.0, AU02=0.3))
+    mouth, eyes = (au_estimator.index(names) for names in (["AU12", "AU25", "AU26"], ["AU01", "AU05"]))
+    assert acting[mouth] == pytest.approx(faces["median"][mouth])
+    assert (
+        acting[eyes] == pytest.approx(faces["p90"][eyes])
+        and (acting[au_estimator.index(["AU02"])] == 0.3).all()
+    )
+    calm = speak(WIDE, AU01=0.9, AU15=0.5, AU06=0.3)
+    assert np.array_equal(plausible_rest(calm)[0], calm) and plausible_rest(calm)[1] == ""
 
 
 def test_an_estimated_neutral_is_replaced_by_the_first_rest_that_is_seen():
