@@ -188,12 +188,10 @@ class CompactGenerator(nn.Module):
         self.out.bias = nn.Parameter(bias)
         if shape.shade:
             # A branch of its own: what it learns changes nothing else
-            self.shade = nn.Sequential(
-                nn.Conv2d(shape.head + 2 * shape.flow, SHADE_WIDTH, 3, padding=1),
-                nn.ReLU(),
-                nn.Conv2d(SHADE_WIDTH, 1, 3, padding=1),
-            )
-            _zero(self.shade[2])
+            last = nn.Conv2d(SHADE_WIDTH, 1, 3, padding=1)
+            _zero(last)
+            first = nn.Conv2d(shape.head + 2 * shape.flow, SHADE_WIDTH, 3, padding=1)
+            self.shade = nn.Sequential(first, nn.ReLU(), last)
         if shape.teeth:
             row = torch.from_numpy(teeth() / np.array([255, 255, 255, 1], np.float32))
             # (1, 4, h, w): BGR times alpha, alpha
