@@ -166,7 +166,6 @@ class TrainingRun:
             for i in range(self.plan.accumulate)
         ]
         batches = [self.recipe.batch(part) for part in parts]
-        self._share_means(batches)
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = self.rate * rate_share(self.plan, self.seen)
@@ -176,19 +175,6 @@ class TrainingRun:
         self.seen += self.plan.batch
         self.step += 1
         return figures
-
-    def _share_means(self, batches: list[Batch]) -> None:
-        """Gives each micro-batch the recipe's means of the whole batch, of all processes."""
-        means_of = getattr(self.recipe, "means", None)
-        parts = [means_of(batch) for batch in batches] if means_of else []
-        if not parts or not parts[0]:
-            return
-        means: dict[str, Tensor | float] = {
-            name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]
-        }
-        for name, value in self.group.mean(means).items():
-            for batch in batches:
-                batch[name] = torch.tensor(value, device=self.group.device)
 
     def take(self, turn: Turn, batches: list[Batch], samples: Batch) -> dict[str, float]:
         """One turn on the micro-batches that `samples` became.

@@ -127,8 +127,7 @@ def test_accumulated_micro_batches_give_a_critic_of_pairs_the_losses_of_one_batc
             quiet=True,
         )
     for loss in ("loss_critic", "loss_generator"):
-        # Not closer: the power iteration of spectral norm goes on with every part
-        assert lines(tmp_path / "one", loss) == pytest.approx(lines(tmp_path / "two", loss), rel=1e-2), loss
+        assert lines(tmp_path / "one", loss) == pytest.approx(lines(tmp_path / "two", loss), rel=1e-3), loss
 
 
 def run_fit(

@@ -17,6 +17,8 @@ from torch.nn.utils.parametrizations import _SpectralNorm, spectral_norm
 
 from engines.errors import DataError
 
+
+
 SLOPE = 0.01  # of LeakyReLU below 0, as in the paper's and StarGAN's code
 
 
@@ -37,6 +39,7 @@ class CriticShape:
     unshuffle: int = 1
     # Spectral normalisation of every conv (Miyato et al., ICLR 2018) instead of a gradient penalty
     spectral: bool = False
+    slope: float = SLOPE
 
     def as_dict(self) -> dict:
         return {"model": "critic", **asdict(self)}
@@ -101,6 +104,6 @@ class Critic(nn.Module):
                 norm.train(self.training and torch.is_grad_enabled())
         x, seen = F.pixel_unshuffle(picture, self.shape.unshuffle), []
         for conv in self.convs:
-            x = F.leaky_relu(conv(x), SLOPE)
+            x = F.leaky_relu(conv(x), self.shape.slope)
             seen.append(x)
         return seen

@@ -35,12 +35,7 @@ class Turn:
 
 
 class Recipe(Protocol):
-    """What is trained. One that weighs an attention mask has a `guard` (train/attention_guard.py), too.
-
-    One whose losses divide by the mean of something over the batch has `means`: batch -> such means by name.
-    The loop puts those of the whole batch into every part of it, so that a batch is worth the same however it
-    is split among micro-batches and processes.
-    """
+    """What is trained. One that weighs an attention mask has a `guard` (train/attention_guard.py), too."""
 
     @property
     def name(self) -> str: ...

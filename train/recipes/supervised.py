@@ -32,9 +32,11 @@ from train.synthesis.pairs import PairSource
 from train.synthesis.regions import UNKNOWN
 
 COLOUR_EVERYWHERE, COLOUR_PAINTED = 0.1, 12.0
-# Spectral norm holds every layer to a gain of one, and so all of a critic's scores close together: a hinge of
-# one was then out of its reach (1.8 of 2 on pictures that are easily told apart)
+# A critic's first scores lie within a tenth of 0: without a gain a hinge of one is thousands of images away.
+# Spectral norm holds them there, and was left for R1 (LOG, run 10)
 SCORE_GAIN = 12.0
+PENALTY, PENALTY_EVERY = 0.03, 16  # γ of R1, which is taken every so many steps
+PAINTED = 0.05  # mean of `_shown` over photographic pairs: `_patch_weight` then has a mean near 1
 LEAST_COUNT = 0.4  # weight of a pixel, below which painting it costs no more
 CRITIC_READS = 20.0  # weight of a critic's reading of AUs in its own loss, where squared errors are small
 
@@ -60,9 +62,6 @@ class SupervisedWeights:
     shade: float = 0.02  # mean |shade|: light that says nothing of the expression stays the photo's
 
 
-PATCH_MEAN = "patch mean"  # of a batch, where the loop has put it: the mean of `_shown` over all of its parts
-
-
 @dataclass(frozen=True)
 class CriticWeights:
     """Of what a critic adds to the supervised loss."""
@@ -75,7 +74,7 @@ class CriticWeights:
 def critic_of(shape: Shape) -> CriticShape:
     """The critic of a generator: it sees photo and picture, 6 channels, in patches of a sixteenth."""
     return CriticShape(
-        shape.size_px, len(shape.au_names), inputs=6, widest=256, layers=3, unshuffle=2, spectral=True
+        shape.size_px, len(shape.au_names), inputs=6, widest=256, layers=3, unshuffle=2, slope=0.2
     )
 
 
@@ -128,17 +127,13 @@ class Supervised:
             "teeth": samples["teeth"].permute(0, 3, 1, 2),
         }
 
-    def means(self, batch: Batch) -> dict[str, Tensor]:
-        """Of Recipe: what `_patch_weight` divides by."""
-        return {} if self._critic is None else {PATCH_MEAN: _shown(batch).mean()}
-
-    def turns(self, _step: int) -> list[Turn]:
+    def turns(self, step: int) -> list[Turn]:
         generator = Turn(("generator",), lambda batch: self._loss(self.networks, batch))
         critic = self._critic
         if critic is None:
             return [generator]
         # It looks at what the generator just drew of the same batch
-        return [generator, Turn(("critic",), lambda batch: critic_loss(critic, batch))]
+        return [generator, Turn(("critic",), lambda batch: critic_loss(critic, batch, step % PENALTY_EVERY == 0))]
 
     def _loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         weights = SupervisedWeights(changed=SupervisedWeights.changed * self.guard.factor)
@@ -151,7 +146,8 @@ class Supervised:
         total, terms = supervised_loss(result, drawn, batch, weights)
         if self._critic is None:
             return total, terms
-        batch["result"] = result.detach()
+        painted = torch.ones_like(drawn.attention) if self._only_shade else 1 - drawn.attention
+        batch["result"], batch["painted_share"] = result.detach(), painted.detach()
         judged, more = judgement(self._critic, result, batch)
         return total + judged, terms | more
 
@@ -228,15 +224,24 @@ def judgement(
     return total, detached(terms)
 
 
-def critic_loss(critic: Critic, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-    """The critic's own loss on targets and on batch["result"] (B, 3, S, S); batch as of `judgement`."""
+def critic_loss(critic: Critic, batch: Batch, penalised: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+    """The critic's own loss on targets and on batch["result"] (B, 3, S, S); batch as of `judgement`.
+
+    penalised: with R1, for all of PENALTY_EVERY steps (Karras et al., CVPR 2020, appendix B).
+    """
     real, fake = _seen(critic, batch["target"], batch), _seen(critic, batch["result"], batch)
     counts = _patch_weight(batch, real.patches)
     terms = {
         "adversarial_critic": losses.hinge_critic(real.patches, fake.patches, counts),
         "expression_real": losses.expression_loss(real.aus, batch["change"]),
     }
-    return terms["adversarial_critic"] + CRITIC_READS * terms["expression_real"], detached(terms)
+    total = terms["adversarial_critic"] + CRITIC_READS * terms["expression_real"]
+    if penalised:
+        terms["penalty"] = losses.r1_penalty(
+            lambda picture: _seen(critic, picture, batch).patches * counts, batch["target"]
+        )
+        total = total + PENALTY * PENALTY_EVERY * terms["penalty"]
+    return total, detached(terms)
 
 
 @dataclass(frozen=True)
@@ -255,18 +260,20 @@ def _seen(critic: Critic, picture: Tensor, batch: Batch) -> _Seen:
 
 
 def _patch_weight(batch: Batch, patches: Tensor) -> Tensor:
-    """(B, 1, h, h), of mean 1: patches of the face by what they show, eyes and mouth most, on photographs.
+    """(B, 1, h, h): patches of photographs, by how much the generator paints there and what they show.
 
-    A mouth that only the target shows counts in full: what no pixel of it says, mouths in general do.
+    What it only moves is a photograph anyway: counted, a critic takes thousands of images to see more.
     """
-    weight = _shown(batch)
-    mean = batch[PATCH_MEAN] if PATCH_MEAN in batch else weight.mean()
-    return F.adaptive_avg_pool2d(weight, patches.shape[-1]) / mean.clamp(min=1e-6)
+    return F.adaptive_avg_pool2d(_shown(batch), patches.shape[-1]) / PAINTED
 
 
 def _shown(batch: Batch) -> Tensor:
-    """(B, 1, S, S): how much each pixel counts for the critic."""
-    return batch["weight"] / _known(batch) * batch["face"] * batch["photographic"]
+    """(B, 1, S, S): how much each pixel counts for the critic.
+
+    A mouth that only the target shows counts in full: what no pixel of it says, mouths in general do.
+    """
+    seen = batch["weight"] / _known(batch) * batch["face"] * batch["photographic"]
+    return seen * batch["painted_share"]
 
 
 def _known(batch: Batch) -> Tensor:

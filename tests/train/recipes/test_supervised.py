@@ -9,7 +9,15 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from engines.errors import DataError  # noqa: E402
 from tests.support.small_runs import TINY, lines, plan  # noqa: E402
 from train.networks.critic import Critic  # noqa: E402
-from train.recipes.supervised import Supervised, critic_loss, critic_of, judgement  # noqa: E402
+from train.recipes.supervised import (  # noqa: E402
+    PAINTED,
+    PENALTY,
+    PENALTY_EVERY,
+    Supervised,
+    critic_loss,
+    critic_of,
+    judgement,
+)
 from train.synthesis.pairs import PairSource  # noqa: E402
 from train.synthesis.regions import UNKNOWN  # noqa: E402
 from train.trainer import fit  # noqa: E402
@@ -34,6 +42,7 @@ def batch() -> dict:
         "decided": torch.ones(4, 1, SIZE, SIZE),
         "face": torch.ones(4, 1, SIZE, SIZE),
         "photographic": torch.ones(4, 1, 1, 1),
+        "painted_share": torch.full((4, 1, SIZE, SIZE), PAINTED),
     }
 
 
@@ -58,6 +67,27 @@ def test_what_is_not_the_face_is_not_looked_at(critic, batch):
     total, terms = judgement(critic, result, batch)
     assert terms["features"] == 0
     assert total.item() == pytest.approx(judgement(critic, batch["target"], batch)[0].item())
+
+
+def test_the_critic_looks_where_the_generator_paints(critic, batch):
+    batch["result"] = batch["target"].flip(3)
+    everywhere = critic_loss(critic, batch)[1]["adversarial_critic"]
+    batch["painted_share"][..., SIZE // 2 :] = 0
+    half = critic_loss(critic, batch)[1]["adversarial_critic"]
+    assert 0.3 * everywhere < half < 0.7 * everywhere
+    batch["painted_share"] *= 0
+    assert critic_loss(critic, batch)[1]["adversarial_critic"] == 0
+
+
+def test_a_step_with_a_penalty_presses_on_the_critics_slope_and_stands_for_all_that_have_none(critic, batch):
+    batch["result"] = batch["target"].flip(3)
+    without, _ = critic_loss(critic, batch)
+    total, terms = critic_loss(critic, batch, penalised=True)
+    assert (total - without).item() == pytest.approx(PENALTY * PENALTY_EVERY * terms["penalty"].item(), rel=1e-3)
+    with torch.no_grad():
+        critic.patches.weight *= 2
+    _, steeper = critic_loss(critic, batch, penalised=True)
+    assert steeper["penalty"].item() == pytest.approx(4 * terms["penalty"].item(), rel=1e-3)
 
 
 def test_a_mouth_that_only_the_target_shows_is_looked_at_as_any_other(critic, batch):
