@@ -47,7 +47,6 @@ KNEE = 4.0  # how suddenly these limits set in
 EXACT_UNTIL = (
     0.15  # of a gaze: up to there what taking apart and laying together leaves is made good, less and less
 )
-LIDS_AT_REST = (0.0, 0.0)
 IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))  # centre, ring
 
 
@@ -62,8 +61,22 @@ class Gaze:
     def at_rest(self) -> bool:
         return self == Gaze()
 
-    def rounded(self, step: float) -> "Gaze":
-        return Gaze(round(self.right / step) * step, round(self.down / step) * step)
+
+@dataclass(frozen=True)
+class Look:
+    """What the eyes do: where they look, and how far their upper lids are raised."""
+
+    gaze: Gaze = Gaze()
+    raised: tuple[float, float] = (0.0, 0.0)  # the right lid first: AU05, 0..1
+
+    @property
+    def at_rest(self) -> bool:
+        return self == Look()
+
+    def rounded(self, gaze_step: float, lid_step: float) -> "Look":
+        right, down = (round(each / gaze_step) * gaze_step for each in (self.gaze.right, self.gaze.down))
+        one, other = (round(each / lid_step) * lid_step for each in self.raised)
+        return Look(Gaze(right, down), (one, other))
 
 
 class Eyes:
@@ -83,18 +96,15 @@ class Eyes:
         """What a gaze may change."""
         return tuple(eye.box for eye in self._pair)
 
-    def look(self, gaze: Gaze, raised: tuple[float, float] = LIDS_AT_REST) -> tuple[np.ndarray, ...]:
-        """The pixels of each box, (h, w, 3) uint8, when the eyes look there.
-
-        raised: upper lids, the right one first, as far as AU05 of 0..1 lifts them.
-        """
-        aside = gaze.right * ASIDE_GAIN * self._freedom
+    def look(self, look: Look) -> tuple[np.ndarray, ...]:
+        """The pixels of each box, (h, w, 3) uint8, when the eyes do that."""
+        aside = look.gaze.right * ASIDE_GAIN * self._freedom
         aside = _eased(aside, self._room[aside > 0])
-        down = _eased(gaze.down * UPRIGHT_GAIN * self._freedom, MOST_UPRIGHT)
+        down = _eased(look.gaze.down * UPRIGHT_GAIN * self._freedom, MOST_UPRIGHT)
         lift = lid_scale().full - lid_scale().rest
         return tuple(
             eye.look(aside, down, lift * eye.freedom * share)
-            for eye, share in zip(self._pair, raised, strict=True)
+            for eye, share in zip(self._pair, look.raised, strict=True)
         )
 
 

@@ -22,7 +22,7 @@ from engines.face.photo import load_photo
 from engines.face.tiles import SMALLEST_FACE_PX
 from realtime.puppet.background import take_apart
 from realtime.puppet.canvas import lay_out, own_size
-from realtime.puppet.eyes import LIDS_AT_REST, CropWithEyes, Eyes, Gaze
+from realtime.puppet.eyes import CropWithEyes, Eyes, Gaze, Look
 from realtime.puppet.face_choice import LARGEST, MAX_FACES, choose
 from realtime.puppet.head import HeadGeometry, HeadPose
 
@@ -99,7 +99,7 @@ class Puppet:
             )
         self._eyes = Eyes(canvas.wide, mesh_px)
         self._crop_with_eyes = CropWithEyes(self._crop_at_rest, canvas.wide, wide_crop, self._eyes.boxes)
-        self._look_drawn = self._look_shown = AHEAD, LIDS_AT_REST  # in the photo, and in the engine's crop
+        self._look_drawn = self._look_shown = Look()  # in the photo, and in the engine's crop
         named = sides("AU05") if sides("AU05")[0] in engine.bundle.aus else ("AU05",)
         known = engine.bundle.conditioning == "relative" and set(named) <= set(engine.bundle.aus)
         self._lid_raisers = [engine.bundle.aus.index(au) for au in named if known]
@@ -148,15 +148,14 @@ class Puppet:
         """
         picture = self.still.copy()
         aus, raised = self._without_raised_lids(aus)
-        gaze = gaze.rounded(GAZE_STEP)
-        eyes_at_rest = gaze.at_rest and raised == LIDS_AT_REST
+        look = Look(gaze, raised).rounded(GAZE_STEP, LID_STEP)
         asked = bool(aus.any()) or self._engine.bundle.conditioning != "relative"
-        if not asked and pose.at_rest and eyes_at_rest:
+        if not asked and pose.at_rest and look.at_rest:
             return picture
-        self._look(gaze, raised)
+        self._look(look)
         edit = self.edit(aus) if asked else None
         if not pose.at_rest:
-            if not eyes_at_rest:
+            if not look.at_rest:
                 self._show_eyes(picture)
             displacement = self.head.displacement(self.head.limited(pose))
             self._blender.blend_moved(picture, edit, self._layers, displacement)
@@ -170,36 +169,36 @@ class Puppet:
         """AUs for the engine, and what the eyes do themselves: AU05, the right one first, in 0..1."""
         asked = aus[self._lid_raisers]
         if not (asked > 0).any():
-            return aus, LIDS_AT_REST
+            return aus, (0.0, 0.0)
         aus = aus.copy()
         aus[self._lid_raisers] = np.minimum(asked, 0)
         right, left = (float(each) for each in np.clip(asked, 0, 1)[[0, -1]])
-        return aus, _rounded((right, left), LID_STEP)
+        return aus, (right, left)
 
-    def _look(self, gaze: Gaze, raised: tuple[float, float]) -> None:
+    def _look(self, look: Look) -> None:
         """Draws the eyes into the photo, and into the person before the background."""
-        if (gaze, raised) == self._look_drawn:
+        if look == self._look_drawn:
             return
-        layers, self._look_drawn = self._layers, (gaze, raised)
+        layers, self._look_drawn = self._layers, look
         corner = layers.box[0].start - layers.margin_px, layers.box[1].start - layers.margin_px
-        for box, pixels in zip(self._eyes.boxes, self._eyes.look(gaze, raised), strict=True):
+        for box, pixels in zip(self._eyes.boxes, self._eyes.look(look), strict=True):
             self._wide[box] = pixels
             inner = tuple(
                 slice(part.start - at, part.stop - at) for part, at in zip(box, corner, strict=True)
             )
             person = layers.person[inner]
             np.copyto(person, prefiltered(pixels), where=(layers.matte[inner] == 255)[..., None])
-        self._show_engine(gaze.rounded(SHOWN_GAZE_STEP), _rounded(raised, SHOWN_LID_STEP))
+        self._show_engine(look.rounded(SHOWN_GAZE_STEP, SHOWN_LID_STEP))
 
-    def _show_engine(self, gaze: Gaze, raised: tuple[float, float]) -> None:
+    def _show_engine(self, look: Look) -> None:
         """Draws the eyes into the crop."""
-        if (gaze, raised) == self._look_shown:
+        if look == self._look_shown:
             return
-        self._look_shown = gaze, raised
-        if gaze.at_rest and raised == LIDS_AT_REST:
+        self._look_shown = look
+        if look.at_rest:
             self._crop_picture = self._crop_at_rest
         else:
-            self._crop_picture = self._crop_with_eyes.of(self._eyes.look(gaze, raised))
+            self._crop_picture = self._crop_with_eyes.of(self._eyes.look(look))
 
     def _show_eyes(self, picture: np.ndarray) -> None:
         """The eyes as they look, at their place in the still picture."""
@@ -213,11 +212,6 @@ class Puppet:
                     slice(left - columns.start, right - columns.start),
                 )
                 picture[shown] = self._wide[top:bottom, left:right]
-
-
-def _rounded(raised: tuple[float, float], step: float) -> tuple[float, float]:
-    right, left = (round(each / step) * step for each in raised)
-    return right, left
 
 
 def read_faces(photo: np.ndarray, face_model: Path | None = None, everywhere: bool = True) -> list[Face]:

@@ -8,7 +8,7 @@ from engines.face.action_units import WIDE
 from engines.face.au_estimator import measure
 from engines.face.landmarks import FaceReader
 from engines.face.mesh import LEFT_LID_BOTTOM, LEFT_LID_TOP, RIGHT_LID_BOTTOM, RIGHT_LID_TOP
-from realtime.puppet.eyes import LID_RISES, LIDS_AT_REST, MOST_UPRIGHT, Eyes, Gaze
+from realtime.puppet.eyes import LID_RISES, MOST_UPRIGHT, Eyes, Gaze, Look
 from tests.conftest import SAMPLES
 
 
@@ -21,10 +21,10 @@ def face(request) -> tuple[np.ndarray, np.ndarray]:
 
 
 def look(
-    face: tuple[np.ndarray, np.ndarray], gaze: Gaze, raised: tuple[float, float] = LIDS_AT_REST
+    face: tuple[np.ndarray, np.ndarray], gaze: Gaze, raised: tuple[float, float] = (0.0, 0.0)
 ) -> np.ndarray:
     picture, eyes = face[0].copy(), Eyes(*face)
-    for box, pixels in zip(eyes.boxes, eyes.look(gaze, raised), strict=True):
+    for box, pixels in zip(eyes.boxes, eyes.look(Look(gaze, raised)), strict=True):
         picture[box] = pixels
     return picture
 
