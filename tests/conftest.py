@@ -1,5 +1,6 @@
 """What several tests need: recorded faces, the shipped photo, the shipped engine."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import numpy as np
 import pytest
 
 from engines.face.landmarks import Face
+
+# Two processes run tests: PyTorch with as many threads as there are cores, in each, waits for itself
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SAMPLES = Path(__file__).parent.parent / "realtime" / "samples"
 

@@ -13,6 +13,7 @@ from train import throughput  # noqa: E402
 def test_the_table_has_every_variant_with_counted_work_and_the_loader(corpus_folder, monkeypatch):
     monkeypatch.setattr(throughput, "MATRICES", (256,))
     monkeypatch.setattr(throughput, "LOADED_STEPS", 2)
+    monkeypatch.setattr(throughput, "ROUNDS", 1)
     table = throughput.measure([corpus_folder], size_px=64, batch=2, seconds=0.01).splitlines()
     rows = {line[:24].strip(): line[24:].split() for line in table if re.match(r"(paper|compact) ", line)}
     precisions = ("fp32", "bf16") if throughput.computes_in_bf16() else ("fp32",)
