@@ -20,7 +20,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from engines.errors import DataError, OutputError

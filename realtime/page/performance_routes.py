@@ -134,9 +134,11 @@ class PerformanceRoutes:
         kept, au = _asked(run, wanted), text(wanted, "au")
         if au not in EXPRESSION:
             raise Refused(422, "There is no such action unit.")
-        move, name = (run.performances.nudge, "by") if "by" in wanted else (run.performances.bend, "value")
-        time_s, amount, width_s = (number(wanted, each) for each in ("time_s", name, "width_s"))
-        return _named(move(kept.number, au, time_s, amount, width_s))
+        relative = "by" in wanted
+        time_s, value, width_s = (
+            number(wanted, each) for each in ("time_s", "by" if relative else "value", "width_s")
+        )
+        return _named(run.performances.bend(kept.number, au, time_s, value, width_s, relative))
 
     @staticmethod
     def _undo(run: LiveRun, request: Request) -> dict[str, Any]:

@@ -118,7 +118,9 @@ class PerformanceLibrary:
         times_s = np.concatenate([[start_s], curve.times_s[inside], [end_s]])
         return self._keep(_sampled(curve, times_s), f"{kept.name}-cut")
 
-    def bend(self, number: int, au: str, time_s: float, value: float, width_s: float) -> KeptPerformance:
+    def bend(
+        self, number: int, au: str, time_s: float, value: float, width_s: float, relative: bool = False
+    ) -> KeptPerformance:
         """Moves a point of an AU's curve to a value, and its surroundings with it, smoothly.
 
         One that ships is copied first.
@@ -127,32 +129,18 @@ class PerformanceLibrary:
             au: by its name in EXPRESSION, or of both its sides.
             value: -1 to 1.
             width_s: how far it reaches on each side.
+            relative: the value is added to what the point has.
 
         Raises: CurveError, OutputError.
         """
-        return self._move(number, au, time_s, width_s, value, lambda before: value - before)
-
-    def nudge(self, number: int, au: str, time_s: float, by: float, width_s: float) -> KeptPerformance:
-        """Like `bend`, by an amount of -1 to 1."""
-        return self._move(number, au, time_s, width_s, by, lambda _before: by)
-
-    def _move(
-        self,
-        number: int,
-        au: str,
-        time_s: float,
-        width_s: float,
-        wanted: float,
-        by: Callable[[np.ndarray], np.ndarray | float],
-    ) -> KeptPerformance:
         columns = [EXPRESSION.index(side) for side in sides(au) if side in EXPRESSION]
-        if not columns or not -1 <= wanted <= 1 or not WIDTH_S[0] <= width_s <= WIDTH_S[1]:
+        if not columns or not -1 <= value <= 1 or not WIDTH_S[0] <= width_s <= WIDTH_S[1]:
             raise CurveError("That point cannot be there", "keep it between -1 and 1")
         kept = self.performance(number)
         curve = _dense(_editable(kept.path), time_s, width_s)
         share = np.clip(np.abs(curve.times_s - time_s) / width_s, 0, 1)
         weight = (0.5 + 0.5 * np.cos(np.pi * share)).astype(np.float32)[:, None]
-        moved = weight * by(curve.at(time_s)[columns])
+        moved = weight * (value if relative else value - curve.at(time_s)[columns])
         curve.values[:, columns] = np.clip(curve.values[:, columns] + moved, -1, 1)
         if kept.ships:
             return self._keep(curve, kept.name)

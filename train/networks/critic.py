@@ -17,8 +17,6 @@ from torch.nn.utils.parametrizations import _SpectralNorm, spectral_norm
 
 from engines.errors import DataError
 
-
-
 SLOPE = 0.01  # of LeakyReLU below 0, as in the paper's and StarGAN's code
 
 

@@ -132,8 +132,9 @@ class Supervised:
         critic = self._critic
         if critic is None:
             return [generator]
+        penalised = step % PENALTY_EVERY == 0
         # It looks at what the generator just drew of the same batch
-        return [generator, Turn(("critic",), lambda batch: critic_loss(critic, batch, step % PENALTY_EVERY == 0))]
+        return [generator, Turn(("critic",), lambda batch: critic_loss(critic, batch, penalised))]
 
     def _loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         weights = SupervisedWeights(changed=SupervisedWeights.changed * self.guard.factor)

@@ -83,7 +83,8 @@ def test_a_step_with_a_penalty_presses_on_the_critics_slope_and_stands_for_all_t
     batch["result"] = batch["target"].flip(3)
     without, _ = critic_loss(critic, batch)
     total, terms = critic_loss(critic, batch, penalised=True)
-    assert (total - without).item() == pytest.approx(PENALTY * PENALTY_EVERY * terms["penalty"].item(), rel=1e-3)
+    added = PENALTY * PENALTY_EVERY * terms["penalty"].item()
+    assert (total - without).item() == pytest.approx(added, rel=1e-3)
     with torch.no_grad():
         critic.patches.weight *= 2
     _, steeper = critic_loss(critic, batch, penalised=True)
