@@ -36,6 +36,9 @@ COLOUR_EVERYWHERE, COLOUR_PAINTED = 0.1, 12.0
 # Spectral norm holds them there, and was left for R1 (LOG, run 10)
 SCORE_GAIN = 12.0
 PENALTY, PENALTY_EVERY = 0.03, 16  # γ of R1, which is taken every so many steps
+# Steps in which a critic that knows nothing yet looks on in silence, and is heard more and more: else its
+# first gradients are noise, and stains on skin that stay
+SILENT, HEARD = 100, 300
 PAINTED = 0.05  # mean of `_shown` over photographic pairs: `_patch_weight` then has a mean near 1
 LEAST_COUNT = 0.4  # weight of a pixel, below which painting it costs no more
 CRITIC_READS = 20.0  # weight of a critic's reading of AUs in its own loss, where squared errors are small
@@ -104,6 +107,7 @@ class Supervised:
         if self._critic is not None:
             self.networks["critic"] = self._critic
             self.shape["critic"] = self._critic.shape.as_dict()
+        self._heard = 1.0  # share of what the critic says that the generator is told
         self.guard = AttentionGuard()
         self._translation = translation(WIDE, shape.au_names)
         self._only_shade = only_shade
@@ -132,6 +136,7 @@ class Supervised:
         critic = self._critic
         if critic is None:
             return [generator]
+        self._heard = min(max(step - SILENT, 0) / (HEARD - SILENT), 1.0)
         penalised = step % PENALTY_EVERY == 0
         # It looks at what the generator just drew of the same batch
         return [generator, Turn(("critic",), lambda batch: critic_loss(critic, batch, penalised))]
@@ -150,7 +155,7 @@ class Supervised:
         painted = torch.ones_like(drawn.attention) if self._only_shade else 1 - drawn.attention
         batch["result"], batch["painted_share"] = result.detach(), painted.detach()
         judged, more = judgement(self._critic, result, batch)
-        return total + judged, terms | more
+        return total + self._heard * judged, terms | more
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
         loss, terms = self._loss(networks, batch)
@@ -206,7 +211,10 @@ def judgement(
 
     batch: as of `supervised_loss`, and change (B, N), face (B, 1, S, S), photographic (B, 1, 1, 1).
     """
-    seen, wanted = _seen(critic, result, batch), _seen(critic, batch["target"], batch)
+    # What it says is of eyes and lips: told of skin, the generator paints folds, coarse and with a comb
+    taught = _eyes_and_lips(batch)
+    seen = _seen(critic, taught * result + (1 - taught) * result.detach(), batch)
+    wanted = _seen(critic, batch["target"], batch)
     counts = _patch_weight(batch, seen.patches)
     unlike = [
         weighted_mean((a - b.detach()).abs(), batch["photographic"])
@@ -235,6 +243,7 @@ def critic_loss(critic: Critic, batch: Batch, penalised: bool = False) -> tuple[
     terms = {
         "adversarial_critic": losses.hinge_critic(real.patches, fake.patches, counts),
         "expression_real": losses.expression_loss(real.aus, batch["change"]),
+        "adversarial_blind": 2 * counts.mean(),  # what a critic scores that knows nothing
     }
     total = terms["adversarial_critic"] + CRITIC_READS * terms["expression_real"]
     if penalised:
@@ -273,8 +282,13 @@ def _shown(batch: Batch) -> Tensor:
 
     A mouth that only the target shows counts in full: what no pixel of it says, mouths in general do.
     """
-    seen = batch["weight"] / _known(batch) * batch["face"] * batch["photographic"]
-    return seen * batch["painted_share"]
+    shown = batch["weight"] / _known(batch) * batch["face"] * batch["photographic"]
+    return shown * _eyes_and_lips(batch) * batch["painted_share"]
+
+
+def _eyes_and_lips(batch: Batch) -> Tensor:
+    """(B, 1, S, S), 0..1: what counts more than skin (train/synthesis/regions.py)."""
+    return (batch["weight"] / _known(batch) - 1).clamp(0, 1)
 
 
 def _known(batch: Batch) -> Tensor:

@@ -10,9 +10,11 @@ from engines.errors import DataError  # noqa: E402
 from tests.support.small_runs import TINY, lines, plan  # noqa: E402
 from train.networks.critic import Critic  # noqa: E402
 from train.recipes.supervised import (  # noqa: E402
+    HEARD,
     PAINTED,
     PENALTY,
     PENALTY_EVERY,
+    SILENT,
     Supervised,
     critic_loss,
     critic_of,
@@ -38,11 +40,11 @@ def batch() -> dict:
         "picture": torch.rand(4, 3, SIZE, SIZE),
         "target": torch.rand(4, 3, SIZE, SIZE),
         "change": torch.zeros(4, TINY.au_count),
-        "weight": torch.ones(4, 1, SIZE, SIZE),
+        "weight": torch.full((4, 1, SIZE, SIZE), 2.0),  # eyes and lips
         "decided": torch.ones(4, 1, SIZE, SIZE),
         "face": torch.ones(4, 1, SIZE, SIZE),
         "photographic": torch.ones(4, 1, 1, 1),
-        "painted_share": torch.full((4, 1, SIZE, SIZE), PAINTED),
+        "painted_share": torch.full((4, 1, SIZE, SIZE), PAINTED / 2),
     }
 
 
@@ -79,6 +81,22 @@ def test_the_critic_looks_where_the_generator_paints(critic, batch):
     assert critic_loss(critic, batch)[1]["adversarial_critic"] == 0
 
 
+def test_the_critic_teaches_eyes_and_lips_and_no_skin(critic, batch):
+    batch["weight"][..., SIZE // 2 :] = 1.0
+    result = batch["target"].flip(3).requires_grad_()
+    judgement(critic, result, batch)[0].backward()
+    assert result.grad[..., SIZE // 2 :].abs().max() == 0 < result.grad[..., : SIZE // 2].abs().max()
+
+
+def test_the_generator_hears_of_a_critic_that_has_learnt_something():
+    recipe = Supervised(TINY, critic=True)
+    shares = []
+    for step in (0, SILENT, HEARD, 10 * HEARD):
+        recipe.turns(step)
+        shares.append(recipe._heard)
+    assert shares == [0.0, 0.0, 1.0, 1.0]
+
+
 def test_a_step_with_a_penalty_presses_on_the_critics_slope_and_stands_for_all_that_have_none(critic, batch):
     batch["result"] = batch["target"].flip(3)
     without, _ = critic_loss(critic, batch)
@@ -96,7 +114,7 @@ def test_a_mouth_that_only_the_target_shows_is_looked_at_as_any_other(critic, ba
     shown = critic_loss(critic, batch)[1]["adversarial_critic"]
     hidden = batch | {"decided": batch["decided"].clone(), "weight": batch["weight"].clone()}
     hidden["decided"][..., SIZE // 2 :, :] = 0
-    hidden["weight"][..., SIZE // 2 :, :] = UNKNOWN
+    hidden["weight"][..., SIZE // 2 :, :] *= UNKNOWN
     assert critic_loss(critic, hidden)[1]["adversarial_critic"].item() == pytest.approx(shown.item())
 
 
