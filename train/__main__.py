@@ -214,6 +214,14 @@ def transfer(options: argparse.Namespace) -> None:
     print(_transferred(options, options.out))
 
 
+def strengths(options: argparse.Namespace) -> None:
+    from engines.runtime.load import load
+    from train.report.strengths import measure
+
+    engine = load(options.engine, options.device)
+    print(measure(engine, options.clips, options.photos, dict(options.strengths)))
+
+
 def _transferred(options: argparse.Namespace, out: Path) -> str:
     """The tables of every clip on every photo; the films go into `out`. Raises DataError, OutputError."""
     from train.report.transfer import measure
@@ -313,6 +321,7 @@ STEPS = {
         quantise,
         evaluate,
         transfer,
+        strengths,
         figures,
         compare,
         networks,

@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         _quantise,
         _evaluate,
         _transfer,
+        _strengths,
         _figures,
         _compare,
         _networks,
@@ -454,6 +455,39 @@ def _transfer(steps: Steps) -> None:
     )
     step.add_argument("--seconds", type=float, help="of each clip, from its beginning (default: all)")
     step.add_argument("--identity", type=Path, metavar="FILE", help=IDENTITY_HELP)
+
+
+def _strengths(steps: Steps) -> None:
+    step = _add_step(
+        steps,
+        "strengths",
+        "clips and an engine -> how strongly AUs are to be asked of it, by where its flow takes mouths",
+    )
+    _add_engine(step)
+    _add_device(step)
+    step.add_argument("--clips", type=Path, nargs="+", required=True, metavar="CLIP", help="clips of drivers")
+    step.add_argument(
+        "--photos", type=Path, nargs="+", required=True, metavar="PHOTO", help="on which AUs are tried"
+    )
+    step.add_argument(
+        "--strengths",
+        type=_strength,
+        nargs="*",
+        default=[],
+        metavar="AU=X",
+        help="to compare with and to start from, as in AU12=1.15 (default: 1)",
+    )
+
+
+def _strength(text: str) -> tuple[str, float]:
+    au, _, value = text.partition("=")
+    try:
+        strength = float(value)
+    except ValueError:
+        strength = 0.0
+    if not 0 < strength < 10:
+        raise argparse.ArgumentTypeError(f"{text} is no strength: write it as in AU12=1.15")
+    return au, strength
 
 
 def _evaluate(steps: Steps) -> None:
