@@ -29,8 +29,8 @@ DISTANCES = ("width", "corners", "opening", "jaw", "upper lip")
 MOVES = np.array([0.02, 0.008, 0.02, 0.015, 0.008])
 COUNTS = np.array([1.0, 1.0, 1.0, 0.7, 0.5])
 AUS = wholes(WIDE)
-# AUs that move a mouth: what the others are asked for is left as it is
-OF_THE_MOUTH = tuple(au for au in AUS if au not in ("AU01", "AU02", "AU04", "AU05", "AU07", "AU45"))
+# AUs of the mouth alone: what the others are asked for is left as it is (cheeks are the eyes', too)
+OF_THE_MOUTH = tuple(au for au in AUS if au not in ("AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU45"))
 LEVEL = 0.6  # of an AU whose response is measured: what drivers do, mostly
 EVERY, MOST_FRAMES = 3, 120  # of a clip's frames
 REST_PERCENTILE, REST_SHARE = 20.0, 0.125  # of a clip, whose quietest eighth is taken for rest
