@@ -28,19 +28,23 @@ HIGHEST_NEUTRAL = 1.0
 MOST_STRETCH = 2.5
 
 # What a driver without a profile does, times this, is about as large on the puppet as on them: how far each
-# AU moves a distance of `python -m train transfer` on drivers, over how far it does on their puppets
-# (train/LOG.md). Brows go by the pictures' darkness, lids by the mesh. AU45 stays: a blink is shut.
+# AU moves a distance of `python -m train transfer` on drivers, over how far it does on their puppets. Lips
+# and chin (AU10, 17, 18, 20, 22, 23) are what `python -m train strengths` fits, as far as the judges of
+# `transfer` agree (train/LOG.md). Brows go by the pictures' darkness, lids by the mesh. AU45 stays: a blink is shut.
 GENERAL_GAINS: dict[str, float] = {
     "AU01": 0.9,
     "AU02": 0.9,
     "AU04": 0.6,
     "AU05": 1.5,
     "AU07": 0.85,
+    "AU10": 0.9,
     "AU12": 1.15,
     "AU15": 0.7,
-    "AU18": 0.6,
-    "AU20": 1.2,
-    "AU22": 0.6,
+    "AU17": 0.75,
+    "AU18": 0.5,
+    "AU20": 1.15,
+    "AU22": 0.55,
+    "AU23": 0.6,
     "AU25": 1.25,
     "AU26": 0.7,
 }
