@@ -30,7 +30,8 @@ MOST_STRETCH = 2.5
 # What a driver without a profile does, times this, is about as large on the puppet as on them: how far each
 # AU moves a distance of `python -m train transfer` on drivers, over how far it does on their puppets. Lips
 # and chin (AU10, 17, 18, 20, 22, 23) are what `python -m train strengths` fits, as far as the judges of
-# `transfer` agree (train/LOG.md). Brows go by the pictures' darkness, lids by the mesh. AU45 stays: a blink is shut.
+# `transfer` agree (train/LOG.md). Brows go by the pictures' darkness, lids by the mesh. AU45 stays:
+# a blink is shut.
 GENERAL_GAINS: dict[str, float] = {
     "AU01": 0.9,
     "AU02": 0.9,
