@@ -218,8 +218,15 @@ def strengths(options: argparse.Namespace) -> None:
     from engines.runtime.load import load
     from train.report.strengths import measure
 
+    _check_clips_and_photos(options)
     engine = load(options.engine, options.device)
     print(measure(engine, options.clips, options.photos, dict(options.strengths)))
+
+
+def _check_clips_and_photos(options: argparse.Namespace) -> None:
+    for path in (*options.clips, *options.photos):
+        if not path.is_file():
+            raise DataError(f"There is no file at {path}: check the paths of --clips and --photos.")
 
 
 def _transferred(options: argparse.Namespace, out: Path) -> str:
@@ -228,9 +235,7 @@ def _transferred(options: argparse.Namespace, out: Path) -> str:
 
     if options.seconds is not None and not options.seconds > 0:
         raise DataError(f"--seconds {options.seconds:g} is not a duration: give a number above 0.")
-    for path in (*options.clips, *options.photos):
-        if not path.is_file():
-            raise DataError(f"There is no file at {path}: check the paths of --clips and --photos.")
+    _check_clips_and_photos(options)
     return measure(
         options.clips,
         options.photos,

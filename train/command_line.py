@@ -434,6 +434,13 @@ def _quantise(steps: Steps) -> None:
     )
 
 
+def _add_clips_and_photos(step: argparse.ArgumentParser) -> None:
+    step.add_argument("--clips", type=Path, nargs="+", required=True, metavar="CLIP", help="clips of drivers")
+    step.add_argument(
+        "--photos", type=Path, nargs="+", required=True, metavar="PHOTO", help="photos of puppets"
+    )
+
+
 def _transfer(steps: Steps) -> None:
     step = _add_step(
         steps,
@@ -442,10 +449,7 @@ def _transfer(steps: Steps) -> None:
     )
     _add_engine(step)
     _add_device(step)
-    step.add_argument("--clips", type=Path, nargs="+", required=True, metavar="CLIP", help="clips of drivers")
-    step.add_argument(
-        "--photos", type=Path, nargs="+", required=True, metavar="PHOTO", help="photos of puppets"
-    )
+    _add_clips_and_photos(step)
     step.add_argument(
         "--out",
         type=Path,
@@ -465,10 +469,7 @@ def _strengths(steps: Steps) -> None:
     )
     _add_engine(step)
     _add_device(step)
-    step.add_argument("--clips", type=Path, nargs="+", required=True, metavar="CLIP", help="clips of drivers")
-    step.add_argument(
-        "--photos", type=Path, nargs="+", required=True, metavar="PHOTO", help="on which AUs are tried"
-    )
+    _add_clips_and_photos(step)
     step.add_argument(
         "--strengths",
         type=_strength,

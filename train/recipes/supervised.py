@@ -74,6 +74,11 @@ class CriticWeights:
     expression: float = 1.0  # squared error of the change of AUs that the critic reads
 
 
+def heard(step: int) -> float:
+    """The share of what a critic says that its generator is told, so many steps into a run."""
+    return min(max(step - SILENT, 0) / (HEARD - SILENT), 1.0)
+
+
 def critic_of(shape: Shape) -> CriticShape:
     """The critic of a generator: it sees photo and picture, 6 channels, in patches of a sixteenth."""
     return CriticShape(
@@ -107,7 +112,6 @@ class Supervised:
         if self._critic is not None:
             self.networks["critic"] = self._critic
             self.shape["critic"] = self._critic.shape.as_dict()
-        self._heard = 1.0  # share of what the critic says that the generator is told
         self.guard = AttentionGuard()
         self._translation = translation(WIDE, shape.au_names)
         self._only_shade = only_shade
@@ -132,16 +136,16 @@ class Supervised:
         }
 
     def turns(self, step: int) -> list[Turn]:
-        generator = Turn(("generator",), lambda batch: self._loss(self.networks, batch))
+        generator = Turn(("generator",), lambda batch: self._loss(self.networks, batch, heard(step)))
         critic = self._critic
         if critic is None:
             return [generator]
-        self._heard = min(max(step - SILENT, 0) / (HEARD - SILENT), 1.0)
         penalised = step % PENALTY_EVERY == 0
         # It looks at what the generator just drew of the same batch
         return [generator, Turn(("critic",), lambda batch: critic_loss(critic, batch, penalised))]
 
-    def _loss(self, networks: Networks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _loss(self, networks: Networks, batch: Batch, told: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        """told: the share of what the critic says that counts."""
         weights = SupervisedWeights(changed=SupervisedWeights.changed * self.guard.factor)
         drawn = networks["generator"](
             batch["picture"], batch["change"], in_parts=True, only_shade=self._only_shade
@@ -152,10 +156,15 @@ class Supervised:
         total, terms = supervised_loss(result, drawn, batch, weights)
         if self._critic is None:
             return total, terms
-        painted = torch.ones_like(drawn.attention) if self._only_shade else 1 - drawn.attention
-        batch["result"], batch["painted_share"] = result.detach(), painted.detach()
+        batch["result"], batch["painted_share"] = result.detach(), (1 - drawn.attention).detach()
+        batch["taught"] = _beyond_skin(batch)
+        if (
+            self._only_shade
+        ):  # no paint is learnt, and skin is what shade is for: all of the face counts alike
+            batch["painted_share"] = torch.full_like(batch["painted_share"], PAINTED)
+            batch["taught"] = torch.ones_like(batch["taught"])
         judged, more = judgement(self._critic, result, batch)
-        return total + self._heard * judged, terms | more
+        return total + told * judged, terms | more
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
         loss, terms = self._loss(networks, batch)
@@ -211,8 +220,8 @@ def judgement(
 
     batch: as of `supervised_loss`, and change (B, N), face (B, 1, S, S), photographic (B, 1, 1, 1).
     """
-    # What it says is of eyes and lips: told of skin, the generator paints folds, coarse and with a comb
-    taught = _eyes_and_lips(batch)
+    # Told of skin, the generator paints folds, coarse and with a comb
+    taught = batch["taught"]
     seen = _seen(critic, taught * result + (1 - taught) * result.detach(), batch)
     wanted = _seen(critic, batch["target"], batch)
     counts = _patch_weight(batch, seen.patches)
@@ -283,11 +292,11 @@ def _shown(batch: Batch) -> Tensor:
     A mouth that only the target shows counts in full: what no pixel of it says, mouths in general do.
     """
     shown = batch["weight"] / _known(batch) * batch["face"] * batch["photographic"]
-    return shown * _eyes_and_lips(batch) * batch["painted_share"]
+    return shown * batch["taught"] * batch["painted_share"]
 
 
-def _eyes_and_lips(batch: Batch) -> Tensor:
-    """(B, 1, S, S), 0..1: what counts more than skin (train/synthesis/regions.py)."""
+def _beyond_skin(batch: Batch) -> Tensor:
+    """(B, 1, S, S), 0..1: what counts more than skin: eyes, brows, lips (train/synthesis/regions.py)."""
     return (batch["weight"] / _known(batch) - 1).clamp(0, 1)
 
 

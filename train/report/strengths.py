@@ -27,6 +27,7 @@ from train.report.clips import frames_of
 DISTANCES = ("width", "corners", "opening", "jaw", "upper lip")
 # What a distance moves by at least, as a standard deviation in outer eye distances, to count in a clip
 MOVES = np.array([0.02, 0.008, 0.02, 0.015, 0.008])
+# Of the distances, how much each counts
 COUNTS = np.array([1.0, 1.0, 1.0, 0.7, 0.5])
 AUS = wholes(WIDE)
 # AUs of the mouth alone: what the others are asked for is left as it is (cheeks are the eyes', too)

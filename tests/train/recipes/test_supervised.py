@@ -16,8 +16,10 @@ from train.recipes.supervised import (  # noqa: E402
     PENALTY_EVERY,
     SILENT,
     Supervised,
+    _beyond_skin,
     critic_loss,
     critic_of,
+    heard,
     judgement,
 )
 from train.synthesis.pairs import PairSource  # noqa: E402
@@ -45,6 +47,7 @@ def batch() -> dict:
         "face": torch.ones(4, 1, SIZE, SIZE),
         "photographic": torch.ones(4, 1, 1, 1),
         "painted_share": torch.full((4, 1, SIZE, SIZE), PAINTED / 2),
+        "taught": torch.ones(4, 1, SIZE, SIZE),
     }
 
 
@@ -83,17 +86,14 @@ def test_the_critic_looks_where_the_generator_paints(critic, batch):
 
 def test_the_critic_teaches_eyes_and_lips_and_no_skin(critic, batch):
     batch["weight"][..., SIZE // 2 :] = 1.0
+    batch["taught"] = _beyond_skin(batch)
     result = batch["target"].flip(3).requires_grad_()
     judgement(critic, result, batch)[0].backward()
     assert result.grad[..., SIZE // 2 :].abs().max() == 0 < result.grad[..., : SIZE // 2].abs().max()
 
 
 def test_the_generator_hears_of_a_critic_that_has_learnt_something():
-    recipe = Supervised(TINY, critic=True)
-    shares = []
-    for step in (0, SILENT, HEARD, 10 * HEARD):
-        recipe.turns(step)
-        shares.append(recipe._heard)
+    shares = [heard(step) for step in (0, SILENT, HEARD, 10 * HEARD)]
     assert shares == [0.0, 0.0, 1.0, 1.0]
 
 
