@@ -21,6 +21,7 @@ BY_THE_CLOCK = {
     "tests/engines/runtime/test_benchmark.py",
     "tests/engines/runtime/test_failover.py",
     "tests/realtime/audio/test_av_sync.py",
+    "tests/realtime/calibration/test_lesson.py",
     "tests/realtime/commands/test_animate.py",
     "tests/realtime/output/test_live_recording.py",
     "tests/realtime/output/test_virtual_camera.py",

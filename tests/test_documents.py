@@ -11,6 +11,7 @@ import pytest
 
 from realtime.controls import KEYS
 from realtime.puppet.settings import shipped
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -76,7 +77,11 @@ def options_of(program: str, subcommand: tuple[str, ...]) -> frozenset[str]:
     """The options that `program subcommand --help` lists. Fails where there is no such subcommand."""
     start = ["run.py"] if program in ("run.py", "puppet") else program.split()
     done = subprocess.run(
-        [sys.executable, *start, *subcommand, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, *start, *subcommand, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, f"{program} {' '.join(subcommand)}: {done.stderr}"
     usage, _, _ = done.stdout.partition("\n\n")  # what follows may name other commands' options

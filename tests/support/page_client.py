@@ -4,7 +4,6 @@ import http.client
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from realtime.session.output_fanout import OutputFanout
 from realtime.session.photo_switcher import PhotoSwitcher
 from realtime.timing import Timings
 from tests.support.fakes import KeepingOutput, ScriptedDriver, StubEngine, speak
+from tests.support.waiting import wait_for
 
 SIZE, FPS = (320, 240), 30.0
 SAMPLES = Path(__file__).parents[2] / "realtime" / "samples"
@@ -223,10 +223,3 @@ def acting_page(running: RunningPage) -> PageClient:
     found = PageClient(running)
     found.post("/act-here")
     return found
-
-
-def wait_for(condition, patience_s: float = 40.0) -> None:
-    end_s = time.perf_counter() + patience_s
-    while not condition():
-        assert time.perf_counter() < end_s
-        time.sleep(0.01)

@@ -28,7 +28,8 @@ from realtime.tracking import driver_profile
 from realtime.tracking.background_estimator import BackgroundEstimator
 from realtime.tracking.estimator_fusion import FROM_SLOW, FusedEstimator
 from tests.conftest import SAMPLES
-from tests.realtime.tracking.test_estimator_fusion import of, wait_for
+from tests.realtime.tracking.test_estimator_fusion import of
+from tests.support.waiting import wait_for
 
 installed = pytest.mark.skipif(
     find_spec("feat") is None, reason="py-feat is not installed: pip install -e '.[pyfeat]'"

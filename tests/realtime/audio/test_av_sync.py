@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -23,17 +22,11 @@ from realtime.session import live_outputs
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.realtime.output.test_live_recording import times
+from tests.support.waiting import PATIENCE_S, wait_for
 
 SIZE, FPS = (64, 48), 30
 DARK, LIGHT = np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 3), 255, np.uint8)
 STEP = RATE_HZ // 100  # samples in a block of the fake: 10 ms
-
-
-def wait_for(condition: Callable[[], object], patience_s: float = 20.0) -> None:
-    end_s = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end_s, "it did not happen"
-        time.sleep(0.002)
 
 
 # --- the arithmetic
@@ -236,7 +229,7 @@ def test_a_muted_microphone_passes_on_silence():
     subscription = microphone.subscribe()
     microphone.muted = True
     blocks = []
-    wait_for(lambda: blocks.extend(subscription.take()) or len(blocks) > 30)
+    wait_for(lambda: blocks.extend(subscription.take()) or len(blocks) > 30, interval_s=0.002)
     microphone.close()
     assert max(np.abs(block.samples).max() for block in blocks) == 0
 
@@ -263,7 +256,7 @@ def test_a_subscriber_that_never_reads_takes_no_more_memory_with_time():
     device._start_s -= 1000  # everything is there at once
     microphone = Microphone("fake", open_device=lambda _name: device)
     subscription = microphone.subscribe()
-    wait_for(lambda: device._given > 3 * MAX_QUEUED * STEP)
+    wait_for(lambda: device._given > 3 * MAX_QUEUED * STEP, interval_s=0.002)
     microphone.close()
     assert len(subscription.take()) == MAX_QUEUED
 
@@ -335,7 +328,7 @@ device.close()
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[3],
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.stdout.strip() == "True" and "/tmp/vendor" not in done.stderr, done.stderr
 

@@ -24,6 +24,7 @@ from realtime.tracking import driver_profile
 from tests.conftest import SAMPLES
 from tests.realtime.tracking.test_neutral_drift import FPS, REST
 from tests.support.fakes import speak
+from tests.support.waiting import PATIENCE_S, wait_for
 
 LABELS = Path(__file__).parents[2] / "data" / "blinks.json"
 ACTS = {
@@ -226,7 +227,7 @@ def test_a_lesson_is_given_up_by_the_driver_or_where_no_face_is_seen():
 
 @pytest.mark.skipif(not shutil.which("Xvfb"), reason="there is no Xvfb: apt install xvfb")
 def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
-    from tests.realtime.output.test_window import Screen, wait_for
+    from tests.realtime.output.test_window import Screen
 
     screen, said = Screen(), open(tmp_path / "said.txt", "w+")
     code = (
@@ -248,10 +249,10 @@ def test_a_lesson_in_a_real_window_is_ended_by_a_key(tmp_path):
         return screen.shows_a_picture() and screen.look().std() > 10
 
     try:
-        wait_for(shown, 60)
+        wait_for(shown)
         assert len(np.unique(screen.look().reshape(-1, 3), axis=0)) < 400, "no picture of the driver"
         screen.press("q")
-        assert running.wait(30)
+        assert running.wait(PATIENCE_S)
         assert "KeyboardInterrupt" in (tmp_path / "said.txt").read_text()
     finally:
         running.kill()

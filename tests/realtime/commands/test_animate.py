@@ -25,6 +25,7 @@ from realtime.performance.driver_spec import load_driver_spec, parse_parts
 from realtime.performance.load import load_curve
 from realtime.process import program
 from tests.conftest import SAMPLES
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 PHOTO, CURVE, CLIP = str(SAMPLES / "man.jpg"), str(SAMPLES / "smile.csv"), str(SAMPLES / "driver.mp4")
@@ -458,7 +459,7 @@ def test_demo_moves_head_and_eyes_beside_its_expressions_and_ends():
 def test_a_clip_that_is_left_before_its_end_is_closed_without_complaints():
     command = [sys.executable, "run.py", "--source", PHOTO, "--driver", CLIP, "--seconds", "0.2"]
     command += ["--size", "64x64", "--output", "none"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_S)
     assert done.returncode == 0 and "pictures in" in done.stderr
     assert "Exception ignored" not in done.stderr and "Traceback" not in done.stderr, done.stderr
 
@@ -499,7 +500,7 @@ def test_ctrl_c_finishes_the_file(tmp_path):
     ):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=20)[1]
+    said = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == 130, said
     assert "Traceback" not in said and "finishing" in said
     assert len(read_video(out)[0]) > 5
@@ -518,7 +519,7 @@ def test_a_reader_that_closes_its_pipe_is_no_defect(arguments):
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            timeout=60,
+            timeout=PATIENCE_S,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
     assert done.returncode == 0 and done.stderr == ""

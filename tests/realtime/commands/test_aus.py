@@ -19,6 +19,7 @@ from realtime.commands import animate, aus_plot
 from realtime.performance.load import load_curve
 from realtime.session import au_export
 from tests.conftest import SAMPLES
+from tests.support.waiting import PATIENCE_S
 
 CLIP, PHOTO = str(SAMPLES / "driver.mp4"), str(SAMPLES / "man.jpg")
 
@@ -159,7 +160,12 @@ def test_a_standard_output_that_is_full_is_one_sentence():
     command = [sys.executable, "run.py", "aus", PHOTO]
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3], timeout=60
+            command,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[3],
+            timeout=PATIENCE_S,
         )
     assert (
         done.returncode == 7

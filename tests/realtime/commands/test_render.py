@@ -25,6 +25,7 @@ from realtime.session.batch import plan
 from realtime.sources.clip import Clip
 from tests.conftest import SAMPLES
 from tests.support.fakes import StubEngine
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 CURVE = "time_s,AU12,AU25\n0,0,0\n0.5,1,0.2\n1,0.1,0.8\n"
@@ -309,7 +310,7 @@ def test_ctrl_c_keeps_finished_videos_and_deletes_the_unfinished_one(tmp_path):
         if line.startswith("wrote"):
             break
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=PATIENCE_S)[1]
     assert (
         process.returncode == 130
         and "stopped: 1 of 2 videos are finished" in said

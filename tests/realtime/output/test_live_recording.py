@@ -21,23 +21,17 @@ import pytest
 from engines.errors import OutputError
 from realtime.output.live_recording import CLOSE_S, QUEUE_LENGTH, LiveRecording
 from realtime.output.outputs import open_output
+from tests.support.waiting import PATIENCE_S, wait_for
 
 SIZE, FPS = (320, 240), 30
 ROOT = Path(__file__).parents[3]
 NOISE = np.random.default_rng(0).integers(0, 255, (8, SIZE[1], SIZE[0], 3), np.uint8)  # 1.3 MB a second
 
 
-def wait_for(condition: Callable[[], object], patience_s: float = 20.0) -> None:
-    end_s = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end_s, "it did not happen"
-        time.sleep(0.002)
-
-
 def feed(recording: LiveRecording, times_s, pictures: np.ndarray = NOISE) -> None:
     """Sends pictures no faster than they are encoded, so that none is left out."""
     for number, time_s in enumerate(times_s):
-        wait_for(lambda: len(recording._queue) < QUEUE_LENGTH)
+        wait_for(lambda: len(recording._queue) < QUEUE_LENGTH, interval_s=0.002)
         recording.send(pictures[number % len(pictures)], time_s)
 
 
@@ -251,7 +245,7 @@ def test_a_file_limit_met_by_the_system_ends_the_recording_and_it_plays(tmp_path
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0 and "ended early (File too large)" in done.stdout.splitlines()[-1], (
         done.stderr

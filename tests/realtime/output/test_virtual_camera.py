@@ -16,6 +16,7 @@ from realtime.output.virtual_camera import VirtualCamera
 from realtime.process.backoff import Backoff
 from realtime.sources import camera
 from tests.realtime.diagnose.test_doctor import CAPTURE, OUTPUT, Machine
+from tests.support.waiting import wait_for
 
 SIZE, PICTURE = (64, 48), np.zeros((48, 64, 3), np.uint8)
 WAIT_S = 20.0
@@ -233,13 +234,6 @@ def test_an_idle_loopback_is_not_listed_as_a_camera(machine, monkeypatch):
 
 # --- lost in the middle
 # ------------------------------------------------------------------------------------------------
-
-
-def wait_for(condition) -> None:
-    end_s = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end_s, "it did not happen"
-        time.sleep(0.002)
 
 
 def test_a_failure_in_the_middle_is_one_sentence(machine, backends):

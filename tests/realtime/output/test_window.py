@@ -14,6 +14,7 @@ from engines.errors import OutputError
 from engines.face.landmarks import FaceReader
 from realtime.output.window import Window, has_screen
 from tests.conftest import SAMPLES
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 TITLE, SIZE = "Expression Puppet", (960, 540)
@@ -137,7 +138,7 @@ def play(screen, tmp_path):
             )
         )
         process = started[-1][0]
-        wait_for(lambda: process.poll() is not None or screen.shows_a_picture(), 60)
+        wait_for(lambda: process.poll() is not None or screen.shows_a_picture())
         assert process.poll() is None, (tmp_path / "said.txt").read_text()
         return process
 
@@ -146,13 +147,6 @@ def play(screen, tmp_path):
         process.kill()
         process.wait()
         said.close()
-
-
-def wait_for(condition, patience_s: float = 15.0) -> None:
-    end_s = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end_s
-        time.sleep(0.05)
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ import pytest
 from realtime.page import access, http_server
 from realtime.page.http_server import MAX_CONNECTIONS, MAX_HEAD_BYTES
 from realtime.page.photo_routes import MAX_PHOTO_BYTES
-from tests.support.page_client import FPS, PageClient, acting_page, running_page, wait_for
+from tests.support.page_client import FPS, PageClient, acting_page, running_page
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from realtime.session.performance_library import folder as performances_folder
 from realtime.tracking import driver_profile
 from tests.realtime.page.test_calibration import SlowFilm
 from tests.support.browser import MISSING, Tab, browser
-from tests.support.page_client import SAMPLES, running_page, wait_for
+from tests.support.page_client import SAMPLES, running_page
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 # Where screenshots are kept to be looked at: PUPPET_SCREENSHOTS=FOLDER python -m pytest -m slow ...

@@ -10,7 +10,8 @@ from engines.errors import DriverError
 from realtime.page import calibration, run_routes
 from realtime.tracking import driver_profile
 from tests.realtime.calibration.test_lesson import Film
-from tests.support.page_client import PageClient, acting_page, running_page, wait_for
+from tests.support.page_client import PageClient, acting_page, running_page
+from tests.support.waiting import wait_for
 
 
 class SlowFilm(Film):

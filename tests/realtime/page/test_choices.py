@@ -13,7 +13,8 @@ from realtime.page import run_routes
 from realtime.performance.load import load_curve
 from realtime.puppet import settings
 from realtime.session.performance_library import UNDO_STEPS
-from tests.support.page_client import SAMPLES, SIZE, acting_page, running_page, wait_for
+from tests.support.page_client import SAMPLES, SIZE, acting_page, running_page
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import pytest
 from engines.face.action_units import GROUPS
 from realtime.page.live_view import MOST_WIDTH_PX, LiveView
 from realtime.session import consent
-from tests.support.page_client import FPS, SAMPLES, acting_page, running_page, wait_for
+from tests.support.page_client import FPS, SAMPLES, acting_page, running_page
+from tests.support.waiting import wait_for
 
 SWITCH_S = 0.3  # from the request to the first picture of another photo
 

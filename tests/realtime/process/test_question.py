@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
+
 ROOT = Path(__file__).parents[3]
 ASK = """
 from realtime.process.question import ask, can_ask
@@ -34,7 +36,7 @@ def at_a_terminal(typed: str) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     return done.stdout
 
@@ -51,6 +53,6 @@ def test_a_terminal_is_asked_until_it_is_answered(typed, got):
 
 def test_without_a_terminal_nobody_is_asked():
     done = subprocess.run(
-        [sys.executable, "-c", ASK], cwd=ROOT, capture_output=True, text=True, timeout=60, input="1\n"
+        [sys.executable, "-c", ASK], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, input="1\n"
     )
     assert done.stdout == "can False\n" and done.returncode == 0

@@ -15,6 +15,7 @@ from realtime.performance.load import load_curve
 from realtime.process.exit_status import DEFECT, outcome
 from realtime.process.shutdown import RELEASE_S, STOPPED
 from tests.conftest import SAMPLES
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 HANG = (
@@ -61,7 +62,7 @@ def start():
 
 def ends(process: subprocess.Popen, within_s: float) -> int:
     started_s = time.perf_counter()
-    process.wait(timeout=within_s + 20)
+    process.wait(timeout=PATIENCE_S)
     assert time.perf_counter() - started_s < within_s
     return process.returncode
 
@@ -69,7 +70,7 @@ def ends(process: subprocess.Popen, within_s: float) -> int:
 def said_until_the_end(process: subprocess.Popen, number: int) -> str:
     """What a program still says once it got a signal; it ends well."""
     process.send_signal(number)
-    said = process.communicate(timeout=20)[0]
+    said = process.communicate(timeout=PATIENCE_S)[0]
     assert process.returncode == 0
     return said
 
@@ -177,7 +178,8 @@ def test_without_standard_output_and_error_files_are_written(tmp_path):
         "0.2",
     ]
     command += ["--size", "320x240", "--output", tmp_path / "out.mp4"]
-    assert subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *command], cwd=ROOT, timeout=60).returncode == 0
+    shell = ["sh", "-c", '"$@" >&- 2>&-', "sh"]
+    assert subprocess.run([*shell, *command], cwd=ROOT, timeout=PATIENCE_S).returncode == 0
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 6
 

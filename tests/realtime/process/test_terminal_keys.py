@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
 ROOT = Path(__file__).parents[3]
 # A shell's part: the program in the foreground of a terminal of its own, then in its background, typed into,
@@ -47,6 +49,6 @@ sys.exit(99 if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status))
 
 def test_in_the_background_of_a_terminal_it_reads_nothing_and_is_not_stopped():
     ended = subprocess.run(
-        [sys.executable, "-c", SHELL], cwd=ROOT, timeout=60, capture_output=True, text=True
+        [sys.executable, "-c", SHELL], cwd=ROOT, timeout=PATIENCE_S, capture_output=True, text=True
     )
     assert ended.returncode == 7, ended.stderr + ended.stdout

@@ -32,6 +32,7 @@ from realtime.session.photo_switcher import PhotoSwitcher
 from realtime.timing import Timings
 from tests.conftest import SAMPLES
 from tests.support.fakes import KeepingOutput, ScriptedDriver, StubEngine, speak
+from tests.support.waiting import wait_for
 
 SIZE, FPS = (320, 240), 50
 
@@ -86,13 +87,6 @@ def live(photo, engine):
         wait_for(lambda: differs(output.images[-1:], animator.still))
         yield loop, animator, output, controls
         engine.go.set()
-
-
-def wait_for(condition, patience_s=10.0):
-    end_s = time.perf_counter() + patience_s
-    while not condition():
-        assert time.perf_counter() < end_s
-        time.sleep(0.005)
 
 
 def differs(images, other) -> bool:

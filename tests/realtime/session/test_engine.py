@@ -12,7 +12,7 @@ from realtime.session import opening
 from realtime.session.config import DrawingConfig
 from realtime.session.engine import OpeningEngine
 from tests.support.fakes import StubEngine
-from tests.support.page_client import wait_for
+from tests.support.waiting import wait_for
 
 
 class ClosingEngine(StubEngine):

@@ -4,7 +4,6 @@ Times are the frames'.
 """
 
 import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -32,6 +31,7 @@ from realtime.tracking.estimator_fusion import (
 from realtime.tracking.expression_tracker import ExpressionTracker
 from tests.conftest import SAMPLES
 from tests.support.fakes import speak
+from tests.support.waiting import wait_for
 
 FACE = Face(np.zeros((478, 2), np.float32), np.zeros(478, np.float32), np.zeros(52, np.float32))
 FPS = 30.0
@@ -246,13 +246,6 @@ class Counting:
         self.called.set()
         self.gate.wait(10)
         return np.full(17, 0.5, np.float32)
-
-
-def wait_for(condition) -> None:
-    end_s = time.perf_counter() + 10
-    while not condition():
-        assert time.perf_counter() < end_s
-        time.sleep(0.002)
 
 
 def numbered(number: int) -> Frame:
