@@ -34,6 +34,11 @@ BROWS = [WIDE.index(au) for au in WIDE if au.startswith(("AU01", "AU02", "AU04")
 # Labels tremble, and who regresses to trembling labels answers less than is asked: a pair shows what it is
 # labelled with at a smaller request
 ASKED = 0.87
+# Teeth that a photo shows are to stay that person's: where only shut mouths are opened, they are painted over.
+# So often both pictures show an open mouth
+OPEN_SHARE = 0.3
+OPEN_AU25 = 0.3
+LIPS_APART = WIDE.index("AU25")
 
 
 class FramesOfClips:
@@ -68,6 +73,7 @@ class Expressions:
     def __init__(self, corpus: Corpus, faces: np.ndarray):
         """faces: (n,) numbers of the faces that may be drawn."""
         self._corpus, self._faces = corpus, faces
+        self._open = faces[corpus.own(faces)[:, LIPS_APART] >= OPEN_AU25]
 
     def __len__(self) -> int:
         return len(self._faces)
@@ -78,7 +84,8 @@ class Expressions:
         Half of the time the most different of some is taken, so that much is learnt from a pair.
         """
         corpus = self._corpus
-        first, alike = _alike(corpus, self._faces, rng)
+        both_open = rng.random() < OPEN_SHARE and len(self._open)
+        first, alike = _alike(corpus, self._open if both_open else self._faces, rng)
         brows = np.abs(corpus.own(alike)[:, BROWS] - corpus.own(first)[BROWS]).max(axis=1)
         alike = alike[(brows < SAME_BROWS) & (alike != first)]
         if not len(alike):

@@ -90,6 +90,16 @@ def test_two_pictures_of_one_person_ask_for_less_than_the_difference_of_their_la
         assert pair.photographic == [1] and not pair.mouth.any()
 
 
+def test_often_both_pictures_show_an_open_mouth(mesh, monkeypatch):
+    """So that a person's own teeth are seen to stay theirs."""
+    monkeypatch.setattr(two_pictures, "OPEN_SHARE", 1.0)
+    shown = [REST, aus(AU25=0.4, AU12=0.2), aus(AU12=0.9, AU25=0.8)]
+    for pair in pairs_of(Album(mesh, shown, [0, 0, 0])):
+        assert np.abs(pair.change) == pytest.approx(ASKED * np.abs(shown[2] - shown[1]))
+    shut = pairs_of(Album(mesh, [REST, aus(AU12=0.9)], [0, 0]))
+    assert any(pair is not None for pair in shut), "people who never open it are paired as ever"
+
+
 @pytest.mark.parametrize("difference", [{"AU04": 0.5}, {"AU01": 0.4, "AU12": 0.9}])
 def test_brows_are_left_to_warps(mesh, difference, monkeypatch):
     assert pairs_of(Album(mesh, [REST, aus(**difference)], [0, 0])) == [None] * 12
