@@ -34,8 +34,8 @@ BROWS = [WIDE.index(au) for au in WIDE if au.startswith(("AU01", "AU02", "AU04")
 # Labels tremble, and who regresses to trembling labels answers less than is asked: a pair shows what it is
 # labelled with at a smaller request
 ASKED = 0.87
-# Teeth that a photo shows are to stay that person's: where only shut mouths are opened, they are painted over.
-# So often both pictures show an open mouth
+# Teeth that a photo shows are to stay that person's: where only shut mouths are opened, they are painted
+# over. So often both pictures show an open mouth
 OPEN_SHARE = 0.3
 OPEN_AU25 = 0.3
 LIPS_APART = WIDE.index("AU25")
