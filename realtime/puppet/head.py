@@ -57,6 +57,7 @@ KNEE = 4.0  # how suddenly a limit sets in: at half of it an angle loses 1.5 %, 
 MOST_NOD_DEG = 13.0  # beyond, a chin seems to grow: what is under it was not in the photo
 CUT = 0.5  # share of matte at the photo's edge that counts as the person
 MOST_MIRRORED = 0.30  # of the photo that may come into view, mirrored at its edge
+WITH_HAND_DEG = 6.0  # a hand at the head bends with it: up to this it is not seen
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,17 @@ class HeadGeometry:
         self._edges: list[
             tuple[tuple, np.ndarray, int]
         ] = []  # where in a map, which of it, and the sign of inwards
+        self._most_deg = LIMITS_DEG[-1]
+        self.limits = self._find_limits()
+
+    def share_at(self, places_px: np.ndarray) -> np.ndarray:
+        """(n, 2) picture pixels -> (n,) share of the head's way that each takes."""
+        cells = (places_px - self._grid_px[0, 0]) / self.cell_px
+        return sampled(self.follows, cells[None].astype(np.float32))[0]
+
+    def heed_hand(self) -> None:
+        """Limits the head to what a hand beside it bears."""
+        self._most_deg = WITH_HAND_DEG
         self.limits = self._find_limits()
 
     def upright(self, places_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -246,7 +258,7 @@ class HeadGeometry:
         """
         best = LIMITS_DEG[0] / 2
         for angle in LIMITS_DEG:
-            if not self._bears(HeadPose(**{axis: sign * angle})):
+            if angle > self._most_deg or not self._bears(HeadPose(**{axis: sign * angle})):
                 return best
             best = angle
         return best

@@ -24,6 +24,7 @@ from realtime.puppet.background import take_apart
 from realtime.puppet.canvas import lay_out, own_size
 from realtime.puppet.eyes import CropWithEyes, Eyes, Gaze, Look
 from realtime.puppet.face_choice import LARGEST, MAX_FACES, choose
+from realtime.puppet.hand_at_face import has_hand
 from realtime.puppet.head import HeadGeometry, HeadPose
 
 GOOD_FACE_PX = 100.0  # height of a face that makes a puppet; one that is smaller is said to be blurred
@@ -92,7 +93,13 @@ class Puppet:
         layers = take_apart(canvas.wide, mesh_px, self.head, others)
         self._layers = prefiltered_layers(layers, self.head.follows)
         self.head.heed_edges(self._layers)
-        if self.head.limits.turn < FREE_DEG:
+        if has_hand(canvas.wide, mesh_px, self.head):
+            self.head.heed_hand()
+            say(
+                "The photo shows a hand at the face, which would bend with it: the head turns by "
+                f"{self.head.limits.turn:.0f} degrees and no further. Use a photo without one."
+            )
+        elif self.head.limits.turn < FREE_DEG:
             say(
                 f"The head can turn by {self.head.limits.turn:.0f} degrees in this photo and no further: use"
                 " one that shows more around the head."
