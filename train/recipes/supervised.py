@@ -40,6 +40,7 @@ PENALTY, PENALTY_EVERY = 0.03, 16  # γ of R1, which is taken every so many step
 # first gradients are noise, and stains on skin that stay
 SILENT, HEARD = 100, 300
 PAINTED = 0.05  # mean of `_shown` over photographic pairs: `_patch_weight` then has a mean near 1
+SHADED = 0.02  # how much skin counts for the critic where it can be shaded, beside what is painted
 LEAST_COUNT = 0.4  # weight of a pixel, below which painting it costs no more
 CRITIC_READS = 20.0  # weight of a critic's reading of AUs in its own loss, where squared errors are small
 
@@ -156,14 +157,9 @@ class Supervised:
         total, terms = supervised_loss(result, drawn, batch, weights)
         if self._critic is None:
             return total, terms
-        batch["result"], batch["painted_share"] = result.detach(), (1 - drawn.attention).detach()
-        batch["taught"] = _beyond_skin(batch)
-        if (
-            self._only_shade
-        ):  # no paint is learnt, and skin is what shade is for: all of the face counts alike
-            batch["painted_share"] = torch.full_like(batch["painted_share"], PAINTED)
-            batch["taught"] = torch.ones_like(batch["taught"])
-        judged, more = judgement(self._critic, result, batch)
+        batch["result"] = result.detach()
+        learnt, batch["counts"] = taught(result, drawn, batch, self._only_shade)
+        judged, more = judgement(self._critic, learnt, batch)
         return total + told * judged, terms | more
 
     def watch(self, networks: Networks, batch: Batch) -> dict[str, float]:
@@ -213,16 +209,35 @@ def supervised_loss(
     return total, detached(terms)
 
 
+def taught(result: Tensor, drawn: Drawn, batch: Batch, only_shade: bool = False) -> tuple[Tensor, Tensor]:
+    """What of a result a critic may teach, and where it looks.
+
+    Args:
+        result: (B, 3, S, S), of what was `drawn`.
+        only_shade: of all that was drawn, shade alone is learnt.
+
+    Returns:
+        The same values, whose gradients end at skin but for those of shade; how much each pixel counts for
+        the critic, (B, 1, S, S).
+    """
+    if only_shade:  # skin is what it is for: all of the face counts alike
+        return result, torch.full_like(drawn.attention.detach(), PAINTED)
+    beyond = _beyond_skin(batch)
+    counts = beyond * (1 - drawn.attention).detach()
+    skin = result.detach()  # told of skin, the generator paints folds, coarse and with a comb
+    if drawn.shade is not None:
+        skin, counts = composed(batch["picture"], _only_shade(drawn)), counts + SHADED * (1 - beyond)
+    return beyond * result + (1 - beyond) * skin, counts
+
+
 def judgement(
     critic: Critic, result: Tensor, batch: Batch, weights: CriticWeights = CriticWeights()
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """What a critic says of results (B, 3, S, S) in 0..1 -> the total and its terms (unweighted, detached).
 
-    batch: as of `supervised_loss`, and change (B, N), face (B, 1, S, S), photographic (B, 1, 1, 1).
+    batch: as of `supervised_loss`, and change (B, N), face, counts (B, 1, S, S), photographic (B, 1, 1, 1).
     """
-    # Told of skin, the generator paints folds, coarse and with a comb
-    taught = batch["taught"]
-    seen = _seen(critic, taught * result + (1 - taught) * result.detach(), batch)
+    seen = _seen(critic, result, batch)
     wanted = _seen(critic, batch["target"], batch)
     counts = _patch_weight(batch, seen.patches)
     unlike = [
@@ -292,7 +307,13 @@ def _shown(batch: Batch) -> Tensor:
     A mouth that only the target shows counts in full: what no pixel of it says, mouths in general do.
     """
     shown = batch["weight"] / _known(batch) * batch["face"] * batch["photographic"]
-    return shown * batch["taught"] * batch["painted_share"]
+    return shown * batch["counts"]
+
+
+def _only_shade(drawn: Drawn) -> Drawn:
+    """The same, of which gradients reach the shade alone."""
+    flow = None if drawn.flow is None else drawn.flow.detach()
+    return Drawn(drawn.colour.detach(), drawn.attention.detach(), flow, shade=drawn.shade)
 
 
 def _beyond_skin(batch: Batch) -> Tensor:

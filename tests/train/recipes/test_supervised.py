@@ -2,25 +2,28 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install -e '.[train]'")
 
 from engines.errors import DataError  # noqa: E402
 from tests.support.small_runs import TINY, lines, plan  # noqa: E402
+from train.networks.compact import Drawn, composed  # noqa: E402
 from train.networks.critic import Critic  # noqa: E402
 from train.recipes.supervised import (  # noqa: E402
     HEARD,
     PAINTED,
     PENALTY,
     PENALTY_EVERY,
+    SHADED,
     SILENT,
     Supervised,
-    _beyond_skin,
     critic_loss,
     critic_of,
     heard,
     judgement,
+    taught,
 )
 from train.synthesis.pairs import PairSource  # noqa: E402
 from train.synthesis.regions import UNKNOWN  # noqa: E402
@@ -46,8 +49,7 @@ def batch() -> dict:
         "decided": torch.ones(4, 1, SIZE, SIZE),
         "face": torch.ones(4, 1, SIZE, SIZE),
         "photographic": torch.ones(4, 1, 1, 1),
-        "painted_share": torch.full((4, 1, SIZE, SIZE), PAINTED / 2),
-        "taught": torch.ones(4, 1, SIZE, SIZE),
+        "counts": torch.full((4, 1, SIZE, SIZE), PAINTED / 2),
     }
 
 
@@ -77,19 +79,34 @@ def test_what_is_not_the_face_is_not_looked_at(critic, batch):
 def test_the_critic_looks_where_the_generator_paints(critic, batch):
     batch["result"] = batch["target"].flip(3)
     everywhere = critic_loss(critic, batch)[1]["adversarial_critic"]
-    batch["painted_share"][..., SIZE // 2 :] = 0
+    batch["counts"][..., SIZE // 2 :] = 0
     half = critic_loss(critic, batch)[1]["adversarial_critic"]
     assert 0.3 * everywhere < half < 0.7 * everywhere
-    batch["painted_share"] *= 0
+    batch["counts"] *= 0
     assert critic_loss(critic, batch)[1]["adversarial_critic"] == 0
 
 
-def test_the_critic_teaches_eyes_and_lips_and_no_skin(critic, batch):
-    batch["weight"][..., SIZE // 2 :] = 1.0
-    batch["taught"] = _beyond_skin(batch)
-    result = batch["target"].flip(3).requires_grad_()
-    judgement(critic, result, batch)[0].backward()
-    assert result.grad[..., SIZE // 2 :].abs().max() == 0 < result.grad[..., : SIZE // 2].abs().max()
+@pytest.mark.parametrize("shaded", [False, True])
+def test_the_critic_teaches_eyes_and_lips_and_of_skin_the_shade(critic, batch, shaded):
+    skin = np.s_[..., SIZE // 2 :]
+    batch["weight"][skin] = 1.0
+    parts = {
+        "colour": batch["target"].flip(3),
+        "attention": torch.full((4, 1, SIZE, SIZE), 0.5),
+        "shade": torch.full((4, 1, SIZE, SIZE), -0.1) if shaded else None,
+    }
+    drawn = Drawn(
+        flow=None, **{name: part if part is None else part.requires_grad_() for name, part in parts.items()}
+    )
+    result = composed(batch["picture"], drawn)
+    learnt, batch["counts"] = taught(result, drawn, batch)
+    assert torch.allclose(learnt, result, atol=1e-6)
+    assert (batch["counts"][skin] == (SHADED if shaded else 0)).all()
+    judgement(critic, learnt, batch)[0].backward()
+    assert drawn.colour.grad[skin].abs().max() == 0 < drawn.colour.grad[..., : SIZE // 2].abs().max()
+    assert drawn.attention.grad[skin].abs().max() == 0
+    if shaded:
+        assert drawn.shade.grad[skin].abs().max() > 0
 
 
 def test_the_generator_hears_of_a_critic_that_has_learnt_something():
