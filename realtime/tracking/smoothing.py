@@ -13,11 +13,13 @@ import numpy as np
 
 from engines.face.action_units import EXPRESSION, HEAD, WIDE, from_opposites, opposites
 
-MIN_CUTOFF_HZ = 1.7  # at rest; 1.0 lags visibly behind speech, 3.0 lets the tracker's jitter through
-# Cutoff in Hz per unit of AU a second: a 0.15 s blink (speed about 7) passes at 19 Hz, nearly unfiltered.
-SPEED_GAIN = 2.5
-# The same of the head, whose unit is 30 degrees. With 2.5 it came two frames late: r of turn, nod and tilt
-# with the driver's was .97, .96 and .96 instead of .99, .98 and .98. At rest it trembles by .03 degrees
+# At rest, and by how many Hz it rises with each unit of AU a second: of twelve clips eight AUs come out .15
+# frames late (r with what goes in .995). With 1.7 and 2.5 it was .4 frames (.989), and a still face trembled
+# a little more; with a gain of 8 it is .1, and noise of a bad camera gets through.
+MIN_CUTOFF_HZ = 1.2
+SPEED_GAIN = 6.0
+# The same gain of the head, whose unit is 30 degrees. With 2.5 it came two frames late: r of turn, nod and
+# tilt with the driver's was .97, .96 and .96 instead of .99, .98 and .98. At rest it trembles by .03 degrees
 # instead of .02.
 HEAD_SPEED_GAIN = 20.0
 SPEED_CUTOFF_HZ = 3.0
@@ -25,8 +27,8 @@ LONGEST_STEP_S = 0.5  # after a longer gap the past is of no use
 # What is left of MIN_CUTOFF_HZ and SPEED_GAIN at full extra smoothing (a dark room, a mesh that begins to
 # slip): the jitter of a still driver in the dark shrinks to a third from frame to frame, and a smile takes a
 # fifth of a second longer.
-SMOOTHED_CUTOFF = 0.4
-SMOOTHED_GAIN = 0.05
+SMOOTHED_CUTOFF = 0.55
+SMOOTHED_GAIN = 0.02
 
 DETECTION_S = 0.15  # a hand bends the mesh for so long before it is detected: two to four frames
 ROLLBACK_S = 0.1  # back to what was shown before that: no jump, and too short to be seen as an expression

@@ -36,6 +36,13 @@ def test_a_fast_change_passes_and_jitter_does_not():
     assert blink[4] > 0.8
 
 
+def test_a_smile_of_half_a_second_comes_less_than_a_frame_late():
+    smooth = OneEuro()
+    given = [0.4 * min(max(i - 15, 0) / 15, 1) for i in range(45)]
+    shown = [float(smooth(np.array([value]), i / 30)[0]) for i, value in enumerate(given)]
+    assert all(shown[i] > given[i - 1] for i in range(19, 31))
+
+
 def test_a_head_that_turns_is_followed_within_two_frames_and_one_that_rests_is_still():
     rng = np.random.default_rng(1)
     smooth = expression_filter()
