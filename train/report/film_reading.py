@@ -21,6 +21,7 @@ from train.report.clips import frames_of
 from train.report.dlib_opinion import SecondOpinion
 from train.report.face_distances import (
     DISTANCES,
+    MESH_OF_68,
     brows_by_darkness,
     freed_distances,
     gaze_by_darkness,
@@ -76,6 +77,7 @@ class Film:
     shut."""
 
     distances: Reading  # (T, 9) in the order of DISTANCES
+    mesh_distances: Reading  # (T, 9) the same of MediaPipe's landmarks where dlib's are
     pose: Reading  # (T, 5) in the order of POSE, degrees and units of the gaze's AUs, by MediaPipe
     pose_by_dlib: Reading  # (T, 5) the same, of which the gaze by the picture's darkness
     brows: Reading  # (T, 2) heights by the picture's darkness, the right one first
@@ -87,6 +89,7 @@ class Film:
         """Its first frames."""
         return Film(
             distances=self.distances.first(count),
+            mesh_distances=self.mesh_distances.first(count),
             pose=self.pose.first(count),
             pose_by_dlib=self.pose_by_dlib.first(count),
             brows=self.brows.first(count),
@@ -126,6 +129,9 @@ def read_film(
             likeness.see(frame.image, face)
     shut = plain.shut()
 
+    def distances(name: str) -> Reading:
+        return Reading.of(plain.distances(name), mirrored.distances(name)[:, _TURNED_BACK])
+
     def pose(name: str) -> Reading:
         own, turned_back = plain.column(name), mirrored.column(name) * _MIRRORED_POSE
         return Reading.of(_without_gaze(own, shut), _without_gaze(turned_back, shut))
@@ -134,7 +140,8 @@ def read_film(
         return Reading.of(plain.column(name), mirrored.column(name)[:, ::-1])
 
     return Film(
-        distances=Reading.of(plain.distances, mirrored.distances[:, _TURNED_BACK]),
+        distances=distances("points"),
+        mesh_distances=distances("mesh_points"),
         pose=pose("pose"),
         pose_by_dlib=pose("pose_by_dlib"),
         brows=sides("brows"),
@@ -155,6 +162,7 @@ class _Seen:
     """What is read of one picture; NaN without a face."""
 
     points: np.ndarray  # (68, 2) dlib's
+    mesh_points: np.ndarray  # (68, 2) MediaPipe's where dlib's are
     angles_deg: np.ndarray  # (3,) pitch, yaw, roll by MediaPipe
     pose: np.ndarray  # (5,)
     pose_by_dlib: np.ndarray  # (5,)
@@ -163,7 +171,7 @@ class _Seen:
     lids: np.ndarray  # (2,)
 
 
-_NO_FACE = _Seen(*(np.full(shape, np.nan) for shape in ((68, 2), 3, 5, 5, 2, len(BLENDSHAPES), 2)))
+_NO_FACE = _Seen(*(np.full(shape, np.nan) for shape in ((68, 2), (68, 2), 3, 5, 5, 2, len(BLENDSHAPES), 2)))
 
 
 class _View:
@@ -191,6 +199,7 @@ class _View:
         by_dlib = head_angles(points, picture.shape[:2])
         return _Seen(
             points,
+            face.landmarks_px[list(MESH_OF_68)],
             pose.angles_deg,
             np.array([yaw, -pitch, roll, *opposites(au_estimator.read(face))[4:]]),
             np.array([by_dlib[1], -by_dlib[0], by_dlib[2], *gaze_by_darkness(picture, points) / GAZE_FULL]),
@@ -211,10 +220,9 @@ class _View:
         """(T, ...) one of the fields of _Seen."""
         return np.array([getattr(one, name) for one in self._seen])
 
-    @property
-    def distances(self) -> np.ndarray:
-        """(T, 9) in the order of DISTANCES."""
-        return freed_distances(self.column("points"), self.column("angles_deg"))
+    def distances(self, name: str) -> np.ndarray:
+        """(T, 9) in the order of DISTANCES, of a field of _Seen with 68 points."""
+        return freed_distances(self.column(name), self.column("angles_deg"))
 
 
 class _Likeness:

@@ -58,6 +58,7 @@ TARGET_DISTANCES: dict[str, dict[str, float]] = {
 # The same of the lids, in eye widths by MediaPipe's mesh
 TARGET_LIDS = {"AU05": 0.12, "AU07": -0.155, "AU45": -0.24}
 LIDS = ("lid right", "lid left")
+JUDGES = "driver by dlib -> by MediaPipe"
 BROWS = [DISTANCES.index("brow right"), DISTANCES.index("brow left")]
 LAGS = range(-6, 7)  # frames
 CELL_PX = 200
@@ -242,8 +243,13 @@ class Pair:
     target: np.ndarray  # (T, 41)
 
     def stages(self) -> dict[str, Stage]:
-        """Of the nine distances."""
-        return _stages(self.driver.distances, target_distances(self.target), self.puppet.distances)
+        """Of the nine distances, before them how well another judge follows the first on the driver's own
+        film: what one of them sees and the other does not, no puppet can answer to both."""
+        driver = self.driver.distances
+        return {
+            JUDGES: Stage(driver, driver, self.driver.mesh_distances),
+            **_stages(driver, target_distances(self.target), self.puppet.distances),
+        }
 
     def lid_stages(self) -> dict[str, Stage]:
         """Of both eyes, by MediaPipe: dlib does not see small eyes shut."""

@@ -55,7 +55,8 @@ def turned(pitch_deg: float, yaw_deg: float) -> np.ndarray:
 
 def exact_film(distances: np.ndarray, pose: np.ndarray, brows: np.ndarray) -> Film:
     """A film that judges read without error; its lids move as its first two distances."""
-    readings = [Reading.exact(values) for values in (distances, pose, pose, brows, distances[:, :2])]
+    values = (distances, distances, pose, pose, brows, distances[:, :2])
+    readings = [Reading.exact(one) for one in values]
     blendshapes = np.random.default_rng(9).random((len(pose), 52))
     return Film(*readings, blendshapes, np.full(len(pose), np.nan))
 
@@ -254,6 +255,20 @@ def test_a_page_says_where_head_and_gaze_are_lost():
     header, _, clip, mean = text.splitlines()[-6:-2]
     assert header.count("by darkness") == 2 and clip.startswith("| a | ")
     assert clip.endswith("| 1.00 (1.00), 0.50 |") and mean.endswith("| 1.00 (1.00), 0.50 |")
+
+
+def test_what_two_judges_see_of_the_driver_stands_before_what_puppets_do():
+    rng = np.random.default_rng(8)
+    distances = np.cumsum(rng.normal(0, 1, (60, len(DISTANCES))), axis=0)
+    film = exact_film(distances, np.cumsum(rng.normal(0, 1, (60, 5)), axis=0), distances[:, :2])
+    other = distances * np.where(np.array(DISTANCES) == "brows' gap", -1.0, 0.5)
+    driver = replace(film, mesh_distances=Reading.exact(other))
+    target = rng.random((60, len(EXPRESSION))).astype(np.float32)
+    text = page([Pair(Path("a.mp4"), Path("b.jpg"), Path("f.mp4"), driver, film, target)])
+    assert cells(text, "| mouth width")[1] == "1.00 (1.00), 0.50" and cells(text, "| mouth width")[
+        -1
+    ].startswith("1.00")
+    assert cells(text, "| brows' gap")[1] == "-1.00 (1.00), 1.00"
 
 
 def test_darkness_tells_how_high_brows_stand_whatever_the_lids_do_and_however_the_head_is_tilted():
