@@ -251,6 +251,10 @@ class Pair:
             **_stages(driver, target_distances(self.target), self.puppet.distances),
         }
 
+    def mesh_stages(self) -> dict[str, Stage]:
+        """Of the same distances by MediaPipe, which drives, but is steadier than dlib."""
+        return _stages(self.driver.mesh_distances, target_distances(self.target), self.puppet.mesh_distances)
+
     def lid_stages(self) -> dict[str, Stage]:
         """Of both eyes, by MediaPipe: dlib does not see small eyes shut."""
         return _stages(self.driver.lids, target_lids(self.target), self.puppet.lids)
@@ -324,6 +328,7 @@ def page(pairs: Sequence[Pair]) -> str:
     lags = [[stage.lag() for stage in pair.stages().values()] for pair in pairs]
     means = _mean_of_known(np.array(lags, float), (0,))
     lines.append(f"| frames later | | {' | '.join(f'{lag:+.1f}' for lag in means)} |")
+    lines += ["", *_table("the same by MediaPipe", DISTANCES, pairs, Pair.mesh_stages)]
     lines += ["", *_table("lids, by MediaPipe", LIDS, pairs, Pair.lid_stages)]
     lines += ["", *_table("head and gaze, by MediaPipe", POSE, pairs, Pair.pose_stages)]
     lines += ["", *_table("the same by dlib and darkness", POSE, pairs, Pair.pose_stages_by_dlib)]
@@ -370,6 +375,7 @@ def _left_out(pairs: Sequence[Pair]) -> list[str]:
     ]
     for suffix, names, attribute in (
         ("", DISTANCES, "distances"),
+        (" by MediaPipe", DISTANCES, "mesh_distances"),
         (" by MediaPipe", LIDS, "lids"),
         (" by MediaPipe", POSE, "pose"),
         (" by dlib and darkness", POSE, "pose_by_dlib"),
