@@ -6,6 +6,7 @@ moves. Eyes look within the photo's own pixels, before both.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from engines.blend import Blender, prefiltered, prefiltered_layers
 from engines.bundle import Bundle
 from engines.errors import SourceError
 from engines.face import au_estimator
-from engines.face.action_units import sides
+from engines.face.action_units import WIDE, sides
 from engines.face.crop import cut, find_crop
 from engines.face.landmarks import Face, FaceReader
 from engines.face.photo import load_photo
@@ -26,6 +27,7 @@ from realtime.puppet.eyes import CropWithEyes, Eyes, Gaze, Look
 from realtime.puppet.face_choice import LARGEST, MAX_FACES, choose
 from realtime.puppet.hand_at_face import has_hand
 from realtime.puppet.head import HeadGeometry, HeadPose
+from realtime.puppet.lips import parted
 
 GOOD_FACE_PX = 100.0  # height of a face that makes a puppet; one that is smaller is said to be blurred
 FREE_DEG = 10.0  # a head that cannot turn so far is said to be hemmed in
@@ -90,10 +92,12 @@ class Puppet:
             for other in faces
             if other is not face
         ]
-        layers = take_apart(canvas.wide, mesh_px, self.head, others)
+        with ThreadPoolExecutor(1) as beside:  # a tenth of a second that a start does not wait for
+            hand = beside.submit(has_hand, canvas.wide, mesh_px, self.head)
+            layers = take_apart(canvas.wide, mesh_px, self.head, others)
         self._layers = prefiltered_layers(layers, self.head.follows)
         self.head.heed_edges(self._layers)
-        if has_hand(canvas.wide, mesh_px, self.head):
+        if hand.result():
             self.head.heed_hand()
             say(
                 "The photo shows a hand at the face, which would bend with it: the head turns by "
@@ -110,6 +114,9 @@ class Puppet:
         named = sides("AU05") if sides("AU05")[0] in engine.bundle.aus else ("AU05",)
         known = engine.bundle.conditioning == "relative" and set(named) <= set(engine.bundle.aus)
         self._lid_raisers = [engine.bundle.aus.index(au) for au in named if known]
+        lips = [engine.bundle.aus.index(au) for au in ("AU25", "AU26") if au in engine.bundle.aus]
+        self._lips_and_jaw = lips if len(lips) == 2 and engine.bundle.conditioning == "relative" else []
+        self._own_apart = float(self.own_aus[WIDE.index("AU25")])
 
     @classmethod
     def from_file(
@@ -155,6 +162,7 @@ class Puppet:
         """
         picture = self.still.copy()
         aus, raised = self._without_raised_lids(aus)
+        aus = self._with_parted_lips(aus)
         look = Look(gaze, raised).rounded(GAZE_STEP, LID_STEP)
         asked = bool(aus.any()) or self._engine.bundle.conditioning != "relative"
         if not asked and pose.at_rest and look.at_rest:
@@ -181,6 +189,15 @@ class Puppet:
         aus[self._lid_raisers] = np.minimum(asked, 0)
         right, left = (float(each) for each in np.clip(asked, 0, 1)[[0, -1]])
         return aus, (right, left)
+
+    def _with_parted_lips(self, aus: np.ndarray) -> np.ndarray:
+        """AUs for the engine, whose generator lets shut lips stick."""
+        if not self._lips_and_jaw:
+            return aus
+        lips, jaw = self._lips_and_jaw
+        aus = aus.copy()
+        aus[lips] = parted(float(aus[lips]), float(aus[jaw]), self._own_apart)
+        return aus
 
     def _look(self, look: Look) -> None:
         """Draws the eyes into the photo, and into the person before the background."""

@@ -14,7 +14,7 @@ import numpy as np
 from engines.face.action_units import EXPRESSION, WIDE, from_opposites, opposites, whole
 from realtime.tracking.driver_profile import Profile
 from realtime.tracking.neutral_drift import NeutralDrift
-from realtime.tracking.resting_face import plausible_rest, resting
+from realtime.tracking.resting_face import plausible_rest, resting, with_lips_shut
 
 LEARN_S = 1.0  # of the driver's face in view
 AT_LEAST = 8  # readings, however slow the camera
@@ -95,8 +95,8 @@ class Neutral:
         """
         known = cls(profile)
         if len(readings):
-            rest = readings[resting(readings)]
-            known._take(np.median(rest[:, : len(WIDE)], axis=0), np.median(opposites(readings), axis=0))
+            rest = np.median(readings[resting(readings), : len(WIDE)], axis=0)
+            known._take(with_lips_shut(rest, readings), np.median(opposites(readings), axis=0))
         return known
 
     @property

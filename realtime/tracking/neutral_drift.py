@@ -10,6 +10,8 @@ More: an expression, however long it is held, up to HELD_S of nothing else; a dr
 long rests so, as far as a resting face can (resting_face.py). A neutral that was only estimated is replaced
 by the first quiet face that can be one.
 
+Lips that come nearer than they rested are shut, or as shut as this driver's get: AU25 begins there.
+
 Where head and eyes rest is followed for each of them separately: a little way off in minutes, further once it
 was held for HELD_S.
 """
@@ -19,7 +21,7 @@ import numpy as np
 from engines.face.action_units import WIDE, from_opposites, opposites
 from engines.face.au_estimator import index
 from realtime.timing import ema_weight
-from realtime.tracking.resting_face import activity, limits, plausible_rest
+from realtime.tracking.resting_face import LIPS, activity, limits, plausible_rest
 
 # Root mean square distance of the AUs from their mean over MEAN_S. Of 12 clips of talkers no second stays
 # below, of a held smile one in ten does; jitter is 0.03.
@@ -40,6 +42,7 @@ DOWN_S = 0.7
 FOLLOW_S = 120.0
 HELD_S = 180.0  # if it was a smile after all, the way down is quick
 ACCEPT_S = 20.0  # time constant of following what was held for HELD_S
+SHUT_LIPS_S = 0.06  # time constant: of a p or a b lips are shut for two to four frames
 LONGEST_STEP_S = 0.5  # after a longer gap the driver was not observed
 
 _LIDS = index(["AU45"])
@@ -57,6 +60,7 @@ class NeutralDrift:
                 rest.
         """
         self._highest = limits() if known is None else np.fmax(limits(), known)
+        self._lips_are_known = known is not None
         self._mean: np.ndarray | None = None  # (29,) AUs over the last MEAN_S
         self._time_s = 0.0
         self._moved_s = 0.0  # when the face last moved
@@ -94,6 +98,10 @@ class NeutralDrift:
         self._mean = self._mean + weight * (aus - self._mean)
         if not blinking and self._is_quiet(aus - self._mean):
             rest = self._approach(rest, self._mean, elapsed_s)
+        if not self._lips_are_known:
+            nearer = np.minimum(np.maximum(aus[LIPS], 0) - rest[LIPS], 0)
+            rest = rest.copy()
+            rest[LIPS] += ema_weight(elapsed_s, SHUT_LIPS_S) * nearer
         return np.concatenate([rest, from_opposites(pose)])
 
     def _is_quiet(self, from_mean: np.ndarray) -> bool:

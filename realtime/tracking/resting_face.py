@@ -24,6 +24,11 @@ MOST_LOOKS = 400  # pictures that are tried as the middle of rest
 SLACK = 0.1  # above what resting faces read, that a reading may be wrong or a face may be a rare one
 NARROWEST = 0.6  # of AU45: eyes that are narrow by nature, or in the sun, read so; a shut one 0.7 and more
 
+# Of a clip's pictures, those with the lips nearest to each other show how far they shut. A talker's calmest
+# moments have parted lips: taken for shut ones, they made every word with little lips a shut mouth.
+SHUT_PERCENTILE = 10.0
+
+LIPS = index(["AU25"])
 _LIDS = index(["AU45"])
 _OTHERS = [i for i in range(len(WIDE)) if i not in _LIDS]
 # What says how busy a face is: AUs that rest near 0 on every face and that an expression raises. Lids follow
@@ -88,6 +93,14 @@ def plausible_rest(aus: np.ndarray) -> tuple[np.ndarray, str]:
         rest = np.minimum(rest, faces["p90"])
         rest[_UNKNOWN] = faces["median"][_UNKNOWN]
     return rest.astype(np.float32), doing
+
+
+def with_lips_shut(rest: np.ndarray, readings: np.ndarray) -> np.ndarray:
+    """A rest (29,) whose AU25 begins where the lips of readings (T, 29 or 41) shut, or come nearest to it."""
+    shut = np.maximum(np.percentile(readings[:, LIPS], SHUT_PERCENTILE, axis=0), 0)
+    rest = rest.copy()
+    rest[LIPS] = np.minimum(rest[LIPS], shut)
+    return rest
 
 
 def resting(readings: np.ndarray) -> np.ndarray:

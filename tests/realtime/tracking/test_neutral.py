@@ -8,7 +8,7 @@ import pytest
 
 from engines.face import au_estimator
 from engines.face.action_units import EXPRESSION, WIDE, from_opposites, gaze, head_pose, opposites
-from engines.face.au_estimator import resting_faces
+from engines.face.au_estimator import index, resting_faces
 from realtime.messages import Frame
 from realtime.session import offline
 from realtime.session.offline import perform_frames
@@ -191,3 +191,16 @@ def test_a_clip_looks_ahead_where_it_looks_most_of_the_time_even_if_it_rests_loo
     found = Neutral.of_clip(np.array(aside + talking))
     assert gaze(found.change(talking[0])) == pytest.approx([0, 0], abs=1e-6)
     assert gaze(found.change(aside[0])) == pytest.approx([-0.7, 0], abs=1e-6)
+
+
+def test_a_talkers_calm_moments_with_parted_lips_are_no_shut_lips():
+    """Most of the clip the lips are a little apart, and calm; now and then they shut."""
+    rng = np.random.default_rng(4)
+    parted, shut = speak(EXPRESSION, AU25=0.2), speak(EXPRESSION)
+    frames = [parted if n % 8 < 6 else shut for n in range(200)]
+    readings = np.array(frames) + rng.normal(0, 0.005, (200, len(EXPRESSION)))
+    found = Neutral.of_clip(readings.astype(np.float32))
+    assert found.neutral[index(["AU25"])] < 0.03
+    never_shut = Neutral.of_clip(np.array([parted] * 100, np.float32))
+    assert found.change(parted.astype(np.float32))[index(["AU25"])] > 0.15
+    assert never_shut.change(parted.astype(np.float32))[index(["AU25"])] < 0.11, "as far as it can be rest"

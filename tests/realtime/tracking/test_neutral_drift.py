@@ -131,11 +131,31 @@ def test_a_picture_has_no_rest_to_follow():
     assert not live(still, lambda _: FAINT, 300)[-1].any()
 
 
-def test_time_that_stands_still_or_leaps_teaches_nothing():
-    neutral = learnt(lambda _: GRIN)
+def test_lips_that_shut_once_were_parted_at_rest():
+    """Who starts in the middle of a word: what they say with lips that part a little is no shut mouth."""
+    apart = index(["AU25"])
+
+    def talking(t: float) -> np.ndarray:
+        shut = 10 < t % 20 < 10.1  # of a p or a b: three frames
+        return REST + (0 if shut else 1) * speak(ESTIMATED, AU25=0.25, AU17=0.1 * np.sin(20 * t))
+
+    neutral = learnt(talking)
     before = neutral.neutral
+    assert 0.1 < before[apart] < 0.3, "as far as they were seen"
+    after = live(neutral, talking, 15, 1.2)[-1]
+    assert after[apart] < 0.1
+    others = np.delete(np.arange(29), apart)
+    assert np.abs(after - before)[others].max() < 0.05
+    change = neutral.change(talking(0).astype(np.float32))
+    assert change[apart] > 0.15
+
+
+def test_time_that_stands_still_or_leaps_teaches_nothing():
+    neutral, calm = learnt(lambda _: GRIN), REST.copy()
+    before = neutral.neutral
+    calm[index(["AU25"])] = 0.4  # lips that shut are believed at once
     for t in (1.2, 1.2, 1.0, 500.0, 500.0, 900.0, 1300.0):
-        neutral.learn(REST, t)
+        neutral.learn(calm, t)
     assert np.array_equal(neutral.neutral, before)
 
 
