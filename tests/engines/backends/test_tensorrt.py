@@ -303,7 +303,7 @@ def test_tensorrt_rtx_computes_in_memory_that_lives_as_long_as_the_engine(bundle
     engine = TensorRt().open(bundle, "fp16", onnx)
     assert engine.name == "TensorRT-RTX 1.5.0 NVIDIA GeForce RTX 4090 FP16"
     gc.collect()
-    assert engine.run(photo_crop, change(bundle)).attention.min() < 1
+    assert np.abs(engine.run(photo_crop, change(bundle)).flow).max() > 1
     assert "cudaGraphLaunch" in gpu.cuda.calls and len(gpu.cuda.memory) == 2 * 5 + 1
     del engine
     gc.collect()

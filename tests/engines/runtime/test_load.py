@@ -23,7 +23,7 @@ MODEL = StubEngine(flow_px=32, down_px=1.0)
 
 
 def wrong(edit: Edit) -> Edit:
-    return Edit(255 - edit.colour, edit.attention, edit.flow)
+    return dataclasses.replace(edit, colour=255 - edit.colour)
 
 
 @pytest.fixture

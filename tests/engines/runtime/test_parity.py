@@ -95,10 +95,11 @@ def test_an_engine_that_only_rounds_differently_passes(reference):
         colour = np.clip(
             edit.colour.astype(int) + np.random.default_rng(1).integers(-1, 2, edit.colour.shape), 0, 255
         ).astype(np.uint8)
-        return Edit(
-            colour,
-            edit.attention.astype(np.float16).astype(np.float32),
-            edit.flow.astype(np.float16).astype(np.float32),
+        return dataclasses.replace(
+            edit,
+            colour=colour,
+            attention=edit.attention.astype(np.float16).astype(np.float32),
+            flow=edit.flow.astype(np.float16).astype(np.float32),
         )
 
     verdict = compare(Imitation(reference, "rounded", rounded), reference)

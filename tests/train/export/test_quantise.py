@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from engines.backends.openvino import OpenVino  # noqa: E402
 from engines.bundle import Variant, load_bundle  # noqa: E402
-from engines.errors import DataError  # noqa: E402
+from engines.errors import DataError, EngineError  # noqa: E402
 from tests.support.small_runs import TINY  # noqa: E402
 from train import __main__ as command  # noqa: E402
 from train.export import quantise as step  # noqa: E402
@@ -252,8 +252,9 @@ def test_convolutions_are_put_back_worst_first_until_the_targets_hold(small, tmp
     monkeypatch.setattr(step, "differences", differences)
     monkeypatch.setattr(step, "TARGETS", {"colour": 0.6, "blended": 0.1, "flow_px": 0.03})
     kept = step._choose(original, whole, [], replace(small, folder=tmp_path), lambda _: None)
-    assert kept == ["/generator/out/Conv"] and [len(each) for each in tried] == [1] * len(names) + [
-        len(names),
+    assert kept == ["/generator/out/Conv"] and [len(each) for each in tried] == [
+        *[1] * len(names),
+        *[len(names)] * 2,  # whether all can be opened together, and how good they are
         len(names) - 1,
     ]
     monkeypatch.setattr(step, "TARGETS", {"colour": 0.4, "blended": 0.1, "flow_px": 0.03})
@@ -313,3 +314,14 @@ def test_quantising_sends_no_telemetry():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3]
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_convolution_that_keeps_the_others_from_being_opened_stays_in_float():
+    def opens(kept):
+        if "shade" not in kept:
+            raise EngineError("No suitable implementations")
+
+    assert step._unfit(["stem", "shade", "out"], lambda _kept: None) == []
+    assert step._unfit(["stem", "shade", "out"], opens) == ["shade"]
+    with pytest.raises(EngineError, match="leave it without"):
+        step._unfit(["stem", "out"], opens)
