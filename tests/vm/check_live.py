@@ -24,6 +24,7 @@ from realtime.diagnose.device_checks import camera_findings, virtual_findings
 from realtime.diagnose.finding import FINE
 from realtime.messages import DriverExpression, Frame
 from realtime.output.outputs import VirtualCamera
+from realtime.puppet import puppet as puppet_module
 from realtime.puppet.animator import Animator
 from realtime.puppet.puppet import Puppet
 from realtime.puppet.retarget import Retarget
@@ -55,6 +56,10 @@ from tests.vm.pictures import CLOSE, SIZE, SMILE, distance, small
 
 PHOTO = animate.SAMPLES / "man.jpg"
 SMILE_S = 30.0  # until the driver's smile is read back; the clip's mark is white for every second 3 s
+
+
+# The networks that look for hands take a tenth of a second on a processor, in emulation more than a minute
+puppet_module.has_hand = lambda *_: False  # type: ignore[assignment]
 
 
 @cache
