@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from engines.errors import EngineError
+from engines.face.tiles import overlap
 
 SHA256 = {
     "palm-detection.onnx": "6fd45b91a76e594c81e9d39771463b19d35bb1b7418f3b362f1fdb17604c4f58",
@@ -63,7 +64,7 @@ class HandReader:
         for number in np.argsort(-scores):
             if scores[number] < PALM_SCORE or len(palms) == MOST_PALMS:
                 break
-            if all(_overlap(places[number], palm) < SAME_PALM for palm in palms):
+            if all(overlap(_box(places[number]), _box(palm)) < SAME_PALM for palm in palms):
                 palms.append(places[number])
         return [_pose_of(palm) for palm in palms]
 
@@ -88,7 +89,7 @@ class HandReader:
         """What the landmarks' network says about a palm."""
         side = HAND_SIZE * float(np.hypot(*along))
         down = -along / np.hypot(*along) * side / HAND_PX  # of the crop, in which fingers point up
-        across = np.array([-down[1], down[0]]) * -1
+        across = np.array([down[1], -down[0]])
         middle = centre + HAND_SHIFT * along
         to_picture = np.column_stack([across, down, middle - HAND_PX / 2 * (across + down)])
         crop = cv2.warpAffine(
@@ -123,9 +124,6 @@ def _pose_of(palm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return palm[0], along / max(float(np.hypot(*along)), 1e-6) * palm[1].max()
 
 
-def _overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Of two palms' boxes, in areas of their union."""
-    low = np.maximum(first[0] - first[1] / 2, second[0] - second[1] / 2)
-    high = np.minimum(first[0] + first[1] / 2, second[0] + second[1] / 2)
-    shared = np.clip(high - low, 0, None).prod()
-    return float(shared / (first[1].prod() + second[1].prod() - shared))
+def _box(palm: np.ndarray) -> tuple[float, ...]:
+    """A palm's (9, 2) -> left, top, right, bottom."""
+    return (*(palm[0] - palm[1] / 2), *(palm[0] + palm[1] / 2))

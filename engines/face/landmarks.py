@@ -28,7 +28,7 @@ from engines import atomic_file, environment
 from engines.absent import absent
 from engines.errors import Choice, EngineError
 from engines.face.mesh import Pose, align
-from engines.face.tiles import SMALLEST_FACE_PX, Tile, around, tiles
+from engines.face.tiles import SMALLEST_FACE_PX, Tile, around, overlap, tiles
 from engines.quiet import quiet_stderr
 
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
@@ -438,12 +438,4 @@ def _shifted(face: Face, right_px: int, down_px: int) -> Face:
 
 def _is_among(face: Face, others: Sequence[Face]) -> bool:
     """Whether a face is one of the others, by where it is."""
-    return any(_overlap(face.box_px, other.box_px) > SAME_FACE for other in others)
-
-
-def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
-    """Of two boxes (left, top, right, bottom): their common area over that of their union."""
-    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
-    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
-    areas = [(right - left) * (bottom - top) for left, top, right, bottom in (one, other)]
-    return width * height / max(sum(areas) - width * height, 1.0)
+    return any(overlap(face.box_px, other.box_px) > SAME_FACE for other in others)

@@ -69,3 +69,11 @@ def _starts(length: int, side: float) -> list[int]:
         return [0]
     count = int(-(-room // (side * STEP)))
     return [round(room * number / count) for number in range(count + 1)]
+
+
+def overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """Of two boxes (left, top, right, bottom): their common area over that of their union."""
+    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
+    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
+    areas = [(right - left) * (bottom - top) for left, top, right, bottom in (one, other)]
+    return width * height / max(sum(areas) - width * height, 1.0)
